@@ -1,0 +1,110 @@
+"""What a spec asks of a cluster provider (`ClusterRequest`), and what it gets (`Cluster`, `Node`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from koalesce import process
+from koalesce.kube import Kube
+
+Role = Literal["control-plane", "worker"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRequest:
+    """One node to make. `name` is its Kubernetes name."""
+
+    name: str
+    role: Role
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRequest:
+    """What a cluster shall be, with every default filled in. The same for every provider.
+
+    `images` are references that the cluster must be able to run, all of which are in the machine's image store
+    (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts.
+    """
+
+    name: str
+    run_id: str
+    provider: str
+    kubernetes: str
+    nodes: tuple[NodeRequest, ...]
+    network: str = "bridge"
+    kube_proxy: str = "iptables"
+    dns: str = "coredns"
+    pod_cidr: str = "10.244.0.0/16"
+    service_cidr: str = "10.96.0.0/16"
+    ip_families: tuple[str, ...] = ("IPv4",)
+    egress: str = "none"
+    etcd: Mapping[str, Any] = field(default_factory=lambda: {"mode": "process"})
+    control_plane: str = "process"
+    feature_gates: Mapping[str, bool] = field(default_factory=dict)
+    runtime_config: Mapping[str, str] = field(default_factory=dict)
+    args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A machine of the cluster: something that runs commands.
+
+    `exec` is the argv prefix that runs a command on it, as the provider's contract gives it; `logs` maps a component
+    (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on the node.
+    """
+
+    name: str
+    role: Role
+    address: str
+    exec: tuple[str, ...]
+    pod_cidr: str = ""
+    logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout: float | None = None,
+        cancel: process.Cancel | None = None,
+    ) -> process.Result:
+        """Run a command on the node as root; see `process.run` for errors. The code is not checked."""
+        return process.run([*self.exec, *command], stdin=stdin, timeout=timeout, cancel=cancel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A cluster that is up."""
+
+    name: str
+    provider: str
+    kubernetes: str
+    nodes: tuple[Node, ...]
+    kubeconfig: Path
+    kube: Kube
+    dns_ip: str
+    capabilities: frozenset[str]
+    pod_cidr: str
+    service_cidr: str
+    # The argv prefix that runs a command on this machine where the cluster's addresses can be reached (`host`).
+    host_exec: tuple[str, ...] = ()
+
+    def node(self, name: str) -> Node:
+        """The node of this name; KeyError if there is none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    @property
+    def workers(self) -> tuple[Node, ...]:
+        """The nodes that aren't control plane."""
+        return tuple(node for node in self.nodes if node.role == "worker")

@@ -1,0 +1,48 @@
+"""Mishaps: what stops us from finding out, as opposed to a verdict about the software under test.
+
+A verdict (`Failed`) is a value; everything here is raised. The command line turns the classes into exit codes.
+"""
+
+from __future__ import annotations
+
+
+class KoalesceError(Exception):
+    """Something about us, the machine or the user's file went wrong; says what, and what to do.
+
+    `message` is one sentence without a trailing period requirement; `hint` says what the user can do about it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class UsageError(KoalesceError):
+    """The command line, the configuration or a spec is not valid; nothing was started."""
+
+
+class ProvisionError(KoalesceError):
+    """The cluster, an image or a component could not be provided."""
+
+
+class ClusterError(KoalesceError):
+    """The cluster (its API, a node) did not answer as a working one does."""
+
+
+class Interrupted(KoalesceError):
+    """The user or the machine asked us to stop (SIGINT, SIGTERM)."""
+
+    def __init__(self, message: str = "interrupted") -> None:
+        super().__init__(message)
+
+
+class TeardownError(KoalesceError):
+    """Something that we made could not be removed; `command` does it by hand."""
+
+    def __init__(self, message: str, *, command: str) -> None:
+        super().__init__(message, hint=f"remove it with: {command}")
+        self.command = command

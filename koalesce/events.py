@@ -1,0 +1,244 @@
+"""What happens in a run, as plain data: the only thing that reporters see, and all that `events.jsonl` holds.
+
+Every event is a frozen dataclass of JSON values. `at` is the wall clock (RFC 3339, UTC), `elapsed` the seconds since the run
+began. `to_json` and `from_json` are inverse to each other, so that a report can be made again from a file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+FORMAT = 1
+Status = Literal["passed", "failed", "error", "skipped"]
+OutcomeName = Literal["passed", "failed", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event has."""
+
+    __test__: ClassVar[bool] = False  # TestStarted is no test class of pytest's
+
+    at: str = ""
+    elapsed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """The first event of a run. `folder` is where its artifacts go, relative to the working folder if below it."""
+
+    run_id: str
+    version: str
+    specs: tuple[str, ...]
+    folder: str
+    format: int = FORMAT
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecStarted(Event):
+    """A spec begins. `spec` is its path as shown to people and the key of all its other events."""
+
+    spec: str
+    name: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(Event):
+    """A part of making a cluster ready begins: `toolchain`, `images`, `terraform init`, `component kube-router` …"""
+
+    spec: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseProgress(Event):
+    """Something to tell people while a phase lasts: one line."""
+
+    spec: str
+    phase: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseFinished(Event):
+    """A phase ended; `message` is set where its status isn't passed."""
+
+    spec: str
+    phase: str
+    status: Status
+    seconds: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterReady(Event):
+    """The cluster is up (its components not yet)."""
+
+    spec: str
+    cluster: str
+    provider: str
+    kubernetes: str
+    nodes: tuple[Mapping[str, Any], ...]
+    capabilities: tuple[str, ...]
+    kubeconfig: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestStarted(Event):
+    """A test begins, in a namespace of its own. `line` is its place in the spec (from 1)."""
+
+    spec: str
+    test: str
+    namespace: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """A step begins. `index` counts from 0 in its `section`: steps, setup, cleanup, onFailure, ready."""
+
+    spec: str
+    test: str
+    section: str
+    index: int
+    type: str
+    title: str
+    line: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepAttempted(Event):
+    """One try of a step ended; sent when what it saw differs from the try before."""
+
+    spec: str
+    test: str
+    section: str
+    index: int
+    attempt: int
+    outcome: OutcomeName
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """A step ended. `expected`, `actual` and `detail` (several lines) explain a failure.
+
+    `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did).
+    """
+
+    spec: str
+    test: str
+    section: str
+    index: int
+    type: str
+    title: str
+    line: int
+    status: Status
+    attempts: int
+    seconds: float
+    message: str
+    expected: str | None = None
+    actual: str | None = None
+    detail: str = ""
+    settled: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestFinished(Event):
+    """A test ended. `message` sums a failure, error or skip up; `evidence` is a folder or empty."""
+
+    spec: str
+    test: str
+    status: Status
+    seconds: float
+    message: str
+    line: int
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownStarted(Event):
+    """The cluster is being destroyed."""
+
+    spec: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeardownFinished(Event):
+    """The cluster is gone; or `message` says what is left and `command` removes it. `kept`: it was to stay."""
+
+    spec: str
+    cluster: str
+    seconds: float
+    kept: bool = False
+    message: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecFinished(Event):
+    """A spec ended. `message` sums up what went wrong outside its tests (provisioning, components), or why it was skipped."""
+
+    spec: str
+    status: Status
+    seconds: float
+    message: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The last event. Counts are of tests. `interrupted`: by a signal. `teardown_failed`: something is left."""
+
+    status: Status
+    passed: int
+    failed: int
+    error: int
+    skipped: int
+    seconds: float
+    interrupted: bool = False
+    teardown_failed: bool = False
+
+
+AnyEvent = (
+    RunStarted | SpecStarted | PhaseStarted | PhaseProgress | PhaseFinished | ClusterReady | TestStarted | StepStarted
+    | StepAttempted | StepFinished | TestFinished | TeardownStarted | TeardownFinished | SpecFinished | RunFinished
+)
+
+
+class _Registry:
+    types: ClassVar[dict[str, type[Event]]] = {
+        kind.__name__: kind
+        for kind in (
+            RunStarted, SpecStarted, PhaseStarted, PhaseProgress, PhaseFinished, ClusterReady, TestStarted, StepStarted,
+            StepAttempted, StepFinished, TestFinished, TeardownStarted, TeardownFinished, SpecFinished, RunFinished,
+        )
+    }
+
+
+def to_json(event: AnyEvent) -> str:
+    """One line of `events.jsonl`."""
+    return json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_json(line: str) -> AnyEvent:
+    """The event of a line; ValueError says what is wrong with it. Fields that a newer version added are left out."""
+    data = json.loads(line)
+    kind = _Registry.types.get(data.pop("event", ""))
+    if kind is None:
+        raise ValueError(f"not an event of this version: {line[:80]}")
+    names = {f.name for f in dataclasses.fields(kind)}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names}
+    try:
+        return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
+    except TypeError as error:
+        raise ValueError(f"incomplete event: {error}") from error

@@ -1,0 +1,1 @@
+"""Kubernetes: raw dicts over one shared TLS context. The only importer of `kubernetes`."""
