@@ -1,0 +1,289 @@
+"""The image store: one per machine, content-addressed, laid out as the OCI image layout says.
+
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md: blobs by digest, and `index.json` with the references.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from koalesce.errors import ProvisionError
+from koalesce.process import Cancel
+from koalesce.toolchain.machine import architecture
+from koalesce.toolchain.reference import Reference, is_digest
+from koalesce.toolchain.shelf import FullDisk, locked
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+INDEXES = (OCI_INDEX, DOCKER_INDEX)
+_REFERENCE = "org.opencontainers.image.ref.name"
+_SOURCE = "dev.koalesce.source"
+_CHUNK = 1 << 20
+
+
+class ImageUnavailable(ProvisionError):
+    """An image can't be had; says why, and the ways to supply it."""
+
+    def __init__(self, ref: str, why: str) -> None:
+        super().__init__(
+            f"image {ref} can't be had: {why}",
+            hint=f"supply it with --image {ref}=ARCHIVE (from `docker save` or an OCI layout), with an entry below "
+            "`cluster.images` of the spec, or make it with `koalesce image build FILE`",
+        )
+        self.ref = ref
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """Points to a blob: media type, digest, size in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in manifests and indexes."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """An image in the store: its reference, what it points to, and where it came from."""
+
+    ref: str
+    descriptor: Descriptor
+    source: str
+
+
+class ImageStore:
+    """Images by reference, safe to use from several threads and processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs = root / "blobs" / "sha256"
+
+    @staticmethod
+    def normalize(ref: str) -> str:
+        """The complete form of a reference: `busybox` → `docker.io/library/busybox:latest`."""
+        return str(Reference.parse(ref))
+
+    def has(self, ref: str) -> bool:
+        """Whether the image is in the store, whole."""
+        return self.manifest(ref) is not None
+
+    def images(self) -> list[StoredImage]:
+        """All images, by reference."""
+        found = []
+        for entry in self._entries():
+            annotations = entry.get("annotations", {})
+            descriptor = Descriptor(media_type=entry["mediaType"], digest=entry["digest"], size=entry["size"])
+            found.append(
+                StoredImage(ref=annotations[_REFERENCE], descriptor=descriptor, source=annotations.get(_SOURCE, ""))
+            )
+        return sorted(found, key=lambda image: image.ref)
+
+    def find(self, ref: str) -> StoredImage | None:
+        """The image of a reference; a digest in the reference wins over its tag."""
+        reference = Reference.parse(ref)
+        for image in self.images():
+            known = Reference.parse(image.ref)
+            if reference.digest is not None:
+                if image.descriptor.digest == reference.digest and known.name == reference.name:
+                    return image
+            elif str(known) == str(reference):
+                return image
+        return None
+
+    def manifest(self, ref_or_digest: str) -> tuple[str, bytes, str] | None:
+        """Media type, bytes and digest of a manifest or index, by reference or by digest alone; None if it isn't there."""
+        if is_digest(ref_or_digest):
+            digest = ref_or_digest
+        elif image := self.find(ref_or_digest):
+            digest = image.descriptor.digest
+        else:
+            return None
+        path = self.blob(digest)
+        if path is None:
+            return None
+        content = path.read_bytes()
+        return _media_type(content), content, digest
+
+    def blob(self, digest: str) -> Path | None:
+        """The file of a blob, or None."""
+        if not is_digest(digest):
+            return None
+        path = self._blobs / digest.removeprefix("sha256:")
+        return path if path.is_file() else None
+
+    def blob_size(self, digest: str) -> int | None:
+        """Size of a blob in bytes, or None."""
+        path = self.blob(digest)
+        return None if path is None else path.stat().st_size
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[BlobWriter]:
+        """A writer for one blob; it is published under its digest by `commit`, else nothing of it stays."""
+        with _storage_errors(self.root):
+            self._blobs.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._blobs.parent, prefix=".writing-", delete=False) as file:
+                writer = BlobWriter(file, self._blobs)
+                try:
+                    yield writer
+                finally:
+                    Path(file.name).unlink(missing_ok=True)
+
+    def add_bytes(self, content: bytes, media_type: str) -> Descriptor:
+        """Store a small blob."""
+        with self.writing() as writer:
+            writer.write(content)
+            return writer.commit(media_type)
+
+    def tag(self, ref: str, descriptor: Descriptor, *, source: str = "") -> str:
+        """Point a reference to a manifest or index whose blobs are in the store; returns the complete reference."""
+        complete = str(Reference.parse(ref))
+        annotations = {_REFERENCE: complete, **({_SOURCE: source} if source else {})}
+        with self._changing() as entries:
+            entries[:] = [entry for entry in entries if entry["annotations"][_REFERENCE] != complete]
+            entries.append({**descriptor.document(), "annotations": annotations})
+        return complete
+
+    def remove(self, ref: str) -> bool:
+        """Forget a reference (`prune` frees its blobs); False if it wasn't there."""
+        complete = str(Reference.parse(ref))
+        with self._changing() as entries:
+            before = len(entries)
+            entries[:] = [entry for entry in entries if entry["annotations"][_REFERENCE] != complete]
+            return len(entries) < before
+
+    def add_image(self, ref: str, layers: list[Descriptor], config: Mapping[str, Any], *, source: str = "") -> str:
+        """Make an image of uncompressed layers that are in the store; `config` is the OCI `config` object (Entrypoint, Env, …)."""
+        document = {
+            "architecture": architecture(),
+            "os": "linux",
+            "config": dict(config),
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        }
+        stored = self.add_bytes(_json(document), OCI_CONFIG)
+        return self.tag(ref, self.add_manifest(stored, layers), source=source)
+
+    def add_manifest(self, config: Descriptor, layers: list[Descriptor]) -> Descriptor:
+        """Store the OCI manifest of a config and layers."""
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": config.document(),
+            "layers": [layer.document() for layer in layers],
+        }
+        return self.add_bytes(_json(manifest), OCI_MANIFEST)
+
+    def add_archive(self, path: Path, ref: str | None = None) -> list[str]:
+        """Add the images of a `docker save` archive or an OCI layout (tar or folder); returns their references.
+
+        With `ref`, the archive's one image gets that name.
+        """
+        from koalesce.toolchain.archives import add_archive
+
+        return add_archive(self, path, ref)
+
+    def pull(self, ref: str, progress: Callable[[str], None] = lambda _: None, cancel: Cancel | None = None) -> str:
+        """Fetch an image from its registry, for this platform only; raises ImageUnavailable within seconds."""
+        from koalesce.toolchain.registry import pull
+
+        return pull(self, ref, progress=progress, cancel=cancel)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[list[dict[str, Any]]]:
+        with _storage_errors(self.root), locked(self.root / "index.lock"):
+            entries = self._entries()
+            yield entries
+            self._write("oci-layout", {"imageLayoutVersion": "1.0.0"})
+            self._write("index.json", {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+
+    def _entries(self) -> list[dict[str, Any]]:
+        try:
+            entries: list[dict[str, Any]] = json.loads((self.root / "index.json").read_bytes())["manifests"]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError) as error:
+            raise ProvisionError(
+                f"{self.root}/index.json is damaged", hint=f"remove {self.root}; images are made or fetched again"
+            ) from error
+        return entries
+
+    def _write(self, name: str, document: Mapping[str, Any]) -> None:
+        temporary = self.root / f".{name}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            file.write(_json(document))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self.root / name)
+
+
+class BlobWriter:
+    """Takes the bytes of one blob, then publishes them under their digest."""
+
+    def __init__(self, file: Any, blobs: Path) -> None:
+        self._file: IO[bytes] = file
+        self._path = Path(file.name)
+        self._blobs = blobs
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Append to the blob."""
+        self._hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def copy(self, source: IO[bytes]) -> None:
+        """Append all that is left of a file."""
+        while data := source.read(_CHUNK):
+            self.write(data)
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def commit(self, media_type: str) -> Descriptor:
+        """Publish the blob, on disk for good."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        target = self._blobs / self._hash.hexdigest()
+        self._path.chmod(0o644)
+        self._path.replace(target)
+        return Descriptor(media_type=media_type, digest=self.digest, size=self.size)
+
+
+def _media_type(content: bytes) -> str:
+    document = json.loads(content)
+    if kind := document.get("mediaType"):
+        return str(kind)
+    return OCI_INDEX if "manifests" in document else OCI_MANIFEST
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+@contextlib.contextmanager
+def _storage_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FullDisk(root) from error
+        raise

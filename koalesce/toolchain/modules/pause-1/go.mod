@@ -1,0 +1,3 @@
+module koalesce.dev/build/pause
+
+go 1.25.0

@@ -1,0 +1,3 @@
+module koalesce.dev/build/probe
+
+go 1.25.0

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const maxReply = 64 * 1024
+
+// probeTCP connects, and speaks where the target says so.
+func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
+	addresses, err := addressesOf(ctx, target.Host, target.Family)
+	if err != nil {
+		return Result{Outcome: Errored, Reason: err.Error()}
+	}
+	var conn net.Conn
+	found := tryEach(addresses, deadline, func(address netip.Addr, until time.Time) verdict {
+		made, found := connectTCP(netip.AddrPortFrom(address, uint16(target.Port)), until)
+		conn = made
+		return found
+	})
+	result := found.result()
+	if conn == nil {
+		return result
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(deadline)
+	switch {
+	case target.AskSource:
+		askSourceTCP(conn, target, &result)
+	case target.Payload != "" || target.ReadReply:
+		converse(conn, target, &result)
+	}
+	return result
+}
+
+func (v verdict) result() Result {
+	result := Result{Outcome: v.outcome, Reason: v.reason, ICMP: v.icmp}
+	if v.local.IsValid() && !v.local.Addr().IsUnspecified() {
+		result.Local = v.local.String()
+	}
+	if v.remote.IsValid() {
+		result.Remote = v.remote.String()
+	}
+	return result
+}
+
+// askSourceTCP asks an agnhost netexec (or its like) which address it saw.
+func askSourceTCP(conn net.Conn, target Target, result *Result) {
+	host := net.JoinHostPort(target.Host, fmt.Sprint(target.Port))
+	_, err := fmt.Fprintf(conn, "GET /clientip HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host)
+	if err == nil {
+		var response *http.Response
+		if response, err = http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+			defer func() { _ = response.Body.Close() }()
+			var body []byte
+			body, err = io.ReadAll(io.LimitReader(response.Body, maxReply))
+			result.Reply = string(body)
+		}
+	}
+	if err != nil {
+		afterConnect(err, "GET /clientip", result)
+		return
+	}
+	result.seen()
+}
+
+// seen reads the address that a server saw out of its reply.
+func (r *Result) seen() {
+	text := strings.TrimSpace(r.Reply)
+	if pair, err := netip.ParseAddrPort(text); err == nil {
+		r.SeenSource = pair.Addr().Unmap().String()
+	} else if address, err := netip.ParseAddr(text); err == nil {
+		r.SeenSource = address.Unmap().String()
+	} else {
+		r.Failure = fmt.Sprintf("the server did not say which address it saw (GET /clientip): %.80q", text)
+	}
+}
+
+// converse writes the payload and reads one answer.
+func converse(conn net.Conn, target Target, result *Result) {
+	if _, err := io.WriteString(conn, target.Payload); err != nil {
+		afterConnect(err, "the payload", result)
+		return
+	}
+	if !target.ReadReply {
+		return
+	}
+	buffer := make([]byte, maxReply)
+	size, err := conn.Read(buffer)
+	result.Reply = strings.ToValidUTF8(string(buffer[:size]), "\uFFFD")
+	if err != nil && size == 0 {
+		afterConnect(err, "the payload", result)
+	}
+}
+
+// afterConnect judges an error on an established connection: silence and resets are the network's, all else the server's.
+func afterConnect(err error, what string, result *Result) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		result.Outcome, result.Reason = Dropped, "connected, but no answer came to "+what
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		result.Outcome, result.Reason = Refused, "connected, then reset by peer before an answer to "+what
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		result.Failure = "connected, but closed without an answer to " + what
+	default:
+		result.Failure = err.Error()
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// probeUDP sends one datagram and waits for one. A server that doesn't answer can't be told from a filter.
+func probeUDP(ctx context.Context, target Target, deadline time.Time) Result {
+	addresses, err := addressesOf(ctx, target.Host, target.Family)
+	if err != nil {
+		return Result{Outcome: Errored, Reason: err.Error()}
+	}
+	payload := target.Payload
+	switch {
+	case target.AskSource:
+		payload = "clientip"
+	case payload == "":
+		payload = "hostname"
+	}
+	var reply []byte
+	found := tryEach(addresses, deadline, func(address netip.Addr, until time.Time) verdict {
+		answer, found := exchangeUDP(netip.AddrPortFrom(address, uint16(target.Port)), []byte(payload), until)
+		reply = answer
+		return found
+	})
+	result := found.result()
+	if found.outcome == Allowed {
+		result.Reply = strings.ToValidUTF8(string(reply), "\uFFFD")
+		if target.AskSource {
+			result.seen()
+		}
+	}
+	return result
+}
+
+// exchangeUDP sends a datagram and returns the answer, which is nil unless the outcome is allowed.
+func exchangeUDP(target netip.AddrPort, payload []byte, deadline time.Time) ([]byte, verdict) {
+	fd, err := open(syscall.SOCK_DGRAM, target)
+	if fd < 0 {
+		return nil, judge(-1, err, false, target)
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	if err != nil {
+		return nil, judge(fd, err, false, target)
+	}
+	if _, err := syscall.Write(fd, payload); err != nil {
+		return nil, judge(fd, err, false, target)
+	}
+	buffer := make([]byte, maxReply)
+	for await(fd, pollIn, deadline) {
+		size, err := syscall.Read(fd, buffer)
+		if err == nil {
+			return buffer[:size], verdict{outcome: Allowed, local: localAddress(fd), remote: target}
+		}
+		found := judge(fd, err, true, target)
+		if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR) || found.icmp != nil {
+			return nil, found
+		}
+	}
+	return nil, judge(fd, syscall.ETIMEDOUT, true, target)
+}
