@@ -70,7 +70,7 @@ class Debian:
             return self._download(configuration, packages)
 
     def _configure(self, *, on_host: bool) -> Path:
-        for folder in ("lists/partial", "archives/partial", "none"):
+        for folder in ("lists/partial", "archives/partial", "none/partial", "no-settings"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         (self._root / "empty-status").touch()
         dump = process.run(["apt-config", "dump"], timeout=30, cancel=self._cancel).check().out
@@ -94,14 +94,15 @@ class Debian:
 
     def _download(self, configuration: Path, packages: Sequence[str]) -> list[Path]:
         install = ["-y", "--no-install-recommends", "--no-remove", "install", *packages]
-        listed = self._apt(configuration, ["-qq", "--print-uris", *install])
+        # apt lists what it would fetch only: what is kept from earlier must not count.
+        listed = self._apt(configuration, ["-qq", "--print-uris", f"-oDir::Cache::archives={self._root}/none/", *install])
         if listed.code:
             raise _failure(f"Debian packages can't be had together: {', '.join(packages)}", listed, self._root)
         names = archive_names(listed.out.splitlines())
         result = self._apt(configuration, ["-qq", "--download-only", *install])
         paths = [self._root / "archives" / name for name in names]
         missing = [path.name for path in paths if not path.is_file()]
-        if result.code or missing:
+        if result.code or missing or not names:
             raise _failure(f"fetching Debian packages failed: {', '.join(missing or names)}", result, self._root)
         return paths
 
@@ -142,7 +143,7 @@ def configuration(dump: str, root: Path, *, on_host: bool) -> str:
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
         "Dir::Etc::main": "/dev/null",
-        "Dir::Etc::parts": f"{root}/none",
+        "Dir::Etc::parts": f"{root}/no-settings",
         "APT::Sandbox::User": "root",  # the unprivileged user of apt can't write into a private folder
         "APT::Keep-Downloaded-Packages": "true",
         "Acquire::http::Timeout": "20",

@@ -1,4 +1,4 @@
-"""This machine's platform in the words of Go, of images and of Debian."""
+"""The machine's platform in the words of Go, of images and of Debian."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "
 
 
 def architecture() -> str:
-    """The architecture as Go, images and Debian call it: `amd64`, `arm64`, …"""
+    """The machine's architecture, as Go, images and Debian call it: `amd64` or `arm64`, for example."""
     machine = os.uname().machine
     try:
         return _ARCHITECTURES[machine]
@@ -20,7 +20,7 @@ def architecture() -> str:
 
 
 def release() -> str:
-    """This machine's distribution and its version, such as `debian 12`; what packages it can have depends on it."""
+    """The machine's distribution and its version, such as `debian 12`; what packages it can have depends on it."""
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
