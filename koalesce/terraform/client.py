@@ -1,0 +1,216 @@
+"""Terraform in one folder: init, plan, apply, output, destroy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import python_terraform
+from python_terraform import IsFlagged
+
+from koalesce.errors import Interrupted, ProvisionError
+from koalesce.process import Cancel, CommandMissing
+from koalesce.terraform.binary import find_binary
+from koalesce.terraform.events import UI_MAJOR, TerraformEvent, is_understood, parse
+from koalesce.terraform.runner import Ended, Grace, stream
+
+VARIABLES_FILE = "koalesce.auto.tfvars.json"  # read by every Terraform command in the folder, also by hand
+LOG_FILE = "terraform.log"
+_LOCK_TIMEOUT = "60s"
+_FOREIGN_PREFIXES = ("TF_VAR_", "TF_CLI_ARGS")
+_FOREIGN = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT")
+_MISSING_PLUGIN = (
+    "Failed to query available provider packages",
+    "Failed to install provider",
+    "Required plugins are not installed",
+    "Inconsistent dependency lock file",
+)
+
+
+class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the package has no types
+    """python-terraform as the builder of command lines; running them is ours.
+
+    As it is, the package knows no streaming, no signals and no time limits, passes `-force` to destroy (an error since
+    Terraform 0.15), turns every misspelt method into a command, and reads the whole state into its attributes.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no such attribute: {name}")
+
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Leave the state where it is; it may hold secrets."""
+
+    def words(self, command: str, **options: Any) -> list[str]:
+        """The argv of a command, never asking and never coloured."""
+        return [str(word) for word in self.generate_cmd_string(command, **options)]
+
+
+class Terraform:
+    """Terraform in `folder`, a copy of a root. Raises ProvisionError with Terraform's diagnostics, Interrupted if cancelled.
+
+    `variables` are written to a file of mode 0600 in the folder, never to a command line; None leaves the file of an earlier
+    time as it is. `on_event` gets all that Terraform says; the raw stream is kept in `terraform.log` in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        on_event: Callable[[TerraformEvent], None] = lambda event: None,
+        cancel: Cancel | None = None,
+        binary: Path | None = None,
+        grace: Grace | None = None,
+    ) -> None:
+        self.folder = folder.absolute()
+        self._binary = binary or find_binary()
+        self._command_line = _CommandLine(working_dir=str(self.folder), terraform_bin_path=str(self._binary))
+        self._on_event = on_event
+        self._cancel = cancel
+        self._grace = grace
+        if variables is not None:
+            write_variables(self.folder, variables)
+
+    def init(self) -> None:
+        """Make the folder ready: modules and plugins."""
+        self._follow("init", json=IsFlagged, input=False)
+
+    def plan(self) -> list[TerraformEvent]:
+        """The changes that apply would make, as events of type `planned_change`."""
+        events = self._follow("plan", json=IsFlagged, input=False, lock_timeout=_LOCK_TIMEOUT)
+        return [event for event in events if event.type == "planned_change"]
+
+    def apply(self) -> None:
+        """Make what the root describes, without asking and without looking first at what can't exist yet."""
+        self._follow(
+            "apply", json=IsFlagged, auto_approve=IsFlagged, input=False, refresh=False, lock_timeout=_LOCK_TIMEOUT
+        )
+
+    def destroy(self) -> None:
+        """Remove all that the state knows."""
+        self._follow(
+            "destroy", json=IsFlagged, auto_approve=IsFlagged, input=False, refresh=False, lock_timeout=_LOCK_TIMEOUT
+        )
+
+    def output(self) -> dict[str, Any]:
+        """The outputs' values by name, sensitive ones too."""
+        printed: list[str] = []
+        complaints: list[str] = []
+
+        def on_line(name: str, line: str) -> None:
+            (printed if name == "stdout" else complaints).append(line)
+
+        ended = self._run(self._command_line.words("output", json=IsFlagged, no_color=IsFlagged), on_line)
+        if ended.code:
+            raise ProvisionError(f"{self._name} output failed: {' '.join(' '.join(complaints).split())}")
+        try:
+            return {name: entry["value"] for name, entry in json.loads("\n".join(printed)).items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ProvisionError(f"{self._name} output printed something else than outputs: {error}") from error
+
+    @property
+    def _name(self) -> str:
+        return self._binary.name
+
+    def _follow(self, command: str, **options: Any) -> list[TerraformEvent]:
+        """Run a command that prints events; ProvisionError unless it succeeds."""
+        events: list[TerraformEvent] = []
+
+        def on_line(name: str, line: str) -> None:
+            event = parse(line) if name == "stdout" else TerraformEvent(type="raw", message=line, level="stderr")
+            if line.strip():
+                events.append(event)
+                self._on_event(event)
+
+        ended = self._run(self._command_line.words(command, **options), on_line)
+        if strange := next((event for event in events if not is_understood(event)), None):
+            raise ProvisionError(
+                f"{self._name} prints version {strange.data.get('ui')} of its event stream; {UI_MAJOR}.x is what we know"
+            )
+        if ended.code:
+            raise self._failure(command, ended, events)
+        return events
+
+    def _run(self, words: list[str], on_line: Callable[[str, str], None]) -> Ended:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Interrupted
+        with _open_log(self.folder / LOG_FILE) as log:
+
+            def keep(name: str, line: str) -> None:
+                log.write(line + "\n")
+                on_line(name, line)
+
+            try:
+                ended = stream(
+                    words,
+                    folder=self.folder,
+                    environment=_environment(self.folder),
+                    on_line=keep,
+                    cancel=self._cancel,
+                    grace=self._grace,
+                )
+            except CommandMissing as error:
+                raise ProvisionError(str(error)) from error
+        if ended.interrupted:
+            raise Interrupted
+        return ended
+
+    def _failure(self, command: str, ended: Ended, events: list[TerraformEvent]) -> ProvisionError:
+        """What went wrong, by Terraform's own errors; by its last words if it had none."""
+        errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
+        if errors:
+            lines = "\n".join(str(error) for error in errors)
+            missing = any(error.summary.startswith(_MISSING_PLUGIN) for error in errors)
+            return ProvisionError(
+                f"{self._name} {command} failed: {lines}", hint=_PLUGIN_HINT if missing else f"all it said: {self._log}"
+            )
+        raw = [event.message for event in events if event.type == "raw"]
+        if any("flag provided but not defined" in line for line in raw):
+            return ProvisionError(
+                f"{self._binary} is too old: it has no `{command} -json`",
+                hint="use Terraform 1.11 or OpenTofu 1.9, or newer",
+            )
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        last = "\n".join(line for line in raw[-10:])
+        return ProvisionError(f"{self._name} {command} failed: {how}" + (f"\n{last}" if last else ""))
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / LOG_FILE
+
+
+_PLUGIN_HINT = (
+    "a Terraform plugin could not be had: check the network, or name a mirror (terraform.d/plugins in the root's folder, "
+    "or a provider_installation in $TF_CLI_CONFIG_FILE)"
+)
+
+
+def write_variables(folder: Path, variables: Mapping[str, Any]) -> Path:
+    """Write the variables of a root where Terraform finds them by itself; readable by us alone."""
+    path = folder / VARIABLES_FILE
+    path.unlink(missing_ok=True)  # an older file keeps its mode
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(variables, file, indent=2)
+    return path
+
+
+def _open_log(path: Path) -> Any:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8", buffering=1)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, without what would change which variables, folder or workspace Terraform uses."""
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN_PREFIXES) and name not in _FOREIGN
+    }
+    return own | {
+        "TF_DATA_DIR": str(folder / ".terraform"),
+        "TF_IN_AUTOMATION": "1",
+        "CHECKPOINT_DISABLE": "1",
+    }

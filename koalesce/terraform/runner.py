@@ -1,0 +1,202 @@
+"""Runs Terraform: streamed, in a session of its own, and ended the way that loses nothing.
+
+Terraform that is interrupted once stops in order and keeps its state; interrupted twice it stops at once; killed it forgets
+the resource that it was making. So a cancelled command gets one SIGINT, a second only after a long grace, and SIGKILL only
+when that did not help either. What its provisioners leave running in its session is ended after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce.process import Cancel, CommandMissing
+
+_log = logging.getLogger(__name__)
+_POLL = 0.05
+_DRAIN = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grace:
+    """How long a cancelled command may take, in seconds: before the second SIGINT, before SIGKILL, and its left-overs."""
+
+    second_interrupt: float = 60.0
+    kill: float = 120.0
+    leftovers: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal), and whether we interrupted it."""
+
+    code: int
+    interrupted: bool
+
+
+def stream(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    on_line: Callable[[str, str], None],
+    cancel: Cancel | None = None,
+    grace: Grace | None = None,
+) -> Ended:
+    """Run a command to its end; `on_line` gets ("stdout" | "stderr", line) as they come. CommandMissing if it can't start."""
+    _log.debug("run in %s: %s", folder, shlex.join(command))
+    try:
+        process = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandMissing(f"can't run {command[0]}: {error.strerror}") from error
+    interruption = _Interruption(process, cancel, grace or Grace())
+    with process:
+        try:
+            _follow(process, on_line, interruption)
+        except BaseException:
+            interruption.insist()
+            raise
+    return Ended(code=process.returncode, interrupted=interruption.begun)
+
+
+class _Interruption:
+    """Signals a cancelled process: once, then once more, then SIGKILL, each after its grace."""
+
+    def __init__(self, process: subprocess.Popen[bytes], cancel: Cancel | None, grace: Grace) -> None:
+        self._process = process
+        self._cancel = cancel
+        self._grace = grace
+        self._since: float | None = None
+        self._steps: list[tuple[float, signal.Signals]] = [
+            (0.0, signal.SIGINT),
+            (grace.second_interrupt, signal.SIGINT),
+            (grace.second_interrupt + grace.kill, signal.SIGKILL),
+        ]
+
+    @property
+    def begun(self) -> bool:
+        """Whether a signal was sent."""
+        return self._since is not None
+
+    @property
+    def leftovers(self) -> float:
+        """Seconds that left-over processes get to end by themselves."""
+        return self._grace.leftovers
+
+    def look(self) -> None:
+        """Send what is due."""
+        if self._since is None and self._cancel is not None and self._cancel.is_set():
+            self._since = time.monotonic()
+        while self._since is not None and self._steps and time.monotonic() >= self._since + self._steps[0][0]:
+            self._process.send_signal(self._steps.pop(0)[1])
+
+    def insist(self) -> None:
+        """End the process from an exception handler: as if it were cancelled now."""
+        self._since = self._since if self._since is not None else time.monotonic()
+        while not _has_ended(self._process):
+            self.look()
+            time.sleep(_POLL)
+        end_session(self._process.pid, self.leftovers)
+
+
+def _follow(process: subprocess.Popen[bytes], on_line: Callable[[str, str], None], interruption: _Interruption) -> None:
+    """Hand on lines until the process has ended; then end what it left, and take what is still in the pipes."""
+    with selectors.DefaultSelector() as selector:
+        for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert pipe is not None  # noqa: S101 - PIPE was asked for
+            selector.register(pipe, selectors.EVENT_READ, _Lines(name, on_line))
+        while not _has_ended(process):
+            interruption.look()
+            if selector.get_map():
+                _read(selector, _POLL)
+            else:
+                time.sleep(_POLL / 10)
+        # Not reaped yet: its pid, and so its session's number, can't have been given to another process.
+        end_session(process.pid, interruption.leftovers)
+        deadline = time.monotonic() + _DRAIN
+        while selector.get_map() and time.monotonic() < deadline:
+            _read(selector, _POLL)
+        for key in list(selector.get_map().values()):
+            key.data.close()
+
+
+class _Lines:
+    """Cuts a stream into lines."""
+
+    def __init__(self, name: str, on_line: Callable[[str, str], None]) -> None:
+        self._name = name
+        self._on_line = on_line
+        self._partial = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._on_line(self._name, line.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        if self._partial:
+            self._on_line(self._name, self._partial.decode("utf-8", "replace"))
+            self._partial = b""
+
+
+def _read(selector: selectors.BaseSelector, wait: float) -> None:
+    for key, _ in selector.select(wait):
+        if data := os.read(key.fd, 65536):
+            key.data.feed(data)
+        else:
+            key.data.close()
+            selector.unregister(key.fileobj)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it ended, without reaping it."""
+    if process.returncode is not None:
+        return True
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def end_session(session: int, grace: float) -> None:
+    """End every process of a session but its leader: SIGTERM, and after the grace in seconds SIGKILL."""
+    for number, wait in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
+        members = session_members(session)
+        for pid in members:
+            _log.debug("ending process %d, left by Terraform", pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + wait
+        while members and time.monotonic() < deadline:
+            time.sleep(_POLL / 5)
+            members = session_members(session)
+        if not members:
+            return
+
+
+def session_members(session: int) -> list[int]:
+    """Living processes of a session other than its leader; empty where there is no /proc."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        try:
+            state, _parent, _group, sid = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(sid) == session and pid != session and state not in "ZX":
+            found.append(pid)
+    return found

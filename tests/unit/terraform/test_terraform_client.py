@@ -1,0 +1,301 @@
+"""Terraform as we drive it, against a small program that behaves as it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from koalesce.errors import Interrupted, ProvisionError
+from koalesce.terraform.binary import find_binary
+from koalesce.terraform.client import LOG_FILE, VARIABLES_FILE, Terraform
+from koalesce.terraform.events import TerraformEvent
+from koalesce.terraform.runner import Grace
+
+VERSION = '{"@level":"info","@message":"Terraform 1.11.4","type":"version","terraform":"1.11.4","ui":"1.2"}'
+START = '{"@level":"info","@message":"guard: Creating...","type":"apply_start","hook":{"resource":{"addr":"terraform_data.guard"},"action":"create"}}'
+PROGRESS = '{"@level":"info","@message":"x","type":"provision_progress","hook":{"resource":{"addr":"terraform_data.cluster"},"output":"3 nodes"}}'
+FAILURE = json.dumps(
+    {
+        "@level": "error",
+        "@message": "Error: local-exec provisioner error",
+        "type": "diagnostic",
+        "diagnostic": {
+            "severity": "error",
+            "summary": "local-exec provisioner error",
+            "detail": "Error running command 'koalesce local up': exit status 3. Output: no address is free\n",
+            "address": "terraform_data.cluster",
+            "range": {"filename": "main.tf", "start": {"line": 14, "column": 3}},
+        },
+    }
+)
+
+
+class Fake:
+    """A `terraform` whose every call runs a few lines of shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "root"
+        self.folder.mkdir()
+        self.binary = folder / "terraform"
+        self.events: list[TerraformEvent] = []
+
+    def does(self, script: str) -> Fake:
+        self.binary.write_text(f'#!/bin/sh\necho "$@" >> calls\n{script}\n')
+        self.binary.chmod(0o755)
+        return self
+
+    def says(self, *lines: str, code: int = 0) -> Fake:
+        text = "\n".join(lines)
+        return self.does(f"cat <<'END'\n{text}\nEND\nexit {code}")
+
+    def terraform(self, cancel: threading.Event | None = None, grace: Grace | None = None) -> Terraform:
+        return Terraform(
+            self.folder,
+            variables={"name": "a"},
+            on_event=self.events.append,
+            cancel=cancel,
+            binary=self.binary,
+            grace=grace,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Fake:
+    return Fake(tmp_path)
+
+
+def test_apply_streams_what_terraform_says(fake: Fake) -> None:
+    fake.says(VERSION, START, PROGRESS, "plain words").terraform().apply()
+
+    assert [(event.type, event.resource, event.output) for event in fake.events] == [
+        ("version", "", ""),
+        ("apply_start", "terraform_data.guard", ""),
+        ("provision_progress", "terraform_data.cluster", "3 nodes"),
+        ("raw", "", ""),
+    ]
+    assert (fake.folder / LOG_FILE).read_text().splitlines() == [VERSION, START, PROGRESS, "plain words"]
+
+
+def test_events_come_while_terraform_still_works(fake: Fake) -> None:
+    """The program waits for a file that the first event's receiver makes: it would hang if output came at the end only."""
+    fake.does(f"echo '{VERSION}'; while [ ! -e go ]; do sleep 0.01; done")
+    terraform = Terraform(
+        fake.folder, on_event=lambda event: (fake.folder / "go").touch(), binary=fake.binary, cancel=threading.Event()
+    )
+
+    terraform.apply()
+
+    assert (fake.folder / "go").exists()
+
+
+def test_commands_never_ask_and_carry_no_variables(fake: Fake) -> None:
+    terraform = fake.says(VERSION).terraform()
+
+    terraform.init()
+    terraform.plan()
+    terraform.apply()
+    terraform.destroy()
+
+    assert fake.calls == [
+        "init -json -input=false",
+        "plan -json -input=false -lock-timeout=60s",
+        "apply -json -auto-approve -input=false -refresh=false -lock-timeout=60s",
+        "destroy -json -auto-approve -input=false -refresh=false -lock-timeout=60s",
+    ]
+
+
+def test_variables_are_in_a_file_that_only_we_can_read(fake: Fake) -> None:
+    path = fake.folder / VARIABLES_FILE
+    path.write_text("{}")
+    path.chmod(0o644)
+
+    fake.says(VERSION).terraform()
+
+    assert json.loads(path.read_text()) == {"name": "a"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_foreign_variables_and_folders_do_not_reach_terraform(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TF_VAR_name", "TF_CLI_ARGS_apply", "TF_WORKSPACE", "TF_DATA_DIR"):
+        monkeypatch.setenv(name, "foreign")
+    monkeypatch.setenv("HCLOUD_TOKEN", "secret")
+
+    fake.does("env > seen").terraform().init()
+
+    seen = dict(line.partition("=")[::2] for line in (fake.folder / "seen").read_text().splitlines())
+    assert {name: value for name, value in seen.items() if name.startswith("TF_") and name != "TF_CLI_CONFIG_FILE"} == {
+        "TF_DATA_DIR": str(fake.folder / ".terraform"),
+        "TF_IN_AUTOMATION": "1",
+    }
+    assert seen["CHECKPOINT_DISABLE"] == "1"
+    assert seen["HCLOUD_TOKEN"] == "secret"
+
+
+def test_a_failed_apply_says_where_and_why(fake: Fake) -> None:
+    with pytest.raises(ProvisionError) as caught:
+        fake.says(VERSION, FAILURE, code=1).terraform().apply()
+
+    assert caught.value.message == (
+        "terraform apply failed: main.tf:14: terraform_data.cluster: local-exec provisioner error: no address is free"
+    )
+    assert caught.value.hint == f"all it said: {fake.folder / LOG_FILE}"
+
+
+def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
+    with pytest.raises(ProvisionError, match=r"exit code 7\nout of memory"):
+        fake.does("echo out of memory >&2; exit 7").terraform().apply()
+
+
+def test_a_missing_plugin_is_one_clear_error(fake: Fake) -> None:
+    diagnostic = {"severity": "error", "summary": "Failed to query available provider packages", "detail": "no hcloud"}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError) as caught:
+        fake.says(line, code=1).terraform().init()
+
+    assert caught.value.message == "terraform init failed: Failed to query available provider packages: no hcloud"
+    assert "plugin could not be had" in (caught.value.hint or "")
+
+
+def test_an_old_terraform_is_named_as_such(fake: Fake) -> None:
+    with pytest.raises(ProvisionError, match="is too old: it has no `init -json`"):
+        fake.does("echo 'flag provided but not defined: -json' >&2; exit 1").terraform().init()
+
+
+def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:
+    with pytest.raises(ProvisionError, match=r"version 2\.0 of its event stream"):
+        fake.says(VERSION.replace('"1.2"', '"2.0"')).terraform().apply()
+
+
+def test_output_gives_values(fake: Fake) -> None:
+    document = {
+        "contract": {"sensitive": False, "type": "number", "value": 1},
+        "key": {"sensitive": True, "value": "k"},
+    }
+
+    assert fake.says(json.dumps(document, indent=2)).terraform().output() == {"contract": 1, "key": "k"}
+
+
+@pytest.mark.parametrize("script", ["echo '[1]'", "echo nothing", "echo '{\"a\": 1}'"])
+def test_output_refuses_what_is_no_output(fake: Fake, script: str) -> None:
+    with pytest.raises(ProvisionError, match="something else than outputs"):
+        fake.does(script).terraform().output()
+
+
+def test_output_says_why_it_failed(fake: Fake) -> None:
+    with pytest.raises(ProvisionError, match="terraform output failed: Error: no state"):
+        fake.does("echo 'Error: no state' >&2; exit 1").terraform().output()
+
+
+def test_a_cancelled_command_gets_one_interrupt(fake: Fake) -> None:
+    """The first SIGINT is noted; the program ends only later, and a second one within the grace would be noted too."""
+    fake.does("trap 'echo int >> signals' INT; touch ready; while [ ! -s signals ]; do sleep 0.01; done; sleep 0.1")
+
+    cancel = _cancelled_when(fake.folder / "ready")
+    with pytest.raises(Interrupted):
+        fake.terraform(cancel).apply()
+
+    assert (fake.folder / "signals").read_text() == "int\n"
+
+
+def test_an_interrupt_that_is_ignored_is_followed_by_a_second(fake: Fake) -> None:
+    fake.does("trap 'echo int >> signals' INT; touch ready; until [ \"$(wc -l < signals)\" = 2 ]; do sleep 0.01; done")
+    (fake.folder / "signals").touch()
+
+    with pytest.raises(Interrupted):
+        fake.terraform(_cancelled_when(fake.folder / "ready"), Grace(second_interrupt=0.2)).apply()
+
+    assert (fake.folder / "signals").read_text() == "int\nint\n"
+
+
+def test_a_hanging_terraform_is_killed_after_both_graces(fake: Fake) -> None:
+    fake.does("trap 'echo int >> signals' INT; touch ready; while :; do sleep 0.01; done")
+
+    with pytest.raises(Interrupted):
+        fake.terraform(_cancelled_when(fake.folder / "ready"), Grace(second_interrupt=0.1, kill=0.1)).apply()
+
+    assert (fake.folder / "signals").read_text().startswith("int\n")
+
+
+def test_nothing_starts_once_cancelled(fake: Fake) -> None:
+    cancel = threading.Event()
+    cancel.set()
+
+    with pytest.raises(Interrupted):
+        fake.does("exit 0").terraform(cancel).apply()
+
+    assert not (fake.folder / "calls").exists()
+
+
+def test_what_provisioners_leave_running_is_ended(fake: Fake) -> None:
+    """The left-over also holds the pipes open: the command must end nevertheless."""
+    fake.does("(trap '' INT; exec sleep 300) & echo $! > leftover; exit 1")
+
+    with pytest.raises(ProvisionError):
+        fake.terraform().apply()
+
+    assert not _is_alive(int((fake.folder / "leftover").read_text()))
+
+
+def test_processes_in_sessions_of_their_own_stay(fake: Fake) -> None:
+    """The supervisor of a local cluster is one."""
+    fake.does(
+        "setsid sh -c 'echo $$ > daemon; exec sleep 300' > /dev/null 2>&1 & while [ ! -s daemon ]; do sleep 0.01; done"
+    )
+
+    fake.terraform().apply()
+
+    daemon = int((fake.folder / "daemon").read_text())
+    try:
+        assert _is_alive(daemon)
+    finally:
+        os.kill(daemon, 9)
+
+
+def test_a_missing_binary_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match="neither terraform nor tofu is on the PATH"):
+        find_binary({"PATH": str(tmp_path)})
+
+
+def test_tofu_serves_where_terraform_is_missing(tmp_path: Path) -> None:
+    tofu = tmp_path / "tofu"
+    tofu.write_text("#!/bin/sh\n")
+    tofu.chmod(0o755)
+
+    assert find_binary({"PATH": str(tmp_path)}) == tofu
+
+
+def test_a_chosen_binary_that_is_none_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match="KOALESCE_TERRAFORM is /nowhere/tf, which is no program"):
+        find_binary({"PATH": str(tmp_path), "KOALESCE_TERRAFORM": "/nowhere/tf"})
+
+
+class _FileSet(threading.Event):
+    """Set once a file is there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def is_set(self) -> bool:
+        return self._path.exists()
+
+
+def _cancelled_when(path: Path) -> threading.Event:
+    return _FileSet(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
