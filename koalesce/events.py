@@ -233,7 +233,9 @@ def to_json(event: AnyEvent) -> str:
 def from_json(line: str) -> AnyEvent:
     """The event of a line; ValueError says what is wrong with it. Fields that a newer version added are left out."""
     data = json.loads(line)
-    kind = _Registry.types.get(data.pop("event", ""))
+    if not isinstance(data, dict):
+        raise ValueError(f"not an event: {line[:80]}")
+    kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80]}")
     names = {f.name for f in dataclasses.fields(kind)}

@@ -1,1 +1,1 @@
-"""cli."""
+"""The command line: the only part that knows a terminal and exit codes."""

@@ -1,0 +1,5 @@
+"""`python -m koalesce` is `koalesce`."""
+
+from koalesce.cli.main import entry
+
+entry()

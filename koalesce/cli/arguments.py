@@ -1,0 +1,92 @@
+"""Arguments: a parser that raises instead of leaving, knows typos, and the types that commands share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from koalesce.errors import UsageError
+
+if TYPE_CHECKING:
+    from koalesce.durations import Duration  # what --help doesn't need is loaded where it's used
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are usage errors with a suggestion; flags are never abbreviated."""
+
+    def __init__(self, prog: str | None = None, description: str | None = None, **more: Any) -> None:
+        settings: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(prog=prog, description=description, **(settings | more))
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """Read the words; paths and flags may be mixed where the command has no commands of its own."""
+        try:
+            return self.parse_intermixed_args(words)
+        except TypeError:  # argparse can't mix where a part is a command or "the rest"
+            return self.parse_args(words)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError; a flag that looks like a known one gets a suggestion."""
+        flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", self.format_help()))
+        unknown = re.match(r"unrecognized arguments: (-[^\s=]*)", message)
+        suggestion = did_you_mean(unknown.group(1), flags) if unknown else ""
+        raise UsageError(f"{self.prog}: {message}{suggestion}", hint=f"{self.prog} --help")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "…"?`, or nothing where no known word is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def duration(text: str) -> Duration:
+    """A flag's duration."""
+    from koalesce.durations import Duration
+
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def positive(text: str) -> int:
+    """A flag's whole number, at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """A flag's NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
+def pattern(text: str) -> str:
+    """A flag's regular expressions, separated by slashes outside of brackets."""
+    for part in split_pattern(text):
+        try:
+            re.compile(part)
+        except re.error as error:
+            raise argparse.ArgumentTypeError(f"{part!r} is not a regular expression: {error}") from error
+    return text
+
+
+def split_pattern(text: str) -> list[str]:
+    """The parts of a slash-separated pattern; a slash inside brackets is part of its expression, as with `go test -run`."""
+    parts, depth, start = [], 0, 0
+    for index, character in enumerate(text):
+        if character in "[(":
+            depth += 1
+        elif character in "])":
+            depth = max(0, depth - 1)
+        elif character == "/" and not depth:
+            parts.append(text[start:index])
+            start = index + 1
+    return [*parts, text[start:]]

@@ -1,0 +1,53 @@
+"""The commands, one module each; the table here is all that `koalesce --help` reads.
+
+A module has `NAME`, `HELP`, `add_arguments(parser)` and `run(args) -> int`, and imports what is heavy inside `run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import NamedTuple, Protocol, cast
+
+
+class Command(Protocol):
+    """What a command's module has."""
+
+    NAME: str
+    HELP: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare flags and arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+
+
+class Entry(NamedTuple):  # `dataclasses` would double the time of --help
+    """A command's place in the table. `hidden`: for Koalesce itself, left out of the help."""
+
+    help: str
+    hidden: bool = False
+
+
+COMMANDS: dict[str, Entry] = {
+    "clusters": Entry("list the clusters that are up"),
+    "down": Entry("destroy clusters that are up"),
+    "image": Entry("build, import and list images for clusters"),
+    "list": Entry("list specs and their tests"),
+    "local": Entry("make and keep clusters on this machine", hidden=True),
+    "pki": Entry("make the keys and certificates of a cluster", hidden=True),
+    "run": Entry("run specs on temporary clusters"),
+    "schema": Entry("print the JSON schema of specs"),
+    "ssh": Entry("run a command, or a shell, on a node of a cluster"),
+    "sweep": Entry("remove what dead runs left"),
+    "toolchain": Entry("list, prepare and add versions of the tools that clusters need"),
+    "up": Entry("make the cluster of a spec and keep it"),
+    "validate": Entry("check specs without running anything"),
+    "version": Entry("print the version of Koalesce and of what it runs on"),
+}
+
+
+def load(name: str) -> Command:
+    """The module of a command of the table."""
+    return cast(Command, importlib.import_module(f"{__name__}.{name}"))

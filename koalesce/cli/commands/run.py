@@ -1,0 +1,146 @@
+"""`koalesce run`: run specs on temporary clusters."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from koalesce.cli import exit_codes
+from koalesce.cli.arguments import assignment, duration, pattern, positive
+from koalesce.errors import UsageError
+
+if TYPE_CHECKING:
+    from koalesce.cli.follow import Abandoned, Reports
+    from koalesce.cli.stopping import Stop
+    from koalesce.engine import RunOptions
+    from koalesce.reporters import View
+
+NAME = "run"
+HELP = "run specs on temporary clusters"
+# The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
+_REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of the run as a line of JSON"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare flags and arguments."""
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="a spec, a folder, a glob or ./... (default: every spec below here)"
+    )
+    what = parser.add_argument_group("what runs")
+    what.add_argument(
+        "--run", metavar="REGEX", type=pattern, dest="select", help="only tests whose names match; parts are separated by slashes"
+    )
+    what.add_argument(
+        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the specs"
+    )
+    what.add_argument(
+        "--image",
+        metavar="REF=PATH",
+        type=assignment,
+        action="append",
+        default=[],
+        help="supply an image from an archive or a folder",
+    )
+    what.add_argument("--no-skips", action="store_true", help="exit with 5 if any test is skipped")
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--provider", metavar="NAME", help="make clusters with this provider instead of the specs'")
+    where.add_argument("--kubernetes", metavar="VERSION", help="run this version of Kubernetes instead of the specs'")
+    where.add_argument("--keep", action="store_true", help="keep the clusters when the run ends")
+    how = parser.add_argument_group("how it runs")
+    how.add_argument(
+        "--parallel", metavar="N", type=positive, default=4, help="tests at once in one cluster (default: 4)"
+    )
+    how.add_argument("--timeout", metavar="DURATION", type=duration, help="end every spec after this time, such as 10m")
+    how.add_argument("--trust", action="store_true", help="run specs from outside the project too: they are code")
+    reports = parser.add_argument_group("reports")
+    reports.add_argument("-v", "--verbose", action="store_true", help="show every phase and every step")
+    for name, text in _REPORTS.items():
+        reports.add_argument(f"--{name}", metavar="FILE", type=Path, help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the specs, and show and report how they go."""
+    from koalesce.cli.follow import Reports
+    from koalesce.cli.stopping import Stop
+    from koalesce.reporters import FILE_REPORTERS
+    from koalesce.reporters.files import check_writable
+    from koalesce.reporters.terminal import open_view
+
+    paths = _report_paths(args)
+    stop = Stop()
+    options = _options(args, stop)
+    for path in paths.values():
+        check_writable(path)
+    reports = Reports({name: FILE_REPORTERS[name].create(path) for name, path in paths.items()})
+    view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
+    with stop.on_signals():
+        code = _follow(options, view, reports, stop, no_skips=args.no_skips)
+    if not reports.problems:
+        return code
+    print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
+    return exit_codes.worse(code, exit_codes.ERROR)
+
+
+def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
+    paths: dict[str, Path] = {name: getattr(args, name) for name in _REPORTS if getattr(args, name) is not None}
+    if len({path.resolve() for path in paths.values()}) < len(paths):
+        raise UsageError("two reports can't be written to the same file", hint="give each its own")
+    return paths
+
+
+def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
+    from koalesce.engine import RunOptions
+
+    images = {reference: Path(path) for reference, path in args.image}
+    for reference, path in images.items():
+        if not path.exists():
+            raise UsageError(f"--image {reference}={path}: there is no {path}")
+    return RunOptions(
+        paths=tuple(args.paths) or ("./...",),
+        keep=args.keep,
+        provider=args.provider,
+        kubernetes=args.kubernetes,
+        images=images,
+        variables=dict(args.set),
+        select=args.select,
+        parallel=args.parallel,
+        timeout=args.timeout,
+        trust=args.trust,
+        verbose=args.verbose,
+        cancel=stop.cancel,
+    )
+
+
+def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool) -> int:
+    from koalesce import engine
+    from koalesce.cli.follow import Abandoned, follow
+    from koalesce.clock import SystemClock
+
+    try:
+        try:
+            end = follow(engine.run(options), view, reports, stop, SystemClock())
+        finally:
+            _close(view, reports)
+    except Abandoned as abandoned:
+        _leave(abandoned)
+    return exit_codes.of_run(end, no_skips=no_skips)
+
+
+def _close(view: View, reports: Reports) -> None:
+    """Close the view, whose stream may be gone, and the reports in any case."""
+    try:
+        view.close()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            reports.problems.append(f"the output could not be written: {error.strerror or error}")
+    finally:
+        reports.close()
+
+
+def _leave(abandoned: Abandoned) -> NoReturn:
+    """End the process here and now: threads of the engine may hang in what was to be interrupted."""
+    print(abandoned, file=sys.stderr, flush=True)
+    os._exit(exit_codes.of_error(abandoned))

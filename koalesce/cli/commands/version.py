@@ -1,0 +1,34 @@
+"""`koalesce version`: what is installed, for bug reports."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shutil
+
+import koalesce
+
+NAME = "version"
+HELP = "print the version of Koalesce and of what it runs on"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """There are none."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line each."""
+    from koalesce.assets import cache_dir, state_dir
+
+    terraform = shutil.which("terraform") or shutil.which("tofu") or "not found"
+    rows = {
+        "koalesce": koalesce.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "terraform": terraform,
+        "cache": str(cache_dir()),
+        "state": str(state_dir()),
+    }
+    for name, value in rows.items():
+        print(f"{name:<10} {value}")
+    return 0

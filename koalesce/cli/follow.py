@@ -1,0 +1,170 @@
+"""Follows a run: takes the engine's events in the main thread, shows them, and lets people stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+
+from koalesce.cli.stopping import Stop
+from koalesce.clock import Clock
+from koalesce.errors import Interrupted, KoalesceError
+from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, TeardownFinished
+from koalesce.reporters import Reporter, View
+
+_TICK = 0.25
+
+
+class Abandoned(Interrupted):
+    """Somebody asked twice to stop: the run is left where it is; says what may be left over."""
+
+
+class Reports:
+    """The report files of a run: one that can't be written any more is given up, and remembered in `problems`."""
+
+    def __init__(self, reporters: Mapping[str, Reporter]) -> None:
+        self._open = dict(reporters)
+        self.problems: list[str] = []
+
+    def handle(self, event: AnyEvent) -> None:
+        """Hand an event to all of them."""
+        self._each(lambda reporter: reporter.handle(event))
+
+    def close(self) -> None:
+        """Finish all of them."""
+        self._each(lambda reporter: reporter.close())
+        self._open.clear()
+
+    def _each(self, act: Callable[[Reporter], None]) -> None:
+        for name, reporter in list(self._open.items()):
+            try:
+                act(reporter)
+            except OSError as error:
+                del self._open[name]
+                self.problems.append(f"the report of --{name} could not be written: {error.strerror or error}")
+
+
+def follow(events: Iterator[AnyEvent], view: View, reports: Reports, stop: Stop, clock: Clock) -> RunFinished:
+    """Consume a run to its end and return its last event; what the engine raises comes out of here.
+
+    A view that can't be written to any more (a closed pipe) stops the run, with its teardown. A second request to stop raises
+    Abandoned.
+    """
+    source = _Pump(events)
+    follower = _Follower(source, view, reports, stop, clock)
+    try:
+        return follower.consume()
+    except Abandoned:
+        raise
+    except BaseException:
+        stop.end("an unexpected error")
+        follower.drain()
+        raise
+
+
+class _Pump:
+    """Iterates in a thread of its own, so that the main thread can wait for the next event *or* the next tick."""
+
+    def __init__(self, events: Iterator[AnyEvent]) -> None:
+        self._events = events
+        self._queue: queue.SimpleQueue[AnyEvent | BaseException | None] = queue.SimpleQueue()
+        self.is_over = False
+        threading.Thread(target=self._work, name="events", daemon=True).start()
+
+    def next(self, timeout: float) -> AnyEvent | None:
+        """The next event, or None where none came in time or none will; raises what the engine raised."""
+        try:
+            item = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if item is None or isinstance(item, BaseException):
+            self.is_over = True
+            if item is not None:
+                raise item
+        return item
+
+    def _work(self) -> None:
+        try:
+            for event in self._events:
+                self._queue.put(event)
+        except BaseException as error:
+            self._queue.put(error)  # raised again in the main thread
+        else:
+            self._queue.put(None)
+
+
+class _Follower:
+    def __init__(self, source: _Pump, view: View, reports: Reports, stop: Stop, clock: Clock) -> None:
+        self._source = source
+        self._view: View | None = view
+        self._reports = reports
+        self._stop = stop
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._left: dict[str, str] = {}  # by spec: its cluster, "" while it has no name yet
+        self._has_announced = False
+        self._end: RunFinished | None = None
+
+    def consume(self) -> RunFinished:
+        while not self._source.is_over:
+            self._heed_requests()
+            event = self._source.next(_TICK)
+            if event is not None:
+                self._note(event)
+                self._reports.handle(event)
+                self._show(lambda view, event=event: view.handle(event))  # type: ignore[misc]  # mypy can't infer the default
+            self._show(lambda view: view.tick(self._clock.monotonic() - self._began))
+        if self._end is None:
+            raise KoalesceError("the run ended without a result")
+        return self._end
+
+    def drain(self) -> None:
+        """Wait for the teardown without showing anything; a second request to stop ends that too."""
+        while not self._source.is_over:
+            self._heed_requests()
+            with contextlib.suppress(Exception):  # the first error is the one to tell
+                event = self._source.next(_TICK)
+                if event is not None:
+                    self._note(event)
+
+    def _note(self, event: AnyEvent) -> None:
+        self._began = self._clock.monotonic() - event.elapsed
+        match event:
+            case PhaseStarted():
+                self._left.setdefault(event.spec, "")
+            case ClusterReady():
+                self._left[event.spec] = event.cluster
+            case TeardownFinished(message=""):
+                self._left.pop(event.spec, None)
+            case RunFinished():
+                self._end = event
+            case _:
+                pass
+
+    def _show(self, act: Callable[[View], None]) -> None:
+        if self._view is None:
+            return
+        try:
+            act(self._view)
+        except OSError as error:
+            self._view = None
+            self._stop.end("nobody reads the output")
+            if not isinstance(error, BrokenPipeError):
+                self._reports.problems.append(f"the output could not be written: {error.strerror or error}")
+
+    def _heed_requests(self) -> None:
+        if self._stop.requests > 1:
+            raise Abandoned(self._farewell())
+        if self._stop.requests == 1 and not self._has_announced:
+            self._has_announced = True
+            text = f"{self._stop.reason}: ending the run and destroying its clusters; once more (^C) to leave at once"
+            self._show(lambda view: view.say(text))
+
+    def _farewell(self) -> str:
+        if not self._left:
+            return "left at once; no cluster was up"
+        downs = [f"  cluster {name} of {spec}: koalesce down {name}" for spec, name in self._left.items() if name]
+        return "\n".join(
+            ["left at once, before everything was removed:", *downs, "  whatever else is left: koalesce sweep"]
+        )

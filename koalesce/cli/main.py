@@ -1,0 +1,165 @@
+"""The entry point: finds the command, runs it, and turns what went wrong into one message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TextIO
+
+import koalesce
+from koalesce.cli import exit_codes
+from koalesce.cli.arguments import Parser, did_you_mean
+from koalesce.cli.commands import COMMANDS, load
+from koalesce.errors import KoalesceError, UsageError
+
+_HEAD = """\
+usage: koalesce COMMAND [ARGUMENT...]
+
+go test for Kubernetes software: specs that run on real, temporary clusters
+
+commands:
+"""
+_TAIL = """
+options:
+  -h, --help     this help, or that of a command: koalesce COMMAND --help
+  --version      the version
+  --debug        log commands, and show where unexpected errors come from (or KOALESCE_DEBUG=1)
+
+examples:
+  koalesce run specs/quickstart.yaml
+  koalesce run specs/ --run 'policy' -v --junit report.xml
+  koalesce up specs/kube-router.yaml
+"""
+
+
+def entry() -> NoReturn:
+    """What the `koalesce` script calls."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # whatever a pod prints can be shown in any encoding
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run a command line (without the program's name) and return its exit code; no error leaves this function."""
+    is_debug = "--debug" in _before_rest(words) or os.environ.get("KOALESCE_DEBUG", "") not in ("", "0")
+    try:
+        return _flushed(_run(words, is_debug=is_debug))
+    except KoalesceError as error:
+        if is_debug:
+            _print_traceback()
+        _complain(str(error))
+        return exit_codes.of_error(error)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return exit_codes.INTERRUPTED
+    except SystemExit as leave:  # argparse, after --help
+        return leave.code if isinstance(leave.code, int) else exit_codes.PASSED
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_closed(sys.stdout):
+            return _flushed(exit_codes.PASSED)
+        _report_unexpected(error, is_debug=is_debug)
+        return exit_codes.ERROR
+
+
+def _flushed(code: int) -> int:
+    """The code of a command whose output has been written; a closed pipe hides no code but that of success."""
+    if not is_closed(sys.stdout):
+        return code
+    silence_stdout()
+    return code or exit_codes.CLOSED_PIPE
+
+
+def is_closed(stream: TextIO | None) -> bool:
+    """Whether nobody reads this stream any more."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def silence_stdout() -> None:
+    """Point standard output to nowhere, so that the interpreter's last flush can't fail either."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _run(words: Sequence[str], *, is_debug: bool) -> int:
+    leading = []
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        leading.append(rest.pop(0))
+    if "--version" in leading:
+        print(f"koalesce {koalesce.__version__}")
+        return exit_codes.PASSED
+    if "-h" in leading or "--help" in leading:
+        print(_help(), end="")
+        return exit_codes.PASSED
+    for flag in leading:
+        if flag != "--debug":
+            known = ("--debug", "--help", "--version")
+            raise UsageError(f"koalesce: unknown option {flag}{did_you_mean(flag, known)}", hint="koalesce --help")
+    if not rest:
+        raise UsageError("koalesce: which command?", hint="koalesce --help")
+    return _run_command(rest[0], rest[1:], is_debug=is_debug)
+
+
+def _run_command(name: str, words: list[str], *, is_debug: bool) -> int:
+    if name == "help":
+        return _run([*words[:1], "--help"], is_debug=is_debug)
+    if name not in COMMANDS:
+        visible = [known for known, command in COMMANDS.items() if not command.hidden]
+        raise UsageError(f"koalesce: unknown command {name!r}{did_you_mean(name, visible)}", hint="koalesce --help")
+    command = load(name)
+    parser = Parser(f"koalesce {name}", command.HELP)
+    command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="log commands, and show where unexpected errors come from")
+    if is_debug:
+        _log_to_stderr()
+    args = parser.parse(words)
+    args.debug = is_debug
+    return command.run(args)
+
+
+def _help() -> str:
+    shown = [(name, command.help) for name, command in COMMANDS.items() if not command.hidden]
+    width = max(len(name) for name, _ in shown)
+    return _HEAD + "".join(f"  {name:<{width}}  {text}\n" for name, text in shown) + _TAIL
+
+
+def _before_rest(words: Sequence[str]) -> Sequence[str]:
+    """The words before `--`: what comes after it is for another program."""
+    return words[: list(words).index("--")] if "--" in words else words
+
+
+def _complain(text: str) -> None:
+    from koalesce.reporters.text import clean, inert
+
+    lines = clean(text).split("\n")
+    print("\n".join(inert(line) for line in (f"error: {lines[0]}", *lines[1:])), file=sys.stderr)
+
+
+def _report_unexpected(error: Exception, *, is_debug: bool) -> None:
+    if is_debug:
+        _print_traceback()
+    summary = f"{type(error).__name__}: {error}".split("\n")[0]
+    advice = "" if is_debug else "\n  hint: run it again with --debug to see where it comes from, and report it"
+    _complain(f"unexpected: {summary}{advice}")
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc(file=sys.stderr)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(
+        level=logging.DEBUG, stream=sys.stderr, format="%(relativeCreated)7.0f ms %(name)s: %(message)s"
+    )

@@ -1,0 +1,144 @@
+"""The live view: what runs now at the bottom of the terminal, what has ended in lines above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from koalesce.durations import format_seconds
+from koalesce.events import AnyEvent, RunFinished
+from koalesce.reporters.activity import Activity, activities
+from koalesce.reporters.narration import Line, Narrator, Style
+from koalesce.reporters.record import RunRecord, SpecRecord
+from koalesce.reporters.text import inert, one_line
+
+_PERIOD = 0.25  # seconds between two pictures
+_ROWS = 12  # of one spec's activities
+_COLORS: dict[Style, str] = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow", "dim": "dim"}
+
+
+class LiveView:
+    """Draws on a terminal, from the caller's thread: nothing moves but in `tick`, `say` and at the end.
+
+    Lines of what has ended are collected and printed with the next picture, because each print draws the picture anew.
+    """
+
+    def __init__(self, stream: TextIO, *, verbose: bool = False, color: bool = True) -> None:
+        self._console = Console(
+            file=stream,
+            force_terminal=True,
+            no_color=not color,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            legacy_windows=False,
+        )
+        self._record = RunRecord()
+        self._narrator = Narrator(self._record, verbose=verbose)
+        self._lines: list[Line] = []
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._drawn = -_PERIOD
+        self._is_closed = False
+
+    def handle(self, event: AnyEvent) -> None:
+        """Take the event in; it's seen at the next tick, the end of the run at once."""
+        self._record.apply(event)
+        self._lines += self._narrator.tell(event)
+        if isinstance(event, RunFinished):
+            self.close()
+
+    def tick(self, elapsed: float) -> None:
+        """Draw, four times a second at most."""
+        if self._is_closed or elapsed - self._drawn < _PERIOD:
+            return
+        self._drawn = elapsed
+        self._live.start()
+        self._print()
+        self._live.update(Group(*self._picture(elapsed)), refresh=True)
+
+    def say(self, text: str) -> None:
+        """Print a line of the program's own, at once."""
+        self._lines.append(Line(one_line(text), "skipped"))
+        self._print()
+
+    def close(self) -> None:
+        """Take the picture away, leave the lines, give the cursor back."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._live.update(Text(""))
+        self._live.stop()
+        self._print()
+
+    def _print(self) -> None:
+        lines, self._lines = self._lines, []
+        if lines:
+            text = Text("\n").join(Text(inert(line.text), style=_COLORS.get(line.style, "")) for line in lines)
+            self._console.print(text, soft_wrap=True)
+
+    def _picture(self, elapsed: float) -> Iterator[Text]:
+        """The rows that fit the terminal: a heading and the activities of each running spec, then the counts."""
+        room = max(0, self._console.height - 2)
+        rows = [row for spec in self._running() for row in self._spec(spec, elapsed)]
+        yield from rows[:room]
+        yield _row(self._counts(elapsed), "bold")
+
+    def _running(self) -> list[SpecRecord]:
+        return [spec for spec in self._record.specs.values() if spec.finished is None]
+
+    def _spec(self, spec: SpecRecord, elapsed: float) -> Iterator[Text]:
+        path = one_line(spec.started.spec)
+        about = "no cluster yet"
+        if spec.cluster is not None:
+            found = spec.cluster
+            about = one_line(
+                f"{found.cluster} ({found.provider}, Kubernetes {found.kubernetes}, nodes: {len(found.nodes)})"
+            )
+        yield _row(f"{path}  {about}  {_bar(spec)}", "bold")
+        mine = [activity for activity in activities(self._record, elapsed) if activity.spec == path]
+        for activity in islice(mine, _ROWS):
+            yield _activity(activity)
+        if len(mine) > _ROWS:
+            yield _row(f"  … and {len(mine) - _ROWS} more", "dim")
+
+    def _counts(self, elapsed: float) -> str:
+        statuses = [
+            test.finished.status
+            for spec in self._record.specs.values()
+            for test in spec.tests.values()
+            if test.finished
+        ]
+        planned = sum(len(spec.started.tests) for spec in self._record.specs.values())
+        parts = [f"{len(statuses)}/{max(planned, len(statuses))} tests"]
+        parts += [
+            f"{statuses.count(status)} {status}"
+            for status in ("passed", "failed", "error", "skipped")
+            if status in statuses
+        ]
+        return f"{' · '.join(parts)} · {format_seconds(round(elapsed))}"
+
+
+def _bar(spec: SpecRecord) -> str:
+    total = len(spec.started.tests)
+    done = sum(1 for test in spec.tests.values() if test.finished)
+    return f"{done}/{total}" if total else ""
+
+
+def _activity(activity: Activity) -> Text:
+    row = Text("  ", no_wrap=True, overflow="ellipsis")
+    row.append(activity.name, "cyan")
+    row.append(f"  {activity.time}", "dim")
+    if activity.step:
+        row.append(f"  {activity.step}")
+    if activity.seen:
+        row.append(f"  {activity.seen}", "yellow")
+    return row
+
+
+def _row(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,246 @@
+"""JUnit XML: a suite for each spec, a case for each test, and a case for whatever went wrong outside of tests.
+
+What readers make of it: GitLab shows class name, name and the *text* of failures (not their `message`), Jenkins and GitLab link
+`[[ATTACHMENT|path]]` in a case's output, GitHub actions and CircleCI use `file` and `line`. A `failure` is the software under
+test, an `error` is everything else.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
+
+from koalesce.events import AnyEvent, Status, StepFinished
+from koalesce.reporters.files import write_whole
+from koalesce.reporters.narration import explanation, step_title
+from koalesce.reporters.record import RunRecord, SpecRecord, TestRecord
+from koalesce.reporters.text import clean, shorten
+
+_OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TEXT = 65536  # characters of one element's text
+_ATTACHMENTS = 50  # files of one case
+
+
+class JUnit:
+    """Collects the run and writes the report at its end, whatever that end is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._record = RunRecord()
+
+    def handle(self, event: AnyEvent) -> None:
+        """Take the event in."""
+        self._record.apply(event)
+
+    def close(self) -> None:
+        """Write the file."""
+        write_whole(self._path, render(self._record))
+
+
+def render(record: RunRecord) -> bytes:
+    """The report of a run as far as it is known. Tests that were running are errors, those not yet begun are skipped."""
+    root = ET.Element("testsuites", name="koalesce")
+    cases: list[_Case] = []
+    for index, spec in enumerate(record.specs.values()):
+        mine = list(_cases(record, spec))
+        cases += mine
+        root.append(_suite(record, spec, index, mine))
+    _count(root, cases, record.finished.seconds if record.finished else record.elapsed)
+    ET.indent(root)
+    document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Case:
+    name: str
+    status: Status
+    seconds: float = 0.0
+    line: int = 0
+    type: str = ""
+    message: str = ""
+    text: str = ""
+    output: list[str] = field(default_factory=list)
+    evidence: str = ""
+
+
+def _cases(record: RunRecord, spec: SpecRecord) -> Iterator[_Case]:
+    bad = [case for case in (*_phases(spec), *_outside(spec), *_teardown(spec)) if case.status in ("failed", "error")]
+    names = dict.fromkeys((*spec.started.tests, *(name for name, test in spec.tests.items() if _is_test(test))))
+    tests = [_test(record, spec, name, spec.tests.get(name)) for name in names]
+    end = spec.finished
+    known = [*bad, *(case for case in tests if case.status != "passed")]
+    yield from bad
+    yield from tests
+    if end is None and not tests:
+        yield _Case(
+            name=spec.started.name, status="error", type="interrupted", message="the run ended before the spec did"
+        )
+    elif (
+        end is not None
+        and not any(case.status == end.status for case in known)
+        and (end.status != "passed" or not tests)
+    ):
+        yield _Case(
+            name=spec.started.name,
+            status=end.status,
+            seconds=end.seconds,
+            type="spec",
+            message=end.message,
+            evidence=end.evidence,
+        )
+
+
+def _is_test(test: TestRecord) -> bool:
+    return test.started is not None or test.finished is not None
+
+
+def _phases(spec: SpecRecord) -> Iterator[_Case]:
+    for phase in spec.phases.values():
+        if (end := phase.finished) is not None:
+            evidence = spec.finished.evidence if spec.finished else ""
+            yield _Case(
+                name=phase.name,
+                status=end.status,
+                seconds=end.seconds,
+                type="phase",
+                message=end.message,
+                evidence=evidence,
+            )
+
+
+def _outside(spec: SpecRecord) -> Iterator[_Case]:
+    """Steps of no test: set-up, and what components' readiness asks for."""
+    for test in spec.tests.values():
+        for step in test.steps if not _is_test(test) else ():
+            if (end := step.finished) is not None:
+                name = step_title(end)
+                text = "\n".join(explanation(end))
+                yield _Case(
+                    name=name,
+                    status=end.status,
+                    seconds=end.seconds,
+                    line=end.line,
+                    type=end.type,
+                    message=end.message,
+                    text=text,
+                )
+
+
+def _teardown(spec: SpecRecord) -> Iterator[_Case]:
+    if (end := spec.teardown) is not None and end.message:
+        text = f"{end.message}\nremove it with: {end.command}"
+        yield _Case(
+            name="teardown", status="error", seconds=end.seconds, type="teardown", message=end.message, text=text
+        )
+
+
+def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | None) -> _Case:
+    if test is None or not _is_test(test):
+        reason = spec.finished.message if spec.finished else "the run ended before it"
+        return _Case(name=name, status="skipped", message=f"not run: {reason}" if reason else "not run")
+    ends = [step.finished for step in test.steps if step.finished]
+    output = [_step_line(end) for end in ends]
+    end = test.finished
+    if end is None:
+        running = test.running.started if test.running else None
+        message = f"the run ended in {running.title}" if running else "the run ended before the test did"
+        line = test.started.line if test.started else 0
+        seconds = max(0.0, record.elapsed - test.began)
+        return _Case(
+            name=name, status="error", seconds=seconds, line=line, type="interrupted", message=message, output=output
+        )
+    bad = next((step for step in ends if step.status == end.status and end.status in ("failed", "error")), None)
+    return _Case(
+        name=name,
+        status=end.status,
+        seconds=end.seconds,
+        line=bad.line if bad else end.line,
+        type=bad.type if bad else "test",
+        message=end.message,
+        text="\n".join([end.message, *explanation(bad)]) if bad else "",
+        output=output,
+        evidence=end.evidence,
+    )
+
+
+def _step_line(end: StepFinished) -> str:
+    return f"{end.status}: {step_title(end)} ({end.seconds:.2f}s, attempts: {end.attempts}) {end.message}".rstrip()
+
+
+def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[_Case]) -> ET.Element:
+    path = spec.started.spec
+    suite = ET.Element("testsuite", name=_xml(path), id=str(index))
+    seconds = spec.finished.seconds if spec.finished else max(0.0, record.elapsed - spec.started.elapsed)
+    _count(suite, cases, seconds)
+    suite.set("timestamp", spec.started.at.removesuffix("Z").split("+")[0])
+    suite.set(
+        "hostname",
+        _xml(str((record.started.machine if record.started else {}).get("hostname") or socket.gethostname())),
+    )
+    properties = ET.SubElement(suite, "properties")
+    for name, value in _properties(record, spec):
+        ET.SubElement(properties, "property", name=name, value=_xml(value))
+    classname = _xml(str(PurePosixPath(path).with_suffix("")).strip("/.").replace("/", "."))
+    for case in cases:
+        suite.append(_testcase(case, path, classname))
+    return suite
+
+
+def _properties(record: RunRecord, spec: SpecRecord) -> Iterator[tuple[str, str]]:
+    yield "spec", spec.started.name
+    if record.started is not None:
+        yield "koalesce", record.started.version
+        yield "run", record.started.run_id
+        yield "artifacts", record.started.folder
+    if spec.cluster is not None:
+        yield "provider", spec.cluster.provider
+        yield "kubernetes", spec.cluster.kubernetes
+        yield "cluster", spec.cluster.cluster
+        yield "nodes", str(len(spec.cluster.nodes))
+        yield "capabilities", " ".join(spec.cluster.capabilities)
+
+
+def _count(element: ET.Element, cases: list[_Case], seconds: float) -> None:
+    statuses = [case.status for case in cases]
+    element.set("tests", str(len(statuses)))
+    element.set("failures", str(statuses.count("failed")))
+    element.set("errors", str(statuses.count("error")))
+    element.set("skipped", str(statuses.count("skipped")))
+    element.set("time", f"{seconds:.3f}")
+
+
+def _testcase(case: _Case, path: str, classname: str) -> ET.Element:
+    element = ET.Element("testcase", classname=classname, name=_xml(case.name), file=_xml(path))
+    if case.line:
+        element.set("line", str(case.line))
+    element.set("time", f"{case.seconds:.3f}")
+    if case.status == "skipped":
+        ET.SubElement(element, "skipped", message=_xml(case.message)).text = _xml(case.message)
+    elif case.status != "passed":
+        tag = "failure" if case.status == "failed" else "error"
+        verdict = ET.SubElement(element, tag, message=_xml(case.message.split("\n")[0]), type=_xml(case.type))
+        verdict.text = _xml(case.text or case.message)
+    output = [*case.output, *(f"[[ATTACHMENT|{file}]]" for file in _attachments(case.evidence))]
+    if output:
+        ET.SubElement(element, "system-out").text = _xml("\n".join(output))
+    return element
+
+
+def _attachments(evidence: str) -> Iterator[Path]:
+    """The files of an evidence folder, absolute, as Jenkins wants them; the folder itself where it isn't on this machine."""
+    if not evidence:
+        return
+    folder = Path(evidence).absolute()
+    files = islice((file for file in folder.rglob("*") if file.is_file()), _ATTACHMENTS)
+    yield from sorted(files) or [folder]
+
+
+def _xml(text: str) -> str:
+    """Text that XML 1.0 can hold: ElementTree would write characters that no parser takes back."""
+    return _OUTSIDE_XML.sub("\N{REPLACEMENT CHARACTER}", shorten(clean(text), _TEXT))

@@ -1,0 +1,271 @@
+"""A run told in lines, in the way of `go test`: the same for a log file and above the live view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from koalesce.durations import format_seconds
+from koalesce.events import (
+    AnyEvent,
+    ClusterReady,
+    PhaseFinished,
+    PhaseProgress,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    SpecFinished,
+    SpecStarted,
+    Status,
+    StepAttempted,
+    StepFinished,
+    StepStarted,
+    TeardownFinished,
+    TeardownStarted,
+    TestFinished,
+    TestStarted,
+)
+from koalesce.reporters.record import RunRecord, TestRecord
+from koalesce.reporters.text import bar, one_line, shorten
+
+Style = Literal["", "passed", "failed", "error", "skipped", "dim"]
+_WORDS: dict[Status, str] = {"passed": "PASS", "failed": "FAIL", "error": "ERROR", "skipped": "SKIP"}
+_BAD = ("failed", "error")
+_PROGRESS_EVERY = 10.0  # seconds between two lines of progress of one phase
+_DETAIL = 8000  # characters of a step's detail
+_RECAP = 200  # characters of a message in the list at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text, free of control characters, and how to show it."""
+
+    text: str
+    style: Style = ""
+
+
+class Narrator:
+    """Turns events into lines. `phases`: also those of phases that went well; `verbose`: all that there is to tell."""
+
+    def __init__(self, record: RunRecord, *, verbose: bool = False, phases: bool = False) -> None:
+        self._record = record
+        self._verbose = verbose
+        self._phases = phases or verbose
+        self._spec = ""
+        self._told: dict[str, set[str]] = {}
+        self._progress: dict[tuple[str, str], float] = {}
+
+    def tell(self, event: AnyEvent) -> list[Line]:
+        """The lines that an event is worth; the record must have taken it in already."""
+        lines = self._lines(event)
+        spec = getattr(event, "spec", "")
+        if not lines or not spec or spec == self._spec:
+            return lines
+        speaks_of_another = bool(self._spec) and not isinstance(event, SpecStarted | SpecFinished)
+        self._spec = spec
+        return [Line(f"=== NAME  {one_line(spec)}"), *lines] if speaks_of_another else lines
+
+    def _lines(self, event: AnyEvent) -> list[Line]:
+        match event:
+            case RunStarted():
+                text = f"run {one_line(event.run_id)}: koalesce {event.version}, artifacts in {one_line(event.folder)}"
+                return [Line(text, "dim")] if self._verbose else []
+            case SpecStarted():
+                return [Line(f"=== RUN   {one_line(event.spec)}")]
+            case PhaseProgress():
+                return self._phase_progress(event)
+            case PhaseFinished():
+                return self._phase_finished(event)
+            case ClusterReady():
+                return [Line(f"    {_cluster(event)}", "dim")] if self._phases else []
+            case TestStarted():
+                return [Line(f"=== RUN   {_name(event.test)}")] if self._verbose else []
+            case StepFinished():
+                return self._step_outside(event)
+            case TestFinished():
+                return list(_test(self._record.spec(event.spec).test(event.test), event, self._verbose))
+            case TeardownFinished():
+                return self._teardown(event)
+            case SpecFinished():
+                return self._spec_finished(event)
+            case RunFinished():
+                return list(_summary(self._record, event))
+            case PhaseStarted() | StepStarted() | StepAttempted() | TeardownStarted():
+                return []
+            case _:
+                assert_never(event)
+
+    def _phase_progress(self, event: PhaseProgress) -> list[Line]:
+        key = (event.spec, event.phase)
+        too_soon = event.elapsed - self._progress.get(key, -_PROGRESS_EVERY) < _PROGRESS_EVERY
+        if not self._phases or (too_soon and not self._verbose):
+            return []
+        self._progress[key] = event.elapsed
+        return [Line(f"    {one_line(event.phase)}: {one_line(event.message)}", "dim")]
+
+    def _phase_finished(self, event: PhaseFinished) -> list[Line]:
+        time = format_seconds(event.seconds)
+        if event.status in _BAD:
+            self._told.setdefault(event.spec, set()).add(event.message)
+            head = Line(f"--- {_WORDS[event.status]}: {one_line(event.phase)} ({time})", event.status)
+            return [head, *_quote(event.message, "    ")]
+        if not self._phases:
+            return []
+        reason = f": {one_line(event.message)}" if event.message else ""
+        skipped = "skipped, " if event.status == "skipped" else ""
+        return [Line(f"    {one_line(event.phase)} ({skipped}{time}){reason}", "dim")]
+
+    def _step_outside(self, event: StepFinished) -> list[Line]:
+        """A step of no test (set-up, a component's readiness) is told at once; those of tests wait for their test."""
+        test = self._record.spec(event.spec).test(event.test)
+        if test.started is not None or not (self._verbose or event.status in _BAD):
+            return []
+        return list(_step(event, indent=""))
+
+    def _teardown(self, event: TeardownFinished) -> list[Line]:
+        cluster, time = one_line(event.cluster), format_seconds(event.seconds)
+        if event.message:
+            lines = [
+                Line(f"--- ERROR: teardown of cluster {cluster} ({time})", "error"),
+                *_quote(event.message, "    "),
+            ]
+            return [*lines, Line(f"    remove it with: {one_line(event.command)}", "error")] if event.command else lines
+        if event.kept:
+            found = self._record.spec(event.spec).cluster
+            use = f"; use it with: export KUBECONFIG={one_line(found.kubeconfig)}" if found and found.kubeconfig else ""
+            command = one_line(event.command) or f"koalesce down {cluster}"
+            return [Line(f"    cluster {cluster} is kept{use}"), Line(f"    remove it with: {command}")]
+        return [Line(f"    teardown ({time})", "dim")] if self._phases else []
+
+    def _spec_finished(self, event: SpecFinished) -> list[Line]:
+        lines: list[Line] = []
+        if event.status in _BAD and event.message and event.message not in self._told.pop(event.spec, set()):
+            lines.append(Line(f"--- {_WORDS[event.status]}: {one_line(event.spec)}", event.status))
+            lines += _quote(event.message, "    ")
+        if event.evidence:
+            lines.append(Line(f"    evidence: {one_line(event.evidence)}"))
+        return [*lines, self._result(event)]
+
+    def _result(self, event: SpecFinished) -> Line:
+        path, time = one_line(event.spec), format_seconds(event.seconds)
+        spec = self._record.spec(event.spec)
+        if event.status in _BAD:
+            return Line(f"{_WORDS[event.status]}  {path}  {time}", event.status)
+        if not spec.started.tests and not event.message:
+            return Line(f"?  {path}  [no tests to run]", "skipped")
+        if event.status == "skipped":
+            return Line(f"skip  {path}  {one_line(event.message) or 'every test was skipped'}", "skipped")
+        skipped = sum(1 for test in spec.tests.values() if test.finished and test.finished.status == "skipped")
+        return Line(f"ok  {path}  {time}" + (f"  ({skipped} skipped)" if skipped else ""), "passed")
+
+
+def location(spec: str, line: int) -> str:
+    """A place in a spec, as editors and CI systems find it."""
+    return f"{one_line(spec)}:{line}" if line else one_line(spec)
+
+
+def step_title(event: StepFinished) -> str:
+    """A step's title, with the section where it isn't one of a test's steps."""
+    title = one_line(event.title) or event.type
+    return title if event.section == "steps" else f"{event.section}: {title}"
+
+
+def explanation(event: StepFinished) -> list[str]:
+    """Why a step did not pass: place, message, expected, actual and detail, one line each or behind bars."""
+    lines = _wrapped(f"{location(event.spec, event.line)}: {event.type}: ", event.message)
+    for label, value in (("expected: ", event.expected), ("actual:   ", event.actual)):
+        if value is not None:
+            lines += _wrapped(label, value)
+    return lines + bar(shorten(event.detail, _DETAIL))
+
+
+def _test(test: TestRecord, event: TestFinished, verbose: bool) -> Iterator[Line]:
+    yield Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s)", event.status)
+    steps = [step.finished for step in test.steps if step.finished]
+    if verbose or event.status in _BAD:
+        for step in steps:
+            yield from _step(step, indent="    ")
+    if event.status == "skipped":
+        yield from _quote(event.message or "no reason given", "    ")
+    elif event.status in _BAD and not any(step.status in _BAD for step in steps):
+        yield from _quote(f"{location(event.spec, event.line)}: {event.message}", "    ")
+    if event.evidence:
+        yield Line(f"    evidence: {one_line(event.evidence)}")
+
+
+def _step(event: StepFinished, indent: str) -> Iterator[Line]:
+    times = [f"{event.seconds:.2f}s"]
+    if event.attempts > 1:
+        times.append(f"{event.attempts} attempts")
+    if event.status == "passed" and event.settled is not None and event.seconds - event.settled >= 0.05:
+        times.append(f"held after {event.settled:.2f}s")
+    yield Line(f"{indent}--- {_WORDS[event.status]}: {step_title(event)} ({', '.join(times)})", event.status)
+    if event.status in _BAD:
+        yield from (Line(f"{indent}    {text}") for text in explanation(event))
+    elif event.status == "skipped" and event.message:
+        yield from _quote(event.message, f"{indent}    ")
+
+
+def _summary(record: RunRecord, event: RunFinished) -> Iterator[Line]:
+    problems = list(_problems(record))
+    if len(problems) > 1:
+        yield Line("")
+        yield from problems
+    if event.status in _BAD and record.started is not None and record.started.folder:
+        yield Line(f"artifacts: {one_line(record.started.folder)}")
+    word, style = _verdict(event)
+    counts = [f"{event.passed} passed"]
+    counts += [f"{count} {name}" for name, count in _counts(record, event) if count]
+    left = ", teardown failed: see above for what is left" if event.teardown_failed else ""
+    yield Line(f"{word}  {', '.join(counts)} in {format_seconds(event.seconds)}{left}", style)
+
+
+def _verdict(event: RunFinished) -> tuple[str, Style]:
+    if event.interrupted:
+        return "INTERRUPTED", "error"
+    if event.status in _BAD:
+        return _WORDS[event.status], event.status
+    if event.teardown_failed:
+        return "ERROR", "error"
+    return ("PASS", "passed") if event.passed else ("NO TESTS", "skipped")
+
+
+def _counts(record: RunRecord, event: RunFinished) -> list[tuple[str, int]]:
+    planned = ((spec, name) for spec in record.specs.values() for name in spec.started.tests)
+    not_run = sum(1 for spec, name in planned if name not in spec.tests or spec.tests[name].finished is None)
+    errors = "errors" if event.error > 1 else "error"
+    return [("failed", event.failed), (errors, event.error), ("skipped", event.skipped), ("not run", not_run)]
+
+
+def _problems(record: RunRecord) -> Iterator[Line]:
+    for spec in record.specs.values():
+        for test in spec.tests.values():
+            if test.finished and test.finished.status in _BAD:
+                end = test.finished
+                text = shorten(f"{_name(test.name)}: {one_line(end.message)}", _RECAP).split("\n")[0]
+                yield Line(f"{_WORDS[end.status]}  {location(test.spec, end.line)}  {text}", end.status)
+        if spec.finished and spec.finished.status in _BAD and spec.finished.message:
+            text = shorten(one_line(spec.finished.message), _RECAP).split("\n")[0]
+            yield Line(f"{_WORDS[spec.finished.status]}  {one_line(spec.started.spec)}  {text}", spec.finished.status)
+
+
+def _cluster(event: ClusterReady) -> str:
+    count = len(event.nodes)
+    nodes = f"{count} node{'' if count == 1 else 's'}"
+    provider, version = one_line(event.provider), one_line(event.kubernetes)
+    return f"cluster {one_line(event.cluster)}: {nodes}, Kubernetes {version}, {provider} ({format_seconds(event.seconds)})"
+
+
+def _name(test: str) -> str:
+    return one_line(test) or "setup"
+
+
+def _quote(text: str, indent: str) -> list[Line]:
+    return [Line(indent + line) for line in _wrapped("", text)]
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """A label and a text behind it; what follows the text's first line stands behind bars."""
+    first, _, rest = text.strip().partition("\n")
+    return [f"{label}{one_line(first)}".rstrip(), *bar(shorten(rest, _DETAIL))]

@@ -1,0 +1,177 @@
+"""What is known of a run so far: its events folded into specs, phases, tests and steps. Nothing here draws or writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from koalesce.events import (
+    AnyEvent,
+    ClusterReady,
+    PhaseFinished,
+    PhaseProgress,
+    PhaseStarted,
+    RunFinished,
+    RunStarted,
+    SpecFinished,
+    SpecStarted,
+    StepAttempted,
+    StepFinished,
+    StepStarted,
+    TeardownFinished,
+    TeardownStarted,
+    TestFinished,
+    TestStarted,
+)
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """A step that began; `finished` once it ended, `seen` is what its last attempts saw."""
+
+    section: str
+    index: int
+    started: StepStarted | None = None
+    finished: StepFinished | None = None
+    seen: str = ""
+    attempt: int = 0
+
+
+@dataclass(slots=True)
+class TestRecord:
+    """A test that began, or steps outside of tests that were given a test's name (setup, components' readiness)."""
+
+    __test__ = False
+
+    spec: str
+    name: str
+    began: float = 0.0
+    started: TestStarted | None = None
+    finished: TestFinished | None = None
+    steps: list[StepRecord] = field(default_factory=list)
+
+    @property
+    def running(self) -> StepRecord | None:
+        """The step that runs now."""
+        return next((step for step in reversed(self.steps) if step.finished is None), None)
+
+    def step(self, section: str, index: int) -> StepRecord:
+        """The step of this place that runs now; made where there is none, as for each round of a `foreach`."""
+        for step in reversed(self.steps):
+            if (step.section, step.index) == (section, index) and step.finished is None:
+                return step
+        self.steps.append(StepRecord(section, index))
+        return self.steps[-1]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something of it has begun and not ended."""
+        return self.finished is None and (self.started is not None or self.running is not None)
+
+
+@dataclass(slots=True)
+class PhaseRecord:
+    """A phase of making the cluster ready."""
+
+    name: str
+    began: float
+    progress: str = ""
+    finished: PhaseFinished | None = None
+
+
+@dataclass(slots=True)
+class SpecRecord:
+    """A spec that began."""
+
+    started: SpecStarted
+    phases: dict[str, PhaseRecord] = field(default_factory=dict)
+    cluster: ClusterReady | None = None
+    tests: dict[str, TestRecord] = field(default_factory=dict)
+    teardown_started: TeardownStarted | None = None
+    teardown: TeardownFinished | None = None
+    finished: SpecFinished | None = None
+
+    def test(self, name: str) -> TestRecord:
+        """The record of a test, made when first asked for."""
+        return self.tests.setdefault(name, TestRecord(self.started.spec, name))
+
+    @property
+    def is_torn_down(self) -> bool:
+        """Whether its cluster, if there was one, is gone or was left on purpose."""
+        return self.teardown is not None and not self.teardown.message
+
+
+class RunRecord:
+    """A run as far as its events tell."""
+
+    def __init__(self) -> None:
+        self.started: RunStarted | None = None
+        self.specs: dict[str, SpecRecord] = {}
+        self.finished: RunFinished | None = None
+        self.elapsed = 0.0
+
+    def spec(self, path: str) -> SpecRecord:
+        """The record of a spec; one without its own start (a cut event file) starts when first heard of."""
+        return self.specs.setdefault(path, SpecRecord(SpecStarted(spec=path, name=path, tests=())))
+
+    def apply(self, event: AnyEvent) -> None:
+        """Take an event in."""
+        self.elapsed = max(self.elapsed, event.elapsed)
+        match event:
+            case RunStarted():
+                self.started = event
+            case RunFinished():
+                self.finished = event
+            case SpecStarted():
+                self.specs[event.spec] = SpecRecord(event)
+            case TestStarted() | StepStarted() | StepAttempted() | StepFinished() | TestFinished():
+                _apply_to_test(self.spec(event.spec).test(event.test), event)
+            case _:
+                _apply_to_spec(self.spec(event.spec), event)
+
+
+_TestEvent = TestStarted | StepStarted | StepAttempted | StepFinished | TestFinished
+_SpecEvent = (
+    PhaseStarted | PhaseProgress | PhaseFinished | ClusterReady | TeardownStarted | TeardownFinished | SpecFinished
+)
+
+
+def _apply_to_spec(spec: SpecRecord, event: _SpecEvent) -> None:
+    match event:
+        case PhaseStarted():
+            spec.phases[event.phase] = PhaseRecord(event.phase, event.elapsed)
+        case PhaseProgress():
+            _phase(spec, event).progress = event.message
+        case PhaseFinished():
+            _phase(spec, event).finished = event
+        case ClusterReady():
+            spec.cluster = event
+        case TeardownStarted():
+            spec.teardown_started = event
+        case TeardownFinished():
+            spec.teardown = event
+        case SpecFinished():
+            spec.finished = event
+        case _:
+            assert_never(event)
+
+
+def _phase(spec: SpecRecord, event: PhaseProgress | PhaseFinished) -> PhaseRecord:
+    return spec.phases.setdefault(event.phase, PhaseRecord(event.phase, event.elapsed))
+
+
+def _apply_to_test(test: TestRecord, event: _TestEvent) -> None:
+    match event:
+        case TestStarted():
+            test.started, test.began = event, event.elapsed
+        case StepStarted():
+            test.step(event.section, event.index).started = event
+        case StepAttempted():
+            step = test.step(event.section, event.index)
+            step.seen, step.attempt = event.message, event.attempt
+        case StepFinished():
+            test.step(event.section, event.index).finished = event
+        case TestFinished():
+            test.finished = event
+        case _:
+            assert_never(event)
