@@ -1,0 +1,105 @@
+// Command koalesce-probe looks at the wire: it tries TCP, UDP, HTTP and DNS targets from this network namespace, or from that
+// of containers on this machine, and says for each what the network did with it.
+//
+// Without arguments it reads a Request from standard input and prints an Answer, both JSON. For people:
+//
+//	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT] tcp|udp HOST:PORT
+//	koalesce-probe [-container ID] [-limit 5s] http URL
+//	koalesce-probe [-container ID] [-limit 5s] dns NAME [TYPE [SERVER]]
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "koalesce-probe:", err)
+		os.Exit(1)
+	}
+}
+
+func run(arguments []string, input io.Reader, output io.Writer) error {
+	flags := flag.NewFlagSet("koalesce-probe", flag.ContinueOnError)
+	pid := flags.Int("enter", 0, "look from the namespaces of this process")
+	container := flags.String("container", "", "look from this container, by the runtime's ID")
+	limit := flags.Duration("limit", 5*time.Second, "time limit")
+	source := flags.Bool("source", false, "ask the server which address it saw")
+	payload := flags.String("payload", "", "what to send")
+	shown := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	switch {
+	case *shown:
+		_, err := fmt.Fprintln(output, version)
+		return err
+	case *pid != 0:
+		return enter(*pid, flags.Args())
+	case flags.NArg() == 0:
+		return serve(input, output)
+	}
+	target, err := targetOf(flags.Args())
+	if err != nil {
+		return err
+	}
+	target.Limit, target.AskSource, target.Payload = limit.Seconds(), *source, *payload
+	return show(Source{Container: *container, Targets: []Target{target}}, output)
+}
+
+// serve answers one request.
+func serve(input io.Reader, output io.Writer) error {
+	var request Request
+	decoder := json.NewDecoder(input)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil {
+		return fmt.Errorf("reading the request: %w", err)
+	}
+	return json.NewEncoder(output).Encode(answer(request))
+}
+
+// show prints the result of one target for people.
+func show(source Source, output io.Writer) error {
+	found := answer(Request{Sources: []Source{source}}).Sources[0]
+	if found.Error != "" {
+		return errors.New(found.Error)
+	}
+	encoder := json.NewEncoder(output)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(found.Results[0])
+}
+
+func targetOf(words []string) (Target, error) {
+	if len(words) < 2 {
+		return Target{}, errors.New("say tcp|udp HOST:PORT, http URL or dns NAME")
+	}
+	switch words[0] {
+	case "tcp", "udp":
+		host, portText, err := net.SplitHostPort(words[1])
+		if err != nil {
+			return Target{}, err
+		}
+		port, err := strconv.ParseUint(portText, 10, 16)
+		return Target{Type: words[0], Host: host, Port: int(port)}, err
+	case "http":
+		return Target{Type: "http", HTTP: &HTTPWish{Method: "GET", URL: words[1]}}, nil
+	case "dns":
+		wish := &DNSWish{Name: words[1], Type: "A"}
+		if len(words) > 2 {
+			wish.Type = words[2]
+		}
+		if len(words) > 3 {
+			wish.Server = words[3]
+		}
+		return Target{Type: "dns", DNS: wish}, nil
+	}
+	return Target{}, fmt.Errorf("%s: not one of tcp, udp, http, dns", words[0])
+}

@@ -1,0 +1,7 @@
+package main
+
+// Numbers of arch/x86/entry/syscalls/syscall_64.tbl that package syscall lacks.
+const (
+	sysSetns    = 308
+	sysExecveat = 322
+)

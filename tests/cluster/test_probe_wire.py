@@ -1,0 +1,283 @@
+"""The probe against real network stacks: a source, a router and a target in network namespaces of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce.toolchain.recipes import SHIPPED
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+    pytest.mark.skipif(shutil.which("go") is None, reason="the probe is built with Go"),
+]
+HERE = Path(__file__).parent / "wire"
+SOURCE, ROUTER, TARGET = (f"koaltest-{os.getpid()}-{role}" for role in ("s", "r", "t"))
+
+
+def sh(*lines: str) -> None:
+    for line in lines:
+        subprocess.run(line.split(), check=True, capture_output=True)
+
+
+def inside(namespace: str, *command: str | Path) -> list[str]:
+    return ["ip", "netns", "exec", namespace, *map(str, command)]
+
+
+@contextlib.contextmanager
+def serving(namespace: str, *command: str | Path) -> Iterator[None]:
+    with subprocess.Popen(inside(namespace, sys.executable, *command), stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"listening\n"
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("probe") / "koalesce-probe"
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    subprocess.run(
+        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.1.0", env=environment, check=True
+    )
+    return binary
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[None]:
+    try:
+        sh(*(f"ip netns add {name}" for name in (SOURCE, ROUTER, TARGET)))
+        for name, other, net in ((SOURCE, "s0", 1), (TARGET, "t0", 2)):
+            sh(
+                f"ip -n {ROUTER} link add {other} type veth peer name eth0 netns {name}",
+                *(
+                    f"ip -n {where} link set {link} up"
+                    for where, link in ((name, "lo"), (name, "eth0"), (ROUTER, other))
+                ),
+                f"ip -n {name} address add 10.99.{net}.2/24 dev eth0",
+                f"ip -n {name} address add fd99:{net}::2/64 dev eth0 nodad",
+                f"ip -n {ROUTER} address add 10.99.{net}.1/24 dev {other}",
+                f"ip -n {ROUTER} address add fd99:{net}::1/64 dev {other} nodad",
+                f"ip -n {name} route add 10.99.0.0/16 via 10.99.{net}.1",
+                f"ip -n {name} -6 route add fd99::/16 via fd99:{net}::1",
+            )
+        sh(
+            *(
+                f"ip netns exec {ROUTER} sysctl -qw {key}"
+                for key in (
+                    "net.ipv4.ip_forward=1",
+                    "net.ipv6.conf.all.forwarding=1",
+                    "net.ipv4.icmp_ratelimit=0",
+                    "net.ipv6.icmp.ratelimit=0",
+                )
+            ),
+            *(
+                f"ip netns exec {TARGET} sysctl -qw {key}"
+                for key in ("net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
+            ),
+            *(
+                f"ip -n {ROUTER} route add {kind} 10.99.3.{last}"
+                for last, kind in enumerate(("prohibit", "unreachable", "blackhole"), 1)
+            ),
+            *(
+                f"ip -n {ROUTER} -6 route add {kind} fd99:3::{last}"
+                for last, kind in enumerate(("prohibit", "unreachable", "blackhole"), 1)
+            ),
+            f"ip -n {ROUTER} route add blackhole 10.99.3.4",
+            *(
+                f"ip -n {SOURCE} route add {kind} 10.99.4.{last}"
+                for last, kind in enumerate(("prohibit", "unreachable", "blackhole"), 1)
+            ),
+        )
+        with serving(TARGET, HERE / "server.py"), serving(ROUTER, HERE / "firewall.py", "s0", "10.99.3.4"):
+            yield
+    finally:
+        for name in (SOURCE, ROUTER, TARGET):
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def look(probe: Path, *targets: dict[str, Any]) -> list[dict[str, Any]]:
+    request = {"sources": [{"id": "s", "targets": [{"id": "", "limit": 1.0, **target} for target in targets]}]}
+    done = subprocess.run(inside(SOURCE, probe), input=json.dumps(request).encode(), capture_output=True, check=True)
+    source = json.loads(done.stdout)["sources"][0]
+    assert "error" not in source
+    return source["results"]
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("host", "port", "outcome", "icmp"),
+    [
+        ("10.99.2.2", 0, "allowed", None),
+        ("fd99:2::2", 0, "allowed", None),
+        ("10.99.3.1", 80, "rejected", {"type": 3, "code": 13, "from": "10.99.1.1"}),
+        ("10.99.3.2", 80, "rejected", {"type": 3, "code": 1, "from": "10.99.1.1"}),
+        ("10.99.3.3", 80, "dropped", None),
+        ("10.99.3.4", 80, "rejected", {"type": 3, "code": 3, "from": "10.99.1.1"}),
+        ("10.99.9.9", 80, "rejected", {"type": 3, "code": 0, "from": "10.99.1.1"}),
+        ("10.99.2.77", 80, "dropped", None),
+        ("fd99:3::1", 80, "rejected", {"type": 1, "code": 1, "from": "fd99:1::1"}),
+        ("fd99:3::2", 80, "rejected", {"type": 1, "code": 0, "from": "fd99:1::1"}),
+        ("fd99:3::3", 80, "dropped", None),
+        ("10.99.4.1", 80, "error", None),
+        ("10.99.4.2", 80, "error", None),
+        ("10.99.4.3", 80, "error", None),
+        ("203.0.113.1", 80, "error", None),
+        ("no-such-name.invalid", 80, "error", None),
+    ],
+)
+def test_outcomes(probe: Path, kind: str, host: str, port: int, outcome: str, icmp: Any) -> None:
+    port = port or {"tcp": 8080, "udp": 8081}[kind]
+
+    result = look(probe, {"type": kind, "host": host, "port": port})[0]
+
+    assert (result["outcome"], result.get("icmp")) == (outcome, icmp), result
+
+
+@pytest.mark.usefixtures("network")
+def test_a_closed_port_is_refused_by_the_target_itself(probe: Path) -> None:
+    tcp, udp, udp6 = look(
+        probe,
+        {"type": "tcp", "host": "10.99.2.2", "port": 9},
+        {"type": "udp", "host": "10.99.2.2", "port": 9},
+        {"type": "udp", "host": "fd99:2::2", "port": 9},
+    )
+
+    assert (tcp["outcome"], tcp.get("icmp")) == ("refused", None)
+    assert (udp["outcome"], udp["icmp"]) == ("refused", {"type": 3, "code": 3, "from": "10.99.2.2"})
+    assert (udp6["outcome"], udp6["icmp"]) == ("refused", {"type": 1, "code": 4, "from": "fd99:2::2"})
+
+
+@pytest.mark.usefixtures("network")
+def test_a_neighbour_that_does_not_answer_is_dropped_whatever_the_limit(probe: Path) -> None:
+    targets = [(kind, host) for kind in ("tcp", "udp") for host in ("10.99.1.77", "fd99:1::77")]
+
+    results = look(probe, *({"type": kind, "host": host, "port": 80, "limit": 5.0} for kind, host in targets))
+
+    assert {result["outcome"] for result in results} == {"dropped"}
+    assert all("neighbour" in result["reason"] for result in results)
+
+
+@pytest.mark.usefixtures("network")
+def test_the_server_says_which_address_it_saw(probe: Path) -> None:
+    results = look(
+        probe,
+        {"type": "tcp", "host": "10.99.2.2", "port": 8080, "askSource": True},
+        {"type": "udp", "host": "10.99.2.2", "port": 8081, "askSource": True},
+        {"type": "tcp", "host": "fd99:2::2", "port": 8080, "askSource": True},
+    )
+
+    assert [result["seenSource"] for result in results] == ["10.99.1.2", "10.99.1.2", "fd99:1::2"]
+    assert [result["local"].rpartition(":")[0] for result in results] == ["10.99.1.2", "10.99.1.2", "[fd99:1::2]"]
+
+
+@pytest.mark.usefixtures("network")
+def test_a_connection_that_goes_silent_or_is_reset(probe: Path) -> None:
+    silent, reset, banner = look(
+        probe,
+        {"type": "tcp", "host": "10.99.2.2", "port": 8082, "askSource": True, "limit": 0.3},
+        {"type": "tcp", "host": "10.99.2.2", "port": 8083, "payload": "x", "readReply": True},
+        {"type": "tcp", "host": "10.99.2.2", "port": 8082, "readReply": True, "limit": 0.3},
+    )
+
+    assert [result["outcome"] for result in (silent, reset, banner)] == ["dropped", "refused", "dropped"]
+    assert silent["reason"] == "connected, but no answer came to GET /clientip"
+
+
+@pytest.mark.usefixtures("network")
+def test_http(probe: Path) -> None:
+    def http(url: str, **wish: Any) -> dict[str, Any]:
+        return {"type": "http", "http": {"method": "GET", "url": url, **wish}}
+
+    plain, posted, redirected, followed, resolved, refused, rejected, denied = look(
+        probe,
+        http("http://10.99.2.2:8080/clientip"),
+        http("http://10.99.2.2:8080/", method="POST", body="ok", headers={"X-Given": ["a"]}),
+        http("http://10.99.2.2:8080/redirect"),
+        http("http://10.99.2.2:8080/redirect", redirects=3),
+        http("http://web.example:8080/hostname", resolve={"web.example:8080": "10.99.2.2"}),
+        http("http://10.99.2.2:9/"),
+        http("http://10.99.3.4/"),
+        http("http://10.99.2.2:8080/", deny=["10.99.2.0/24"]),
+    )
+
+    assert (plain["http"]["status"], plain["http"]["body"].split(":")[0]) == (200, "10.99.1.2")
+    assert (posted["http"]["status"], posted["http"]["body"]) == (201, "ok")
+    assert posted["http"]["headers"]["X-Given"] == ["a"]
+    assert (redirected["http"]["status"], followed["http"]["body"]) == (302, "server")
+    assert resolved["http"]["body"] == "server"
+    assert [result["outcome"] for result in (refused, rejected, denied)] == ["refused", "rejected", "error"]
+
+
+@pytest.mark.usefixtures("network")
+def test_many_targets_take_as_long_as_the_slowest(probe: Path) -> None:
+    targets = [{"type": "tcp", "host": "10.99.3.3", "port": port} for port in range(1, 41)]
+
+    results = look(probe, *targets)
+
+    assert {result["outcome"] for result in results} == {"dropped"}
+    assert max(result["seconds"] for result in results) < 3.0
+
+
+@pytest.fixture
+def container() -> Iterator[str]:
+    """A process in namespaces of its own, in a cgroup named as container runtimes do; its resolv.conf names 192.0.2.53."""
+    identity = f"{os.getpid():064x}"
+    root = next(
+        path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if (path / "cgroup.procs").exists()
+    )
+    group = root / f"koaltest-{identity}"
+    group.mkdir()
+    resolver = group.name
+    script = (
+        f"mkdir /tmp/{resolver}; mount -t tmpfs none /tmp/{resolver}; echo nameserver 192.0.2.53 >/tmp/{resolver}/r; "
+        f"mount --bind /tmp/{resolver}/r /etc/resolv.conf; ip link set lo up; ip address add 10.98.0.1/32 dev lo; "
+        "ip route add blackhole 192.0.2.53; echo listening; exec sleep 60"
+    )
+    with subprocess.Popen(["unshare", "-mn", "sh", "-euc", script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"listening\n"
+            (group / "cgroup.procs").write_text(str(process.pid))
+            yield identity
+        finally:
+            process.kill()
+            process.wait()
+            group.rmdir()
+            Path(f"/tmp/{resolver}").rmdir()
+
+
+def test_looks_from_inside_a_container_with_its_own_network_and_resolver(probe: Path, container: str) -> None:
+    targets = [
+        {"id": "0", "type": "tcp", "host": "10.98.0.1", "port": 1, "limit": 1.0},
+        {"id": "1", "type": "dns", "dns": {"name": "example.com", "type": "A"}, "limit": 1.0},
+    ]
+    request = {
+        "sources": [
+            {"id": "in", "container": container, "targets": targets},
+            {"id": "out", "targets": targets[:1]},
+            {"id": "gone", "container": "f" * 64, "targets": targets},
+        ]
+    }
+
+    done = subprocess.run([probe], input=json.dumps(request).encode(), capture_output=True, check=True)
+
+    inner, outer, gone = json.loads(done.stdout)["sources"]
+    assert [result["outcome"] for result in inner["results"]] == ["refused", "error"]
+    assert inner["results"][1]["remote"] == "192.0.2.53:53"
+    assert "10.98.0.1" in inner["addresses"]
+    assert "10.98.0.1" not in outer["addresses"]
+    assert gone == {"id": "gone", "error": "no process of this container runs on this machine"}

@@ -1,0 +1,78 @@
+"""A server in a namespace: /clientip, /hostname and /redirect over HTTP on 8080, `clientip` over UDP on 8081, silence on 8082, resets on 8083."""
+
+import contextlib
+import http.server
+import socket
+import socketserver
+import struct
+import threading
+
+
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "/hostname")
+            self.end_headers()
+            return
+        host, port = self.client_address[:2]
+        host = host.removeprefix("::ffff:")
+        body = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode() if self.path == "/clientip" else b"server")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("X-Given", self.headers.get("X-Given", ""))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    address_family = socket.AF_INET6
+    daemon_threads = True
+
+
+class Datagrams(socketserver.BaseRequestHandler):
+    def handle(self):
+        data, sock = self.request
+        host, port = self.client_address[:2]
+        host = host.removeprefix("::ffff:")
+        if data == b"clientip":
+            sock.sendto((f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode(), self.client_address)
+        elif data == b"hostname":
+            sock.sendto(b"server", self.client_address)
+
+
+class Udp(socketserver.UDPServer):
+    address_family = socket.AF_INET6
+
+
+def listen(port):
+    sock = socket.socket(socket.AF_INET6)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("::", port))
+    sock.listen(64)
+    return sock
+
+
+def reset(sock):
+    while True:
+        conn, _ = sock.accept()
+        conn.recv(1)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn.close()
+
+
+silent = listen(8082)
+threading.Thread(target=reset, args=(listen(8083),), daemon=True).start()
+threading.Thread(target=Udp(("::", 8081), Datagrams).serve_forever, daemon=True).start()
+web = Server(("::", 8080), Web)
+print("listening", flush=True)
+with contextlib.suppress(KeyboardInterrupt):
+    web.serve_forever()
