@@ -1,0 +1,75 @@
+"""`koalesce down`: destroy clusters."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from koalesce.local.ledger import Entry
+
+NAME = "down"
+HELP = "destroy clusters that are up"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which clusters."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="name of a cluster, as `koalesce clusters` shows it")
+    parser.add_argument("--all", action="store_true", help="every cluster of this user that no living run holds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Destroy them one after the other; one that resists doesn't keep the others."""
+    from koalesce.cli import exit_codes
+    from koalesce.cli.stopping import Stop
+    from koalesce.errors import KoalesceError, UsageError
+
+    if bool(args.names) == args.all:
+        raise UsageError("koalesce down: name the clusters, or say --all", hint="koalesce clusters lists them")
+    code = exit_codes.PASSED
+    stop = Stop()
+    with stop.on_signals():  # a cluster that is being destroyed is destroyed to its end
+        for entry in _chosen(args.names):
+            if stop.cancel.is_set():
+                return exit_codes.worse(code, exit_codes.INTERRUPTED)
+            try:
+                _destroy(entry)
+            except KoalesceError as error:
+                if len(args.names) == 1:
+                    raise
+                code = exit_codes.worse(code, _told(entry.name, error))
+    return code
+
+
+def _chosen(names: list[str]) -> list[Entry]:
+    """The named clusters, else all; those of living runs only if they are named (then they are refused, with the reason)."""
+    from koalesce.local import ledger
+    from koalesce.providers.sweeping import find
+
+    if names:
+        return [find(name) for name in dict.fromkeys(names)]
+    entries = [entry for entry in ledger.entries() if entry.state != "running"]
+    if not entries:
+        print("no cluster to destroy")
+    return entries
+
+
+def _destroy(entry: Entry) -> None:
+    import time
+
+    from koalesce.durations import format_seconds
+    from koalesce.providers.session import ClusterSession
+
+    began = time.monotonic()
+    ClusterSession.of_entry(entry).down()
+    print(f"{entry.name}: destroyed ({format_seconds(time.monotonic() - began)})")
+
+
+def _told(name: str, error: Exception) -> int:
+    import sys
+
+    from koalesce.cli import exit_codes
+    from koalesce.errors import KoalesceError
+
+    print(f"{name}: {error}", file=sys.stderr)
+    return exit_codes.of_error(error) if isinstance(error, KoalesceError) else exit_codes.ERROR

@@ -1,0 +1,34 @@
+"""What a cluster provider is: the few things that only it knows. Making and unmaking is Terraform's, the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from koalesce.cluster import ClusterRequest
+from koalesce.process import Cancel
+
+
+class Provider(Protocol):
+    """Turns a request into Terraform variables. One instance serves one cluster."""
+
+    name: str
+
+    def resolve(self, request: ClusterRequest) -> ClusterRequest:
+        """The request with exact versions; UsageError for what this provider never does (touches nothing, starts nothing)."""
+
+    def check(self, request: ClusterRequest) -> list[str]:
+        """What this machine or account lacks for it, as sentences; touches nothing, starts nothing."""
+
+    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
+        """Have at hand what Terraform will need (binaries, images); may take minutes the first time."""
+
+    def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
+        """Terraform variables of the contract; `folder` is the cluster's own, for its files. Call `prepare` before."""
+
+    def remains(self, name: str) -> list[str]:
+        """What is left of the cluster of this name, listed without asking Terraform; empty if nothing."""
+
+    def remove(self, name: str) -> None:
+        """Remove the cluster of this name without Terraform's state; no error if there is none. Safe to repeat."""
