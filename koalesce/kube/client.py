@@ -16,7 +16,7 @@ from koalesce.kube.view import View
 from koalesce.process import Cancel
 
 if TYPE_CHECKING:
-    from koalesce.kube.exec import ExecResult
+    from koalesce.kube.exec_result import ExecResult
     from koalesce.kube.transport import Answer, Transport
 
 FIELD_MANAGER = "koalesce"
@@ -263,6 +263,8 @@ class Kube:
         previous: bool = False,
         tail_lines: int | None = None,
         since_seconds: int | None = None,
+        timeout: float = 30.0,
+        cancel: Cancel | None = None,
     ) -> str:
         """What a container wrote; of its run before this one with `previous`. A pod of several containers wants `container`."""
         from koalesce.kube import logs
@@ -270,6 +272,7 @@ class Kube:
         return logs.read(
             self, pod, namespace=namespace, container=container,
             previous=previous, tail_lines=tail_lines, since_seconds=since_seconds,
+            timeout=timeout, cancel=cancel,
         )  # fmt: skip
 
     def table(self, resource: Resource, namespace: str | None = None, *, selector: str = "", wide: bool = False) -> str:

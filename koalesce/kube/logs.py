@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from koalesce.kube.resource import PODS
+
 if TYPE_CHECKING:
     from koalesce.kube.client import Kube
     from koalesce.process import Cancel
@@ -31,5 +33,5 @@ def read(
         "sinceSeconds": since_seconds,
         "limitBytes": _MOST,
     }
-    path = kube.resource("pods.v1.").path(namespace, pod, "log")
+    path = PODS.path(namespace, pod, "log")
     return kube.text("GET", path, query=query, timeout=timeout, cancel=cancel)

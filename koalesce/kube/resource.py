@@ -42,3 +42,6 @@ class Resource:
 
     def __str__(self) -> str:
         return self.name
+
+
+PODS = Resource("", "v1", "Pod", "pods", namespaced=True, singular="pod", short_names=("po",))

@@ -115,7 +115,7 @@ class Stream:
                 yield from lines
         except (HTTPError, OSError, ValueError, AttributeError) as error:
             # ValueError and AttributeError: the socket was shut down under http.client's hands.
-            raise no_answer(error, self._call, self._name) from error
+            raise _no_answer(error, self._call, self._name) from error
 
     def wait_longer(self, silence: float) -> None:
         """Allow for this many seconds of silence from now on."""
@@ -197,6 +197,15 @@ class Transport:
             raise ApiError.from_answer(answer.status, answer.body, name)
         return Stream(response, call, name)
 
+    @property
+    def proxy(self) -> str | None:
+        """The proxy on the way, if any."""
+        return _proxy_of(self.configuration)
+
+    def no_answer(self, error: BaseException, call: Call, name: str) -> ApiError:
+        """The ApiError for a connection that couldn't be made, broke, stayed silent, or was ended by us."""
+        return _no_answer(error, call, name)
+
     def headers(self) -> dict[str, str]:
         """What authenticates a call."""
         token = self.configuration.auth_settings().get("BearerToken")
@@ -240,7 +249,7 @@ class Transport:
                 preload_content=False,
             )
         except (HTTPError, OSError, ValueError, AttributeError) as error:
-            raise no_answer(error, call, f"{method} {path}") from error
+            raise _no_answer(error, call, f"{method} {path}") from error
         finally:
             _current.call = None
 
@@ -251,8 +260,7 @@ class Transport:
         old.clear()
 
 
-def no_answer(error: BaseException, call: Call, name: str) -> ApiError:
-    """The ApiError for a connection that couldn't be made, broke, stayed silent, or was ended by us."""
+def _no_answer(error: BaseException, call: Call, name: str) -> ApiError:
     if call.ended:
         what = "cancelled" if call.ended == errors.CANCELLED else "no answer in time"
         return ApiError(f"{name}: {what}", reason=call.ended)
@@ -294,7 +302,7 @@ def _read(response: BaseHTTPResponse, call: Call, name: str) -> Answer:
         body = response.read(decode_content=True)
     except (HTTPError, OSError, ValueError, AttributeError) as error:
         response.close()
-        raise no_answer(error, call, name) from error
+        raise _no_answer(error, call, name) from error
     response.release_conn()
     return Answer(response.status, body)
 
@@ -348,7 +356,7 @@ def _pool(configuration: Configuration, tls: ssl.SSLContext) -> urllib3.PoolMana
     }
     if configuration.tls_server_name:
         options["server_hostname"] = configuration.tls_server_name
-    proxy = proxy_of(configuration)
+    proxy = _proxy_of(configuration)
     if proxy is None:
         pool = urllib3.PoolManager(**options)
     elif is_socks_proxy_url(proxy):  # type: ignore[no-untyped-call]  # as above
@@ -361,7 +369,7 @@ def _pool(configuration: Configuration, tls: ssl.SSLContext) -> urllib3.PoolMana
     return pool
 
 
-def proxy_of(configuration: Configuration) -> str | None:
+def _proxy_of(configuration: Configuration) -> str | None:
     """The proxy on the way to the API server; None for none, and always for this machine's own addresses (as Go does)."""
     proxy: str | None = configuration.proxy
     if not proxy or _is_loopback(urlparse(configuration.host).hostname or ""):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from koalesce.kube.client import Kube
 
 Object = dict[str, Any]
+Lines = list[str]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
 _TRUST = 20.0  # seconds that a store is believed after it was compared with the API server
 _CATCH_UP = 2.0  # seconds that a store may be behind the API server before its connection is taken for dead
@@ -121,7 +122,7 @@ class View:
         with self._lock:
             return self._changed
 
-    def history(self) -> list[str]:
+    def history(self) -> Lines:
         """What happened, while this view was there, to the objects that it read: `+1.2s pod/web: Ready: False -> True`."""
         with self._lock:
             seen = list(self._seen.items())

@@ -1,0 +1,265 @@
+"""Commands in pods, over a websocket with a channel for each stream.
+
+An end is only what the API server says is one: a connection that breaks before is ConnectionLost, never an exit code.
+https://kubernetes.io/docs/reference/using-api/api-concepts/ and KEP-4006 (v5 adds closing a channel, which stdin needs)
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+from websocket import ABNF, WebSocket, WebSocketBadStatusException, WebSocketException
+
+from koalesce.errors import ClusterError
+from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, ConnectionLost, ExecTimeout
+from koalesce.kube.exec_result import ExecResult
+from koalesce.kube.resource import PODS
+from koalesce.process import Cancel
+
+if TYPE_CHECKING:
+    from koalesce.kube.guard import Call
+    from koalesce.kube.transport import Transport
+
+_V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
+_TAIL = 64 * 1024
+_CHUNK = 4096  # small enough that a socket which can be written takes it whole
+_CONNECT_TIMEOUT = 10.0
+
+
+class _Channel(IntEnum):
+    """The first byte of a message says what the rest is."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    STATUS = 3
+    CLOSE = 255  # the second byte names the channel
+
+
+def run(
+    transport: Transport,
+    pod: str,
+    command: Sequence[str],
+    *,
+    namespace: str,
+    container: str | None = None,
+    stdin: bytes | None = None,
+    timeout: float = 30.0,
+    cancel: Cancel | None = None,
+    cap: int = 1 << 20,
+) -> ExecResult:
+    """Run a command in a pod's container to its end.
+
+    Each stream keeps its first `cap` bytes and its last 64 KiB. ExecTimeout at the deadline (`timeout` in seconds) or when cancelled;
+    ConnectionLost if the connection breaks first; ApiError if the API server or the runtime can't start it.
+    """
+    name = f"exec in {namespace}/{pod}: {' '.join(command)}"
+    path = PODS.path(namespace, pod, "exec")
+    query = {
+        "command": list(command),
+        "container": container,
+        "stdin": stdin is not None,
+        "stdout": True,
+        "stderr": True,
+    }
+    began = time.monotonic()
+    with transport.guard(timeout, cancel) as call:
+        connection = _connect(transport, path, query, call, timeout, name)
+        try:
+            session = _Session(connection, call, name, stdin, cap)
+            code = session.follow()
+        finally:
+            connection.shutdown()  # type: ignore[no-untyped-call]  # the library has few types
+    return ExecResult(
+        command=tuple(command),
+        code=code,
+        stdout=session.stdout.content(),
+        stderr=session.stderr.content(),
+        seconds=time.monotonic() - began,
+        truncated=session.stdout.is_cut or session.stderr.is_cut,
+    )
+
+
+class Capture:
+    """The head of a stream up to a cap, and its tail; what was between is counted and dropped."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take more of the stream."""
+        room = self._cap - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if (excess := len(self._tail) - _TAIL) > _TAIL:  # trimmed now and then, not at each frame
+            del self._tail[:excess]
+            self._dropped += excess
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether bytes were dropped."""
+        return self._dropped > 0 or len(self._tail) > _TAIL
+
+    def content(self) -> bytes:
+        """What was kept, with a line in place of what wasn't."""
+        if not self.is_cut:
+            return bytes(self._head + self._tail)
+        dropped = self._dropped + len(self._tail) - _TAIL
+        return bytes(self._head) + b"\n[%d bytes left out]\n" % dropped + bytes(self._tail[-_TAIL:])
+
+
+class _Session:
+    """The conversation after the handshake. One thread reads and writes: a TLS socket can't be used by two at once."""
+
+    def __init__(self, connection: WebSocket, call: Call, name: str, stdin: bytes | None, cap: int) -> None:
+        self.stdout = Capture(cap)
+        self.stderr = Capture(cap)
+        self._connection = connection
+        self._call = call
+        self._name = name
+        self._rest = memoryview(stdin or b"")
+        self._has_stdin_open = stdin is not None
+        if self._has_stdin_open and connection.subprotocol != _V5:
+            raise ClusterError(
+                f"{name}: this API server can't close a command's standard input, so the command would never end",
+                hint="standard input needs an API server of 1.30 or later",
+            )
+
+    def follow(self) -> int:
+        """Feed and drain until the end; the exit code."""
+        try:
+            while True:
+                is_readable, is_writable = self._wait()
+                if is_readable:
+                    status = self._receive()
+                    if status is not None:
+                        return self._exit_code(status)
+                elif is_writable:
+                    self._send()
+        except (WebSocketException, OSError, ValueError) as error:  # ValueError: the socket was closed under our hands
+            raise self._broken(error) from error
+
+    def _wait(self) -> tuple[bool, bool]:
+        """Whether there is something to read, and whether standard input can be written now. The guard ends the wait."""
+        sock = self._connection.sock
+        if sock is None:
+            raise WebSocketException("closed")
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            return True, False
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if self._has_stdin_open else 0))
+        events = poll.poll()[0][1]
+        return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
+
+    def _receive(self) -> Mapping[str, Any] | None:
+        """One message; the final status if it is that."""
+        opcode, frame = self._connection.recv_data_frame()
+        if opcode == ABNF.OPCODE_CLOSE:
+            raise WebSocketException("closed by the server before the command's end was known")
+        data = frame.data
+        match data[0] if data else None:
+            case _Channel.STDOUT:
+                self.stdout.feed(data[1:])
+            case _Channel.STDERR:
+                self.stderr.feed(data[1:])
+            case _Channel.STATUS if len(data) > 1:
+                return _status(data[1:], self._name)
+        return None
+
+    def _send(self) -> None:
+        chunk, self._rest = self._rest[:_CHUNK], self._rest[_CHUNK:]
+        if chunk:
+            self._connection.send(bytes([_Channel.STDIN]) + chunk, ABNF.OPCODE_BINARY)
+        if not self._rest:
+            self._connection.send(bytes([_Channel.CLOSE, _Channel.STDIN]), ABNF.OPCODE_BINARY)
+            self._has_stdin_open = False
+
+    def _exit_code(self, status: Mapping[str, Any]) -> int:
+        if status.get("status") == "Success":
+            return 0
+        for cause in (status.get("details") or {}).get("causes") or ():
+            if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdigit():
+                return int(cause["message"])
+        raise ApiError.from_status({"code": 500, **status}, call=self._name)
+
+    def _broken(self, error: Exception) -> ClusterError:
+        stdout, stderr = self.stdout.content(), self.stderr.content()
+        if self._call.ended:
+            cancelled = self._call.ended == CANCELLED
+            what = "cancelled" if cancelled else "still running at its deadline"
+            return ExecTimeout(f"{self._name}: {what}", cancelled=cancelled, stdout=stdout, stderr=stderr)
+        return ConnectionLost(f"{self._name}: the connection was lost: {error}", stdout=stdout, stderr=stderr)
+
+
+def _status(data: bytes, name: str) -> Mapping[str, Any]:
+    try:
+        status = json.loads(data)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict):
+        raise ApiError(f"{name}: the end is no Status object: {data[:200]!r}", reason=BAD_ANSWER)
+    return status
+
+
+def _connect(
+    transport: Transport, path: str, query: Mapping[str, Any], call: Call, timeout: float, name: str
+) -> WebSocket:
+    """Open the websocket; the handshake is under guard as well."""
+    url = transport.url(path, query).replace("http", "ws", 1)
+    options: dict[str, Any] = {"context": transport.tls}
+    if transport.configuration.tls_server_name:
+        options["server_hostname"] = transport.configuration.tls_server_name
+    connection = WebSocket(sslopt=options, skip_utf8_validation=True)
+    try:
+        connection.connect(  # type: ignore[no-untyped-call]  # the library has few types
+            url,
+            header=[f"{key}: {value}" for key, value in transport.headers().items()],
+            subprotocols=[_V5, _V4],
+            suppress_origin=True,
+            redirect_limit=0,
+            timeout=timeout,
+            **_way(transport, call, timeout),
+        )
+        connection.settimeout(None)
+    except WebSocketBadStatusException as error:
+        raise ApiError.from_answer(error.status_code, error.resp_body or b"", name) from error
+    except (WebSocketException, OSError, ValueError) as error:
+        raise transport.no_answer(error, call, name) from error
+    call.attach(connection.sock)
+    return connection
+
+
+def _way(transport: Transport, call: Call, timeout: float) -> dict[str, Any]:
+    """How to get there: a socket of our own, that the guard can shut down from the start; or a proxy."""
+    if (proxy := transport.proxy) is not None:
+        parts = urlparse(proxy)
+        auth = (parts.username, parts.password or "") if parts.username else None
+        kind = "http" if parts.scheme.startswith("http") else parts.scheme
+        return {
+            "http_proxy_host": parts.hostname, "http_proxy_port": parts.port, "http_proxy_auth": auth,
+            "proxy_type": kind, "http_no_proxy": [""],
+        }  # fmt: skip
+    parts = urlparse(transport.server)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    sock = socket.create_connection((host, parts.port or (443 if is_tls else 80)), min(timeout, _CONNECT_TIMEOUT))
+    call.attach(sock)
+    try:
+        if is_tls:
+            sock = transport.tls.wrap_socket(sock, server_hostname=transport.configuration.tls_server_name or host)
+            call.attach(sock)
+        sock.settimeout(timeout)
+    except BaseException:
+        sock.close()
+        raise
+    return {"socket": sock}
