@@ -97,7 +97,6 @@ class FakeKube:
             self.define(kind, plural, group=group, version=version, namespaced=namespaced, short=short)
         self.objects: dict[_Key, dict[str, Any]] = {}
         self.requests: list[tuple[str, Any]] = []
-        self.finalizers_hold = False
         self.on_exec: Callable[[str, Sequence[str]], ExecResult] | None = None
         self.on_logs: Callable[[str], str] = lambda pod: ""
         self._failures: dict[str, list[ApiError]] = {}
@@ -131,7 +130,7 @@ class FakeKube:
             full = {f"{name}.{known.group}" for name in names} | {f"{known.plural}.{known.version}.{known.group}"}
             if wanted in names or wanted in full:
                 return known
-        raise UnknownKind(f'the server has no kind "{kind}"', status=404, reason="NotFound")
+        raise UnknownKind(f'the server has no kind "{kind}"')
 
     def resource_of(self, obj: Mapping[str, Any]) -> Resource:
         for known, _ in self.resources:
@@ -169,7 +168,9 @@ class FakeKube:
         """Take an object away as something else in the cluster would."""
         del self.objects[self._key(self.resource(kind), name, namespace)]
 
-    def get(self, resource: Resource, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+    def get(
+        self, resource: Resource, name: str, namespace: str | None = None, *, metadata_only: bool = False
+    ) -> dict[str, Any] | None:
         self._request("get")
         return copy.deepcopy(self.objects.get(self._key(resource, name, namespace)))
 
@@ -211,9 +212,18 @@ class FakeKube:
         return self._store(obj, namespace)
 
     def patch(
-        self, resource: Resource, name: str, namespace: str | None, body: Any, *, type: str = "merge"  # noqa: A002
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None,
+        body: Any,
+        *,
+        type: str = "merge",  # noqa: A002
+        subresource: str = "",
     ) -> dict[str, Any]:
-        self._request("patch", {"name": name, "namespace": namespace, "body": body, "type": type})
+        self._request(
+            "patch", {"name": name, "namespace": namespace, "body": body, "type": type, "subresource": subresource}
+        )
         found = self.objects.get(self._key(resource, name, namespace))
         if found is None:
             raise api_error(404, f'{resource.plural} "{name}" not found', reason="NotFound")

@@ -1,0 +1,111 @@
+"""Matchers: what a value must be like, as authors write it in every field that takes one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic.alias_generators import to_camel
+
+from koalesce.matching import operators
+from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.partial import partial_match, problems
+
+Comparable = StrictInt | StrictFloat | StrictStr
+
+
+class MatcherFields(BaseModel):
+    """The operators of a matcher as fields; all that are given must hold. A step that matches inherits them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,
+        use_attribute_docstrings=True,
+    )
+
+    equals: Any = None
+    """Equal to this JSON value; types count: `3` isn't `"3"`."""
+    not_equals: Any = None
+    """There, and not equal to this."""
+    contains: Any = None
+    """A string has this part; a list has an element (or each of a list of elements) that matches this; a map has this part."""
+    not_contains: Any = None
+    """A string hasn't this part; a list has no such element."""
+    matches: StrictStr | None = None
+    """A string in which this regular expression is found (`^` and `$` match at every line)."""
+    not_matches: StrictStr | None = None
+    """A string in which this regular expression isn't found."""
+    gt: Comparable | None = None
+    """Greater than this number, quantity (`500m`, `64Mi`) or time."""
+    ge: Comparable | None = None
+    """Greater than this, or equal."""
+    lt: Comparable | None = None
+    """Less than this."""
+    le: Comparable | None = None
+    """Less than this, or equal."""
+    in_: list[Any] | StrictStr | None = Field(default=None, alias="in")
+    """Equal to one of these."""
+    not_in: list[Any] | StrictStr | None = None
+    """There, and equal to none of these."""
+    count: StrictInt | StrictStr | dict[str, Any] | None = None
+    """A list of so many elements, or of a count as in `{ge: 2}`."""
+    unique: StrictBool | None = None
+    """A list without two equal elements."""
+    exists: StrictBool | None = None
+    """Whether there is such a value; null counts as none."""
+    all_: Any = Field(default=None, alias="all")
+    """Each element of a list matches this; an empty list doesn't."""
+    any_: Any = Field(default=None, alias="any")
+    """At least one element of a list matches this."""
+    none: Any = None
+    """No element of a list matches this."""
+    exactly: StrictInt | StrictStr | None = None
+    """So many elements of a list match `match`."""
+    at_least: StrictInt | StrictStr | None = None
+    """At least so many elements of a list match `match`."""
+    at_most: StrictInt | StrictStr | None = None
+    """At most so many elements of a list match `match`."""
+    match: Any = None
+    """What `exactly`, `atLeast` and `atMost` count."""
+    contains_in_order: list[Any] | None = None
+    """A list in which elements that match these come in this order, others between them allowed."""
+
+    @model_validator(mode="after")
+    def _check_operands(self) -> MatcherFields:
+        if found := operators.problems(self.operators(), problems):
+            raise ValueError("; ".join(found))
+        return self
+
+    def operators(self) -> dict[str, Any]:
+        """The operators that were given, by the names that authors write."""
+        fields = MatcherFields.model_fields
+        return {fields[name].alias or name: getattr(self, name) for name in fields if name in self.model_fields_set}
+
+    def mismatches(self, value: Any) -> list[Mismatch]:
+        """What the value lacks; none if all operators hold. MISSING stands for a value that isn't there."""
+        return operators.apply(self.operators(), value, partial_match)
+
+    def check(self, value: Any) -> Mismatch | None:
+        """The first thing that the value lacks, or None."""
+        found = self.mismatches(value)
+        return found[0] if found else None
+
+
+class Matcher(MatcherFields):
+    """What a value must be like. A bare scalar or list stands for `equals`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_value_means_equals(cls, value: Any) -> Any:
+        if isinstance(value, dict | Matcher):
+            return value
+        return {"equals": value}
+
+    @model_validator(mode="after")
+    def _check_not_empty(self) -> Matcher:
+        if not self.operators():
+            raise ValueError("a matcher needs at least one operator, such as equals, contains or matches")
+        return self
