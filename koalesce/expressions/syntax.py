@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 
-class SyntaxProblem(ValueError):  # noqa: N818 - a sentence for the author of a spec
+class SyntaxProblem(ValueError):
     """What stands between `${{` and `}}` isn't a path; says what one looks like."""
 
 

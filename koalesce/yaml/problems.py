@@ -86,7 +86,7 @@ def format_problems(problems: Iterable[Problem]) -> str:
     return "\n".join(str(problem) for problem in problems)
 
 
-class InvalidDocument(UsageError):  # noqa: N818 - says what the document is
+class InvalidDocument(UsageError):
     """A file has problems, all of which are in `problems`."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

@@ -83,8 +83,8 @@ def _pure_events(text: str) -> Iterator[Any]:
         yield parser.get_event()
 
 
-class _Stop(Exception):  # noqa: N818 - not an error: control flow
-    """The rest of the file isn't worth reading."""
+class _Stop(Exception):
+    """Control flow: the rest of the file isn't worth reading."""
 
 
 class _Open:

@@ -1,0 +1,270 @@
+"""The `cluster` section: which cluster a spec needs."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
+
+from koalesce.cluster import NodeRequest, Role
+from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
+
+ARGUMENT_TARGETS = Literal[
+    "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
+]
+_VERSION = re.compile(r"v?\d+\.\d+(\.\d+)?")
+
+
+def _version(text: str) -> str:
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f'"{text}" is no version of Kubernetes; write a minor ("1.37") or an exact one ("1.37.2")')
+    return text.removeprefix("v")
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(_about_cidr(text, str(error))) from error
+
+
+def _about_cidr(text: str, reason: str) -> str:
+    try:
+        wider = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return f'"{text}" is no CIDR; write a network such as 10.244.0.0/16'
+    return (
+        f'"{text}" has bits of a host set ({reason}); the network is {wider}'
+        if "/" in text
+        else f'"{text}" has no prefix length'
+    )
+
+
+def _as_text(value: Any) -> Any:
+    """Flags of programs are texts; numbers and booleans are written as the programs take them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Cidr = Annotated[Text, AfterValidator(_cidr), Field(examples=["10.244.0.0/16"])]
+FlagText = Annotated[str, BeforeValidator(_as_text)]
+
+
+class Taint(Model):
+    """A taint of a node."""
+
+    key: Text
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+
+class NodeSpec(Model):
+    """One node, or several alike."""
+
+    name: ObjectName | None = None
+    """Its Kubernetes name; with `count`, what the names begin with. Default: control-plane, worker-1, worker-2 …"""
+
+    role: Role = "worker"
+    """What runs on it."""
+
+    count: Annotated[int, Field(strict=True, ge=1, le=200)] = 1
+    """How many there are of it."""
+
+    labels: Mapping[str, FlagText] = Field(default_factory=dict)
+    """Labels that it has from the start."""
+
+    taints: tuple[Taint, ...] = ()
+    """Taints that it has from the start; none unless given, on control planes too."""
+
+    zone: Text | None = None
+    """Its zone, also as the label topology.kubernetes.io/zone."""
+
+    cpu: Annotated[float, Field(gt=0)] | None = None
+    """Its processors."""
+
+    memory: Text | None = None
+    """Its memory, such as 4Gi."""
+
+    subnet: Cidr | None = None
+    """The network that its address is from."""
+
+
+class NodeCounts(Model):
+    """How many nodes of each kind."""
+
+    control_plane: Annotated[int, Field(strict=True, ge=1, le=9)] = 1
+    """Nodes with a control plane."""
+
+    workers: Annotated[int, Field(strict=True, ge=0, le=200)] = 0
+    """Nodes without one."""
+
+
+class EtcdSpec(Model):
+    """The datastore."""
+
+    mode: Literal["process", "static", "external"] = "process"
+    """A process of the control node, a static pod, or one that is there already."""
+
+    members: Annotated[int, Field(strict=True, ge=1, le=9)] = 1
+    """How many members it has."""
+
+    endpoints: tuple[Text, ...] = ()
+    """Where an external one is reached."""
+
+    ca: Text | None = None
+    """The CA of an external one."""
+
+    cert: Text | None = None
+    """The client certificate for an external one."""
+
+    key: Text | None = None
+    """The key of that certificate."""
+
+    @model_validator(mode="after")
+    def _external_says_where(self) -> EtcdSpec:
+        if (self.mode == "external") != bool(self.endpoints):
+            raise ValueError("endpoints and mode: external go together")
+        return self
+
+
+class ImageSource(Model):
+    """Where an image comes from that the cluster can't, or shan't, pull."""
+
+    ref: Text | None = Field(default=None, examples=["docker.io/cloudnativelabs/kube-router:v2.10.0"])
+    """Its reference; may be left out for archives that say it themselves."""
+
+    archive: Text | None = None
+    """A file made by `docker save`, or an OCI archive."""
+
+    folder: Text | None = None
+    """A folder in the OCI layout."""
+
+    build: Text | None = None
+    """An image definition, to build it from."""
+
+    pull: Literal[True] | None = None
+    """Pull it from its registry, before the cluster starts."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ImageSource:
+        if sum(source is not None for source in (self.archive, self.folder, self.build, self.pull)) != 1:
+            raise ValueError("say exactly one of archive, folder, build and pull: true")
+        if self.pull and self.ref is None:
+            raise ValueError("pull: true needs ref")
+        return self
+
+
+class ClusterSpec(Model):
+    """The cluster that a spec needs."""
+
+    provider: Text = "local"
+    """Who makes it."""
+
+    providers: Mapping[Text, Mapping[str, Any]] = Field(default_factory=dict)
+    """Settings by provider; only those of the chosen one are read."""
+
+    kubernetes: Annotated[Text, AfterValidator(_version)] | None = Field(default=None, examples=["1.37"])
+    """A minor or an exact version of Kubernetes. Default: the newest that is supported."""
+
+    nodes: Annotated[int, Field(strict=True, ge=0, le=200)] | NodeCounts | tuple[NodeSpec, ...] = 3
+    """How many, the first of which is the control plane too (0: a control plane that runs no pods); or what each is like."""
+
+    network: Text = "bridge"
+    """Pod network: bridge (built in), none, or the name of a component, which is installed first."""
+
+    kube_proxy: Literal["iptables", "nftables", "ipvs", "none"] = "iptables"
+    """The mode of kube-proxy, or none of it."""
+
+    dns: Text = "coredns"
+    """Cluster DNS: coredns (built in), none, or the name of a component."""
+
+    pod_cidr: Cidr = Field(default="10.244.0.0/16", alias="podCIDR")
+    """Addresses of pods."""
+
+    service_cidr: Cidr = Field(default="10.96.0.0/16", alias="serviceCIDR")
+    """Addresses of Services."""
+
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = Field(default=("IPv4",), min_length=1, max_length=2)
+    """Families of addresses, the first of which is the default of Services."""
+
+    egress: Literal["none", "host"] = "none"
+    """Whether pods and nodes reach the outside through this machine."""
+
+    etcd: EtcdSpec = Field(default_factory=EtcdSpec)
+    """The datastore."""
+
+    control_plane: Literal["process", "static"] = "process"
+    """Whether the control plane runs as plain processes or as static pods."""
+
+    feature_gates: Mapping[str, StrictBool] = Field(default_factory=dict)
+    """Feature gates of all Kubernetes programs."""
+
+    runtime_config: Mapping[str, FlagText] = Field(default_factory=dict)
+    """API groups and versions to turn on or off: `{resource.k8s.io/v1beta1: true}`."""
+
+    args: Mapping[ARGUMENT_TARGETS, Mapping[str, FlagText]] = Field(default_factory=dict)
+    """More flags by program, without the dashes: `{kube-apiserver: {v: 4}}`."""
+
+    images: tuple[ImageSource, ...] = ()
+    """Images to have at hand; they satisfy any imagePullPolicy."""
+
+    addons: tuple[Text, ...] = ()
+    """What to install besides."""
+
+    failover: Flag = False
+    """Whether the API server's address follows a control plane that is alive."""
+
+    ttl: PositiveDuration | None = None
+    """After which time the cluster is removed by itself."""
+
+    def node_requests(self) -> tuple[NodeRequest, ...]:
+        """Each node by name: control planes first where they are only counted; none for a control plane alone."""
+        match self.nodes:
+            case 0:
+                return ()
+            case int():
+                return _counted(NodeCounts(control_plane=1, workers=self.nodes - 1))
+            case NodeCounts():
+                return _counted(self.nodes)
+            case _:
+                return _listed(self.nodes)
+
+
+def _counted(counts: NodeCounts) -> tuple[NodeRequest, ...]:
+    many = counts.control_plane > 1
+    planes = [f"control-plane-{number}" if many else "control-plane" for number in range(1, counts.control_plane + 1)]
+    workers = [f"worker-{number}" for number in range(1, counts.workers + 1)]
+    return tuple(
+        [NodeRequest(name=name, role="control-plane") for name in planes]
+        + [NodeRequest(name=name, role="worker") for name in workers]
+    )
+
+
+def _listed(nodes: tuple[NodeSpec, ...]) -> tuple[NodeRequest, ...]:
+    """Names that aren't given are the role's, with a number where there are several of the role, or always for workers."""
+    totals = {role: sum(node.count for node in nodes if node.role == role) for role in ("control-plane", "worker")}
+    numbers = dict.fromkeys(totals, 0)
+    requests: list[NodeRequest] = []
+    for node in nodes:
+        for index in range(1, node.count + 1):
+            numbers[node.role] += 1
+            requests.append(_request(node, index, numbers[node.role], totals[node.role]))
+    return tuple(requests)
+
+
+def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest:
+    if node.name is not None:
+        name = node.name if node.count == 1 else f"{node.name}-{index}"
+    else:
+        name = "control-plane" if node.role == "control-plane" and total == 1 else f"{node.role}-{number}"
+    zone = {"topology.kubernetes.io/zone": node.zone} if node.zone else {}
+    return NodeRequest(
+        name=name,
+        role=node.role,
+        labels={**zone, **node.labels},
+        taints=tuple(taint.model_dump(exclude_defaults=True) for taint in node.taints),
+    )

@@ -1,0 +1,50 @@
+"""Types that the models of a spec share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
+
+from koalesce.durations import Duration
+from koalesce.steps.base import Model
+
+__all__ = ["Count", "Flag", "Identifier", "Model", "Name", "ObjectName", "PositiveDuration", "Text"]
+
+DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def _object_name(text: str) -> str:
+    if not DNS_LABEL.fullmatch(text):
+        raise ValueError(f'"{text}" is no name that Kubernetes takes: lower-case letters, digits and "-", at most 63')
+    return text
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", text):
+        raise ValueError(
+            f'"{text}" is no name for an expression: letters, digits, "_" and "-", beginning with a letter'
+        )
+    return text
+
+
+def _name(text: str) -> str:
+    if "\n" in text or text != text.strip():
+        raise ValueError("a name is one line without spaces around it")
+    return text
+
+
+def _positive(duration: Duration) -> Duration:
+    if duration.seconds <= 0:
+        raise ValueError("must be more than 0")
+    return duration
+
+
+Flag = StrictBool
+Text = Annotated[StrictStr, Field(min_length=1)]
+Name = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_name)]
+ObjectName = Annotated[StrictStr, AfterValidator(_object_name), Field(pattern=None, examples=["kube-router"])]
+Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
+Count = Annotated[StrictInt, Field(ge=0)]
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]

@@ -1,0 +1,90 @@
+"""`if`: when a step or a test is left out, as plain comparisons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from koalesce.expressions import has_expression
+from koalesce.matching.matcher import MatcherFields
+from koalesce.spec.common import Text
+
+_COMPARISON = re.compile(r"(>=|<=|!=|==|=|>|<)?\s*v?(\d+(?:\.\d+){0,2})")
+
+
+class Condition(MatcherFields):
+    """When the step (or test) runs; all that is said must hold, otherwise it's skipped."""
+
+    version: Text | None = Field(default=None, examples=[">=1.36", ">=1.34 <1.37"])
+    """Comparisons with the cluster's Kubernetes version, all of which must hold."""
+
+    capability: Text | None = None
+    """A capability that the cluster must have."""
+
+    value: Any = None
+    """A value, usually an expression, that the matcher beside it must fit."""
+
+    @field_validator("version")
+    @classmethod
+    def _readable(cls, text: str | None) -> str | None:
+        if text is not None and not has_expression(text):
+            parse_versions(text)
+        return text
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Condition:
+        has_value = "value" in self.model_fields_set
+        if not (self.version or self.capability or has_value):
+            raise ValueError("says nothing; give version, capability, or value with a matcher such as equals")
+        if has_value != bool(self.operators()):
+            raise ValueError("value and a matcher (equals, matches, gt …) go together")
+        return self
+
+    def unmet(self, *, version: str, capabilities: Collection[str]) -> str | None:
+        """Why the condition doesn't hold, as the reason of a skip; None if it does."""
+        if self.version and not version_fits(version, self.version):
+            return f"needs Kubernetes {self.version}, this is {version}"
+        if self.capability and self.capability not in capabilities:
+            return f"needs the capability {self.capability}"
+        if self.operators() and (mismatch := self.check(self.value)) is not None:
+            return f"if: {mismatch.message}"
+        return None
+
+
+def parse_versions(text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """`>=1.34 <1.37` as comparisons; ValueError with an example for anything else."""
+    terms = re.findall(r"[^\s,]+(?:(?<=[<>=!])\s+[^\s,]+)?", text)
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for term in terms:
+        match = _COMPARISON.fullmatch(term)
+        if match is None:
+            raise ValueError(f'"{term}" is no comparison of versions; write >=1.36, or >=1.34 <1.37')
+        found.append((match[1] or "=", tuple(int(part) for part in match[2].split("."))))
+    if not found:
+        raise ValueError("no comparison of versions; write >=1.36, or >=1.34 <1.37")
+    return found
+
+
+def version_fits(version: str, wanted: str) -> bool:
+    """Whether a Kubernetes version fits all comparisons, each as exact as it's written (`1.37` is any 1.37.x)."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return all(_fits(numbers[: len(right)], operator, right) for operator, right in parse_versions(wanted))
+
+
+def _fits(left: tuple[int, ...], operator: str, right: tuple[int, ...]) -> bool:
+    match operator:
+        case ">=":
+            return left >= right
+        case "<=":
+            return left <= right
+        case ">":
+            return left > right
+        case "<":
+            return left < right
+        case "!=":
+            return left != right
+        case _:
+            return left == right

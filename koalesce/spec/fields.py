@@ -1,0 +1,195 @@
+"""What any step may say beside its type: name, time, conditions, outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from koalesce.expressions import has_expression
+from koalesce.matching.matcher import Matcher
+from koalesce.spec.common import Flag, Identifier, Model, Name, PositiveDuration, Text
+from koalesce.spec.conditions import Condition
+
+EXCLUSIVE_MODES = ("stableFor", "consistently", "never")
+
+
+class Retry(Model):
+    """How often something that can't be watched is looked at again."""
+
+    every: PositiveDuration | None = None
+    """The time between two looks."""
+
+    backoff: float | None = Field(default=None, ge=1)
+    """By what the time between looks grows each time."""
+
+    max: PositiveDuration | None = None
+    """The longest time between two looks."""
+
+    attempts: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """The most looks there are."""
+
+
+def _readable_jsonpath(text: str) -> str:
+    from koalesce.matching.jsonpath import compile_path  # imported here: only outputs by jsonpath need the parser
+
+    if not has_expression(text):
+        compile_path(text)
+    return text
+
+
+def _readable_regex(text: str) -> str:
+    if not has_expression(text):
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+    return text
+
+
+class Output(Model):
+    """A value kept from what the step saw, for later steps: `${{ outputs.NAME }}`."""
+
+    jsonpath: Annotated[Text, AfterValidator(_readable_jsonpath)] | None = None
+    """A path as kubectl takes it; several hits, or a path that may have several, give a list."""
+
+    regex: Annotated[Text, AfterValidator(_readable_regex)] | None = None
+    """A regular expression, looked for in what was printed; the first group, or all that fits."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Output:
+        if (self.jsonpath is None) == (self.regex is None):
+            raise ValueError("say exactly one of jsonpath and regex")
+        return self
+
+    def read(self, value: Any) -> Any:
+        """The output of a value that a step saw; ValueError if nothing is there."""
+        return _by_jsonpath(self.jsonpath, value) if self.jsonpath is not None else _by_regex(self.regex or "", value)
+
+
+_MAY_BE_MANY = re.compile(r"\*|\.\.|\?\(|\[[^\]'\"]*[:,][^\]'\"]*\]")
+
+
+def _by_jsonpath(path: str, value: Any) -> Any:
+    from koalesce.matching.jsonpath import compile_path
+
+    found = compile_path(path).find(value)
+    if not found:
+        raise ValueError(f"jsonpath {path} hit nothing")
+    return found[0] if len(found) == 1 and not _MAY_BE_MANY.search(path) else found
+
+
+def _by_regex(regex: str, value: Any) -> str:
+    match = re.search(regex, _printed(value), re.MULTILINE)
+    if match is None:
+        raise ValueError(f"regex {regex} hit nothing")
+    return (match[1] or "") if match.re.groups else match[0]
+
+
+def _printed(value: Any) -> str:
+    """What a regular expression looks at: standard output or a body where there is one, otherwise the value as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        for field in ("stdout", "body"):
+            if isinstance(value.get(field), str):
+                return str(value[field])
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Foreach(Model):
+    """The step for each item of a list."""
+
+    item: Identifier
+    """The name of the item in expressions: `${{ n.name }}` for `item: n`."""
+
+    in_: list[Any] | Text = Field(alias="in")
+    """A list, or an expression that gives one."""
+
+    @model_validator(mode="after")
+    def _has_items(self) -> Foreach:
+        if isinstance(self.in_, str) and not has_expression(self.in_):
+            raise ValueError('"in" takes a list, or an expression that gives one')
+        return self
+
+
+class ExpectedFailure(Model):
+    """How the server's refusal must look."""
+
+    message: Matcher | None = None
+    """A text that must be the message, or a matcher (contains, matches …)."""
+
+    code: Annotated[int, Field(strict=True, ge=100, le=599)] | None = None
+    """The HTTP status."""
+
+    reason: Text | None = None
+    """The reason, as Kubernetes words it: Invalid, Forbidden, AlreadyExists …"""
+
+
+class StepFields(Model):
+    """The fields that any step may have beside its type."""
+
+    name: Name | None = None
+    """What the step is called in reports."""
+
+    cluster: Text | None = None
+    """The cluster that it's for, where the spec has several."""
+
+    condition: Condition | None = Field(default=None, alias="if")
+    """When it runs; it's left out otherwise."""
+
+    foreach: Foreach | None = None
+    """Run it for each item of a list."""
+
+    requires: tuple[Text, ...] = ()
+    """Capabilities without which it's left out."""
+
+    timeout: PositiveDuration | None = None
+    """By when it must hold, or be done."""
+
+    retry: Retry | None = None
+    """How often it's tried again where nothing can be watched."""
+
+    within: PositiveDuration | None = None
+    """The time in which it must first hold; more is a failure though it holds in the end."""
+
+    outputs: Mapping[Identifier, Output] = Field(default_factory=dict)
+    """Values to keep for later steps."""
+
+    continue_on_failure: Flag = False
+    """Go on with the test when it fails (which fails the test all the same)."""
+
+    may_not_exist: Flag = False
+    """What it's about may be missing from the start."""
+
+    patient: Flag = False
+    """Wait until the deadline even when it can no longer hold."""
+
+    stable_for: PositiveDuration | None = None
+    """It must hold this long without a break after it first held."""
+
+    consistently: PositiveDuration | None = None
+    """It must hold from now on for this long."""
+
+    never: PositiveDuration | None = None
+    """It must not hold at any look for this long."""
+
+    expect_failure: Flag | ExpectedFailure = False
+    """The action must be refused (true), or refused in this way."""
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> StepFields:
+        given = [
+            name
+            for name, value in zip(EXCLUSIVE_MODES, (self.stable_for, self.consistently, self.never), strict=True)
+            if value
+        ]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other")
+        return self
+
+
+COMMON_NAMES = frozenset(field.alias or name for name, field in StepFields.model_fields.items())

@@ -1,0 +1,107 @@
+"""The files that a spec may read: those of its project, with all links followed."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from koalesce.errors import UsageError
+from koalesce.expressions import has_expression
+from koalesce.yaml.problems import did_you_mean
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def project_root(folder: Path) -> Path:
+    """The nearest folder upwards with koalesce.toml, a pyproject.toml that has [tool.koalesce], or .git; else the folder itself."""
+    start = folder.resolve()
+    for candidate in (start, *start.parents):
+        if (candidate / "koalesce.toml").is_file() or (candidate / ".git").exists() or _is_configured(candidate):
+            return candidate
+    return start
+
+
+def _is_configured(folder: Path) -> bool:
+    try:
+        return "[tool.koalesce" in (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+class SpecFiles:
+    """Files relative to a spec's folder, none of them outside of the project root."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder.resolve()
+        self.root = root.resolve()
+
+    def resolve(self, path: str) -> list[Path]:
+        """Files of a path, a folder (its manifests) or a glob; UsageError if there are none, or outside of the project."""
+        if any(character in path for character in "*?[") and not (self.folder / path).exists():
+            return self._globbed(path)
+        found = self.confined(path)
+        if not found.is_dir():
+            return [found]
+        files = sorted(entry for entry in found.iterdir() if entry.suffix in MANIFEST_SUFFIXES and entry.is_file())
+        if not files:
+            raise UsageError(f"{path}: the folder has no manifests ({', '.join(MANIFEST_SUFFIXES)})")
+        return [self._checked(file, path) for file in files]
+
+    def confined(self, path: str) -> Path:
+        """A file or folder that is there, with links followed; UsageError if it isn't, or outside of the project."""
+        if "\0" in path:
+            raise UsageError("a path has no NUL characters")
+        target = self._checked(self.folder / path, path)
+        if not target.exists():
+            raise UsageError(f"{path}: no such file", hint=self._similar(path))
+        return target
+
+    def shown(self, path: Path) -> str:
+        """A file as people know it: relative to the folder that they are in, where it's below it."""
+        return shown(path)
+
+    def _globbed(self, pattern: str) -> list[Path]:
+        self._checked(self.folder / pattern.split("*")[0], pattern)
+        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))
+        files = [self._checked(self.folder / name, pattern) for name in found if (self.folder / name).is_file()]
+        if not files:
+            raise UsageError(f"{pattern}: no file is called so")
+        return files
+
+    def _checked(self, target: Path, path: str) -> Path:
+        try:
+            resolved = target.resolve()
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"{path}: can't be followed to a file ({error})") from error
+        if not resolved.is_relative_to(self.root):
+            raise UsageError(f"{path}: leads outside of the project {self.root}")
+        return resolved
+
+    def _similar(self, path: str) -> str | None:
+        target = self.folder / path
+        try:
+            names = [entry.name for entry in target.parent.iterdir()]
+        except OSError:
+            return None
+        return did_you_mean(target.name, names)
+
+
+class UncheckedExpressions(SpecFiles):
+    """The same files, for checks before expressions are filled in: a path with one is passed over."""
+
+    def resolve(self, path: str) -> list[Path]:
+        """Files of a path; none for one with an expression."""
+        return [] if has_expression(path) else super().resolve(path)
+
+    def confined(self, path: str) -> Path:
+        """A file that is there; the spec's folder for a path with an expression."""
+        return self.folder if has_expression(path) else super().confined(path)
+
+
+def shown(path: Path) -> str:
+    """A path as people know it: relative to the working folder where it's below it."""
+    absolute = path if path.is_absolute() else Path.cwd() / path
+    try:
+        return str(absolute.relative_to(Path.cwd()))
+    except ValueError:
+        return str(absolute)

@@ -1,0 +1,189 @@
+"""A spec as its author wrote it, once it's valid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.common import Flag, Identifier, Model, Name, ObjectName, PositiveDuration, Text
+from koalesce.spec.components import Component
+from koalesce.spec.conditions import Condition
+from koalesce.spec.entries import StepEntry
+
+API_VERSION = "koalesce.dev/v1alpha1"
+_FIXTURE_KINDS = ("router", "host", "resolver")
+
+
+class Metadata(Model):
+    """What the spec is called."""
+
+    name: ObjectName
+    """Its name."""
+
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels to select specs by."""
+
+    description: str = ""
+    """What it's about."""
+
+
+class Fixture(Model):
+    """A machine outside of the cluster."""
+
+    router: Text | None = None
+    """A router, by the program that makes it one."""
+
+    asn: Annotated[int, Field(strict=True, ge=1, le=4294967295)] | None = None
+    """A router's number of its autonomous system."""
+
+    host: Mapping[str, Any] | None = None
+    """A host that pods can be reached from."""
+
+    resolver: Mapping[str, Any] | None = None
+    """A DNS server."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Fixture:
+        if sum(getattr(self, kind) is not None for kind in _FIXTURE_KINDS) != 1:
+            raise ValueError("say exactly one of router, host and resolver")
+        return self
+
+
+class NamespaceSpec(Model):
+    """The namespace of a test."""
+
+    name: ObjectName | None = None
+    """Its name; by default one that no other test has."""
+
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Its labels."""
+
+    pod_security: Literal["privileged", "baseline", "restricted"] | None = None
+    """The Pod Security level that is enforced in it."""
+
+
+class Setup(Model):
+    """What happens once, before all tests; its outputs and its namespace are theirs to use."""
+
+    steps: tuple[StepEntry, ...] = ()
+    """The steps, in order."""
+
+    on_failure: tuple[StepEntry, ...] = ()
+    """Steps to run when it fails, for evidence."""
+
+    timeout: PositiveDuration | None = None
+    """By when it must be done."""
+
+
+class Test(Model):
+    """Named, ordered steps in a namespace of their own."""
+
+    __test__ = False  # no test class of pytest's
+
+    name: Name
+    """What must hold, in words; no other test of the spec has it."""
+
+    description: str = ""
+    """More about it."""
+
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels to select tests by."""
+
+    condition: Condition | None = Field(default=None, alias="if")
+    """When it runs; it's skipped otherwise."""
+
+    requires: tuple[Text, ...] = ()
+    """Capabilities without which it's skipped."""
+
+    skip: Text | None = None
+    """Why it isn't run at the moment."""
+
+    vars: Mapping[Identifier, Any] = Field(default_factory=dict)
+    """Variables of its own; they win over the spec's."""
+
+    namespace: NamespaceSpec = Field(default_factory=NamespaceSpec)
+    """Its namespace."""
+
+    serial: Flag = False
+    """Run it alone."""
+
+    disruptive: Flag = False
+    """It disturbs others: alone in the cluster, and allowed to do so."""
+
+    locks: tuple[Text, ...] = ()
+    """Names of things that only one test at a time may use."""
+
+    timeout: PositiveDuration | None = None
+    """By when all of its steps must be done."""
+
+    reruns: Annotated[int, Field(strict=True, ge=0, le=10)] = 0
+    """How often it's run again when it fails; it's reported as flaky then."""
+
+    matrix: Mapping[Identifier, Any] = Field(default_factory=dict)
+    """Lists of values: the test runs once for each combination."""
+
+    steps: tuple[StepEntry, ...] = Field(min_length=1)
+    """The steps, in order."""
+
+    cleanup: tuple[StepEntry, ...] = ()
+    """Steps that always run at its end."""
+
+    on_failure: tuple[StepEntry, ...] = ()
+    """Steps to run when it fails, besides the evidence that is always collected."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other test may run beside it."""
+        return self.serial or self.disruptive
+
+
+class Spec(Model):
+    """A spec: which cluster it needs, what to install, and what must hold."""
+
+    api_version: Literal["koalesce.dev/v1alpha1"]
+    """The version of the spec language."""
+
+    kind: Literal["Spec"]
+    """Always Spec."""
+
+    metadata: Metadata
+    """What the spec is called."""
+
+    vars: Mapping[Identifier, Any] = Field(default_factory=dict)
+    """Variables, for `${{ vars.NAME }}`."""
+
+    requires: tuple[Text, ...] = ()
+    """Capabilities of the cluster without which the spec is skipped."""
+
+    timeout: PositiveDuration | None = None
+    """By when the whole spec must be done."""
+
+    cluster: ClusterSpec = Field(default_factory=ClusterSpec)
+    """The cluster."""
+
+    clusters: Mapping[str, Any] = Field(default_factory=dict)
+    """Several clusters, by name."""
+
+    matrix: Mapping[Identifier, Any] = Field(default_factory=dict)
+    """Lists of values: the spec runs once for each combination, each with its own cluster."""
+
+    include: tuple[Text, ...] = ()
+    """Files with steps for several specs."""
+
+    components: tuple[Component, ...] = ()
+    """What to install, before the tests."""
+
+    fixtures: Mapping[ObjectName, Fixture] = Field(default_factory=dict)
+    """Machines outside of the cluster, by name."""
+
+    setup: Setup = Field(default_factory=Setup)
+    """What happens once, before all tests."""
+
+    cleanup: tuple[StepEntry, ...] = ()
+    """Steps that always run once, after all tests."""
+
+    tests: tuple[Test, ...] = ()
+    """The tests."""

@@ -1,0 +1,107 @@
+"""What the language can say and this version can't do yet: said at once, with its place, instead of passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from koalesce.spec.source import Source
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem
+
+# Step types that are part of the language; the registry of steps says which of them this version has.
+PLANNED_STEP_TYPES = frozenset({"background", "chaos", "nodes", "snapshot", "stop", "use"})
+
+
+def _given(value: Any) -> bool:
+    """Anything but what an empty or missing field means."""
+    return value not in (None, False, 0, "", [], {})
+
+
+def _is(*words: str) -> Callable[[Any], bool]:
+    return lambda value: value in words
+
+
+def _more_than_one(value: Any) -> bool:
+    return isinstance(value, int) and value > 1
+
+
+def _has_ipv6(value: Any) -> bool:
+    return isinstance(value, list) and "IPv6" in value
+
+
+def _several_control_planes(nodes: Any) -> bool:
+    if not isinstance(nodes, list):
+        return False
+    planes = [node for node in nodes if isinstance(node, dict) and node.get("role") == "control-plane"]
+    return len(planes) > 1 or any(_more_than_one(node.get("count")) for node in planes)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A field (`*` stands for any item) whose values of some kind can't be served."""
+
+    path: tuple[str, ...]
+    applies: Callable[[Any], bool] = _given
+    what: str = ""
+
+
+_STEPS = (
+    "setup.steps",
+    "setup.onFailure",
+    "cleanup",
+    "tests.*.steps",
+    "tests.*.cleanup",
+    "tests.*.onFailure",
+    "components.*.ready",
+)
+
+UNSUPPORTED: tuple[Unsupported, ...] = (
+    Unsupported(("clusters",)),
+    Unsupported(("matrix",)),
+    Unsupported(("include",)),
+    Unsupported(("fixtures",)),
+    Unsupported(("cluster", "addons")),
+    Unsupported(("cluster", "failover")),
+    Unsupported(("cluster", "ttl")),
+    Unsupported(("cluster", "controlPlane"), _is("static"), "a control plane of static pods is"),
+    Unsupported(("cluster", "etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
+    Unsupported(("cluster", "etcd", "members"), _more_than_one, "more than one member is"),
+    Unsupported(("cluster", "ipFamilies"), _has_ipv6, "IPv6 is"),
+    Unsupported(("cluster", "nodes"), _several_control_planes, "more than one control plane is"),
+    Unsupported(("cluster", "nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
+    Unsupported(("cluster", "nodes", "*", "cpu")),
+    Unsupported(("cluster", "nodes", "*", "memory")),
+    Unsupported(("cluster", "nodes", "*", "subnet")),
+    Unsupported(("components", "*", "manifests", "*", "kustomize")),
+    Unsupported(("components", "*", "manifests", "*", "helm")),
+    Unsupported(("tests", "*", "locks")),
+    Unsupported(("tests", "*", "matrix")),
+    Unsupported(("tests", "*", "reruns")),
+    *(Unsupported((*steps.split("."), "*", "cluster")) for steps in _STEPS),
+)
+
+
+def unsupported_problems(data: Any, source: Source) -> list[Problem]:
+    """A problem for each use of something that this version can't do."""
+    problems: list[Problem] = []
+    for row in UNSUPPORTED:
+        for path, value in _matching(data, row.path):
+            if row.applies(value):
+                subject = f"{row.what} " if row.what else ""
+                problems.append(source.problem_at(path, f"{subject}not supported by this version", key=not row.what))
+    return problems
+
+
+def _matching(data: Any, pattern: tuple[str, ...], done: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that a pattern leads to, with its path."""
+    if not pattern:
+        yield done, data
+        return
+    first, rest = pattern[0], pattern[1:]
+    if first == "*" and isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from _matching(item, rest, (*done, index))
+    elif isinstance(data, dict) and first in data:
+        yield from _matching(data[first], rest, (*done, first))

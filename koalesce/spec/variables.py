@@ -1,0 +1,99 @@
+"""`vars`: values that a spec names, and that the command line may replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from koalesce.expressions import ExpressionError, SyntaxProblem, find_expressions, parse, resolve
+from koalesce.spec.source import Source
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem
+
+
+def known_variables(
+    written: Any,
+    *,
+    overrides: Mapping[str, Any],
+    env: Mapping[str, str] | None,
+    outer: Mapping[str, Any],
+    source: Source,
+    where: Path,
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The variables whose values are known before anything runs, and what is wrong with the others.
+
+    A variable may refer to others and to `env`; without `env` those that do are left out. So are those that need something that
+    is only there at run time. `outer` are variables of the spec, for those of a test.
+    """
+    if not isinstance(written, dict):
+        return {}, []
+    work = _Work({**written, **{name: value for name, value in overrides.items() if name in written}}, env, outer)
+    problems: list[Problem] = []
+    for name in written:
+        try:
+            work.value(name, ())
+        except ExpressionError as error:
+            problems.append(source.problem_at((*where, name), error.message))
+    return work.known, problems
+
+
+class _Work:
+    def __init__(self, written: Mapping[str, Any], env: Mapping[str, str] | None, outer: Mapping[str, Any]) -> None:
+        self.known: dict[str, Any] = {}
+        self._written = written
+        self._env = env
+        self._outer = outer
+
+    def value(self, name: str, path: tuple[str, ...]) -> bool:
+        """Find out a variable's value; False if it can't be known yet."""
+        if name in self.known:
+            return True
+        if name in path:
+            raise ExpressionError(f"vars.{name} refers to itself: {' → '.join([*path[path.index(name) :], name])}")
+        written = self._written[name]
+        names = _references(written)
+        if names is None or not all(self._is_known(root, field, (*path, name)) for root, field in names):
+            return False
+        scope = {"vars": {**self._outer, **self.known}, "env": self._env or {}}
+        self.known[name] = resolve(written, scope)
+        return True
+
+    def _is_known(self, root: str, field: str | None, path: tuple[str, ...]) -> bool:
+        if root == "env":
+            return self._env is not None
+        if root != "vars" or field is None:
+            return False
+        if field in self._written and not (field == path[-1] and field in self._outer):
+            return self.value(field, path)
+        return field in self._outer
+
+
+def _references(value: Any) -> list[tuple[str, str | None]] | None:
+    """The root and the first name of each expression; None if one can't be read (which is said elsewhere)."""
+    try:
+        parsed = [parse(text) for text in find_expressions(value)]
+    except SyntaxProblem:
+        return None
+    return [
+        (each.root, each.segments[0] if each.segments and isinstance(each.segments[0], str) else None)
+        for each in parsed
+    ]
+
+
+def fill_in_known(value: Any, scope: Mapping[str, Any]) -> Any:
+    """The value with those texts filled in whose expressions all lead into the scope; others stay as written."""
+    match value:
+        case dict():
+            return {key: fill_in_known(child, scope) for key, child in value.items()}
+        case list():
+            return [fill_in_known(child, scope) for child in value]
+        case str() if "${{" in value:
+            references = _references(value)
+            if not references or any(root not in scope for root, _ in references):
+                return value
+            try:
+                return resolve(value, scope)
+            except ExpressionError:
+                return value
+        case _:
+            return value
