@@ -79,6 +79,10 @@ class Scope(Protocol):
 class Files(Protocol):
     """The files that a spec may read."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder that the spec lies in: where its scripts run."""
+
     def resolve(self, path: str) -> list[Path]:
         """Files of a path, folder or glob relative to the spec; UsageError if none, or outside the project."""
 
@@ -115,6 +119,7 @@ class Step(Model, ABC):
     key: ClassVar[str]
     short_field: ClassVar[str | None] = None  # the field that a bare scalar or list stands for: `sleep: 5s`
     writes: ClassVar[bool] = False  # acts on the cluster
+    polls: ClassVar[bool] = False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
 
     def __init_subclass__(cls, *, key: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)
