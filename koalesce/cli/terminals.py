@@ -82,7 +82,7 @@ def _copy_size(terminal: int) -> None:
 @contextlib.contextmanager
 def _raw(descriptor: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead is for the command
     try:
         yield
     finally:
