@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from koalesce.kube.discovery import Discovery
-from koalesce.kube.errors import BAD_ANSWER, ApiError, UnknownKind
+from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, UnknownKind
 from koalesce.kube.resource import Resource
-from koalesce.kube.store import Stores
+from koalesce.kube.stores import Stores
 from koalesce.kube.view import View
 from koalesce.process import Cancel
 
@@ -26,6 +26,7 @@ _PATCH_TYPES = {
     "json": "application/json-patch+json",
     "strategic": "application/strategic-merge-patch+json",
 }
+_BRING_KINDS = ("CustomResourceDefinition", "APIService")
 Object = dict[str, Any]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
 
@@ -42,6 +43,7 @@ class Kube:
         self._context = context
         self._lock = threading.Lock()
         self._transport: Transport | None = None
+        self._is_closed = False
         self._discovery = Discovery(lambda path, accept: self.request("GET", path, accept=accept))
         self._stores = Stores(lambda: self.transport, self.list_all)
 
@@ -49,6 +51,8 @@ class Kube:
     def transport(self) -> Transport:
         """The connection, made at the first use."""
         with self._lock:
+            if self._is_closed:
+                raise ApiError("the connection to the cluster is closed", reason=CANCELLED)
             if self._transport is None:
                 from koalesce.kube.transport import Transport  # loads `kubernetes`
 
@@ -172,6 +176,7 @@ class Kube:
         dry_run: bool = False,
     ) -> Object:
         """Server-side apply; unknown fields are refused. Without `force`, fields of another manager are a conflict (409)."""
+        self._expect_kinds(obj)
         resource, namespace, name = self._address(obj, namespace)
         if not name:
             raise ApiError(f"{obj['kind']}: an object to apply needs metadata.name", status=400, reason="BadRequest")
@@ -194,6 +199,7 @@ class Kube:
 
     def create(self, obj: Mapping[str, Any], *, namespace: str | None = None) -> Object:
         """Create an object; 409 `AlreadyExists` if there is one. `metadata.generateName` works."""
+        self._expect_kinds(obj)
         resource, namespace, _ = self._address(obj, namespace)
         query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
         return _object(self.request("POST", self._path(resource, namespace, None), query=query, body=obj))
@@ -287,11 +293,13 @@ class Kube:
 
     def close(self) -> None:
         """End all watches and calls."""
-        self._stores.close()
         with self._lock:
-            transport, self._transport = self._transport, None
+            self._is_closed = True
+            transport = self._transport
+        self._stores.close()
         if transport is not None:
             transport.close()
+        self._stores.join()
 
     def _send(
         self,
@@ -311,6 +319,10 @@ class Kube:
         return self.transport.send(
             method, path, query=query, body=encoded, headers=headers, timeout=timeout, cancel=cancel
         )
+
+    def _expect_kinds(self, obj: Mapping[str, Any]) -> None:
+        if obj.get("kind") in _BRING_KINDS:
+            self._discovery.expect()
 
     def _pages(self, resource: Resource, page: Callable[[Mapping[str, Any]], Any]) -> tuple[Objects, str]:
         """All pages of a list; in one piece where the list changed so much that the next page is gone (410)."""

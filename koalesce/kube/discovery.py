@@ -18,7 +18,9 @@ from koalesce.kube.resource import Resource
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 ACCEPT = ",".join([_AGGREGATED.format("v2"), _AGGREGATED.format("v2beta1"), "application/json"])
 _VERSION = re.compile(r"v\d+((alpha|beta)\d+)?")
-_REFRESH = 1.0  # seconds between two readings because of a missing kind
+_REFRESH = 1.0  # seconds between two readings because of a missing kind,
+_REFRESH_EXPECTING = 0.1  # or while one is about to come, for
+_EXPECTING = 10.0  # seconds
 
 Fetch = Callable[[str, str], Any]  # path, Accept header -> parsed JSON
 
@@ -32,6 +34,7 @@ class Discovery:
         self._lock = threading.Lock()
         self._resources: tuple[Resource, ...] = ()
         self._read_at: float | None = None
+        self._expecting_until: float | None = None
 
     def resources(self) -> tuple[Resource, ...]:
         """All kinds, as last read."""
@@ -62,12 +65,19 @@ class Discovery:
         with self._lock:
             self._read_at = None
 
+    def expect(self) -> None:
+        """New kinds are about to come (a CustomResourceDefinition was applied): look more often for a while."""
+        self._expecting_until = self._now() + _EXPECTING
+
     def _search(self, look: Callable[[Iterable[Resource]], Resource | None]) -> Resource | None:
         found = look(self.resources())
         if found is not None:
             return found
         with self._lock:
-            if self._read_at is None or self._now() - self._read_at >= _REFRESH:
+            now = self._now()
+            is_expecting = self._expecting_until is not None and now < self._expecting_until
+            interval = _REFRESH_EXPECTING if is_expecting else _REFRESH
+            if self._read_at is None or now - self._read_at >= interval:
                 self._read()
             return look(self._resources)
 

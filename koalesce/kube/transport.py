@@ -99,7 +99,7 @@ class Answer:
 
 
 class Stream:
-    """A long answer that is read line by line; `end` unblocks the reader from another thread."""
+    """A long answer that is read line by line."""
 
     def __init__(self, response: BaseHTTPResponse, call: Call, name: str) -> None:
         self._response = response
@@ -116,14 +116,6 @@ class Stream:
         except (HTTPError, OSError, ValueError, AttributeError) as error:
             # ValueError and AttributeError: the socket was shut down under http.client's hands.
             raise _no_answer(error, self._call, self._name) from error
-
-    def wait_longer(self, silence: float) -> None:
-        """Allow for this many seconds of silence from now on."""
-        self._call.allow(silence)
-
-    def end(self) -> None:
-        """Unblock the reader, who gets an ApiError that is `cancelled`."""
-        self._call.end(errors.CANCELLED)
 
     def close(self) -> None:
         """Give the connection up."""
@@ -164,6 +156,7 @@ class Transport:
         call = Call(time.monotonic() + timeout, cancel)
         with self._guard.watch(call):
             for last in (False, True):
+                seen = self.configuration
                 try:
                     response = self._open(method, path, query, body, headers, timeout, call)
                     answer = _read(response, call, name)
@@ -172,7 +165,7 @@ class Transport:
                         raise
                     continue
                 if answer.status == 401 and not last:
-                    self._renew()
+                    self._renew(seen)
                     continue
                 break
         if answer.status >= 400:
@@ -180,21 +173,27 @@ class Transport:
         return answer
 
     def stream(
-        self, path: str, *, query: Query | None = None, accept: str = "application/json", silence: float
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        accept: str = "application/json",
+        silence: float,
+        call: Call | None = None,
     ) -> Stream:
-        """Open an answer that goes on; ApiError once nothing has come for `silence` seconds."""
-        name = f"GET {path}"
-        call = Call()
+        """Open an answer that goes on; ApiError once nothing has come for `silence` seconds. `call` ends it from another thread."""
+        name, call = f"GET {path}", call or Call()
         for last in (False, True):
-            response = self._open("GET", path, query, None, {"Accept": accept}, silence, call)
+            seen = self.configuration
+            response = self._open("GET", path, query, None, {"Accept": accept}, min(silence, _CONNECT_TIMEOUT), call)
             if response.status < 400:
                 break
             with contextlib.closing(response):
                 answer = _read(response, call, name)
-            if answer.status == 401 and not last:
-                self._renew()
-                continue
-            raise ApiError.from_answer(answer.status, answer.body, name)
+            if answer.status != 401 or last:
+                raise ApiError.from_answer(answer.status, answer.body, name)
+            self._renew(seen)
+        call.allow(silence)
         return Stream(response, call, name)
 
     @property
@@ -208,7 +207,8 @@ class Transport:
 
     def headers(self) -> dict[str, str]:
         """What authenticates a call."""
-        token = self.configuration.auth_settings().get("BearerToken")
+        with self._lock:  # a token that has expired is fetched by a plugin here: once is enough
+            token = self.configuration.auth_settings().get("BearerToken")
         return {"Authorization": token["value"]} if token and token["value"] else {}
 
     def guard(self, timeout: float, cancel: Cancel | None) -> contextlib.AbstractContextManager[Call]:
@@ -253,8 +253,11 @@ class Transport:
         finally:
             _current.call = None
 
-    def _renew(self) -> None:
+    def _renew(self, seen: Configuration) -> None:
+        """Read the credentials anew, unless another thread has done so since they were `seen`."""
         with self._lock:
+            if self.configuration is not seen:
+                return
             old = self._pool
             self._load()
         old.clear()

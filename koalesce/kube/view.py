@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from koalesce.kube import selector as selectors
 from koalesce.kube.errors import UnknownKind
 from koalesce.kube.resource import Resource
-from koalesce.kube.store import Change, Key, Listener, Store, Stores, Transition, key_of, labels_of
+from koalesce.kube.store import Change, Key, Listener, Store, Transition, key_of, labels_of
+from koalesce.kube.stores import Shared, Stores
 from koalesce.process import Cancel
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
-    store: Store
+    shared: Shared
     listener: Listener
+
+    @property
+    def store(self) -> Store:
+        return self.shared.store
 
 
 class View:
@@ -142,9 +147,10 @@ class View:
             self._let_go(hold)
 
     def _read(self, target: Target, deadline: float, cancel: Cancel | None) -> Objects:
-        store = self._hold(target)
+        hold = self._hold(target)
+        store = hold.store
         try:
-            self._assure(store, target, deadline, cancel)
+            self._assure(hold, target, deadline, cancel)
         except UnknownKind:
             self.kube.forget_kinds()
             raise
@@ -155,28 +161,27 @@ class View:
                 self._seen[target] = store
         return found
 
-    def _hold(self, target: Target) -> Store:
-        """The store that holds the target, listened to."""
+    def _hold(self, target: Target) -> _Hold:
+        """The store that the target is read from, listened to."""
         scope = (target.resource, target.namespace)
         with self._lock:
             old = self._holds.get(scope)
             if old is not None and old.store.is_alive:
-                return old.store
-            store = self._stores.acquire(target.resource, target.namespace)
-            hold = _Hold(store, functools.partial(self._notice, store))
-            self._holds[scope] = hold
-        store.listen(hold.listener)
+                return old
+            shared = self._stores.acquire(target.resource, target.namespace)
+            hold = self._holds[scope] = _Hold(shared, functools.partial(self._notice, shared.store))
+        hold.store.listen(hold.listener)
         if old is not None:
             self._let_go(old)
-        return store
+        return hold
 
     def _let_go(self, hold: _Hold) -> None:
         hold.store.unlisten(hold.listener)
-        self._stores.release(hold.store)
+        self._stores.release(hold.shared)
 
-    def _assure(self, store: Store, target: Target, deadline: float, cancel: Cancel | None) -> None:
+    def _assure(self, hold: _Hold, target: Target, deadline: float, cancel: Cancel | None) -> None:
         """Wait until the store is at least as new as this moment, as far as the target is concerned."""
-        asked = time.monotonic()
+        store, asked = hold.store, time.monotonic()
         synced = store.sync(deadline, cancel)
         believed = max(synced, self._confirmed.get((store, target), 0.0))
         is_first = (store, target) not in self._confirmed
@@ -185,7 +190,7 @@ class View:
             return
         reached = self._whether_caught_up(store, target, deadline, cancel)
         if not store.await_state(reached, min(deadline, time.monotonic() + _CATCH_UP), cancel):
-            store.relist()
+            hold.shared.follower.relist()
             store.sync(deadline, cancel)
         self._confirmed[store, target] = asked
 
