@@ -121,7 +121,7 @@ class Narrator:
         test = self._record.spec(event.spec).test(event.test)
         if test.started is not None or not (self._verbose or event.status in _BAD):
             return []
-        return list(_step(event, indent=""))
+        return list(_step(event, indent="", verbose=self._verbose))
 
     def _teardown(self, event: TeardownFinished) -> list[Line]:
         cluster, time = one_line(event.cluster), format_seconds(event.seconds)
@@ -185,7 +185,7 @@ def _test(test: TestRecord, event: TestFinished, verbose: bool) -> Iterator[Line
     steps = [step.finished for step in test.steps if step.finished]
     if verbose or event.status in _BAD:
         for step in steps:
-            yield from _step(step, indent="    ")
+            yield from _step(step, indent="    ", verbose=verbose)
     if event.status == "skipped":
         yield from _quote(event.message or "no reason given", "    ")
     elif event.status in _BAD and not any(step.status in _BAD for step in steps):
@@ -194,7 +194,7 @@ def _test(test: TestRecord, event: TestFinished, verbose: bool) -> Iterator[Line
         yield Line(f"    evidence: {one_line(event.evidence)}")
 
 
-def _step(event: StepFinished, indent: str) -> Iterator[Line]:
+def _step(event: StepFinished, *, indent: str, verbose: bool) -> Iterator[Line]:
     times = [f"{event.seconds:.2f}s"]
     if event.attempts > 1:
         times.append(f"{event.attempts} attempts")
@@ -203,8 +203,8 @@ def _step(event: StepFinished, indent: str) -> Iterator[Line]:
     yield Line(f"{indent}--- {_WORDS[event.status]}: {step_title(event)} ({', '.join(times)})", event.status)
     if event.status in _BAD:
         yield from (Line(f"{indent}    {text}") for text in explanation(event))
-    elif event.status == "skipped" and event.message:
-        yield from _quote(event.message, f"{indent}    ")
+    elif event.message and (verbose or event.status == "skipped"):
+        yield from (Line(line.text, "dim") for line in _quote(event.message, f"{indent}    "))
 
 
 def _summary(record: RunRecord, event: RunFinished) -> Iterator[Line]:

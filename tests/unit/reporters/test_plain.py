@@ -1,0 +1,172 @@
+"""Plain output, as whole texts: runs were recorded as event files, what they look like lies beside them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from koalesce.events import (
+    AnyEvent,
+    PhaseProgress,
+    PhaseStarted,
+    RunFinished,
+    SpecFinished,
+    SpecStarted,
+    StepAttempted,
+    StepFinished,
+    StepStarted,
+    TestFinished,
+    TestStarted,
+)
+from koalesce.reporters.jsonl import read_events
+from koalesce.reporters.plain import Plain
+
+RUNS = Path(__file__).parents[2] / "data" / "runs"
+SPEC = "specs/a.yaml"
+
+
+def told(*events: AnyEvent, verbose: bool = False, phases: bool = True, color: bool = False) -> str:
+    stream = io.StringIO()
+    reporter = Plain(stream, verbose=verbose, phases=phases, color=color)
+    for event in events:
+        reporter.handle(event)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("run", ["green", "red", "interrupted", "kept"])
+def test_tells_a_recorded_run(run: str) -> None:
+    assert told(*read_events(RUNS / f"{run}.jsonl")) == (RUNS / f"{run}.txt").read_text()
+
+
+@pytest.mark.parametrize("run", ["green", "red"])
+def test_tells_every_step_when_verbose(run: str) -> None:
+    assert told(*read_events(RUNS / f"{run}.jsonl"), verbose=True) == (RUNS / f"{run}.verbose.txt").read_text()
+
+
+def test_is_quiet_about_phases_before_a_person() -> None:
+    assert told(*read_events(RUNS / "green.jsonl"), phases=False) == (RUNS / "green.quiet.txt").read_text()
+
+
+def test_a_run_without_a_passed_test_is_not_called_a_pass() -> None:
+    end = RunFinished(status="passed", passed=0, failed=0, error=0, skipped=2, seconds=1.0)
+
+    assert told(end) == "NO TESTS  0 passed, 2 skipped in 1s\n"
+
+
+def test_names_the_spec_when_lines_of_another_come_between() -> None:
+    def passed(spec: str) -> TestFinished:
+        return TestFinished(spec=spec, test="t", status="passed", seconds=0.5, message="", line=3)
+
+    a, b = (SpecStarted(spec=f"specs/{name}.yaml", name=name, tests=("t",)) for name in "ab")
+
+    assert told(a, b, passed(a.spec), passed(b.spec)).splitlines() == [
+        "=== RUN   specs/a.yaml",
+        "=== RUN   specs/b.yaml",
+        "=== NAME  specs/a.yaml",
+        "--- PASS: t (0.50s)",
+        "=== NAME  specs/b.yaml",
+        "--- PASS: t (0.50s)",
+    ]
+
+
+def test_a_failing_step_outside_of_tests_is_told_at_once() -> None:
+    step = finished("ready", "daemonset/cni is rolled out", status="failed", message="1 of 3 pods is ready")
+
+    assert told(step).splitlines() == [
+        "--- FAIL: ready: daemonset/cni is rolled out (2.00s, 3 attempts)",
+        "    specs/a.yaml:9: wait-for: 1 of 3 pods is ready",
+    ]
+
+
+def test_a_failure_of_the_spec_is_not_told_twice() -> None:
+    spec = SpecFinished(spec=SPEC, status="error", seconds=1.0, message="no such provider: moon")
+
+    assert told(spec).splitlines() == [
+        "--- ERROR: specs/a.yaml",
+        "    no such provider: moon",
+        "ERROR  specs/a.yaml  1s",
+    ]
+    red = told(*read_events(RUNS / "red.jsonl"))
+    assert red.count("supply it with") == 2  # where it happened, and in the list at the end
+
+
+def test_says_what_it_waits_for_after_half_a_minute_of_silence() -> None:
+    stream = io.StringIO()
+    reporter = Plain(stream)
+    for event in waiting():
+        reporter.handle(event)
+    before = len(stream.getvalue())
+
+    reporter.tick(30.9)
+    assert stream.getvalue()[before:] == ""
+    reporter.tick(31.0)
+    reporter.tick(32.0)
+
+    assert stream.getvalue()[before:].splitlines() == [
+        "... still running: specs/a.yaml: images (31s): pulling coredns",
+        "... still running: specs/a.yaml: t: pod/web is Ready (28s of 1m00s): pod/web: Ready is False",
+    ]
+
+
+def test_thins_out_progress_unless_verbose() -> None:
+    progress = [PhaseProgress(spec=SPEC, phase="images", message=f"{n} of 4", elapsed=n * 4.0) for n in range(5)]
+
+    assert told(*progress).splitlines() == ["    images: 0 of 4", "    images: 3 of 4"]
+    assert len(told(*progress, verbose=True).splitlines()) == 5
+    assert told(*progress, phases=False) == ""
+
+
+def test_foreign_text_can_neither_move_the_cursor_nor_command_a_ci_system() -> None:
+    hostile = "\x1b]0;owned\x07[bold]x\x1b[2J\n::error::a\n  ::add-mask::b\r::c\nd ##[group]e\x00"
+    text = told(
+        SpecStarted(spec="::warning::s.yaml", name="s", tests=()),
+        TestStarted(spec=SPEC, test=hostile, namespace="n", line=1),
+        finished("steps", hostile, test=hostile, status="failed", message=hostile, expected=hostile, detail=hostile),
+        TestFinished(spec=SPEC, test=hostile, status="failed", seconds=1.0, message=hostile, line=1, evidence=hostile),
+        TestFinished(
+            spec=SPEC, test="skipped", status="skipped", seconds=0.0, message="::error::reason\n::error::b", line=1
+        ),
+        SpecFinished(spec="::warning::s.yaml", status="error", seconds=0.0, message=hostile),
+    )
+
+    assert "[bold]x" in text
+    assert not [c for c in text if c != "\n" and not c.isprintable()]
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("::")]
+    assert "##[" not in text
+
+
+def test_colors_only_what_has_a_verdict() -> None:
+    end = RunFinished(status="passed", passed=1, failed=0, error=0, skipped=0, seconds=1.0)
+
+    assert told(end, color=True) == "\x1b[32mPASS  1 passed in 1s\x1b[0m\n"
+
+
+def finished(section: str, title: str, **changes: object) -> StepFinished:
+    values: dict[str, object] = {
+        "spec": SPEC,
+        "test": "",
+        "section": section,
+        "index": 0,
+        "type": "wait-for",
+        "title": title,
+        "line": 9,
+        "status": "passed",
+        "attempts": 3,
+        "seconds": 2.0,
+        "message": "",
+    }
+    return StepFinished(**values | changes)  # type: ignore[arg-type]
+
+
+def waiting() -> list[AnyEvent]:
+    step = {"spec": SPEC, "test": "t", "section": "steps", "index": 0}
+    return [
+        SpecStarted(spec=SPEC, name="a", tests=("t",)),
+        PhaseStarted(spec=SPEC, phase="images"),
+        PhaseProgress(spec=SPEC, phase="images", message="pulling coredns", elapsed=1.0),
+        TestStarted(spec=SPEC, test="t", namespace="n", line=3, elapsed=2.0),
+        StepStarted(**step, type="wait-for", title="pod/web is Ready", line=4, timeout=60.0, elapsed=3.0),
+        StepAttempted(**step, attempt=1, outcome="failed", message="pod/web: Ready is False", elapsed=3.0),
+    ]
