@@ -96,6 +96,8 @@ class Cluster:
     service_cidr: str
     # The argv prefix that runs a command on this machine where the cluster's addresses can be reached (`host`).
     host_exec: tuple[str, ...] = ()
+    # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.
+    probe: Path | None = None
 
     def node(self, name: str) -> Node:
         """The node of this name; KeyError if there is none."""
