@@ -95,7 +95,9 @@ class Debian:
     def _download(self, configuration: Path, packages: Sequence[str]) -> list[Path]:
         install = ["-y", "--no-install-recommends", "--no-remove", "install", *packages]
         # apt lists what it would fetch only: what is kept from earlier must not count.
-        listed = self._apt(configuration, ["-qq", "--print-uris", f"-oDir::Cache::archives={self._root}/none/", *install])
+        listed = self._apt(
+            configuration, ["-qq", "--print-uris", f"-oDir::Cache::archives={self._root}/none/", *install]
+        )
         if listed.code:
             raise _failure(f"Debian packages can't be had together: {', '.join(packages)}", listed, self._root)
         names = archive_names(listed.out.splitlines())

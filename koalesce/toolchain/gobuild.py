@@ -73,7 +73,7 @@ class GoBuilder:
                 raise Interrupted from error
             raise BuildFailed(f"building {name} was not done after {format_seconds(_TIMEOUT)}") from error
         if result.code:
-            raise _failure(name, list(watch.last), folder)
+            raise failure(f"building {name} failed", list(watch.last), folder)
 
 
 class _Watch:
@@ -124,7 +124,8 @@ def _expectation(minutes: int) -> str:
     return f"about {minutes} {unit} on two cores the first time, kept after that"
 
 
-def _failure(name: str, last: list[str], folder: Path) -> ProvisionError:
+def failure(what: str, last: list[str], folder: Path) -> ProvisionError:
+    """The error for a Go command that failed, with its last lines and what to do about it."""
     text = "\n".join(f"  | {line}" for line in last)
     if "no space left on device" in text:
         return FullDisk(folder)
@@ -134,4 +135,4 @@ def _failure(name: str, last: list[str], folder: Path) -> ProvisionError:
         hint = "the module proxy served something else than what is pinned in go.sum: use another GOPROXY"
     else:
         hint = "the output above says why; `koalesce toolchain list` shows other ways to supply it"
-    return BuildFailed(f"building {name} failed\n{text}", hint=hint)
+    return BuildFailed(f"{what}\n{text}", hint=hint)

@@ -6,19 +6,24 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import ProvisionError
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.images import OCI_LAYER, Descriptor, ImageStore
 from koalesce.toolchain.layers import write_layer
 from koalesce.toolchain.machine import release
+from koalesce.toolchain.recipes import Recipe
 from koalesce.toolchain.roottree import add_root_links
 from koalesce.toolchain.shelf import Shelf
 
+if TYPE_CHECKING:
+    from koalesce.toolchain.definition import File, GoProgram, ImageDefinition
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FORMAT = "1"  # part of every digest: raise it when the same contents would make another image
 
 
@@ -30,6 +35,13 @@ class PlacedFile:
     mode: int = 0o644
     source: Path | None = None
     content: bytes = b""
+    identity: str = ""  # tells the source's contents without reading it, where its path does
+
+    def fingerprint(self) -> bytes:
+        """Changes with the contents."""
+        if self.source is None:
+            return hashlib.sha256(self.content).digest()
+        return self.identity.encode() or _file_digest(self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +59,83 @@ class Contents:
         """Changes with whatever changes the image, but for newer versions of Debian packages."""
         seen = hashlib.sha256(_FORMAT.encode())
         for file in (*self.binaries, *self.files):
-            content = file.content if file.source is None else _file_digest(file.source)
-            seen.update(repr((file.to, file.mode)).encode() + content)
+            seen.update(repr((file.to, file.mode)).encode() + file.fingerprint())
         facts = [sorted(self.packages), release() if self.packages else "", dict(self.links), dict(self.config)]
         seen.update(json.dumps(facts, sort_keys=True).encode())
         return f"sha256:{seen.hexdigest()}"
+
+
+def read_contents(path: Path, build: Callable[[Recipe], Path]) -> Contents:
+    """What the image of a definition file is made of; `build` builds a Go program and returns its binary."""
+    from koalesce.toolchain.definition import load
+
+    definition = load(path)
+    folder = path.resolve().parent
+    binaries = []
+    for program in definition.go:
+        binary = build(_recipe(program, folder))
+        binaries.append(PlacedFile(to=program.to, mode=0o755, source=binary, identity=str(binary)))
+    files = [placed for file in definition.files for placed in _files_of(file, folder)]
+    return Contents(
+        ref=definition.ref,
+        packages=definition.packages,
+        binaries=tuple(binaries),
+        files=tuple(files),
+        links=definition.links,
+        config=_config(definition),
+    )
+
+
+def _recipe(program: GoProgram, folder: Path) -> Recipe:
+    name = PurePosixPath(program.to).name
+    module = (folder / program.folder).resolve()
+    if not (module / "go.mod").is_file():
+        raise ProvisionError(f"{module} has no go.mod, from which {name} would be built")
+    static = '-extldflags "-static"' if program.cgo else ""
+    tags = (*program.tags, "netgo", "osusergo") if program.cgo else program.tags
+    return Recipe(
+        tool=name,
+        version="",
+        folder=module,
+        packages=(program.package,),
+        binaries=(name,),
+        output=name,
+        tags=tuple(dict.fromkeys(tags)),
+        ldflags=" ".join(filter(None, (static, program.ldflags))),
+        cgo=program.cgo,
+        minutes=3,
+    )
+
+
+def _files_of(file: File, folder: Path) -> list[PlacedFile]:
+    if file.content is not None:
+        return [PlacedFile(to=file.to, mode=file.mode or 0o644, content=file.content.encode())]
+    source = (folder / str(file.source)).resolve()
+    if source.is_dir():
+        found = sorted(path for path in source.rglob("*") if path.is_file())
+        return [_copied(path, f"{file.to}/{path.relative_to(source).as_posix()}", file.mode) for path in found]
+    if not source.is_file():
+        raise ProvisionError(f"{source} doesn't exist; an image definition adds it as {file.to}")
+    return [_copied(source, file.to, file.mode)]
+
+
+def _copied(source: Path, to: str, mode: int | None) -> PlacedFile:
+    executable = 0o755 if source.stat().st_mode & 0o100 else 0o644
+    return PlacedFile(to=to, mode=mode or executable, source=source)
+
+
+def _config(definition: ImageDefinition) -> dict[str, Any]:
+    """The `config` object of the OCI image configuration; what isn't given is left out."""
+    environment = {"PATH": DEFAULT_PATH, **definition.env}
+    config = {
+        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "Entrypoint": list(definition.entrypoint),
+        "Cmd": list(definition.command),
+        "WorkingDir": definition.workdir,
+        "User": definition.user,
+        "Labels": definition.labels,
+    }
+    return {key: value for key, value in config.items() if value}
 
 
 class ImageBuilder:

@@ -19,6 +19,7 @@ from typing import IO, Any
 from koalesce.errors import ProvisionError
 from koalesce.process import Cancel
 from koalesce.toolchain.machine import architecture
+from koalesce.toolchain.network import Network
 from koalesce.toolchain.reference import Reference, is_digest
 from koalesce.toolchain.shelf import FullDisk, locked
 
@@ -74,6 +75,7 @@ class ImageStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._blobs = root / "blobs" / "sha256"
+        self._network = Network()
 
     @staticmethod
     def normalize(ref: str) -> str:
@@ -81,8 +83,9 @@ class ImageStore:
         return str(Reference.parse(ref))
 
     def has(self, ref: str) -> bool:
-        """Whether the image is in the store, whole."""
-        return self.manifest(ref) is not None
+        """Whether the image is in the store, with all that this machine needs of it."""
+        found = self.find(ref)
+        return found is not None and self._is_whole(found.descriptor.digest)
 
     def images(self) -> list[StoredImage]:
         """All images, by reference."""
@@ -202,7 +205,16 @@ class ImageStore:
         """Fetch an image from its registry, for this platform only; raises ImageUnavailable within seconds."""
         from koalesce.toolchain.registry import pull
 
-        return pull(self, ref, progress=progress, cancel=cancel)
+        return pull(self, ref, self._network, progress=progress, cancel=cancel)
+
+    def _is_whole(self, digest: str) -> bool:
+        path = self.blob(digest)
+        if path is None:
+            return False
+        document = json.loads(path.read_bytes())
+        if "manifests" in document:
+            return any(self._is_whole(entry["digest"]) for entry in document["manifests"] if is_for_this_machine(entry))
+        return all(self.blob(entry["digest"]) for entry in (document["config"], *document["layers"]))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[dict[str, Any]]]:
@@ -266,6 +278,12 @@ class BlobWriter:
         self._path.chmod(0o644)
         self._path.replace(target)
         return Descriptor(media_type=media_type, digest=self.digest, size=self.size)
+
+
+def is_for_this_machine(entry: Mapping[str, Any]) -> bool:
+    """Whether an index's entry is for this machine; one that names no platform may be."""
+    platform = entry.get("platform")
+    return platform is None or (platform.get("os"), platform.get("architecture")) == ("linux", architecture())
 
 
 def _media_type(content: bytes) -> str:

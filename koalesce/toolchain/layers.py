@@ -7,13 +7,20 @@ import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol, cast
 
 
-def write_layer(root: Path, file: IO[bytes]) -> None:
+class Sink(Protocol):
+    """Takes bytes, in order."""
+
+    def write(self, data: bytes) -> object:
+        """Append."""
+
+
+def write_layer(root: Path, file: Sink) -> None:
     """Write a tree as a layer: sorted, owned by root, dated 1970, so that equal trees have equal digests."""
     linked: dict[tuple[int, int], str] = {}
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(fileobj=cast(IO[bytes], file), mode="w|", format=tarfile.GNU_FORMAT) as archive:
         for path in _walk(root):
             status = path.lstat()
             member = _member(path, path.relative_to(root).as_posix(), status, linked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from koalesce.errors import ProvisionError
 
 SHIPPED = Path(__file__).resolve().parent / "modules"
 _SUFFIX = ".recipe.toml"
+_LOCAL = re.compile(r"=>\s*(\.{1,2}/\S*|/\S+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,9 @@ class Recipe:
         """Changes with whatever changes the built files: the pin, the source, the flags."""
         flags = (self.packages, self.output, self.links, self.variables, self.tags, self.ldflags, self.cgo)
         seen = hashlib.sha256(repr(flags).encode())
-        for path in sources(self.folder):
-            seen.update(f"\0{path.relative_to(self.folder)}\0".encode() + path.read_bytes())
+        for folder in (self.folder, *_replacements(self.folder)):
+            for path in sources(folder):
+                seen.update(f"\0{path.relative_to(folder)}\0".encode() + path.read_bytes())
         return seen.hexdigest()
 
 
@@ -53,6 +56,12 @@ def sources(folder: Path) -> list[Path]:
         shown = (name for name in sorted(files) if not name.startswith(".") and not name.endswith(_SUFFIX))
         found += [path for path in (Path(parent, name) for name in shown) if path.is_file()]
     return found
+
+
+def _replacements(folder: Path) -> list[Path]:
+    """The folders on this machine that go.mod takes modules from (`replace x => ../x`)."""
+    text = (folder / "go.mod").read_text(encoding="utf-8")
+    return [(folder / found).resolve() for found in _LOCAL.findall(text)]
 
 
 def load(path: Path) -> Recipe:
@@ -75,3 +84,8 @@ def find(tool: str, version: str, folders: tuple[Path, ...]) -> Recipe | None:
             if recipe.version == version:
                 return recipe
     return None
+
+
+def versions(tool: str, folders: tuple[Path, ...]) -> set[str]:
+    """The versions of a tool that there are recipes for."""
+    return {load(path).version for folder in folders for path in folder.glob(f"*/{tool}{_SUFFIX}")}
