@@ -1,1 +1,5 @@
-"""steps."""
+"""The step types, by their keys in specs."""
+
+from koalesce.steps.base import Step
+
+STEPS: dict[str, type[Step]] = {}
