@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.entries import StepEntry
@@ -96,9 +96,3 @@ class Component(Model):
 
     timeout: PositiveDuration | None = None
     """By when it must be ready."""
-
-    @model_validator(mode="after")
-    def _needs_another(self) -> Component:
-        if self.name in self.needs:
-            raise ValueError(f"{self.name} can't need itself")
-        return self

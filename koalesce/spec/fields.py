@@ -180,16 +180,5 @@ class StepFields(Model):
     expect_failure: Flag | ExpectedFailure = False
     """The action must be refused (true), or refused in this way."""
 
-    @model_validator(mode="after")
-    def _one_mode(self) -> StepFields:
-        given = [
-            name
-            for name, value in zip(EXCLUSIVE_MODES, (self.stable_for, self.consistently, self.never), strict=True)
-            if value
-        ]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other")
-        return self
-
 
 COMMON_NAMES = frozenset(field.alias or name for name, field in StepFields.model_fields.items())

@@ -62,7 +62,7 @@ class SpecFiles:
 
     def _globbed(self, pattern: str) -> list[Path]:
         self._checked(self.folder / pattern.split("*")[0], pattern)
-        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))
+        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))  # noqa: PTH207 - a pattern may begin with ..
         files = [self._checked(self.folder / name, pattern) for name in found if (self.folder / name).is_file()]
         if not files:
             raise UsageError(f"{pattern}: no file is called so")

@@ -27,6 +27,7 @@ _EXPECTED = {
     "model_attributes": "a map",
     "none_required": "nothing",
 }
+_STRUCTURAL = ("extra_forbidden", "missing")
 _TYPE_SUFFIXES = ("_type", "_parsing", "_from_float")
 
 
@@ -69,7 +70,7 @@ def problems_of(
     """
     faults = [_fault(found, data) for found in error.errors(include_url=False)]
     if lenient:
-        faults = [fault for fault in faults if not _has_expression(_at(data, fault.path))]
+        faults = [fault for fault in faults if fault.kind in _STRUCTURAL or not _has_expression(_at(data, fault.path))]
     problems: list[Problem] = []
     for fault in _without_unions(faults):
         path = fault.path[1:] if short is not None and fault.path[:1] == (short,) else fault.path
@@ -183,9 +184,10 @@ def _problem(
 
 def _not_one_of(fault: _Fault, where: Path, source: Source) -> Problem:
     allowed = str(fault.context.get("expected", "")).replace("'", "").replace(" or ", ", ")
-    hint = did_you_mean(fault.value, allowed.split(", ")) if isinstance(fault.value, str) else None
+    choices = allowed.split(", ")
+    hint = did_you_mean(fault.value, choices) if isinstance(fault.value, str) and len(choices) > 1 else None
     found = f'"{fault.value}"' if isinstance(fault.value, str) else _named(fault.value)
-    message = f"must be {allowed}, not {found}" if ", " not in allowed else f"must be one of {allowed}, not {found}"
+    message = f"must be {'one of ' if len(choices) > 1 else ''}{allowed}, not {found}"
     return source.problem(source.locate(where), message, where=where, hint=hint)
 
 

@@ -43,12 +43,16 @@ class _Work:
         self._written = written
         self._env = env
         self._outer = outer
+        self._circular: set[str] = set()
 
     def value(self, name: str, path: tuple[str, ...]) -> bool:
         """Find out a variable's value; False if it can't be known yet."""
         if name in self.known:
             return True
+        if name in self._circular:  # said already
+            return False
         if name in path:
+            self._circular |= set(path[path.index(name) :])
             raise ExpressionError(f"vars.{name} refers to itself: {' → '.join([*path[path.index(name) :], name])}")
         written = self._written[name]
         names = _references(written)

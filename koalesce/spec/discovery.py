@@ -1,0 +1,77 @@
+"""Which files are specs: those named, and those found below folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from koalesce.errors import UsageError
+from koalesce.yaml.problems import did_you_mean
+
+SUFFIXES = (".yaml", ".yml")
+_HEAD = 8192
+_API = re.compile(r"^apiVersion:[ \t]*[\"']?koalesce\.dev/", re.MULTILINE)
+_KIND = re.compile(r"^kind:[ \t]*[\"']?Spec\b", re.MULTILINE)
+_SECOND_DOCUMENT = re.compile(r"^---", re.MULTILINE)
+
+
+def discover(patterns: Sequence[str]) -> list[Path]:
+    """The specs of files, folders (with what is below them) and `./...`; without patterns those below the working folder.
+
+    A file that is named is taken for a spec whatever it holds. Each spec comes once, in the order of the patterns. UsageError for a
+    path that isn't there; a folder without specs gives none.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns or ["./..."]:
+        for path in _matches(pattern):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _matches(pattern: str) -> Iterator[Path]:
+    folder = _folder(pattern)
+    path = Path(folder if folder is not None else pattern)
+    if path.is_dir():
+        yield from sorted(_below(path))
+    elif path.exists() and folder is None:
+        yield path
+    else:
+        raise UsageError(f"{pattern}: no such file or folder", hint=_similar(path))
+
+
+def _folder(pattern: str) -> str | None:
+    """The folder of `folder/...`, or None if it isn't such a pattern."""
+    if pattern == "...":
+        return "."
+    return pattern.removesuffix("...").rstrip("/") or "/" if pattern.endswith("/...") else None
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for base, names, files in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith((".", "_")) and name != "testdata"]
+        for name in files:
+            path = Path(base, name)
+            if name.endswith(SUFFIXES) and not name.startswith((".", "_")) and is_spec(path):
+                yield path
+
+
+def is_spec(path: Path) -> bool:
+    """Whether the first document of a file says that it's a spec."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    if "koalesce.dev/" not in head:
+        return False
+    first = _SECOND_DOCUMENT.split(head.lstrip("-\n"), maxsplit=1)[0]
+    return bool(_API.search(first) and _KIND.search(first))
+
+
+def _similar(path: Path) -> str | None:
+    try:
+        return did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
+    except OSError:
+        return None

@@ -1,0 +1,163 @@
+"""A valid spec with all that it came with: its file, its project, the values of its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from koalesce.cluster import ClusterRequest
+from koalesce.errors import UsageError
+from koalesce.expressions import ExpressionError, resolve
+from koalesce.spec.checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
+from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.components import Component
+from koalesce.spec.conditions import Condition
+from koalesce.spec.entries import StepInvalid
+from koalesce.spec.files import SpecFiles
+from koalesce.spec.models import Spec, Test
+from koalesce.spec.source import Source
+from koalesce.spec.translate import problems_of
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSpec:
+    """A spec that is valid. `shown` is its path as people know it and the key of its events; `variables` are those known at load."""
+
+    path: FilePath
+    shown: str
+    root: FilePath
+    spec: Spec
+    source: Source
+    files: SpecFiles
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """What expressions may know before there is a cluster."""
+        return {"vars": self.variables, "env": self.env}
+
+    def line(self, where: Path) -> int:
+        """The line of a path of the document, from 1."""
+        return self.source.locate(where).line
+
+    def cluster(self, overrides: Mapping[str, Any] | None = None) -> ClusterSpec:
+        """The `cluster` section with its values; `overrides` replace fields of it by the names that specs use."""
+        written = self.source.document.value.get("cluster") or {}
+        resolved: dict[str, Any] = self._resolved(written, self.scope, ("cluster",))
+        try:
+            return ClusterSpec.model_validate({**resolved, **(overrides or {})})
+        except ValidationError as error:
+            if overrides:
+                raise _override_error(error) from error
+            raise StepInvalid(problems_of(error, resolved, ("cluster",), self.source, adapter=ClusterSpec)) from error
+
+    def request(
+        self,
+        name: str,
+        run_id: str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        images: tuple[str, ...] = (),
+        preload: tuple[str, ...] = (),
+    ) -> ClusterRequest:
+        """What to ask a cluster provider for. A component as network or DNS is `none` to the provider.
+
+        `kubernetes` is empty where the spec leaves the version to the provider. `images` and `preload` are references.
+        """
+        cluster = self.cluster(overrides)
+        return ClusterRequest(
+            name=name,
+            run_id=run_id,
+            provider=cluster.provider,
+            kubernetes=cluster.kubernetes or "",
+            nodes=cluster.node_requests(),
+            network=cluster.network if cluster.network in BUILT_IN_NETWORKS else "none",
+            kube_proxy=cluster.kube_proxy,
+            dns=cluster.dns if cluster.dns in BUILT_IN_DNS else "none",
+            pod_cidr=cluster.pod_cidr,
+            service_cidr=cluster.service_cidr,
+            ip_families=cluster.ip_families,
+            egress=cluster.egress,
+            etcd=cluster.etcd.model_dump(by_alias=True, exclude_defaults=True) | {"mode": cluster.etcd.mode},
+            control_plane=cluster.control_plane,
+            feature_gates=dict(cluster.feature_gates),
+            runtime_config=dict(cluster.runtime_config),
+            args={program: dict(flags) for program, flags in cluster.args.items()},
+            images=images,
+            preload=preload,
+            settings=dict(cluster.providers.get(cluster.provider, {})),
+        )
+
+    def request_problems(self) -> list[Problem]:
+        """What the cluster provider says about the request before anything starts (an unsupported version, say)."""
+        from koalesce.providers import REGISTRY
+
+        try:
+            request = self.request(self.spec.metadata.name, "check")
+            if (factory := REGISTRY.get(request.provider)) is not None:
+                factory().resolve(request)
+        except (ExpressionError, StepInvalid):  # needs the environment, which only a run has
+            return []
+        except UsageError as error:
+            where: Path = ("cluster", "kubernetes") if "version" in error.message.lower() else ("cluster",)
+            return [self.source.problem_at(where, error.message, key=len(where) == 1, hint=error.hint)]
+        return []
+
+    def component(self, component: Component, scope: Mapping[str, Any]) -> Component:
+        """A component with its expressions filled in; StepInvalid, with positions, where that can't be."""
+        index = self.spec.components.index(component)
+        where: Path = ("components", index)
+        written = {
+            key: value for key, value in self.source.document.value["components"][index].items() if key != "ready"
+        }
+        resolved = self._resolved(written, {**self.scope, **scope}, where)
+        try:
+            return Component.model_validate({**resolved, "ready": component.ready})
+        except ValidationError as error:
+            raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Component)) from error
+
+    def test_variables(self, test: Test, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables of a test: the spec's, and its own over them, resolved in the order in which they stand."""
+        where: Path = (*self._test_path(test), "vars")
+        values = dict(self.variables)
+        for name, written in test.vars.items():
+            values[name] = self._resolved(written, {**self.scope, **scope, "vars": values}, (*where, name))
+        return values
+
+    def test_condition(self, test: Test, scope: Mapping[str, Any]) -> Condition | None:
+        """The `if` of a test with its values; None if it has none."""
+        if test.condition is None:
+            return None
+        where: Path = (*self._test_path(test), "if")
+        written = self.source.document.value["tests"][where[1]]["if"]
+        resolved = self._resolved(written, {**self.scope, **scope}, where)
+        try:
+            return Condition.model_validate(resolved)
+        except ValidationError as error:
+            raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Condition)) from error
+
+    def test_line(self, test: Test) -> int:
+        """Where a test begins, from 1."""
+        return self.line(self._test_path(test))
+
+    def _test_path(self, test: Test) -> Path:
+        return ("tests", next(index for index, each in enumerate(self.spec.tests) if each.name == test.name))
+
+    def _resolved(self, written: Any, scope: Mapping[str, Any], where: Path) -> Any:
+        try:
+            return resolve(written, scope)
+        except ExpressionError as error:
+            raise StepInvalid([self.source.problem_at(where, error.message)]) from error
+
+
+def _override_error(error: ValidationError) -> UsageError:
+    first = error.errors(include_url=False)[0]
+    field_name = str(first["loc"][0]) if first["loc"] else "cluster"
+    return UsageError(f"{field_name}: {first['msg'].removeprefix('Value error, ')}")

@@ -1,0 +1,163 @@
+"""Expressions before they have values: whether each leads to something that will be there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, parse
+from koalesce.spec.entries import StepEntry
+from koalesce.spec.source import Source
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+_STATIC = frozenset({"vars", "env", "matrix"})
+_CLUSTER = _STATIC | {"cluster", "nodes", "components", "fixtures"}
+_TEST = _CLUSTER | {"setup", "test"}
+_STEP = _TEST | {"namespace", "outputs", "node", "others"}
+_SETUP_FIELDS = ("namespace", "outputs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What expressions at one place may say."""
+
+    names: frozenset[str]
+    variables: Collection[str] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    later_outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+class ExpressionChecks:
+    """Checks every expression of a document against the names that its place has."""
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        source: Source,
+        entries: Mapping[Path, list[StepEntry]],
+        node_names: Collection[str],
+    ) -> None:
+        self._data = data
+        self._source = source
+        self._entries = entries
+        self._node_names = node_names
+        self._variables = _keys(data.get("vars"))
+        self._components = [item["name"] for item in _maps(data.get("components")) if isinstance(item.get("name"), str)]
+        self._setup_outputs = _outputs(entries.get(("setup", "steps"), []))
+
+    def problems(self) -> list[Problem]:
+        """Every expression that can't lead anywhere."""
+        found: list[Problem] = []
+        steps = {entry.where: entry for entries in self._entries.values() for entry in entries}
+        for path, node in self._source.document.walk():
+            for key in node.keys:
+                if "${{" in key:
+                    found.append(self._source.problem_at((*path, key), "keys can't have expressions", key=True))
+            if isinstance(node.value, str) and "${{" in node.value:
+                found += self._check(path, node.value, self._context(path, steps))
+        return found
+
+    def _check(self, path: Path, text: str, context: _Context) -> Iterator[Problem]:
+        try:
+            expressions = find_expressions(text)
+        except SyntaxProblem as error:
+            yield self._source.problem_at(path, str(error))
+            return
+        for expression in expressions:
+            if message := check(expression, context.names):
+                yield self._source.problem_at(path, message)
+            elif found := self._below_root(parse(expression), context):
+                message, hint = found
+                yield self._source.problem_at(path, message, hint=hint)
+
+    def _below_root(self, expression: Expression, context: _Context) -> tuple[str, str | None] | None:
+        """What is wrong with the name after the root, and a hint."""
+        first = expression.segments[0] if expression.segments else None
+        if not isinstance(first, str):
+            return None
+        match expression.root:
+            case "vars" if first not in context.variables:
+                return f'{expression.text}: there is no variable "{first}"', did_you_mean(first, context.variables)
+            case "components" if first not in self._components:
+                return f'{expression.text}: there is no component "{first}"', did_you_mean(first, self._components)
+            case "nodes" if self._node_names and first not in self._node_names:
+                return f'{expression.text}: there is no node "{first}"', did_you_mean(first, self._node_names)
+            case "outputs" if first not in context.outputs:
+                return _no_output(expression.text, first, context.outputs, context.later_outputs)
+            case "setup":
+                return self._setup(expression, first)
+        return None
+
+    def _setup(self, expression: Expression, first: str) -> tuple[str, str | None] | None:
+        if first not in _SETUP_FIELDS:
+            return f"{expression.text}: setup has namespace and outputs", did_you_mean(first, _SETUP_FIELDS)
+        second = expression.segments[1] if len(expression.segments) > 1 else None
+        if first == "outputs" and isinstance(second, str) and second not in self._setup_outputs:
+            return _no_output(expression.text, second, self._setup_outputs, {})
+        return None
+
+    def _context(self, path: Path, steps: Mapping[Path, StepEntry]) -> _Context:
+        """What expressions may say at a path."""
+        for length in (5, 4, 3, 2):
+            if (entry := steps.get(path[:length])) is not None:
+                return self._step_context(entry)
+        match path:
+            case ("vars", *_):
+                return _Context(names=frozenset({"vars", "env"}), variables=self._variables)
+            case ("components", *_):
+                return _Context(names=_CLUSTER, variables=self._variables)
+            case ("tests", int(index), "name", *_):
+                return _Context(names=frozenset())
+            case ("tests", int(index), *_):
+                return _Context(names=_TEST, variables=self._test_variables(index))
+            case ("metadata" | "apiVersion" | "kind", *_):
+                return _Context(names=frozenset())
+        return _Context(names=_STATIC, variables=self._variables)
+
+    def _step_context(self, entry: StepEntry) -> _Context:
+        names = _STEP
+        if entry.where[0] == "components":
+            names = _CLUSTER | {"namespace", "node", "others", "outputs"}
+        elif entry.where[0] == "setup":
+            names = _STEP - {"setup", "test"}
+        foreach = entry.raw.get("foreach")
+        if isinstance(foreach, dict) and isinstance(foreach.get("item"), str):
+            names = names | {foreach["item"], "index"}
+        before, later = self._outputs_around(entry)
+        variables = self._test_variables(entry.where[1]) if entry.where[0] == "tests" else self._variables
+        return _Context(names=names, variables=variables, outputs=before, later_outputs=later)
+
+    def _outputs_around(self, entry: StepEntry) -> tuple[dict[str, str], dict[str, str]]:
+        """The outputs that are there when a step runs, and those that come later."""
+        own = self._entries.get(entry.where[:-1], [])
+        before, later = _outputs(own[: entry.index]), _outputs(own[entry.index :])
+        main = (*entry.where[:-2], "steps")
+        if entry.where[:-1] != main and entry.where[0] in ("tests", "setup"):
+            before = {**_outputs(self._entries.get(main, [])), **before}
+        return before, later
+
+    def _test_variables(self, index: Any) -> list[str]:
+        tests = self._data.get("tests")
+        test = tests[index] if isinstance(tests, list) and isinstance(index, int) and index < len(tests) else None
+        return [*self._variables, *_keys(test.get("vars") if isinstance(test, dict) else None)]
+
+
+def _no_output(text: str, name: str, before: Mapping[str, str], later: Mapping[str, str]) -> tuple[str, str | None]:
+    if name in later:
+        return f'{text}: the output "{name}" is used before it exists', f"{later[name]} makes it"
+    return f'{text}: no earlier step has an output "{name}"', did_you_mean(name, before)
+
+
+def _outputs(entries: list[StepEntry]) -> dict[str, str]:
+    """The outputs of steps, with the path of the step that makes each."""
+    return {name: entry.path for entry in entries for name in entry.output_names}
+
+
+def _keys(value: Any) -> list[str]:
+    return list(value) if isinstance(value, dict) else []
+
+
+def _maps(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

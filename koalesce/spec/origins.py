@@ -1,0 +1,70 @@
+"""Files that a spec names outside of its steps: whether they are there, inside of the project, and readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+from koalesce.errors import UsageError
+from koalesce.expressions import has_expression
+from koalesce.spec.files import MANIFEST_SUFFIXES, SpecFiles
+from koalesce.spec.source import Source
+from koalesce.yaml import InvalidDocument, Problem, load_manifests
+from koalesce.yaml.nodes import Path
+
+_IMAGE_FILES = ("archive", "folder", "build")
+_ETCD_FILES = ("ca", "cert", "key")
+
+
+def file_problems(data: Mapping[str, Any], source: Source, files: SpecFiles) -> list[Problem]:
+    """Every file that is missing or leads outside, and everything that is wrong inside of manifests."""
+    problems: list[Problem] = []
+    for where, path in _named_files(data):
+        try:
+            files.confined(path)
+        except UsageError as error:
+            problems.append(source.problem_at(where, error.message, hint=error.hint))
+    for where, path, has_expressions in _manifest_paths(data):
+        try:
+            found = files.resolve(path)
+        except UsageError as error:
+            problems.append(source.problem_at(where, error.message, hint=error.hint))
+            continue
+        if not has_expressions:
+            problems += _manifest_problems(found, files)
+    return problems
+
+
+def _manifest_problems(paths: list[FilePath], files: SpecFiles) -> list[Problem]:
+    manifests = [path for path in paths if path.suffix in MANIFEST_SUFFIXES]
+    try:
+        load_manifests(manifests, shown=[files.shown(path) for path in manifests])
+    except InvalidDocument as error:
+        return list(error.problems)
+    return []
+
+
+def _named_files(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    cluster = data.get("cluster")
+    if not isinstance(cluster, dict):
+        return
+    images = cluster.get("images")
+    for index, image in enumerate(images if isinstance(images, list) else []):
+        for field in _IMAGE_FILES:
+            if isinstance(image, dict) and isinstance(image.get(field), str):
+                yield ("cluster", "images", index, field), image[field]
+    etcd = cluster.get("etcd")
+    for field in _ETCD_FILES:
+        if isinstance(etcd, dict) and isinstance(etcd.get(field), str):
+            yield ("cluster", "etcd", field), etcd[field]
+
+
+def _manifest_paths(data: Mapping[str, Any]) -> Iterator[tuple[Path, str, bool]]:
+    """Where each manifest of a component is named, its path, and whether its text has expressions to fill in first."""
+    components = data.get("components")
+    for index, component in enumerate(components if isinstance(components, list) else []):
+        manifests = component.get("manifests") if isinstance(component, dict) else None
+        for number, manifest in enumerate(manifests if isinstance(manifests, list) else []):
+            if isinstance(manifest, str) and not has_expression(manifest):
+                yield ("components", index, "manifests", number), manifest, component.get("expressions") is True

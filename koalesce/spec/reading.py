@@ -1,0 +1,135 @@
+"""Steps out of a document: which type each is, and what is wrong with it as far as that can be said before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from koalesce.expressions import has_expression
+from koalesce.spec.entries import BoundStep, StepEntry, build
+from koalesce.spec.fields import COMMON_NAMES, EXCLUSIVE_MODES, Foreach, StepFields
+from koalesce.spec.files import UncheckedExpressions
+from koalesce.spec.source import Source
+from koalesce.spec.supported import PLANNED_STEP_TYPES
+from koalesce.spec.translate import known_fields
+from koalesce.spec.variables import fill_in_known
+from koalesce.steps import STEPS
+from koalesce.steps.base import Action, Assertion, Step
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class StepList:
+    """A list of steps of a document: where it stands, and what it's called in reports."""
+
+    where: Path
+    section: str
+    test: int | None = None
+
+
+def step_lists(data: Any) -> Iterator[StepList]:
+    """Every list of steps that a document has."""
+    yield StepList(("setup", "steps"), "setup")
+    yield StepList(("setup", "onFailure"), "onFailure")
+    yield StepList(("cleanup",), "cleanup")
+    for index in _indexes(data, "tests"):
+        for field in ("steps", "cleanup", "onFailure"):
+            yield StepList(("tests", index, field), field, index)
+    for index in _indexes(data, "components"):
+        yield StepList(("components", index, "ready"), "ready")
+
+
+def _indexes(data: Any, field: str) -> range:
+    items = data.get(field) if isinstance(data, dict) else None
+    return range(len(items)) if isinstance(items, list) else range(0)
+
+
+class StepReader:
+    """Makes StepEntry objects of a document's steps, and gathers what is wrong with them."""
+
+    def __init__(self, source: Source, files: UncheckedExpressions) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._files = files
+
+    def read(self, raw: Any, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
+        """The entry of one step; `known` is the scope of what has its value already."""
+        where = (*place.where, index)
+        entry = StepEntry(
+            key="", type=Step, raw={}, where=where, section=place.section, index=index, source=self._source
+        )
+        if not isinstance(raw, dict):
+            self._say(where, "a step is a map with its type as a key, such as {sleep: 5s}")
+            return entry
+        key = self._type_key(raw, where)
+        if key is None:
+            return replace(entry, raw=raw)
+        kind = STEPS[key]
+        self._check_fields(kind, key, raw, where)
+        filled = fill_in_known(raw, known)
+        step, fields, problems = build(kind, key, filled, where, self._source, lenient=True)
+        self.problems += problems
+        if step is not None:
+            self._check_step(step, key, where)
+        draft = None
+        if step is not None and fields is not None and not has_expression(filled):
+            draft = BoundStep(step=step, fields=fields)
+        return replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft)
+
+    def _say(self, where: Path, message: str, *, key: bool = False, hint: str | None = None) -> None:
+        self.problems.append(self._source.problem_at(where, message, key=key, hint=hint))
+
+    def _type_key(self, raw: Mapping[str, Any], where: Path) -> str | None:
+        """The one key that says the type, everything else that is no common field being a problem."""
+        types = [name for name in raw if name in STEPS or name in PLANNED_STEP_TYPES]
+        others = [name for name in raw if name not in COMMON_NAMES and name not in types]
+        if len(types) > 1:
+            message = f"a step has exactly one type; this one says {' and '.join(types)}"
+            self._say((*where, types[1]), message, key=True, hint="make two steps of it")
+            return None
+        if not types:
+            self._no_type(others, where)
+            return None
+        for name in others:
+            self._say((*where, name), "unknown field", key=True, hint=_where_to(name, types[0]))
+        if types[0] not in STEPS:
+            self._say((*where, types[0]), "not supported by this version", key=True)
+            return None
+        return types[0]
+
+    def _no_type(self, others: list[str], where: Path) -> None:
+        for name in others:
+            hint = did_you_mean(name, {*STEPS, *COMMON_NAMES}) or f"there are: {', '.join(STEPS)}"
+            self._say((*where, name), "unknown step type", key=True, hint=hint)
+        if not others:
+            self._say(where, "a step needs a type", hint=f"one of {', '.join(STEPS)}")
+
+    def _check_fields(self, kind: type[Step], key: str, raw: Mapping[str, Any], where: Path) -> None:
+        """Common fields that make no sense with the type, or with each other."""
+        modes = [name for name in EXCLUSIVE_MODES if name in raw]
+        if len(modes) > 1:
+            self._say((*where, modes[1]), f"{' and '.join(modes)} exclude each other", key=True)
+        for name in (*EXCLUSIVE_MODES, "within"):
+            if name in raw and not issubclass(kind, Assertion):
+                self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True)
+        if "expectFailure" in raw and not issubclass(kind, Action):
+            self._say((*where, "expectFailure"), f"only steps that act can have this, and {key} doesn't", key=True)
+
+    def _check_step(self, step: Step, key: str, where: Path) -> None:
+        """What the step itself finds; sentences about a value that isn't filled in yet are passed over."""
+        for sentence in step.static_problems(self._files):
+            if "${{" not in sentence:
+                self._say((*where, key), sentence, key=True)
+
+
+def _where_to(name: str, key: str) -> str | None:
+    """A hint for a name that is unknown beside the type."""
+    if key in STEPS and name in known_fields(STEPS[key], ()):
+        return f'did you mean to put it under "{key}"?'
+    return did_you_mean(name, COMMON_NAMES)
+
+
+def _foreach(fields: StepFields | None, raw: Mapping[str, Any]) -> Foreach | None:
+    return fields.foreach if fields is not None and "foreach" in raw else None
