@@ -107,14 +107,9 @@ class LiveView:
             yield _row(f"  … and {len(mine) - _ROWS} more", "dim")
 
     def _counts(self, elapsed: float) -> str:
-        statuses = [
-            test.finished.status
-            for spec in self._record.specs.values()
-            for test in spec.tests.values()
-            if test.finished
-        ]
+        statuses = [end.status for spec in self._record.specs.values() for end in spec.ends]
         planned = sum(len(spec.started.tests) for spec in self._record.specs.values())
-        parts = [f"{len(statuses)}/{max(planned, len(statuses))} tests"]
+        parts = [f"{len(statuses)}/{planned} tests"]
         parts += [
             f"{statuses.count(status)} {status}"
             for status in ("passed", "failed", "error", "skipped")
@@ -124,9 +119,7 @@ class LiveView:
 
 
 def _bar(spec: SpecRecord) -> str:
-    total = len(spec.started.tests)
-    done = sum(1 for test in spec.tests.values() if test.finished)
-    return f"{done}/{total}" if total else ""
+    return f"{len(spec.ends)}/{len(spec.started.tests)}"
 
 
 def _activity(activity: Activity) -> Text:

@@ -37,7 +37,8 @@ def write_whole(path: Path, content: bytes) -> None:
     target = path.resolve()  # a link stays a link
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        draft.write_bytes(content)
+        with draft.open("xb") as file:
+            file.write(content)
         draft.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):

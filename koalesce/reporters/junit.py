@@ -15,13 +15,14 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
-from koalesce.events import AnyEvent, Status, StepFinished
+from koalesce.events import AnyEvent, Status, StepFinished, TestFinished
 from koalesce.reporters.files import write_whole
 from koalesce.reporters.narration import explanation, step_title
 from koalesce.reporters.record import RunRecord, SpecRecord, TestRecord
 from koalesce.reporters.text import clean, shorten
 
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BAD = ("failed", "error")
 _TEXT = 65536  # characters of one element's text
 _ATTACHMENTS = 50  # files of one case
 
@@ -70,9 +71,8 @@ class _Case:
 
 
 def _cases(record: RunRecord, spec: SpecRecord) -> Iterator[_Case]:
-    bad = [case for case in (*_phases(spec), *_outside(spec), *_teardown(spec)) if case.status in ("failed", "error")]
-    names = dict.fromkeys((*spec.started.tests, *(name for name, test in spec.tests.items() if _is_test(test))))
-    tests = [_test(record, spec, name, spec.tests.get(name)) for name in names]
+    bad = [case for case in (*_phases(spec), *_outside(spec), *_teardown(spec)) if case.status in _BAD]
+    tests = [_test(record, spec, name, spec.tests.get(name)) for name in dict.fromkeys(spec.started.tests)]
     end = spec.finished
     known = [*bad, *(case for case in tests if case.status != "passed")]
     yield from bad
@@ -102,34 +102,40 @@ def _is_test(test: TestRecord) -> bool:
 
 def _phases(spec: SpecRecord) -> Iterator[_Case]:
     for phase in spec.phases.values():
-        if (end := phase.finished) is not None:
-            evidence = spec.finished.evidence if spec.finished else ""
-            yield _Case(
-                name=phase.name,
-                status=end.status,
-                seconds=end.seconds,
-                type="phase",
-                message=end.message,
-                evidence=evidence,
-            )
+        steps = spec.tests[phase.name].steps if phase.name in spec.tests else ()
+        if phase.finished is None or any(step.finished and step.finished.status in _BAD for step in steps):
+            continue  # a component's steps tell more than that it isn't ready
+        end, evidence = phase.finished, spec.finished.evidence if spec.finished else ""
+        yield _Case(
+            name=phase.name,
+            status=end.status,
+            seconds=end.seconds,
+            type="phase",
+            message=end.message,
+            evidence=evidence,
+        )
 
 
 def _outside(spec: SpecRecord) -> Iterator[_Case]:
-    """Steps of no test: set-up, and what components' readiness asks for."""
-    for test in spec.tests.values():
-        for step in test.steps if not _is_test(test) else ():
-            if (end := step.finished) is not None:
-                name = step_title(end)
-                text = "\n".join(explanation(end))
-                yield _Case(
-                    name=name,
-                    status=end.status,
-                    seconds=end.seconds,
-                    line=end.line,
-                    type=end.type,
-                    message=end.message,
-                    text=text,
-                )
+    """Set-up, and steps of no test: those of components' readiness and of the spec's clean-up."""
+    for name, test in spec.tests.items():
+        if name in spec.started.tests:
+            continue
+        if test.finished is not None:
+            yield _ended(name, test, test.finished)
+            continue
+        for end in (step.finished for step in test.steps if step.finished):
+            text = "\n".join(explanation(end))
+            title = step_title(end) if name in ("", end.section) else f"{name}: {step_title(end)}"
+            yield _Case(
+                name=title,
+                status=end.status,
+                seconds=end.seconds,
+                line=end.line,
+                type=end.type,
+                message=end.message,
+                text=text,
+            )
 
 
 def _teardown(spec: SpecRecord) -> Iterator[_Case]:
@@ -144,18 +150,25 @@ def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | Non
     if test is None or not _is_test(test):
         reason = spec.finished.message if spec.finished else "the run ended before it"
         return _Case(name=name, status="skipped", message=f"not run: {reason}" if reason else "not run")
-    ends = [step.finished for step in test.steps if step.finished]
-    output = [_step_line(end) for end in ends]
-    end = test.finished
-    if end is None:
-        running = test.running.started if test.running else None
-        message = f"the run ended in {running.title}" if running else "the run ended before the test did"
-        line = test.started.line if test.started else 0
-        seconds = max(0.0, record.elapsed - test.began)
-        return _Case(
-            name=name, status="error", seconds=seconds, line=line, type="interrupted", message=message, output=output
-        )
-    bad = next((step for step in ends if step.status == end.status and end.status in ("failed", "error")), None)
+    return _unfinished(record, test) if test.finished is None else _ended(name, test, test.finished)
+
+
+def _unfinished(record: RunRecord, test: TestRecord) -> _Case:
+    running = test.running.started if test.running else None
+    return _Case(
+        name=test.name,
+        status="error",
+        seconds=max(0.0, record.elapsed - test.began),
+        line=test.started.line if test.started else 0,
+        type="interrupted",
+        message=f"the run ended in {running.title}" if running else "the run ended before the test did",
+        output=_output(test),
+    )
+
+
+def _ended(name: str, test: TestRecord, end: TestFinished) -> _Case:
+    steps = [step.finished for step in test.steps if step.finished]
+    bad = next((step for step in steps if step.status == end.status and end.status in _BAD), None)
     return _Case(
         name=name,
         status=end.status,
@@ -164,9 +177,13 @@ def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | Non
         type=bad.type if bad else "test",
         message=end.message,
         text="\n".join([end.message, *explanation(bad)]) if bad else "",
-        output=output,
+        output=_output(test),
         evidence=end.evidence,
     )
+
+
+def _output(test: TestRecord) -> list[str]:
+    return [_step_line(step.finished) for step in test.steps if step.finished]
 
 
 def _step_line(end: StepFinished) -> str:

@@ -53,7 +53,8 @@ class Narrator:
         self._verbose = verbose
         self._phases = phases or verbose
         self._spec = ""
-        self._told: dict[str, set[str]] = {}
+        self._told: dict[str, list[str]] = {}  # by spec: what went wrong so far
+        self._skipped: dict[str, str] = {}  # by spec: the reason of the last skip
         self._progress: dict[tuple[str, str], float] = {}
 
     def tell(self, event: AnyEvent) -> list[Line]:
@@ -84,7 +85,7 @@ class Narrator:
             case StepFinished():
                 return self._step_outside(event)
             case TestFinished():
-                return list(_test(self._record.spec(event.spec).test(event.test), event, self._verbose))
+                return self._test_finished(event)
             case TeardownFinished():
                 return self._teardown(event)
             case SpecFinished():
@@ -107,9 +108,8 @@ class Narrator:
     def _phase_finished(self, event: PhaseFinished) -> list[Line]:
         time = format_seconds(event.seconds)
         if event.status in _BAD:
-            self._told.setdefault(event.spec, set()).add(event.message)
             head = Line(f"--- {_WORDS[event.status]}: {one_line(event.phase)} ({time})", event.status)
-            return [head, *_quote(event.message, "    ")]
+            return [head, *self._untold(event.spec, event.message)]
         if not self._phases:
             return []
         reason = f": {one_line(event.message)}" if event.message else ""
@@ -117,11 +117,38 @@ class Narrator:
         return [Line(f"    {one_line(event.phase)} ({skipped}{time}){reason}", "dim")]
 
     def _step_outside(self, event: StepFinished) -> list[Line]:
-        """A step of no test (set-up, a component's readiness) is told at once; those of tests wait for their test."""
+        """A step of no test (a component's readiness, clean-up) is told at once; those of tests wait for their test."""
         test = self._record.spec(event.spec).test(event.test)
         if test.started is not None or not (self._verbose or event.status in _BAD):
             return []
-        return list(_step(event, indent="", verbose=self._verbose))
+        self._note(event.spec, event.message)
+        owner = "" if event.test in ("", event.section) else f"{one_line(event.test)}: "
+        return list(_step(event, indent="", owner=owner, verbose=self._verbose))
+
+    def _test_finished(self, event: TestFinished) -> list[Line]:
+        head = Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s)", event.status)
+        if event.status == "skipped":
+            is_known = self._skipped.get(event.spec) == event.message
+            self._skipped[event.spec] = event.message
+            return [head] if is_known else [head, *_quote(event.message or "no reason given", "    ")]
+        if event.status in _BAD:
+            self._note(event.spec, event.message)
+        return [head, *_test(self._record.spec(event.spec).test(event.test), event, self._verbose)]
+
+    def _note(self, spec: str, message: str) -> None:
+        if message.strip():
+            self._told.setdefault(spec, []).append(message.strip())
+
+    def _untold(self, spec: str, message: str) -> list[Line]:
+        """A message that may only sum up what has been told; then, what it adds."""
+        first, _, rest = message.strip().partition("\n")
+        told = list(self._told.get(spec, []))
+        self._note(spec, message)
+        if message.strip() in told:
+            return []
+        if any(first.endswith(known.partition("\n")[0]) for known in told):
+            return [Line(f"    {line}") for line in bar(shorten(rest, _DETAIL))]
+        return _quote(message, "    ")
 
     def _teardown(self, event: TeardownFinished) -> list[Line]:
         cluster, time = one_line(event.cluster), format_seconds(event.seconds)
@@ -140,10 +167,11 @@ class Narrator:
 
     def _spec_finished(self, event: SpecFinished) -> list[Line]:
         lines: list[Line] = []
-        if event.status in _BAD and event.message and event.message not in self._told.pop(event.spec, set()):
-            lines.append(Line(f"--- {_WORDS[event.status]}: {one_line(event.spec)}", event.status))
-            lines += _quote(event.message, "    ")
-        if event.evidence:
+        if event.message and event.status != "skipped":
+            lines = self._untold(event.spec, event.message)
+            if lines and event.status in _BAD:
+                lines.insert(0, Line(f"--- {_WORDS[event.status]}: {one_line(event.spec)}", event.status))
+        if event.evidence and event.status in _BAD:
             lines.append(Line(f"    evidence: {one_line(event.evidence)}"))
         return [*lines, self._result(event)]
 
@@ -181,26 +209,23 @@ def explanation(event: StepFinished) -> list[str]:
 
 
 def _test(test: TestRecord, event: TestFinished, verbose: bool) -> Iterator[Line]:
-    yield Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s)", event.status)
     steps = [step.finished for step in test.steps if step.finished]
     if verbose or event.status in _BAD:
         for step in steps:
             yield from _step(step, indent="    ", verbose=verbose)
-    if event.status == "skipped":
-        yield from _quote(event.message or "no reason given", "    ")
-    elif event.status in _BAD and not any(step.status in _BAD for step in steps):
+    if event.status in _BAD and not any(step.status in _BAD for step in steps):
         yield from _quote(f"{location(event.spec, event.line)}: {event.message}", "    ")
     if event.evidence:
         yield Line(f"    evidence: {one_line(event.evidence)}")
 
 
-def _step(event: StepFinished, *, indent: str, verbose: bool) -> Iterator[Line]:
+def _step(event: StepFinished, *, indent: str, verbose: bool, owner: str = "") -> Iterator[Line]:
     times = [f"{event.seconds:.2f}s"]
     if event.attempts > 1:
         times.append(f"{event.attempts} attempts")
     if event.status == "passed" and event.settled is not None and event.seconds - event.settled >= 0.05:
         times.append(f"held after {event.settled:.2f}s")
-    yield Line(f"{indent}--- {_WORDS[event.status]}: {step_title(event)} ({', '.join(times)})", event.status)
+    yield Line(f"{indent}--- {_WORDS[event.status]}: {owner}{step_title(event)} ({', '.join(times)})", event.status)
     if event.status in _BAD:
         yield from (Line(f"{indent}    {text}") for text in explanation(event))
     elif event.message and (verbose or event.status == "skipped"):
@@ -243,11 +268,19 @@ def _problems(record: RunRecord) -> Iterator[Line]:
         for test in spec.tests.values():
             if test.finished and test.finished.status in _BAD:
                 end = test.finished
-                text = shorten(f"{_name(test.name)}: {one_line(end.message)}", _RECAP).split("\n")[0]
-                yield Line(f"{_WORDS[end.status]}  {location(test.spec, end.line)}  {text}", end.status)
+                line = next(
+                    (step.finished.line for step in test.steps if step.finished and step.finished.status in _BAD),
+                    end.line,
+                )
+                yield _problem(end.status, location(test.spec, line), f"{_name(test.name)}: {_first(end.message)}")
         if spec.finished and spec.finished.status in _BAD and spec.finished.message:
-            text = shorten(one_line(spec.finished.message), _RECAP).split("\n")[0]
-            yield Line(f"{_WORDS[spec.finished.status]}  {one_line(spec.started.spec)}  {text}", spec.finished.status)
+            yield _problem(spec.finished.status, one_line(spec.started.spec), _first(spec.finished.message))
+
+
+def _problem(status: Status, place: str, message: str) -> Line:
+    text = one_line(message)
+    text = text if len(text) <= _RECAP else f"{text[: _RECAP - 1]}…"
+    return Line(f"{_WORDS[status]}  {place}  {text}", status)
 
 
 def _cluster(event: ClusterReady) -> str:
@@ -259,6 +292,10 @@ def _cluster(event: ClusterReady) -> str:
 
 def _name(test: str) -> str:
     return one_line(test) or "setup"
+
+
+def _first(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
 
 
 def _quote(text: str, indent: str) -> list[Line]:

@@ -96,9 +96,10 @@ class SpecRecord:
         return self.tests.setdefault(name, TestRecord(self.started.spec, name))
 
     @property
-    def is_torn_down(self) -> bool:
-        """Whether its cluster, if there was one, is gone or was left on purpose."""
-        return self.teardown is not None and not self.teardown.message
+    def ends(self) -> list[TestFinished]:
+        """How its tests ended, as far as they did; the spec's set-up, told as if it were a test, is not among them."""
+        ends = (self.tests[name].finished for name in dict.fromkeys(self.started.tests) if name in self.tests)
+        return [end for end in ends if end is not None]
 
 
 class RunRecord:

@@ -14,8 +14,8 @@ from koalesce.events import (
     RunStarted,
     SpecFinished,
     SpecStarted,
+    Status,
     StepFinished,
-    StepStarted,
     TestFinished,
     TestStarted,
 )
@@ -194,21 +194,37 @@ def test_a_failed_component_is_a_case_of_its_own(tmp_path: Path) -> None:
     }
 
 
-def test_a_failed_set_up_step_is_a_case_of_its_own(tmp_path: Path) -> None:
-    place = {"spec": SPEC, "test": "", "section": "setup", "index": 0, "type": "apply", "title": "apply x", "line": 4}
+def test_a_component_with_steps_of_its_own_is_told_by_them(tmp_path: Path) -> None:
     root = report(
         tmp_path,
         SpecStarted(spec=SPEC, name="a", tests=("t",)),
-        StepStarted(**place, timeout=30.0),  # type: ignore[arg-type]
-        StepFinished(**place, status="failed", attempts=1, seconds=0.5, message="422 Invalid"),  # type: ignore[arg-type]
-        SpecFinished(spec=SPEC, status="failed", seconds=1.0, message="setup failed"),
+        step("component cni", "ready", message="1 of 3 pods"),
+        PhaseFinished(
+            spec=SPEC, phase="component cni", status="failed", seconds=60.0, message="component cni: 1 of 3 pods"
+        ),
+        SpecFinished(spec=SPEC, status="failed", seconds=61.0, message="component cni: 1 of 3 pods"),
     )
 
     assert verdicts(root) == {
-        "specs/net/a.yaml setup: apply x": ("failure", "422 Invalid"),
-        "specs/net/a.yaml t": ("skipped", "not run: setup failed"),
+        "specs/net/a.yaml component cni: ready: apply x": ("failure", "1 of 3 pods"),
+        "specs/net/a.yaml t": ("skipped", "not run: component cni: 1 of 3 pods"),
     }
     assert root.find(".//testcase").attrib["line"] == "4"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("status", "expected"), [("failed", 2), ("passed", 1)])
+def test_set_up_is_a_case_only_if_it_failed(tmp_path: Path, status: Status, expected: int) -> None:
+    root = report(
+        tmp_path,
+        SpecStarted(spec=SPEC, name="a", tests=("t",)),
+        TestStarted(spec=SPEC, test="setup", namespace="n", line=3),
+        TestFinished(spec=SPEC, test="setup", status=status, seconds=1.0, message="422 Invalid", line=3),
+        TestFinished(spec=SPEC, test="t", status="skipped", seconds=0.0, message="no setup", line=9),
+        SpecFinished(spec=SPEC, status=status, seconds=2.0, message="setup: 422 Invalid"),
+    )
+
+    assert len(list(root.iter("testcase"))) == expected
+    assert root.attrib["failures"] == str(expected - 1)
 
 
 def test_hostile_text_stays_valid_xml(tmp_path: Path) -> None:
@@ -271,3 +287,10 @@ def test_ten_thousand_cases_are_all_there(tmp_path: Path) -> None:
 
     assert counts(root) == {"tests": "10000", "failures": "0", "errors": "0", "skipped": "0"}
     assert len({case.attrib["name"] for case in root.iter("testcase")}) == 10_000
+
+
+def step(test: str, section: str, *, message: str) -> StepFinished:
+    return StepFinished(
+        spec=SPEC, test=test, section=section, index=0, type="apply", title="apply x", line=4, status="failed", attempts=1,
+        seconds=0.5, message=message,
+    )  # fmt: skip

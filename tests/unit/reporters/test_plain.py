@@ -9,6 +9,7 @@ import pytest
 
 from koalesce.events import (
     AnyEvent,
+    PhaseFinished,
     PhaseProgress,
     PhaseStarted,
     RunFinished,
@@ -71,12 +72,72 @@ def test_names_the_spec_when_lines_of_another_come_between() -> None:
     ]
 
 
-def test_a_failing_step_outside_of_tests_is_told_at_once() -> None:
-    step = finished("ready", "daemonset/cni is rolled out", status="failed", message="1 of 3 pods is ready")
+def test_a_component_that_is_not_ready_is_told_once_and_what_is_new_after_it() -> None:
+    step = finished(
+        "ready", "ds/cni is rolled out", test="component cni", status="failed", message="1 of 3 pods", detail="a\nb"
+    )
+    message = "component cni: ds/cni is rolled out: 1 of 3 pods"
+    text = told(
+        step,
+        PhaseFinished(spec=SPEC, phase="component cni", status="failed", seconds=2.0, message=message),
+        *(
+            TestFinished(spec=SPEC, test=name, status="skipped", seconds=0.0, message=f"not run: {message}", line=3)
+            for name in "tu"
+        ),
+        SpecFinished(
+            spec=SPEC, status="failed", seconds=3.0, message=f"{message}\npods of another kind", evidence="runs/r1"
+        ),
+    )
 
-    assert told(step).splitlines() == [
-        "--- FAIL: ready: daemonset/cni is rolled out (2.00s, 3 attempts)",
-        "    specs/a.yaml:9: wait-for: 1 of 3 pods is ready",
+    assert text.splitlines() == [
+        "--- FAIL: component cni: ready: ds/cni is rolled out (2.00s, 3 attempts)",
+        "    specs/a.yaml:9: wait-for: 1 of 3 pods",
+        "    | a",
+        "    | b",
+        "--- FAIL: component cni (2s)",
+        "--- SKIP: t (0.00s)",
+        "    not run: component cni: ds/cni is rolled out: 1 of 3 pods",
+        "--- SKIP: u (0.00s)",
+        "--- FAIL: specs/a.yaml",
+        "    | pods of another kind",
+        "    evidence: runs/r1",
+        "FAIL  specs/a.yaml  3s",
+    ]
+
+
+def test_a_failed_set_up_is_told_once() -> None:
+    text = told(
+        TestStarted(spec=SPEC, test="setup", namespace="n", line=3),
+        finished("setup", "apply x", test="setup", status="failed", message="422 Invalid"),
+        TestFinished(
+            spec=SPEC, test="setup", status="failed", seconds=2.0, message='"apply x" failed: 422 Invalid', line=3
+        ),
+        SpecFinished(spec=SPEC, status="failed", seconds=3.0, message='setup: "apply x" failed: 422 Invalid'),
+    )
+
+    assert text.splitlines() == [
+        "--- FAIL: setup (2.00s)",
+        "    --- FAIL: setup: apply x (2.00s, 3 attempts)",
+        "        specs/a.yaml:9: wait-for: 422 Invalid",
+        "FAIL  specs/a.yaml  3s",
+    ]
+
+
+def test_a_clean_up_that_failed_is_told_beside_tests_that_passed() -> None:
+    text = told(
+        SpecStarted(spec=SPEC, name="a", tests=("t",)),
+        finished("cleanup", "delete x", test="cleanup", status="error", message="API gone"),
+        SpecFinished(
+            spec=SPEC, status="passed", seconds=3.0, message="cleanup: delete x: API gone; namespace n is stuck"
+        ),
+    )
+
+    assert text.splitlines() == [
+        "=== RUN   specs/a.yaml",
+        "--- ERROR: cleanup: delete x (2.00s, 3 attempts)",
+        "    specs/a.yaml:9: wait-for: API gone",
+        "    cleanup: delete x: API gone; namespace n is stuck",
+        "ok  specs/a.yaml  3s",
     ]
 
 
@@ -89,7 +150,7 @@ def test_a_failure_of_the_spec_is_not_told_twice() -> None:
         "ERROR  specs/a.yaml  1s",
     ]
     red = told(*read_events(RUNS / "red.jsonl"))
-    assert red.count("supply it with") == 2  # where it happened, and in the list at the end
+    assert red.count("supply it with") == 1
 
 
 def test_says_what_it_waits_for_after_half_a_minute_of_silence() -> None:
