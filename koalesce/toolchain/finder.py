@@ -76,7 +76,8 @@ class Finder:
                 raise ProvisionError(
                     f"{tool} {version} can't be had: {error.message}", hint=self._ways(tool)
                 ) from error
-            self._progress(f"{tool} {version} isn't downloaded: {error.message}")
+            if self._releases.tools[tool].downloads:
+                self._progress(f"{tool} {version} isn't downloaded: {error.message}")
             return Found(tool=tool, version=version, folder=self.build(recipe), source="build")
 
     def recipe(self, tool: str, version: str) -> Recipe | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from koalesce.errors import ProvisionError
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.images import OCI_LAYER, Descriptor, ImageStore
-from koalesce.toolchain.layers import write_layer
+from koalesce.toolchain.layers import Entry, of_tree, with_folders, write_layer
 from koalesce.toolchain.machine import release
 from koalesce.toolchain.recipes import Recipe
 from koalesce.toolchain.roottree import add_root_links
@@ -36,6 +35,11 @@ class PlacedFile:
     source: Path | None = None
     content: bytes = b""
     identity: str = ""  # tells the source's contents without reading it, where its path does
+
+    def entry(self) -> Entry:
+        """As it stands in a layer."""
+        kind = tarfile.REGTYPE
+        return Entry(name=inside(self.to), kind=kind, mode=self.mode, source=self.source, content=self.content)
 
     def fingerprint(self) -> bytes:
         """Changes with the contents."""
@@ -172,45 +176,27 @@ class ImageBuilder:
             add_root_links(root)
             (folder / "packages.txt").write_text("".join(f"{name}\n" for name in archives), encoding="utf-8")
 
-        return self._layer(self._shelf.make(key, fill) / "root")
+        return self._layer(of_tree(self._shelf.make(key, fill) / "root"))
 
-    def _files(self, files: tuple[PlacedFile, ...], links: Mapping[str, str]) -> Descriptor:
-        with tempfile.TemporaryDirectory(prefix=".layer-", dir=self._store_folder()) as temporary:
-            root = Path(temporary)
-            root.chmod(0o755)
-            for file in files:
-                _place(file, inside(root, file.to))
-            for link, target in links.items():
-                path = inside(root, link)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.symlink_to(target)
-            return self._layer(root)
+    def _files(self, files: Iterable[PlacedFile], links: Mapping[str, str]) -> Descriptor:
+        """A layer of files and links."""
+        entries = [file.entry() for file in files]
+        for link, target in links.items():
+            entries.append(Entry(name=inside(link), kind=tarfile.SYMTYPE, mode=0o777, target=target))
+        return self._layer(with_folders(entries))
 
-    def _layer(self, root: Path) -> Descriptor:
+    def _layer(self, entries: Iterable[Entry]) -> Descriptor:
         with self._store.writing() as writer:
-            write_layer(root, writer)
+            write_layer(entries, writer)
             return writer.commit(OCI_LAYER)
 
-    def _store_folder(self) -> Path:
-        self._store.root.mkdir(parents=True, exist_ok=True)
-        return self._store.root
 
-
-def inside(root: Path, place: str) -> Path:
-    """A place in an image, below the folder that stands for its root; raises ProvisionError for one that leaves it."""
-    path = Path(place.lstrip("/"))
+def inside(place: str) -> str:
+    """A place in an image as its layer has it; raises ProvisionError for one that leaves the image."""
+    path = PurePosixPath(place.lstrip("/"))
     if not path.parts or ".." in path.parts:
         raise ProvisionError(f"{place!r} is no place in an image; write an absolute path without `..`")
-    return root / path
-
-
-def _place(file: PlacedFile, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if file.source is not None:
-        shutil.copyfile(file.source, target)
-    else:
-        target.write_bytes(file.content)
-    target.chmod(file.mode)
+    return str(path)
 
 
 def _file_digest(path: Path) -> bytes:

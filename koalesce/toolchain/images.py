@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 _REFERENCE = "org.opencontainers.image.ref.name"
 _SOURCE = "dev.koalesce.source"
+_WRITING = ".writing-"
 _CHUNK = 1 << 20
 
 
@@ -141,7 +143,8 @@ class ImageStore:
         """A writer for one blob; it is published under its digest by `commit`, else nothing of it stays."""
         with _storage_errors(self.root):
             self._blobs.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._blobs.parent, prefix=".writing-", delete=False) as file:
+            with tempfile.NamedTemporaryFile(dir=self._blobs.parent, prefix=_WRITING, delete=False) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that somebody is at it
                 writer = BlobWriter(file, self._blobs)
                 try:
                     yield writer
@@ -164,12 +167,23 @@ class ImageStore:
         return complete
 
     def remove(self, ref: str) -> bool:
-        """Forget a reference (`prune` frees its blobs); False if it wasn't there."""
+        """Forget a reference, and what nothing else needs of it; False if it wasn't there."""
         complete = str(Reference.parse(ref))
         with self._changing() as entries:
-            before = len(entries)
-            entries[:] = [entry for entry in entries if entry["annotations"][_REFERENCE] != complete]
-            return len(entries) < before
+            gone = [entry for entry in entries if entry["annotations"][_REFERENCE] == complete]
+            entries[:] = [entry for entry in entries if entry not in gone]
+            kept = {digest for entry in entries for digest in self._reachable(entry["digest"])}
+            for entry in gone:
+                for digest in set(self._reachable(entry["digest"])) - kept:
+                    (self._blobs / digest.removeprefix("sha256:")).unlink(missing_ok=True)
+        return bool(gone)
+
+    def sweep(self) -> None:
+        """Remove what interrupted writers left; what another process is writing stays."""
+        for left in self._blobs.parent.glob(f"{_WRITING}*"):
+            with contextlib.suppress(OSError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink(missing_ok=True)
 
     def add_image(self, ref: str, layers: list[Descriptor], config: Mapping[str, Any], *, source: str = "") -> str:
         """Make an image of uncompressed layers that are in the store; `config` is the OCI `config` object (Entrypoint, Env, …)."""
@@ -206,6 +220,16 @@ class ImageStore:
         from koalesce.toolchain.registry import pull
 
         return pull(self, ref, self._network, progress=progress, cancel=cancel)
+
+    def _reachable(self, digest: str) -> Iterator[str]:
+        """The digest and those of all blobs below it."""
+        yield digest
+        if path := self.blob(digest):
+            document = json.loads(path.read_bytes())
+            for entry in document.get("manifests", []):
+                yield from self._reachable(entry["digest"])
+            for entry in (*filter(None, [document.get("config")]), *document.get("layers", [])):
+                yield entry["digest"]
 
     def _is_whole(self, digest: str) -> bool:
         path = self.blob(digest)

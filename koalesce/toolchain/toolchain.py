@@ -135,6 +135,7 @@ class Toolchain:
         """Everything that a local cluster of this Kubernetes version needs, found or made."""
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
+        self.images.sweep()
         folder = self.tool("kubernetes", version)
         etcd, containerd, cni = self.tool("etcd"), self.tool("containerd"), self.tool("cni-plugins")
         runc, system = self._runc_and_system()
@@ -156,6 +157,18 @@ class Toolchain:
         """The folder of a tool's binaries, at its usual version or at another one."""
         return self._provide(name, version).folder
 
+    def path(self, name: str, version: str = "") -> Path:
+        """The folder of a tool's binaries by its name, as `koalesce toolchain path` prints it; UsageError for an unknown one."""
+        if name not in self._releases.tools:
+            raise UsageError(f"there is no tool {name!r}; there are {', '.join(sorted(self._releases.tools))}")
+        if name == "kubernetes":
+            version = self.resolve_version(version)
+        elif name == "agnhost" and not version:
+            version = self._agnhost_version(self.resolve_version())
+        elif name == "runc" and not version:
+            return self._runc_and_system()[0].parent
+        return self.tool(name, version or None)
+
     def build_image(self, definition: Path) -> str:
         """Build the image of a definition file into the store; returns its complete reference."""
         contents = read_contents(definition, lambda recipe: self._finder.build(recipe) / recipe.output)
@@ -165,7 +178,7 @@ class Toolchain:
         """How each tool of a Kubernetes version stands; makes nothing."""
         version = self.resolve_version(kubernetes)
         versions = {**self._releases.versions, "kubernetes": version, "agnhost": self._agnhost_version(version)}
-        return [self._state(tool, versions[tool]) for tool in sorted(versions)]
+        return [*(self._state(tool, versions[tool]) for tool in sorted(versions)), self._system_state()]
 
     def add(self, text: str) -> str:
         """Support another Kubernetes version: write its recipe, record its publishers' checksums; returns the version."""
@@ -184,7 +197,9 @@ class Toolchain:
                 for url, sums, _ in self._releases.files(tool, version):
                     pins[url] = self._releases.pins.get(url) or self._downloader.checksum(url, sums)
             except DownloadFailed as error:
-                self._progress(f"{tool} {version} will be built, not downloaded: {error.message}")
+                self._progress(
+                    f"no checksum of {tool} {version} is recorded, so it won't be downloaded: {error.message}"
+                )
                 continue
             if pins:
                 record_pins(self._pins, pins)
@@ -201,13 +216,13 @@ class Toolchain:
         pinned = files and all(url in self._releases.pins for url, _, _ in files)
         recipe = self._finder.recipe(tool, version)
         minutes = f"build (about {recipe.minutes} min)" if recipe else ""
-        debian = f"Debian package {self._releases.tools[tool].debian}" if self._releases.tools[tool].debian else ""
+        debian = "Debian package, with those of `system`" if self._releases.tools[tool].debian else ""
         plan = ", else ".join(filter(None, ("download" if pinned else "", debian, minutes)))
         return ToolState(tool=tool, version=version, source="", folder=None, plan=plan)
 
     def _runc_and_system(self) -> tuple[Path, tuple[Path, ...]]:
         """runc, and the unpacked Debian packages with whatever else the host lacks."""
-        missing = {package for name, package in _COMMANDS.items() if not shutil.which(name, path=_HOST_PATH)}
+        missing = _missing_packages()
         version = self._releases.versions["runc"]
         found = self._finder.find("runc", version)
         if found is None:
@@ -215,17 +230,30 @@ class Toolchain:
                 found = self._finder.download("runc", version)
             except DownloadFailed:
                 missing.add(self._releases.tools["runc"].debian)
-        system = (self._unpacked(sorted(missing)),) if missing else ()
+        system = (self._unpacked(missing),) if missing else ()
         return (found.folder / "runc" if found else _command("runc", system)), system
 
-    def _unpacked(self, packages: list[str]) -> Path:
-        digest = hashlib.sha256(repr((_FORMAT, release(), packages)).encode()).hexdigest()[:12]
+    def _unpacked(self, packages: set[str]) -> Path:
+        names = sorted(packages)
 
         def fill(folder: Path) -> None:
-            archives = self._debian.unpack(packages, folder, on_host=True)
+            archives = self._debian.unpack(names, folder, on_host=True)
             (folder / "packages.txt").write_text("".join(f"{name}\n" for name in archives), encoding="utf-8")
 
-        return self._shelf.make(f"system/{digest}", fill)
+        def waiting() -> None:
+            self._progress("waiting for another run that fetches Debian packages")
+
+        return self._shelf.make(_system_key(packages), fill, waiting=waiting)
+
+    def _system_state(self) -> ToolState:
+        """How the commands stand that nodes call, of which some may come from Debian packages."""
+        missing = _missing_packages()
+        if self._finder.find("runc", self._releases.versions["runc"]) is None:
+            missing.add(self._releases.tools["runc"].debian)
+        folder = self._shelf.find(_system_key(missing)) if missing else Path("/usr")
+        source = "cache (Debian packages)" if missing else "host"
+        plan = f"Debian packages {', '.join(sorted(missing))}"
+        return ToolState(tool="system", version="", source=source if folder else "", folder=folder, plan=plan)
 
     def _pause(self) -> str:
         config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
@@ -257,6 +285,15 @@ class Toolchain:
                 f"there is no recipe of Kubernetes {kubernetes}", hint=f"koalesce toolchain add {kubernetes}"
             )
         return recipes.load(recipe.folder / "agnhost.recipe.toml").version
+
+
+def _missing_packages() -> set[str]:
+    """The Debian packages with what the host lacks of the commands that nodes call."""
+    return {package for name, package in _COMMANDS.items() if not shutil.which(name, path=_HOST_PATH)}
+
+
+def _system_key(packages: set[str]) -> str:
+    return f"system/{hashlib.sha256(repr((_FORMAT, release(), sorted(packages))).encode()).hexdigest()[:12]}"
 
 
 def _identity(path: Path) -> str:
