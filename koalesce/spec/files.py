@@ -12,22 +12,6 @@ from koalesce.yaml.problems import did_you_mean
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def project_root(folder: Path) -> Path:
-    """The nearest folder upwards with koalesce.toml, a pyproject.toml that has [tool.koalesce], or .git; else the folder itself."""
-    start = folder.resolve()
-    for candidate in (start, *start.parents):
-        if (candidate / "koalesce.toml").is_file() or (candidate / ".git").exists() or _is_configured(candidate):
-            return candidate
-    return start
-
-
-def _is_configured(folder: Path) -> bool:
-    try:
-        return "[tool.koalesce" in (folder / "pyproject.toml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return False
-
-
 class SpecFiles:
     """Files relative to a spec's folder, none of them outside of the project root."""
 

@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from koalesce.cluster import ClusterRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
+from koalesce.process import Cancel
 from koalesce.spec.checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
 from koalesce.spec.files import SpecFiles
+from koalesce.spec.manifests import component_objects
 from koalesce.spec.models import Spec, Test
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
@@ -27,7 +29,10 @@ from koalesce.yaml.problems import Problem
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSpec:
-    """A spec that is valid. `shown` is its path as people know it and the key of its events; `variables` are those known at load."""
+    """A spec that is valid. `shown` is its path as people know it and the key of its events; `variables` are those known at load.
+
+    `env_names` are the variables of the environment that the project lets its specs see, `env` those of them that are set.
+    """
 
     path: FilePath
     shown: str
@@ -37,6 +42,7 @@ class LoadedSpec:
     files: SpecFiles
     variables: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    env_names: frozenset[str] = frozenset()
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -64,13 +70,18 @@ class LoadedSpec:
         run_id: str,
         overrides: Mapping[str, Any] | None = None,
         *,
+        provider: str | None = None,
+        kubernetes: str | None = None,
         images: tuple[str, ...] = (),
         preload: tuple[str, ...] = (),
     ) -> ClusterRequest:
         """What to ask a cluster provider for. A component as network or DNS is `none` to the provider.
 
-        `kubernetes` is empty where the spec leaves the version to the provider. `images` and `preload` are references.
+        `overrides`, `provider` and `kubernetes` win over the spec; UsageError if they aren't valid. The request's `kubernetes` is
+        empty where the version is left to the provider. `images` and `preload` are references.
         """
+        chosen = {"provider": provider, "kubernetes": kubernetes}
+        overrides = {**(overrides or {}), **{key: value for key, value in chosen.items() if value is not None}}
         cluster = self.cluster(overrides)
         return ClusterRequest(
             name=name,
@@ -123,6 +134,10 @@ class LoadedSpec:
         except ValidationError as error:
             raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Component)) from error
 
+    def component_objects(self, component: Component, *, cancel: Cancel | None = None) -> list[dict[str, Any]]:
+        """The objects of a component's manifests as they stand there; fetches those from the web (ProvisionError)."""
+        return component_objects(component, self.files, cancel=cancel)
+
     def test_variables(self, test: Test, scope: Mapping[str, Any]) -> dict[str, Any]:
         """The variables of a test: the spec's, and its own over them, resolved in the order in which they stand."""
         where: Path = (*self._test_path(test), "vars")
@@ -143,9 +158,9 @@ class LoadedSpec:
         except ValidationError as error:
             raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Condition)) from error
 
-    def test_line(self, test: Test) -> int:
-        """Where a test begins, from 1."""
-        return self.line(self._test_path(test))
+    def test_line(self, index: int) -> int:
+        """Where a test begins in the file, from 1."""
+        return self.line(("tests", index))
 
     def _test_path(self, test: Test) -> Path:
         return ("tests", next(index for index, each in enumerate(self.spec.tests) if each.name == test.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 
 from koalesce.spec.checks import structure_problems
 from koalesce.spec.entries import StepEntry
-from koalesce.spec.files import SpecFiles, UncheckedExpressions, project_root, shown
+from koalesce.spec.files import SpecFiles, UncheckedExpressions, shown
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.models import API_VERSION, Spec
 from koalesce.spec.names import ExpressionChecks
 from koalesce.spec.origins import file_problems
+from koalesce.spec.project import Project, project_root
 from koalesce.spec.reading import StepReader, step_lists
 from koalesce.spec.source import Source
 from koalesce.spec.supported import unsupported_problems
@@ -34,31 +36,42 @@ def load(
     path: FilePath | str,
     *,
     root: FilePath | None = None,
+    trust: bool = True,
     variables: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     providers: Iterable[str] | None = None,
 ) -> LoadedSpec:
     """Read and check a spec; InvalidSpecs with every problem of it. Executes nothing and stays in the project's folder.
 
-    `root` is the project's folder (found from the spec's, if not given). `variables` replace those that the spec declares. `env`
-    are the variables of the environment that it may see; without it (`validate`) what needs one is checked later. `providers`
-    are the names of cluster providers (those of the registry, if not given).
+    `root` is the project's folder (found from the spec's, if not given). Without `trust` a spec outside of the working folder's
+    project is refused. `variables` replace those that the spec declares. `env` is the environment, of which specs see what the
+    project lists; `providers` are the names of cluster providers (those of the registry, if not given).
     """
     file = FilePath(path)
     name = shown(file)
+    if not trust:
+        _refuse_foreign(file, name, root)
     text = _text(file, name)
     documents, problems = read(text, name)
     source = Source(name, text, documents[0] if documents else Node(None, Position(1, 1)))
     problems += _shape(documents, source)
     if not documents or not isinstance(documents[0].value, dict):
         raise InvalidSpecs(problems)
-    base = root.resolve() if root is not None else project_root(file.parent)
-    draft = _Draft(source, file, base, variables or {}, env)
+    project = Project.find(file.parent, root)
+    draft = _Draft(source, file, project, variables or {}, project.visible(os.environ if env is None else env))
     loaded = draft.load(_providers() if providers is None else frozenset(providers))
     found = _in_order([*problems, *draft.problems])
     if found or loaded is None:
         raise InvalidSpecs(found)
     return loaded
+
+
+def _refuse_foreign(file: FilePath, name: str, root: FilePath | None) -> None:
+    """A spec is code: one from another project isn't run by mistake."""
+    home = (root or project_root(FilePath.cwd())).resolve()
+    if not file.resolve().is_relative_to(home):
+        message = f"the spec is outside of the project {home}, and running it executes what it says"
+        raise InvalidSpecs([Problem(path=name, line=1, column=1, message=message, hint="--trust runs it all the same")])
 
 
 def load_all(paths: Sequence[FilePath | str], **options: Any) -> list[LoadedSpec]:
@@ -120,15 +133,15 @@ class _Draft:
 
     source: Source
     file: FilePath
-    root: FilePath
+    project: Project
     overrides: Mapping[str, Any]
-    env: Mapping[str, str] | None
+    env: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self.data: dict[str, Any] = self.source.document.value
         self.problems: list[Problem] = []
-        self.files = SpecFiles(self.file.resolve().parent, self.root)
-        self.unchecked = UncheckedExpressions(self.files.folder, self.root)
+        self.files = SpecFiles(self.file.resolve().parent, self.project.root)
+        self.unchecked = UncheckedExpressions(self.files.folder, self.project.root)
 
     def load(self, providers: frozenset[str]) -> LoadedSpec | None:
         """Every check there is; the spec, if its form is right."""
@@ -141,25 +154,27 @@ class _Draft:
         self.problems += file_problems(fill_in_known(self.data, self._scope(variables)), self.source, self.unchecked)
         node_names = [node.name for node in spec.cluster.node_requests()] if spec else []
         if "${{" in self.source.text:
-            self.problems += ExpressionChecks(self.data, self.source, entries, node_names).problems()
+            checks = ExpressionChecks(self.data, self.source, entries, node_names, self.project.env_names)
+            self.problems += checks.problems()
         if spec is None:
             return None
         loaded = LoadedSpec(
             path=self.file.resolve(),
             shown=self.source.path,
-            root=self.root,
+            root=self.project.root,
             spec=spec,
             source=self.source,
             files=self.files,
             variables=variables,
-            env=self.env or {},
+            env=self.env,
+            env_names=self.project.env_names,
         )
         if not self.problems:
             self.problems += loaded.request_problems()
         return loaded
 
     def _scope(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        return {"vars": variables} if self.env is None else {"vars": variables, "env": self.env}
+        return {"vars": variables, "env": self.env}
 
     def _variables(self, written: Any, outer: Mapping[str, Any], where: Path) -> dict[str, Any]:
         known, problems = known_variables(

@@ -38,11 +38,13 @@ class ExpressionChecks:
         source: Source,
         entries: Mapping[Path, list[StepEntry]],
         node_names: Collection[str],
+        env_names: Collection[str],
     ) -> None:
         self._data = data
         self._source = source
         self._entries = entries
         self._node_names = node_names
+        self._env_names = env_names
         self._variables = _keys(data.get("vars"))
         self._components = [item["name"] for item in _maps(data.get("components")) if isinstance(item.get("name"), str)]
         self._setup_outputs = _outputs(entries.get(("setup", "steps"), []))
@@ -80,6 +82,9 @@ class ExpressionChecks:
         match expression.root:
             case "vars" if first not in context.variables:
                 return f'{expression.text}: there is no variable "{first}"', did_you_mean(first, context.variables)
+            case "env" if first not in self._env_names:
+                hint = did_you_mean(first, self._env_names) or "add it to the list env in koalesce.toml"
+                return f"{expression.text}: the project doesn't let its specs see ${first}", hint
             case "components" if first not in self._components:
                 return f'{expression.text}: there is no component "{first}"', did_you_mean(first, self._components)
             case "nodes" if self._node_names and first not in self._node_names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from koalesce.yaml.nodes import Node, format_path
 from koalesce.yaml.problems import Position, Problem
@@ -14,8 +14,8 @@ class Source:
     """A file as people know it, its text, and the document read from it."""
 
     path: str
-    text: str
-    document: Node
+    text: str = field(repr=False)
+    document: Node = field(repr=False)
 
     def problem(
         self, position: Position, message: str, *, where: Sequence[str | int] = (), hint: str | None = None

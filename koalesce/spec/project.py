@@ -1,0 +1,71 @@
+"""The project that a spec belongs to: its folder, and what it lets its specs see."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koalesce.errors import UsageError
+
+_FILE = "koalesce.toml"
+
+
+def project_root(folder: Path) -> Path:
+    """The nearest folder upwards with koalesce.toml, a pyproject.toml that has [tool.koalesce], or .git; else the folder itself."""
+    start = folder.resolve()
+    for candidate in (start, *start.parents):
+        if (candidate / _FILE).is_file() or (candidate / ".git").exists() or _is_configured(candidate):
+            return candidate
+    return start
+
+
+def _is_configured(folder: Path) -> bool:
+    try:
+        return "[tool.koalesce" in (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder, and its settings: `env` in koalesce.toml lists the variables of the environment that specs may see."""
+
+    root: Path
+    env_names: frozenset[str] = frozenset()
+
+    @classmethod
+    def find(cls, folder: Path, root: Path | None = None) -> Project:
+        """The project of a folder; UsageError for settings that can't be read."""
+        home = root.resolve() if root is not None else project_root(folder)
+        return cls(home, frozenset(_env_names(_settings(home), home)))
+
+    def visible(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """What specs may see of an environment."""
+        return {name: environment[name] for name in self.env_names if name in environment}
+
+
+def _settings(root: Path) -> Mapping[str, Any]:
+    own, shared = root / _FILE, root / "pyproject.toml"
+    if own.is_file():
+        return _toml(own)
+    if _is_configured(root):
+        found = _toml(shared).get("tool", {}).get("koalesce", {})
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _toml(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _env_names(settings: Mapping[str, Any], root: Path) -> list[str]:
+    names = settings.get("env", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"the settings of {root}: env takes a list of names of variables")
+    return names
