@@ -22,6 +22,8 @@ _LISTS_AGE = 12 * 3600.0
 _TIMEOUT = 900.0
 # Hooks of the host (Post-Invoke and the like) would act on the host, so only what tells apt how to fetch is taken over.
 _KEPT = ("Acquire::", "APT::Architecture", "APT::Default-Release")
+# Trees are merged by us; the package that does it on a running system would bring all of Perl.
+_NOT_IN_IMAGES = "Package: usrmerge\nPin: version *\nPin-Priority: -1\n"
 
 
 class PackagesUnavailable(ProvisionError):
@@ -76,9 +78,10 @@ class Debian:
         dump = process.run(["apt-config", "dump"], timeout=30, cancel=self._cancel).check().out
         path = self._root / ("host.conf" if on_host else "image.conf")
         text = configuration(dump, self._root, on_host=on_host)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        path.write_text(text, encoding="utf-8")
+        own = Path("/etc/apt/preferences")
+        known = own.read_text(encoding="utf-8") if own.is_file() else ""
+        (self._root / "image.preferences").write_text(f"{known}\n{_NOT_IN_IMAGES}", encoding="utf-8")
         return path
 
     def _update_lists(self, configuration: Path, *, force: bool) -> bool:
@@ -155,6 +158,7 @@ def configuration(dump: str, root: Path, *, on_host: bool) -> str:
     }
     if not on_host:
         own["Dir::State::status"] = f"{root}/empty-status"
+        own["Dir::Etc::preferences"] = f"{root}/image.preferences"
     return "\n".join([*lines, *(f'{key} "{value}";' for key, value in own.items())]) + "\n"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from koalesce.toolchain.definition import File, GoProgram, ImageDefinition
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_FORMAT = "1"  # part of every digest: raise it when the same contents would make another image
+_FORMAT = "2"  # part of every digest: raise it when the same contents would make another image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ INDEXES = (OCI_INDEX, DOCKER_INDEX)
 _REFERENCE = "org.opencontainers.image.ref.name"
 _SOURCE = "dev.koalesce.source"
 _WRITING = ".writing-"
+_KEPT_UNUSED = 7 * 86400.0
 _CHUNK = 1 << 20
 
 
@@ -179,11 +181,22 @@ class ImageStore:
         return bool(gone)
 
     def sweep(self) -> None:
-        """Remove what interrupted writers left; what another process is writing stays."""
+        """Remove what interrupted writers left, and blobs that no image has needed for a week.
+
+        What another process is writing stays, as does an image that was replaced a while ago: a cluster may still run it.
+        """
         for left in self._blobs.parent.glob(f"{_WRITING}*"):
             with contextlib.suppress(OSError), left.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink(missing_ok=True)
+        oldest = time.time() - _KEPT_UNUSED
+        old = [path for path in self._blobs.glob("*") if path.stat().st_mtime < oldest]
+        if old:
+            with self._changing() as entries:
+                needed = {digest for entry in entries for digest in self._reachable(entry["digest"])}
+                for path in old:
+                    if f"sha256:{path.name}" not in needed:
+                        path.unlink(missing_ok=True)
 
     def add_image(self, ref: str, layers: list[Descriptor], config: Mapping[str, Any], *, source: str = "") -> str:
         """Make an image of uncompressed layers that are in the store; `config` is the OCI `config` object (Entrypoint, Env, …)."""
