@@ -339,10 +339,16 @@ class FakeFiles:
 
     root: Path | None = None
 
+    @property
+    def folder(self) -> Path:
+        return self.root or Path.cwd()
+
     def resolve(self, path: str) -> list[Path]:
         if self.root is None:
             raise UsageError(f"{path}: no such file")
         target = self.root / path
+        if target.is_file():
+            return [target]
         found = sorted(target.iterdir()) if target.is_dir() else sorted(self.root.glob(path))
         if not found:
             raise UsageError(f"{path}: no such file")

@@ -1,0 +1,289 @@
+"""Whether things reach one another, by what the network really does: allowed, refused, rejected or dropped."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
+
+from koalesce.durations import Duration
+from koalesce.kube import selector as selectors
+from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.steps.control import Control, Proof
+from koalesce.steps.destination import Destination, Endpoint, Family
+from koalesce.steps.matrix import Cell, Matrix
+from koalesce.steps.probing import Batch, Observed, Seen, Target, probe
+from koalesce.steps.vantage import Selector, Source, Vantage, select, select_nodes, unmet
+
+Expected = Literal["allowed", "refused", "rejected", "dropped"]
+_ALLOWED: tuple[Expected, ...] = ("allowed",)
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Outcomes = Annotated[list[Expected], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class Labelled(Model):
+    """Pods of the matrix by their labels."""
+
+    selector: Selector
+    """A label selector of `key=value` terms, such as `role=client`, or a map of labels."""
+
+    @field_validator("selector")
+    @classmethod
+    def _is_not_empty(cls, text: str) -> str:
+        if not text:
+            raise ValueError("an empty selector means nothing here; leave it out to mean all")
+        return text
+
+    def fits(self, one: Source | Endpoint) -> bool:
+        """Whether its labels are as wanted."""
+        return selectors.parse(self.selector)(one.labels)
+
+
+class CellRule(Model):
+    """What is expected of some pairs of the matrix."""
+
+    from_: StrictStr | Labelled | None = Field(default=None, alias="from")
+    """The sources meant: a name, with `*` and `?` as in file names, or `{selector: role=client}`; default: all."""
+
+    to: StrictStr | Labelled | None = None
+    """The targets meant, in the same way; default: all."""
+
+    expect: Outcomes
+    """What must be seen: allowed, refused, rejected or dropped, or a list of them."""
+
+    def fits(self, source: Source, endpoint: Endpoint) -> bool:
+        """Whether the rule is about a pair."""
+        return _is_meant(self.from_, source) and _is_meant(self.to, endpoint)
+
+    def __str__(self) -> str:
+        ends = (("from", self.from_), ("to", self.to))
+        said = (f"{name} {end.selector if isinstance(end, Labelled) else end}" for name, end in ends if end is not None)
+        return " ".join(said) or "of all pairs"
+
+
+class Expectations(Model):
+    """What is expected, pair by pair: the first rule that fits a pair counts, `default` where none does."""
+
+    default: Outcomes = Field(default_factory=lambda: list(_ALLOWED))
+    """What is expected of pairs that no rule is about."""
+
+    cells: list[CellRule] = Field(default_factory=list)
+    """Rules about pairs; each must be about at least one."""
+
+    def of(self, source: Source, endpoint: Endpoint) -> tuple[str, ...]:
+        """What is expected of a pair."""
+        return tuple(next((rule.expect for rule in self.cells if rule.fits(source, endpoint)), self.default))
+
+
+def _is_meant(end: str | Labelled | None, one: Source | Endpoint) -> bool:
+    if isinstance(end, Labelled):
+        return end.fits(one)
+    return end is None or fnmatchcase(one.name, end)
+
+
+def _expectations(value: Any) -> Any:
+    return {"default": value} if isinstance(value, str | list) else value
+
+
+class Connectivity(Assertion, key="connectivity"):
+    """Try to connect from each source to each target, and compare what the network does with what is expected.
+
+    `allowed`: an answer came back (with TCP: the handshake was completed). `refused`: the target itself said no, by a TCP reset or by
+    ICMP port unreachable from its own address. `rejected`: somebody said no by ICMP in any other way. `dropped`: nothing came back
+    within `maxTime`. The four are never taken for one another, and what could not be tried satisfies none of them. A filter in
+    the source's own network namespace counts as `dropped`, a missing route there as not tried. Behind a Service the kernel gives ICMP errors
+    the Service's address: a reject by `port unreachable` then looks like `refused`.
+
+    Where `rejected` or `dropped` is expected, each source must also show that it can reach something (`control`), so that a broken network or
+    probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes: the pods' images don't matter.
+    """
+
+    polls = True
+
+    from_: Vantage = Field(alias="from")
+    """The sources: exactly one of `pod`, `pods`, `node`, `nodes` and `host`."""
+
+    to: Destination
+    """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with `port`, `protocol` and `via`."""
+
+    expect: Annotated[Expectations, BeforeValidator(_expectations)] = Field(default_factory=Expectations)
+    """`allowed` (default), `refused`, `rejected`, `dropped`, a list of those that will do, or `{default, cells: [{from, to, expect}]}`."""
+
+    source_ip: StrictStr | None = Field(default=None, alias="sourceIP", examples=["preserved", "node", "10.244.0.0/16"])
+    """Which address the targets must see where a connection is allowed: `preserved` (the source's own), `node` (one of a node's addresses),
+    or a CIDR. The targets must answer as `agnhost netexec` does: `GET /clientip` over TCP, `clientip` over UDP."""
+
+    self_: Literal["include", "exclude"] = Field(default="exclude", alias="self")
+    """Whether pods (nodes) are also probed from themselves."""
+
+    placement: Literal["sameNode", "otherNode"] | None = None
+    """Only pairs on the same node, or only those on different nodes; targets must be pods or nodes."""
+
+    ip_family: Family | None = Field(default=None, alias="ipFamily")
+    """IPv4 or IPv6; default: the targets' primary addresses."""
+
+    payload: StrictStr | None = None
+    """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited."""
+
+    max_time: Duration = Duration(1.5)
+    """How long one try may take; `dropped` takes all of it."""
+
+    control: Control | None = None
+    """What each source must reach where `rejected` or `dropped` is expected: `{address | service | pod | node …, port}` or `{ownNode: true}`.
+    By default any allowed pair of this step will do, and otherwise the API server's Service."""
+
+    @field_validator("source_ip")
+    @classmethod
+    def _is_known(cls, text: str | None) -> str | None:
+        if text not in (None, "preserved", "node") and "${{" not in text:
+            try:
+                ipaddress.ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(f'"{text}" is none of preserved, node and a CIDR such as 10.244.0.0/16') from None
+        return text
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Connectivity:
+        if self.placement and (self.to.service or self.to.address):
+            raise ValueError("placement needs targets on nodes: pod, pods, node or nodes")
+        if self.placement and self.from_.host:
+            raise ValueError("placement needs sources on nodes, not host")
+        if self.source_ip and self.payload is not None:
+            raise ValueError("sourceIP asks its own question; leave payload out")
+        if self.max_time.seconds <= 0:
+            raise ValueError("maxTime must be more than 0")
+        return self
+
+    def title(self) -> str:
+        """From what to what, and what is expected."""
+        rules = "" if not self.expect.cells else f", {len(self.expect.cells)} exceptions"
+        return f"connectivity {self.from_.place()} → {self.to.place()}: {' or '.join(self.expect.default)}{rules}"
+
+    def attempt(self, context: StepContext) -> Outcome:
+        """Probe all pairs once, all sources at the same time."""
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        endpoints = self.to.endpoints(self.ip_family, context)
+        if not isinstance(endpoints, list):
+            return unmet(endpoints, context)
+        pairs = [(source, [each for each in endpoints if self._is_pair(source, each)]) for source in sources]
+        if (problem := self._vacuous(pairs, endpoints)) is not None:
+            return unmet(problem, context)
+        return self._look([(source, targets) for source, targets in pairs if targets], context)
+
+    def _is_pair(self, source: Source, endpoint: Endpoint) -> bool:
+        if self.self_ == "exclude" and source.uid and (source.kind, source.uid) == (endpoint.kind, endpoint.uid):
+            return False
+        if self.placement is None:
+            return True
+        is_same = source.node is not None and source.node.name == endpoint.node
+        return is_same == (self.placement == "sameNode")
+
+    def _vacuous(self, pairs: Sequence[tuple[Source, list[Endpoint]]], endpoints: list[Endpoint]) -> Failed | None:
+        """A matrix without pairs, or with a rule about none, has observed nothing."""
+        if not any(targets for _, targets in pairs):
+            kept = f" on {self.placement}" if self.placement else ""
+            size = f"{len(pairs)} sources, {len(endpoints)} targets"
+            return Failed(f"there is no pair to try{kept}: {size}", expected="at least one pair", actual="none")
+        for rule in self.expect.cells:
+            if not any(rule.fits(source, target) for source, targets in pairs for target in targets):
+                return Failed(f"the rule {rule} is about no pair", expected="at least one pair", actual="none")
+        return None
+
+    def _look(self, pairs: list[tuple[Source, list[Endpoint]]], context: StepContext) -> Outcome:
+        needy = [source for source, targets in pairs if context.negated or self._hopes_for_silence(source, targets)]
+        proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
+        if isinstance(proof, Failed | Errored):
+            return proof
+        batches = [Batch(source=source, targets=[self._target(each) for each in targets]) for source, targets in pairs]
+        witnesses = self._witnesses(context)
+        seen = probe([*batches, *proof.batches, *witnesses], context)
+        asked = len(batches)
+        controls = seen[asked : asked + len(proof.batches)]
+        cells = [
+            self._cell(source, endpoint, target, observed)
+            for (source, targets), batch, answer in zip(pairs, batches, seen[:asked], strict=True)
+            for endpoint, target, observed in zip(targets, batch.targets, answer.results, strict=True)
+        ]
+        self._check_sources(cells, seen[asked + len(proof.batches) :], context)
+        reached = {cell.source.name for cell in cells if cell.observed.outcome == "allowed"}
+        unproven = proof.check(controls, reached)
+        return self._verdict(Matrix(cells), unproven, context)
+
+    def _hopes_for_silence(self, source: Source, targets: Sequence[Endpoint]) -> bool:
+        return any({"rejected", "dropped"} & set(self.expect.of(source, target)) for target in targets)
+
+    def _target(self, endpoint: Endpoint) -> Target:
+        return Target(
+            type="udp" if self.to.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
+            family=self.ip_family or "", limit=self.max_time.seconds, payload=self.payload or "",
+            ask_source=self.source_ip is not None,
+        )  # fmt: skip
+
+    def _cell(self, source: Source, endpoint: Endpoint, target: Target, observed: Observed) -> Cell:
+        # A payload asks for an answer, not only for a handshake.
+        problem = observed.failure if self.payload is not None and observed.outcome == "allowed" else ""
+        return Cell(
+            source=source,
+            endpoint=endpoint,
+            target=target,
+            expected=self.expect.of(source, endpoint),
+            observed=observed,
+            problem=problem,
+        )
+
+    def _witnesses(self, context: StepContext) -> list[Batch]:
+        """Looks at the nodes themselves: they tell all addresses that a node may use for others."""
+        if self.source_ip != "node":
+            return []
+        nodes = select_nodes("all", context.cluster)
+        return [Batch(source=node) for node in nodes] if isinstance(nodes, list) else []
+
+    def _check_sources(self, cells: list[Cell], nodes: Sequence[Seen], context: StepContext) -> None:
+        """Note in each allowed cell whether the target saw the address that it was to see."""
+        if self.source_ip is None:
+            return
+        of_nodes = {address for seen in nodes for address in seen.addresses}
+        of_nodes |= {node.address for node in context.cluster.nodes}
+        for index, cell in enumerate(cells):
+            if cell.observed.outcome == "allowed" and "allowed" in cell.expected:
+                cells[index] = cell.with_problem(self._source_problem(cell.observed, of_nodes))
+
+    def _source_problem(self, observed: Observed, of_nodes: set[str]) -> str:
+        if not observed.seen_source:
+            return observed.failure or "the target did not say which address it saw"
+        if self.source_ip == "preserved":
+            right, wanted = observed.seen_source == observed.local, observed.local
+        elif self.source_ip == "node":
+            right, wanted = observed.seen_source in of_nodes, "an address of a node"
+        else:
+            network = ipaddress.ip_network(self.source_ip or "", strict=False)
+            right, wanted = ipaddress.ip_address(observed.seen_source) in network, str(network)
+        return "" if right else f"seen as {observed.seen_source}, expected {wanted}"
+
+    def _verdict(self, matrix: Matrix, unproven: str, context: StepContext) -> Outcome:
+        differing = matrix.differing
+        if not differing:
+            return Errored(unproven) if unproven else Passed(self._summary(matrix), matrix.to_value())
+        detail = matrix.render(context)
+        if all(cell.is_unclear for cell in differing):
+            return Errored(matrix.headline(), detail)
+        if unproven and context.negated:
+            return Errored(unproven, detail)
+        first = differing[0]
+        return Failed(matrix.headline(), expected=first.expectation(), actual=first.observation(), detail=detail)
+
+    def _summary(self, matrix: Matrix) -> str:
+        counted = Counter(cell.observed.outcome for cell in matrix.cells)
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
+        return f"{len(matrix.cells)} pairs as expected: {outcomes}"

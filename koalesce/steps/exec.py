@@ -1,0 +1,126 @@
+"""Run a command in pods or on nodes, and say what it must print."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator
+
+from koalesce import process
+from koalesce.kube import ExecTimeout
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.printed import Printed, PrintedMatchers
+from koalesce.steps.vantage import PodsAndNodes, Source, seconds_left, select
+
+_PARALLEL = 16
+
+
+class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
+    """Run a command in a pod, in all pods of a selector, on a node or on several; all of them must do as said.
+
+    It runs once, unless the step has `retry`. No shell reads it: write `[sh, -c, "…"]` where you want one, or use `script`.
+    """
+
+    polls = True
+
+    command: list[StrictStr | StrictInt | StrictFloat] = Field(min_length=1, examples=[["ip", "route"]])
+    """The program and its arguments, as a list."""
+
+    stdin: StrictStr | None = None
+    """What the command reads on standard input; default: nothing."""
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: Any) -> Any:
+        if isinstance(value, str) and "${{" not in value:
+            raise ValueError(f"a command is a list of words, such as {value.split()}: no shell reads it")
+        return value
+
+    def is_retried(self) -> bool:
+        """It runs once: a command may change something."""
+        return False
+
+    def title(self) -> str:
+        """The command and where it runs."""
+        return f"exec {' '.join(self._words())} ({self.place()})"
+
+    def attempt(self, context: StepContext) -> Outcome:
+        """Run it everywhere at the same time."""
+        sources = select(self, context)
+        if not isinstance(sources, list):
+            return sources
+        if unreachable := [
+            source for source in sources if source.kind == "node" and not (source.node and source.node.exec)
+        ]:
+            return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
+        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
+            results = list(pool.map(lambda source: self._run(source, context), sources))
+        failures = [found for found in map(self._verdict, results) if found is not None]
+        if failures:
+            return _worst(failures, len(results))
+        values = [result.to_value() for result in results if isinstance(result, Printed)]
+        where = results[0].name if len(results) == 1 else f"{len(results)} places"
+        return Passed(f"{where}: as expected", values[0] if self._is_single() else values)
+
+    def _is_single(self) -> bool:
+        return self.pod is not None or self.node is not None
+
+    def _words(self) -> list[str]:
+        return [str(word) for word in self.command]
+
+    def _run(self, source: Source, context: StepContext) -> Printed | _Unfinished:
+        stdin = None if self.stdin is None else self.stdin.encode()
+        timeout, cancel = seconds_left(context.scope), context.scope.cancel
+        try:
+            if source.kind == "node" and source.node is not None:
+                done = source.node.run(self._words(), stdin=stdin, timeout=timeout, cancel=cancel)
+                return _printed(source, done)
+            ended = context.cluster.kube.exec(
+                source.pod, self._words(), namespace=source.namespace, container=source.container,
+                stdin=stdin, timeout=timeout, cancel=cancel,
+            )  # fmt: skip
+            return _printed(source, ended)
+        except (process.CommandTimeout, ExecTimeout) as error:
+            if error.cancelled:
+                raise
+            return _Unfinished(source.name, error, timeout)
+
+    def _verdict(self, result: Printed | _Unfinished) -> Failed | None:
+        return result.verdict() if isinstance(result, _Unfinished) else self.judge(result)
+
+
+class _Unfinished:
+    """A command that was still running when its time was over."""
+
+    def __init__(self, name: str, error: process.CommandTimeout | ExecTimeout, seconds: float) -> None:
+        self.name = name
+        self._error = error
+        self._seconds = seconds
+
+    def verdict(self) -> Failed:
+        out, err = (text.decode("utf-8", "replace") for text in (self._error.stdout, self._error.stderr))
+        so_far = Printed(name=self.name, code=-1, stdout=out, stderr=err, seconds=self._seconds)
+        message = f"{self.name}: the command was still running after {self._seconds:.1f}s"
+        return Failed(message, expected="an end", actual="still running", detail=so_far.detail())
+
+
+def _printed(source: Source, result: Any) -> Printed:
+    return Printed(
+        name=source.name, code=result.code, stdout=result.out, stderr=result.err,
+        seconds=result.seconds, truncated=result.truncated,
+    )  # fmt: skip
+
+
+def _worst(failures: list[Failed], places: int) -> Failed:
+    """One verdict: the first failure, with how many there are; the details of all."""
+    first = failures[0]
+    if len(failures) == 1:
+        return (
+            first
+            if places == 1
+            else Failed(f"{first.message} (1 of {places} places)", first.expected, first.actual, first.detail)
+        )
+    others = "\n".join(failure.message for failure in failures[1:])
+    detail = f"{first.detail}\nalso:\n{others}" if first.detail else f"also:\n{others}"
+    return Failed(f"{first.message} ({len(failures)} of {places} places)", first.expected, first.actual, detail)

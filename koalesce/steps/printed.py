@@ -1,0 +1,130 @@
+"""What a command left behind, judged: exit code, standard output and standard error, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from koalesce.matching.diff import render
+from koalesce.matching.matcher import Matcher, MatcherFields
+from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.partial import partial_match, problems
+from koalesce.steps.base import Failed, Model
+
+_TAIL = 4000
+
+
+class TextMatcher(MatcherFields):
+    """What a text must be like; a bare string means equality. Line breaks at its end don't count.
+
+    With `json` the text is read as JSON and matched in part, as an object of Kubernetes is.
+    """
+
+    json_: Any = Field(default=None, alias="json")
+    """What the text holds as JSON: maps match in part, lists element by element; matchers may stand anywhere in it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_value_means_equals(cls, value: Any) -> Any:
+        if isinstance(value, str | int | float):
+            return {"equals": str(value).rstrip("\r\n")}
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> TextMatcher:
+        if not self.operators() and not self.wants_json:
+            raise ValueError("a matcher needs at least one operator, such as contains, matches, equals or json")
+        if found := problems(self.json_):
+            raise ValueError(f"json: {'; '.join(found)}")
+        return self
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the text must be JSON."""
+        return "json_" in self.model_fields_set
+
+    def look(self, text: str) -> Mismatch | None:
+        """The first thing that the text lacks, or None."""
+        text = text.rstrip("\r\n")
+        if self.operators() and (found := self.check(text)) is not None:
+            return found
+        return _look_at_json(self.json_, text) if self.wants_json else None
+
+
+def _look_at_json(expected: Any, text: str) -> Mismatch | None:
+    try:
+        actual = json.loads(text)
+    except ValueError as error:
+        said = f"is not JSON ({error}): {render(text)}"
+        return Mismatch("", render(expected), render(text), said)
+    return next(iter(partial_match(expected, actual)), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """What a command left. `name` is where it ran, empty if that goes without saying."""
+
+    name: str
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    truncated: bool = False
+
+    def to_value(self) -> dict[str, Any]:
+        """What outputs read from; `json` is there if standard output is JSON."""
+        value = {"stdout": self.stdout.rstrip("\r\n"), "stderr": self.stderr.rstrip("\r\n"), "exitCode": self.code}
+        try:
+            return {**value, "json": json.loads(self.stdout)}
+        except ValueError:
+            return value
+
+    def detail(self) -> str:
+        """The ends of both streams, for a report."""
+        parts = [
+            f"{name}:\n{_indent(text)}"
+            for name, text in (("stdout", self.stdout), ("stderr", self.stderr))
+            if text.strip()
+        ]
+        return "\n".join(parts)
+
+
+class PrintedMatchers(Model):
+    """What a command must leave: `exitCode`, `stdout`, `stderr`."""
+
+    stdout: TextMatcher | None = None
+    """What it prints: a text, or a matcher such as `{contains: kube-bridge}`, `{matches: "^ok"}`, `{json: {…}}`."""
+
+    stderr: TextMatcher | None = None
+    """What it prints on standard error."""
+
+    exit_code: Matcher | None = None
+    """Its exit code, a number or a matcher; 0 if nothing is said."""
+
+    def judge(self, printed: Printed) -> Failed | None:
+        """What isn't as it must be, or None."""
+        where = f"{printed.name}: " if printed.name else ""
+        looks: list[tuple[str, Callable[[], Mismatch | None]]] = [
+            ("exit code", lambda: _look_at_code(self.exit_code, printed.code)),
+            ("stdout", lambda: self.stdout.look(printed.stdout) if self.stdout else None),
+            ("stderr", lambda: self.stderr.look(printed.stderr) if self.stderr else None),
+        ]
+        for what, look in looks:
+            if (found := look()) is not None:
+                cut = " (the output was cut)" if printed.truncated and what != "exit code" else ""
+                message = f"{where}{what}{f' {found.path}' if found.path else ''} {found.message}{cut}"
+                return Failed(message, expected=found.expected, actual=found.actual, detail=printed.detail())
+        return None
+
+
+def _look_at_code(matcher: Matcher | None, code: int) -> Mismatch | None:
+    return (matcher or Matcher(equals=0)).check(code)
+
+
+def _indent(text: str) -> str:
+    cut = text if len(text) <= _TAIL else f"… ({len(text) - _TAIL} characters before)\n{text[-_TAIL:]}"
+    return "\n".join(f"  | {line}" for line in cut.rstrip().splitlines())
