@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from koalesce.kube.discovery import Discovery
 from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, UnknownKind
+from koalesce.kube.limits import Limits
 from koalesce.kube.resource import Resource
 from koalesce.kube.stores import Stores
 from koalesce.kube.view import View
@@ -38,14 +39,14 @@ class Kube:
     kubeconfig is of no use. Objects without a namespace go to `default` where their kind wants one. `timeout` is in seconds.
     """
 
-    def __init__(self, kubeconfig: Path, *, context: str | None = None) -> None:
+    def __init__(self, kubeconfig: Path, *, context: str | None = None, limits: Limits | None = None) -> None:
         self.kubeconfig = kubeconfig
         self._context = context
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._is_closed = False
         self._discovery = Discovery(lambda path, accept: self.request("GET", path, accept=accept))
-        self._stores = Stores(lambda: self.transport, self.list_all)
+        self._stores = Stores(lambda: self.transport, self.list_all, limits)
 
     @property
     def transport(self) -> Transport:

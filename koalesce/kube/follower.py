@@ -14,13 +14,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import ClusterError
 from koalesce.kube.backoff import Backoff
 from koalesce.kube.errors import BAD_ANSWER, CANCELLED, TIMEOUT, ApiError
 from koalesce.kube.guard import Call
+from koalesce.kube.limits import Limits
 from koalesce.kube.resource import Resource
 from koalesce.kube.store import Key, Object, Store, key_of, slim
 
@@ -31,16 +31,6 @@ _FINAL = (401, 403, 404, 405)
 _INITIAL_END = "k8s.io/initial-events-end"
 _LONG = 1.0  # a connection that lived this many seconds was a good one
 ListAll = Callable[[Resource, str | None], tuple[list[Object], str]]  # objects, and the list's resourceVersion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Seconds: `silence` ends a connection; so does `pause` in a streaming list; `session` is asked of the server; `linger`: see Stores."""
-
-    silence: float = 80.0
-    pause: float = 5.0
-    session: int = 300
-    linger: float = 10.0
 
 
 class _NoStreamingList(Exception):

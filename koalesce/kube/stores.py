@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from koalesce.kube.errors import CANCELLED, ApiError
-from koalesce.kube.follower import Follower, Limits, ListAll
+from koalesce.kube.follower import Follower, ListAll
+from koalesce.kube.limits import Limits
 from koalesce.kube.resource import Resource
 from koalesce.kube.store import Store
 
@@ -33,7 +34,7 @@ class Stores:
     def __init__(self, transport: Callable[[], Transport], list_all: ListAll, limits: Limits | None = None) -> None:
         self._transport = transport
         self._list_all = list_all
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._lock = threading.Condition()
         self._shared: dict[tuple[str, str | None], Shared] = {}
         self._reaper: threading.Thread | None = None
@@ -83,7 +84,7 @@ class Stores:
 
     def _start(self, resource: Resource, namespace: str | None) -> Shared:
         store = Store(resource, namespace)
-        shared = Shared(store, Follower(store, self._transport, self._list_all, self._limits))
+        shared = Shared(store, Follower(store, self._transport, self._list_all, self.limits))
         self._shared[resource.path(), namespace] = shared
         shared.follower.start()
         return shared
@@ -97,9 +98,9 @@ class Stores:
                     break
                 now = time.monotonic()
                 for key, shared in idle.items():
-                    if now - shared.idle_since >= self._limits.linger:
+                    if now - shared.idle_since >= self.limits.linger:
                         del self._shared[key]
                         shared.follower.close()
                 oldest = min(shared.idle_since for shared in idle.values())
-                self._lock.wait(max(0.01, oldest + self._limits.linger - now))
+                self._lock.wait(max(0.01, oldest + self.limits.linger - now))
             self._reaper = None

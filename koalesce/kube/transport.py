@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode, urlparse
 
 import urllib3
+import yaml  # type: ignore[import-untyped]  # for its YAMLError only
 from kubernetes.client import Configuration
 from kubernetes.client.rest import is_socks_proxy_url, should_bypass_proxies
 from kubernetes.config import ConfigException, load_kube_config
@@ -275,12 +276,12 @@ def _explain(error: BaseException) -> tuple[str, str]:
     chain = list(_chain(error))
     if any(isinstance(link, ssl.SSLCertVerificationError) for link in chain):
         return errors.TLS, f"the API server's certificate is not trusted: {chain[-1]}"
-    if any(isinstance(link, (ReadTimeoutError, ConnectTimeoutError, TimeoutError)) for link in chain):
-        return errors.TIMEOUT, "no answer in time"
     if any(isinstance(link, ConnectionRefusedError) for link in chain):
         return errors.REFUSED, "connection refused"
     if any(isinstance(link, NameResolutionError) for link in chain):
         return errors.UNRESOLVED, f"the API server's name can't be resolved: {chain[-1]}"
+    if any(isinstance(link, (TimeoutError, ReadTimeoutError)) or type(link) is ConnectTimeoutError for link in chain):
+        return errors.TIMEOUT, "no answer in time"
     if any(isinstance(link, (NewConnectionError, ProxyError)) for link in chain):
         return errors.UNREACHABLE, f"the API server can't be reached: {chain[-1]}"
     if any(isinstance(link, (PoolSSLError, ssl.SSLError)) for link in chain) and not _is_cut(chain):
@@ -334,7 +335,7 @@ def _credentials(kubeconfig: Path, context: str | None) -> tuple[Configuration, 
                 temp_file_path=folder,
             )
             return configuration, _tls(configuration)
-        except (ConfigException, OSError, ValueError, TypeError) as error:
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
             raise ClusterError(f"the kubeconfig {kubeconfig} can't be used: {error}") from error
 
 

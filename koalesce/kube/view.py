@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koalesce.kube import selector as selectors
-from koalesce.kube.errors import UnknownKind
+from koalesce.kube.errors import CANCELLED, TIMEOUT, ApiError, UnknownKind
 from koalesce.kube.resource import Resource
 from koalesce.kube.store import Change, Key, Listener, Store, Transition, key_of, labels_of
 from koalesce.kube.stores import Shared, Stores
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 Lines = list[str]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
-_TRUST = 20.0  # seconds that a store is believed after it was compared with the API server
-_CATCH_UP = 2.0  # seconds that a store may be behind the API server before its connection is taken for dead
+_LEAST = 1.0  # seconds that a look on the very deadline is given
 _WATCH_VERBS = frozenset({"list", "watch"})
 
 
@@ -88,9 +87,9 @@ class View:
     ) -> Object | None:
         """The object, or None if there is none."""
         if not resource.verbs >= _WATCH_VERBS:
-            return self.kube.get(resource, name, namespace, timeout=timeout, cancel=cancel)
+            return self.kube.get(resource, name, namespace, timeout=max(timeout, _LEAST), cancel=cancel)
         scope = (namespace or "default") if resource.namespaced else None
-        found = self._read(Target(resource, scope, name=name), time.monotonic() + timeout, cancel)
+        found = self._read(Target(resource, scope, name=name), time.monotonic() + max(timeout, _LEAST), cancel)
         return found[0] if found else None
 
     def list(
@@ -105,9 +104,13 @@ class View:
         """The objects of a namespace (None: of all namespaces) that the selector takes, by namespace and name."""
         selectors.parse(selector)
         if not resource.verbs >= _WATCH_VERBS:
-            return self.kube.list(resource, namespace=namespace, selector=selector, timeout=timeout, cancel=cancel)
+            return self.kube.list(
+                resource, namespace=namespace, selector=selector, timeout=max(timeout, _LEAST), cancel=cancel
+            )
         scope = namespace if resource.namespaced else None
-        return self._read(Target(resource, scope or None, selector=selector), time.monotonic() + timeout, cancel)
+        return self._read(
+            Target(resource, scope or None, selector=selector), time.monotonic() + max(timeout, _LEAST), cancel
+        )
 
     def begin(self) -> None:
         """An attempt begins: forget what was read, and note what is read from now on."""
@@ -181,18 +184,17 @@ class View:
 
     def _assure(self, hold: _Hold, target: Target, deadline: float, cancel: Cancel | None) -> None:
         """Wait until the store is at least as new as this moment, as far as the target is concerned."""
-        store, asked = hold.store, time.monotonic()
+        store, limits, asked = hold.store, self._stores.limits, time.monotonic()
         synced = store.sync(deadline, cancel)
-        believed = max(synced, self._confirmed.get((store, target), 0.0))
-        is_first = (store, target) not in self._confirmed
-        if synced >= asked or (not is_first and asked - believed < _TRUST):
-            self._confirmed[store, target] = max(asked, synced)
-            return
-        reached = self._whether_caught_up(store, target, deadline, cancel)
-        if not store.await_state(reached, min(deadline, time.monotonic() + _CATCH_UP), cancel):
-            hold.shared.follower.relist()
-            store.sync(deadline, cancel)
-        self._confirmed[store, target] = asked
+        confirmed = synced if synced >= asked else self._confirmed.get((store, target))
+        if confirmed is None or asked - confirmed >= limits.trust:
+            reached = self._whether_caught_up(store, target, deadline, cancel)
+            if not store.await_state(reached, min(deadline, time.monotonic() + limits.catch_up), cancel):
+                _give_up(store, deadline, cancel)
+                hold.shared.follower.relist()
+                store.sync(deadline, cancel)
+            confirmed = asked
+        self._confirmed[store, target] = confirmed
 
     def _whether_caught_up(
         self, store: Store, target: Target, deadline: float, cancel: Cancel | None
@@ -200,7 +202,7 @@ class View:
         """Ask the API server now, and return what tells whether a store has got to what it answered."""
         with store.reading() as (objects, _):
             held = {key: _version(objects[key]) for key in _select(objects, target)}
-        actual = self._ask(target, max(0.1, deadline - time.monotonic()), cancel)
+        actual = self._ask(target, max(_LEAST, deadline - time.monotonic()), cancel)
         # resourceVersions of one kind can be compared as numbers: KEP-5504.
         newest = max((int(version) for version in actual.values() if version.isdigit()), default=0)
         gone = {key: version for key, version in held.items() if key not in actual}
@@ -241,6 +243,14 @@ class View:
     def _line(self, resource: Resource, transition: Transition) -> str:
         kind = resource.singular or resource.kind.lower()
         return f"+{max(0.0, transition.at - self._made_at):.1f}s {kind}/{transition.key[1]}: {transition.text}"
+
+
+def _give_up(store: Store, deadline: float, cancel: Cancel | None) -> None:
+    """Raise if the wait ended because of its caller, not because of the store."""
+    if cancel is not None and cancel.is_set():
+        raise ApiError(f"{store}: cancelled", reason=CANCELLED)
+    if time.monotonic() >= deadline:
+        raise ApiError(f"{store}: the watch is behind the API server", reason=TIMEOUT)
 
 
 def _select(objects: Mapping[Key, Object], target: Target) -> list[Key]:
