@@ -1,0 +1,60 @@
+# Two commands for a fresh machine: `make run` and `make test`. Both set up everything that they need below this folder
+# (.venv) and in the user's cache (toolchain, images); nothing is installed on the machine.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --import-mode=importlib
+
+.PHONY: help
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.done: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Koalesce needs Python 3.11 or newer; say PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { echo 'python3 has no venv module; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.done ## Make the Python environment in .venv
+
+.PHONY: toolchain
+toolchain: setup ## Find or build what the specs of this repository need (the first time: some 20 minutes on two cores)
+	$(BIN)/koalesce toolchain prepare
+
+.PHONY: run
+run: setup ## Run specs/kube-router.yaml on a real three-node cluster
+	$(BIN)/koalesce run specs/kube-router.yaml
+
+.PHONY: lint
+lint: setup ## Check style, types and import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: setup ## Run the unit tests (seconds)
+	$(PYTEST) tests/unit
+
+.PHONY: test
+test: lint toolchain ## Check everything, on real clusters, with the specs of this repository
+	$(PYTEST) -m "not extra" tests/unit tests/contract tests/cluster tests/specs
+
+.PHONY: test-all
+test-all: lint toolchain ## `make test`, and what needs tools that only this builds
+	$(BIN)/koalesce toolchain prepare --all
+	$(PYTEST) tests/unit tests/contract tests/cluster tests/specs
+
+.PHONY: bench
+bench: toolchain ## Print cluster start by phase, teardown, and wait latency
+	$(BIN)/python -m tests.benchmarks
+
+.PHONY: clean
+clean: ## Remove the Python environment and caches of checkers (not the toolchain)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,33 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from koalesce.durations import Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The command line's wishes; everything that isn't said comes from the specs.
+
+    `select` is a slash-separated pair of regular expressions, for tests and for steps' tests, as `go test -run` has it; `images` maps
+    references to archives; `cancel` ends the run (with teardown) once it is set.
+    """
+
+    paths: tuple[str, ...] = ()
+    root: Path | None = None
+    keep: bool = False
+    provider: str | None = None
+    kubernetes: str | None = None
+    images: Mapping[str, Path] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    select: str | None = None
+    parallel: int = 4
+    timeout: Duration | None = None
+    trust: bool = False
+    verbose: bool = False
+    cancel: threading.Event = field(default_factory=threading.Event)

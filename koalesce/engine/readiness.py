@@ -1,0 +1,54 @@
+"""When a cluster's own parts are ready: its nodes, and its DNS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from koalesce.cluster import Cluster
+from koalesce.engine.waiting import Waiter
+from koalesce.errors import ProvisionError
+from koalesce.kube import View
+from koalesce.steps.base import Failed, Outcome, Passed
+from koalesce.steps.readiness import ready
+
+NODES_TIMEOUT = 120.0
+DNS_TIMEOUT = 120.0
+_DNS = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "coredns", "namespace": "kube-system"}}
+
+
+def await_nodes(waiter: Waiter, cluster: Cluster) -> None:
+    """Wait until every node is Ready; ProvisionError with the reasons that they give otherwise."""
+    nodes = cluster.kube.resource("nodes")
+
+    def look(view: View) -> Outcome:
+        found = {node["metadata"]["name"]: node for node in view.list(nodes)}
+        lacking = [_why(node.name, found.get(node.name)) for node in cluster.nodes]
+        unready = [reason for reason in lacking if reason]
+        return Failed("; ".join(unready)) if unready else Passed(f"{len(found)} nodes are Ready")
+
+    _await(waiter, cluster, look, NODES_TIMEOUT, "not every node became Ready")
+
+
+def await_dns(waiter: Waiter, cluster: Cluster) -> None:
+    """Wait until CoreDNS is rolled out; ProvisionError with the reason otherwise."""
+    _await(waiter, cluster, lambda view: ready(view, [_DNS]), DNS_TIMEOUT, "cluster DNS did not come up")
+
+
+def _await(waiter: Waiter, cluster: Cluster, look: Any, timeout: float, what: str) -> None:
+    looked = waiter.until(cluster.kube, look, timeout=timeout)
+    if not isinstance(looked.outcome, Passed):
+        raise ProvisionError(f"{what} within {timeout:.0f}s: {getattr(looked.outcome, 'message', '')}")
+
+
+def _why(name: str, node: dict[str, Any] | None) -> str | None:
+    """Why a node isn't Ready; None if it is."""
+    if node is None:
+        return f"{name} did not register"
+    for condition in node.get("status", {}).get("conditions", []):
+        if condition.get("type") == "Ready":
+            return (
+                None
+                if condition.get("status") == "True"
+                else f"{name}: {condition.get('message') or condition.get('reason')}"
+            )
+    return f"{name} has no Ready condition"

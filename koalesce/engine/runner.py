@@ -1,0 +1,89 @@
+"""A whole run: load everything, then one spec after the other, as one stream of events."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from koalesce import __version__
+from koalesce.clock import Clock, SystemClock
+from koalesce.engine.options import RunOptions
+from koalesce.engine.selection import Selected, check_trusted, select
+from koalesce.engine.session import RunSession, new_session
+from koalesce.engine.spec_run import SpecResult, SpecRun
+from koalesce.events import AnyEvent, RunFinished, RunStarted, Status
+from koalesce.spec import discover, load_all
+from koalesce.spec.project import project_root
+
+
+def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent]:
+    """Run specs; yields events, the last of which is RunFinished.
+
+    Raises UsageError (InvalidSpecs with every problem) before the first event, while nothing is started. Setting
+    `options.cancel` ends the run early, with its clusters destroyed; the events go on until they are.
+    """
+    paths = discover(options.paths)
+    root = options.root or project_root(Path.cwd())
+    if not options.trust:
+        check_trusted(paths, root)
+    loaded = load_all(paths, variables=options.variables, env=dict(os.environ))
+    selected = select(loaded, options.select)
+    session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
+    return _events(session, selected, options)
+
+
+def _events(session: RunSession, selected: list[Selected], options: RunOptions) -> Iterator[AnyEvent]:
+    worker = threading.Thread(target=_run_all, args=(session, selected, options), name="run")
+    worker.start()
+    try:
+        yield from session.stream
+    finally:
+        session.cancel.set()
+        worker.join()
+
+
+def _run_all(session: RunSession, selected: list[Selected], options: RunOptions) -> None:
+    began = session.clock.monotonic()
+    results: list[SpecResult] = []
+    crashed = False
+    try:
+        session.emit(
+            RunStarted(
+                run_id=session.run_id, version=__version__, specs=tuple(each.loaded.shown for each in selected),
+                folder=session.shown(session.folder), machine=_machine(),
+            )
+        )  # fmt: skip
+        for each in selected:
+            if not session.cancel.is_set():
+                results.append(SpecRun(session, each, options).run())
+    except BaseException:
+        crashed = True
+        raise
+    finally:
+        session.emit(_finished(results, session, session.clock.monotonic() - began, crashed=crashed))
+
+
+def _finished(results: list[SpecResult], session: RunSession, seconds: float, *, crashed: bool) -> RunFinished:
+    counts = Counter(test.status for result in results for test in result.tests)
+    return RunFinished(
+        status="error" if crashed else _status(results),
+        passed=counts["passed"], failed=counts["failed"], error=counts["error"], skipped=counts["skipped"],
+        seconds=round(seconds, 4), interrupted=session.cancel.is_set(),
+        teardown_failed=any(result.teardown_failed for result in results),
+    )  # fmt: skip
+
+
+def _status(results: list[SpecResult]) -> Status:
+    statuses = {result.status for result in results}
+    for status in ("failed", "error", "passed"):
+        if status in statuses:
+            return status
+    return "skipped"
+
+
+def _machine() -> dict[str, object]:
+    return {"kernel": platform.release(), "cpus": os.cpu_count(), "python": platform.python_version()}

@@ -1,0 +1,133 @@
+"""When a row of looks at the same thing is decided: eventually, stable for a time, consistently, or never.
+
+Each rule sees every outcome with its time and says whether that decides the step; it also says when the next look must come at
+the latest. Times are seconds of the engine's clock. Nothing here waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from koalesce.durations import format_seconds
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
+
+
+class Rule(Protocol):
+    """How outcomes over time become one."""
+
+    settled: float | None  # when it first held for good, as far as one knows
+
+    def decide(self, outcome: Outcome, now: float) -> Outcome | None:
+        """The final outcome, or None to look again."""
+
+    def latest(self, now: float) -> float:
+        """The time of the next look at the latest."""
+
+
+@dataclass(slots=True)
+class Eventually:
+    """Holds once before the deadline; the last look is exactly on it."""
+
+    deadline: float
+    settled: float | None = None
+
+    def decide(self, outcome: Outcome, now: float) -> Outcome | None:
+        """Decided by the first pass, by something final, or by the deadline."""
+        if isinstance(outcome, Passed):
+            self.settled = now
+            return outcome
+        if getattr(outcome, "final", False) or now >= self.deadline:
+            return outcome
+        return None
+
+    def latest(self, now: float) -> float:
+        """The deadline."""
+        return self.deadline
+
+
+@dataclass(slots=True)
+class StableFor:
+    """Holds without a break for `hold` seconds, after it first held before the deadline."""
+
+    deadline: float
+    hold: float
+    settled: float | None = None
+    _breaks: int = 0
+
+    def decide(self, outcome: Outcome, now: float) -> Outcome | None:
+        """Decided when it has held long enough, or when it doesn't hold at the deadline or later."""
+        if isinstance(outcome, Passed):
+            self.settled = now if self.settled is None else self.settled
+            if now - self.settled < self.hold:
+                return None
+            return Passed(f"{outcome.message}, for {format_seconds(self.hold)}", outcome.value)
+        self._breaks += self.settled is not None
+        self.settled = None
+        if not getattr(outcome, "final", False) and now < self.deadline:
+            return None
+        if isinstance(outcome, Failed) and self._breaks:
+            times = "once" if self._breaks == 1 else f"{self._breaks} times"
+            return Failed(
+                f"{outcome.message} (held, but broke {times})", outcome.expected, outcome.actual, outcome.detail
+            )
+        return outcome
+
+    def latest(self, now: float) -> float:
+        """The end of the hold, while it holds; else the deadline."""
+        return self.deadline if self.settled is None else self.settled + self.hold
+
+
+@dataclass(slots=True)
+class Consistently:
+    """Holds at every look from now on until `end`."""
+
+    end: float
+    settled: float | None = None
+    _looks: int = 0
+
+    def decide(self, outcome: Outcome, now: float) -> Outcome | None:
+        """Decided by the first look at which it doesn't hold, or at the end."""
+        self._looks += 1
+        if not isinstance(outcome, Passed):
+            return outcome
+        self.settled = now if self.settled is None else self.settled
+        return Passed(f"{outcome.message}, at all of {self._looks} looks", outcome.value) if now >= self.end else None
+
+    def latest(self, now: float) -> float:
+        """The end."""
+        return self.end
+
+
+@dataclass(slots=True)
+class Never:
+    """Holds at no look until `end`. An error is no proof of absence: one at the last look decides as error."""
+
+    end: float
+    settled: float | None = None
+    _looks: int = 0
+    _errors: list[Errored] = field(default_factory=list)
+
+    def decide(self, outcome: Outcome, now: float) -> Outcome | None:
+        """Decided by the first look at which it holds, by a final error, or at the end."""
+        self._looks += 1
+        match outcome:
+            case Passed(message=message):
+                return Failed(f"was never to hold, but did: {message}", expected="never", actual=message, final=True)
+            case Errored(final=True):
+                return outcome
+            case Errored():
+                self._errors.append(outcome)
+            case _:
+                pass
+        if now < self.end:
+            return None
+        if self._errors:
+            count = len(self._errors)
+            return Errored(f"{count} of {self._looks} looks could not tell: {self._errors[-1].message}")
+        self.settled = now
+        return Passed(f"held at none of {self._looks} looks")
+
+    def latest(self, now: float) -> float:
+        """The end."""
+        return self.end

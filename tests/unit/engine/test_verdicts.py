@@ -1,0 +1,83 @@
+"""Rules over time: what decides a row of looks."""
+
+from koalesce.engine.verdicts import Consistently, Eventually, Never, StableFor
+from koalesce.steps.base import Errored, Failed, Passed
+
+PASS, FAIL, ERROR = Passed("held"), Failed("not yet"), Errored("probe broken")
+
+
+def test_eventually_passes_at_the_first_pass() -> None:
+    rule = Eventually(deadline=10)
+
+    assert rule.decide(FAIL, 1) is None
+    assert rule.decide(PASS, 2) == PASS
+    assert rule.settled == 2
+
+
+def test_eventually_fails_with_the_last_outcome_at_the_deadline() -> None:
+    rule = Eventually(deadline=10)
+
+    assert rule.decide(FAIL, 9.9) is None
+    assert rule.decide(FAIL, 10) == FAIL
+
+
+def test_eventually_ends_at_once_when_it_can_no_longer_hold() -> None:
+    gone = Failed("image refused", final=True)
+
+    assert Eventually(deadline=10).decide(gone, 0) == gone
+
+
+def test_stable_for_starts_anew_after_a_break() -> None:
+    rule = StableFor(deadline=10, hold=3)
+
+    assert [rule.decide(o, t) for o, t in [(PASS, 0), (PASS, 2), (FAIL, 2.5), (PASS, 3), (PASS, 5.9)]] == [None] * 5
+    assert rule.decide(PASS, 6) == Passed("held, for 3s")
+
+
+def test_stable_for_may_hold_beyond_the_deadline_but_not_break_there() -> None:
+    rule = StableFor(deadline=10, hold=3)
+
+    assert rule.decide(PASS, 9) is None
+    assert rule.decide(PASS, 11) is None
+    assert rule.decide(FAIL, 11.5) == Failed("not yet (held, but broke once)")
+
+
+def test_consistently_fails_at_the_first_break() -> None:
+    rule = Consistently(end=5)
+
+    assert rule.decide(PASS, 0) is None
+    assert rule.decide(FAIL, 1) == FAIL
+
+
+def test_consistently_passes_at_the_end() -> None:
+    rule = Consistently(end=5)
+
+    rule.decide(PASS, 0)
+
+    assert rule.decide(PASS, 5) == Passed("held, at all of 2 looks")
+
+
+def test_never_fails_as_soon_as_it_holds() -> None:
+    rule = Never(end=5)
+
+    rule.decide(FAIL, 0)
+
+    assert rule.decide(PASS, 1) == Failed(
+        "was never to hold, but did: held", expected="never", actual="held", final=True
+    )
+
+
+def test_never_is_not_satisfied_by_a_broken_probe() -> None:
+    rule = Never(end=5)
+
+    rule.decide(ERROR, 0)
+
+    assert rule.decide(FAIL, 5) == Errored("1 of 2 looks could not tell: probe broken")
+
+
+def test_never_passes_when_every_look_could_tell() -> None:
+    rule = Never(end=5)
+
+    rule.decide(FAIL, 0)
+
+    assert rule.decide(FAIL, 5) == Passed("held at none of 2 looks")
