@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from koalesce.cluster import ClusterRequest
+from koalesce.local.ledger import Entry
 from koalesce.process import Cancel
 
 
@@ -25,10 +26,10 @@ class Provider(Protocol):
         """Have at hand what Terraform will need (binaries, images); may take minutes the first time."""
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
-        """Terraform variables of the contract; `folder` is the cluster's own, for its files. Call `prepare` before."""
+        """Terraform variables of the contract; `folder` is the root's copy. Call `prepare` before."""
 
-    def remains(self, name: str) -> list[str]:
-        """What is left of the cluster of this name, listed without asking Terraform; empty if nothing."""
+    def remains(self, entry: Entry) -> list[str]:
+        """What is still there of a cluster that the ledger knew, listed without asking Terraform; empty if nothing."""
 
     def remove(self, name: str) -> None:
         """Remove the cluster of this name without Terraform's state; no error if there is none. Safe to repeat."""

@@ -8,13 +8,16 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, assert_never
 
+from koalesce.assets import state_dir
 from koalesce.cluster import ClusterRequest
-from koalesce.errors import UsageError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.process import Cancel
 
-_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "pids")
+if TYPE_CHECKING:
+    from koalesce.local.ledger import Entry, Thing
+
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _VALUES: Mapping[str, tuple[str, ...]] = {
@@ -84,23 +87,28 @@ class LocalProvider:
             "component_args": _plain(request.args),
             "images": list(request.images),
             "preload": list(request.preload),
-            "pki_dir": str(folder / "pki"),
-            "state_dir": str(folder),
+            "pki_dir": "",
+            "state_dir": str(state_dir() / "clusters" / request.name),
             "koalesce_command": koalesce_command(),
             "settings": self._settings,
         }
 
-    def remains(self, name: str) -> list[str]:
-        """Processes, links, mounts, cgroups and files of the cluster that are still there."""
-        from koalesce.local import ledger
+    def remains(self, entry: Entry) -> list[str]:
+        """What the ledger knew of that is still there: its supervisor, cgroups, links, folders and mounts."""
+        from koalesce.local.teardown import mounts_below
 
-        return ledger.remains(name)
+        found = [f"{thing.kind} {thing.name}" for thing in entry.things if _exists(thing)]
+        if entry.supervisor is not None and entry.supervisor.is_alive:
+            found.append(f"process {entry.supervisor.pid}")
+        folders = {thing.name for thing in entry.things if thing.kind == "folder"}
+        return found + [f"mount {point}" for folder in sorted(folders) for point in mounts_below(Path(folder))]
 
     def remove(self, name: str) -> None:
-        """Remove them."""
-        from koalesce.local import ledger
+        """End its supervisor, and undo what the ledger says of it."""
+        from koalesce.local.ledger import Ledger
+        from koalesce.local.teardown import down
 
-        ledger.remove(name)
+        down(Ledger(), name)
 
 
 def koalesce_command() -> list[str]:
@@ -117,8 +125,8 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
     return [
         *_missing_capabilities(root),
         *_missing_namespaces(root),
-        *_missing_cgroups(root),
         *_missing_overlay(root),
+        *_missing_otherwise(),
         *_missing_terraform(),
     ]
 
@@ -137,18 +145,6 @@ def _missing_namespaces(root: Path) -> list[str]:
     return [f"the kernel has no namespaces of kind {', '.join(missing)}"] if missing else []
 
 
-def _missing_cgroups(root: Path) -> list[str]:
-    unified = root / "sys/fs/cgroup/cgroup.controllers"
-    if unified.exists():
-        there = {*unified.read_text().split(), "cpuacct", "devices", "freezer"}  # part of version 2 itself
-    else:
-        there = {name for name in _CONTROLLERS if (root / "sys/fs/cgroup" / name).is_dir()}
-    if not there & {"memory", "pids"}:
-        return ["no cgroups are mounted at /sys/fs/cgroup; in a container, run it as a privileged one"]
-    missing = [name for name in _CONTROLLERS if name not in there]
-    return [f"cgroup controllers are missing at /sys/fs/cgroup: {', '.join(missing)}"] if missing else []
-
-
 def _missing_overlay(root: Path) -> list[str]:
     if "overlay" in (root / "proc/filesystems").read_text().split():
         return []
@@ -158,11 +154,35 @@ def _missing_overlay(root: Path) -> list[str]:
     return ["the kernel has no overlay file system (CONFIG_OVERLAY_FS)"]
 
 
+def _missing_otherwise() -> list[str]:
+    """What those who make the nodes find missing: cgroups, commands, room."""
+    from koalesce.local import machine
+
+    try:
+        machine.check(state_dir() / "clusters")
+    except ProvisionError as error:
+        return [f"{error.message} ({error.hint})" if error.hint else error.message]
+    return []
+
+
 def _missing_terraform() -> list[str]:
     from koalesce.terraform.binary import find_problem
 
     problem = find_problem()
     return [problem] if problem else []
+
+
+def _exists(thing: Thing) -> bool:
+    """Whether something of the machine's is there; what is shared by clusters (a table, settings) can't be told so."""
+    match thing.kind:
+        case "cgroup" | "file" | "folder":
+            return Path(thing.name).exists()
+        case "link":
+            return Path("/sys/class/net", thing.name).exists()
+        case "table" | "sysctls":
+            return False
+        case _:
+            assert_never(thing.kind)
 
 
 def _unknown(field: str, value: object, known: tuple[str, ...]) -> UsageError:

@@ -1,10 +1,11 @@
-"""The life of one cluster: claimed in the ledger, made by Terraform, destroyed by Terraform, and seen to be gone.
+"""The life of one cluster: held in the ledger, made by Terraform, destroyed by Terraform, and seen to be gone.
 
 Whatever happens between `up` and its end (an error, ^C, a lost machine), the cluster is destroyed or the ledger still knows it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from koalesce.assets import asset
+from koalesce.assets import asset, state_dir
 from koalesce.cluster import Cluster, ClusterRequest, Node
-from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError
-from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
+from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
+from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import Kube
-from koalesce.local import ledger
+from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers.base import Provider
@@ -26,8 +27,8 @@ from koalesce.terraform.client import LOG_FILE, Terraform
 from koalesce.terraform.contract import check_outputs, check_variables
 from koalesce.terraform.events import TerraformEvent
 
-ROOT = "terraform"  # the copy of the root, in the cluster's folder
 STATE_FILE = "terraform.tfstate"
+_ROOT = "terraform"  # key of the entry's session: where the copy of the root is
 Emit = Callable[[AnyEvent], None]
 
 
@@ -47,51 +48,40 @@ class TerraformClient(Protocol):
         """Unmake the cluster."""
 
 
-class Claim(Protocol):
-    """An entry of the ledger that we hold the lock of."""
-
-    def update(self, **fields: Any) -> None:
-        """Write more about the cluster."""
-
-    def keep(self) -> None:
-        """Let go of the lock, and have the cluster stay."""
-
-    def remove(self) -> None:
-        """Forget the cluster: nothing of it is left."""
-
-
 class ClusterSession:
-    """Makes and unmakes the cluster of a request; `folder` (made if need be, 0700) is the cluster's own.
+    """Makes and unmakes the cluster of a request.
 
-    `emit` gets phases as events of `spec`. `cancel` ends `up`, never `down`.
+    `folder` gets the copy of the provider's Terraform root, its state and its log; it is made (0700), and removed with the
+    cluster; by default it lies beside the ledger. `emit` gets phases as events of `spec`. `cancel` ends `up`, never `down`.
     """
 
     def __init__(
         self,
         request: ClusterRequest,
-        folder: Path,
+        folder: Path | None = None,
         *,
         spec: str = "",
         cancel: Cancel | None = None,
         provider: Provider | None = None,
         terraform: Callable[..., TerraformClient] = Terraform,
-        claim: Callable[..., Claim] = ledger.claim,
+        ledger: Ledger | None = None,
     ) -> None:
         self.request = request
-        self.folder = folder.absolute()
+        self.folder = (folder or roots_folder() / request.name).absolute()
         self._spec = spec
         self._cancel = cancel
         self._provider = provider or provider_of(request.provider)
         self._terraform = terraform
-        self._make_claim = claim
-        self._claim: Claim | None = None
+        self._ledger = ledger or Ledger()
+        self._hold: Hold | None = None
+        self.cluster: Cluster | None = None  # once it is up
         self._emit: Emit = lambda event: None
 
     def up(self, emit: Emit = lambda event: None) -> Cluster:
         """Make the cluster; if that fails or is interrupted, nothing of it is left when this raises.
 
-        UsageError for a request that the provider never serves, ProvisionError for what this machine lacks or went wrong,
-        Interrupted, TeardownError if besides something of it could not be removed.
+        UsageError for a request that the provider never serves, ProvisionError for what this machine lacks or went wrong
+        (NameInUse), Interrupted, TeardownError if besides something of it could not be removed.
         """
         self._emit = emit
         began = time.monotonic()
@@ -100,123 +90,152 @@ class ClusterSession:
         self._refuse_what_is_lacking()
         with self._phase("toolchain") as progress:
             self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
-        self._claim = self._make_claim(
-            self.request.name,
-            run_id=self.request.run_id,
-            provider=self.request.provider,
-            kubernetes=self.request.kubernetes,
-            nodes=len(self.request.nodes),
-            folder=self.folder,
-        )
+        self._hold = self._ledger.hold(self.request.name)
         try:
-            cluster, endpoint = self._make()
+            self._write_down()
+        except BaseException:
+            self._let_go()
+            raise
+        try:
+            cluster = self._make()
         except BaseException as error:
             self._undo(error)
             raise
-        self._claim.update(kubeconfig=str(cluster.kubeconfig), endpoint=endpoint)
+        self._ledger.change(cluster.name, kubeconfig=str(cluster.kubeconfig), ready=True)
+        self.cluster = cluster
+        self.cluster = cluster
         emit(self._ready(cluster, time.monotonic() - began))
         return cluster
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
-        if self._claim is not None:
-            self._claim.keep()
-            self._claim = None
+        if self._hold is not None:
+            self._hold.keep()
+            self._let_go()
 
     def down(self) -> None:
         """Destroy the cluster and see that it is gone; TeardownError with the command that does it by hand otherwise."""
-        if self._claim is not None:
+        if self._hold is not None:
             self._destroy()
-            self._clear()
-            self._claim.remove()
-            self._claim = None
+            self._clear(keep_log=False)
+            self._forget()
+            self.cluster = None
 
     @classmethod
     def of_entry(
         cls,
-        entry: ledger.Entry,
+        entry: Entry,
         *,
         provider: Provider | None = None,
         terraform: Callable[..., TerraformClient] = Terraform,
-        take: Callable[[ledger.Entry], Claim] = ledger.take,
+        ledger: Ledger | None = None,
     ) -> ClusterSession:
         """The session of a kept or dead cluster, to end it; UsageError while a living run holds it."""
         request = ClusterRequest(
             name=entry.name, run_id=entry.run_id, provider=entry.provider, kubernetes=entry.kubernetes, nodes=()
         )
-        session = cls(request, entry.folder, provider=provider, terraform=terraform)
-        session._claim = take(entry)
+        session = cls(request, root_of(entry), provider=provider, terraform=terraform, ledger=ledger)
+        session._hold = session._ledger.try_hold(entry.name)
+        if session._hold is None:
+            raise UsageError(
+                f"cluster {entry.name} belongs to a run that is alive", hint="end that run; it destroys the cluster"
+            )
         return session
 
     def _refuse_what_is_lacking(self) -> None:
         if problems := self._provider.check(self.request):
-            raise ProvisionError(
-                f"a cluster of provider {self.request.provider} can't be made here: " + "; ".join(problems)
-            )
+            raise ProvisionError(f"no {self.request.provider} cluster can be made here: " + "; ".join(problems))
 
-    def _make(self) -> tuple[Cluster, str]:
+    def _write_down(self) -> None:
+        """Have the ledger know of the cluster before anything of it exists."""
+        name = self.request.name
+        if self._ledger.find(name):
+            raise NameInUse(
+                f"a cluster {name} exists", hint=f"choose another name, or remove it with: koalesce down {name}"
+            )
+        self._ledger.begin(
+            Entry(
+                name=name,
+                provider=self.request.provider,
+                run_id=self.request.run_id,
+                kubernetes=self.request.kubernetes,
+                nodes=tuple(node.name for node in self.request.nodes),
+                session={_ROOT: str(self.folder)},
+            )
+        )
+
+    def _make(self) -> Cluster:
+        copy_root(self.request.provider, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)
-        root = copy_root(self.request.provider, self.folder)
-        terraform = self._terraform(root, variables=variables, on_event=self._on_terraform, cancel=self._cancel)
+        terraform = self._terraform(self.folder, variables=variables, on_event=self._on_terraform, cancel=self._cancel)
         with self._phase("terraform init"):
             terraform.init()
         with self._phase("terraform apply"):
             terraform.apply()
             outputs = terraform.output()
             check_outputs(outputs)
-        return cluster_of(self.request, outputs), str(outputs["api_endpoint"])
+        return cluster_of(self.request, outputs)
 
     def _undo(self, error: BaseException) -> None:
-        """Destroy what a failed `up` made; the log stays, for people."""
+        """Destroy what a failed `up` made; Terraform's log stays, for people."""
         try:
             self._destroy()
-            self._clear(keep_logs=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
+            self._clear(keep_log=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
+            self._forget()
         except TeardownError as teardown:
             what = str(error) or type(error).__name__
             raise TeardownError(f"{what}\nand then {teardown.message}", command=teardown.command) from error
-        if self._claim is not None:
-            self._claim.remove()
-            self._claim = None
 
     def _destroy(self) -> None:
         """Destroy by Terraform, else by the provider's own means; then look that nothing is left."""
         name, failure = self.request.name, ""
-        root = self.folder / ROOT
-        if (root / STATE_FILE).exists():
+        known = self._ledger.find(name)
+        if (self.folder / STATE_FILE).exists():
             try:
-                self._terraform(root, on_event=self._on_terraform).destroy()
+                self._terraform(self.folder, on_event=self._on_terraform).destroy()
             except KoalesceError as error:
                 failure = error.message
-        left = self._remains()
+        left = self._remains(known)
         if failure or left:
-            left = self._remove_by_hand() or self._remains()
+            left = self._remove() or self._remains(known)
         if left:
             because = f" ({failure})" if failure else ""
             raise TeardownError(
                 f"cluster {name} is not gone{because}; left: {'; '.join(left)}", command=f"koalesce down {name}"
             )
 
-    def _remains(self) -> list[str]:
-        return self._provider.remains(self.request.name)
+    def _remains(self, known: Entry | None) -> list[str]:
+        """What is left by what the ledger said before, and by what it says now."""
+        now = self._ledger.find(self.request.name)
+        entries = [entry for entry in (known, now if now != known else None) if entry is not None]
+        return list(dict.fromkeys(thing for entry in entries for thing in self._provider.remains(entry)))
 
-    def _remove_by_hand(self) -> list[str]:
+    def _remove(self) -> list[str]:
         try:
             self._provider.remove(self.request.name)
         except KoalesceError as error:
             return [error.message]
         return []
 
-    def _clear(self, *, keep_logs: bool = False) -> None:
-        """Remove the cluster's folder: state, keys, kubeconfig; the log of a failed apply may stay."""
-        mounts = mounts_below(self.folder)
-        if mounts:
-            names = ", ".join(map(str, mounts))
-            raise TeardownError(f"still mounted: {names}", command=f"koalesce down {self.request.name}")
-        log = self.folder / ROOT / LOG_FILE
-        if keep_logs and log.exists():
-            log.replace(self.folder.with_name(f"{self.folder.name}-{LOG_FILE}"))
-        shutil.rmtree(self.folder, ignore_errors=False) if self.folder.exists() else None
+    def _clear(self, *, keep_log: bool) -> None:
+        """Remove the copy of the root with its state and variables."""
+        for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif not (keep_log and path.name == LOG_FILE):
+                path.unlink()
+        with contextlib.suppress(OSError):  # it doesn't exist, or holds the log
+            self.folder.rmdir()
+
+    def _forget(self) -> None:
+        self._ledger.remove(self.request.name)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
 
     def _on_terraform(self, event: TerraformEvent) -> None:
         if event.type == "provision_progress" and not event.output.startswith("Executing: "):
@@ -234,8 +253,8 @@ class ClusterSession:
             raise
         self._finish(name, began, "passed", "")
 
-    def _finish(self, name: str, began: float, status: Any, message: str) -> None:
-        seconds = time.monotonic() - began
+    def _finish(self, name: str, began: float, status: Status, message: str) -> None:
+        seconds = round(time.monotonic() - began, 4)
         self._emit(PhaseFinished(spec=self._spec, phase=name, status=status, seconds=seconds, message=message))
 
     def _ready(self, cluster: Cluster, seconds: float) -> ClusterReady:
@@ -251,24 +270,32 @@ class ClusterSession:
             nodes=nodes,
             capabilities=tuple(sorted(cluster.capabilities)),
             kubeconfig=str(cluster.kubeconfig),
-            seconds=seconds,
+            seconds=round(seconds, 4),
         )
 
 
-def copy_root(provider: str, folder: Path) -> Path:
-    """Copy a provider's Terraform root (and the modules that it shares) into the cluster's folder; returns the copy."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+def roots_folder() -> Path:
+    """Where copies of Terraform roots lie by default, one folder a cluster."""
+    return state_dir() / "terraform"
+
+
+def root_of(entry: Entry) -> Path:
+    """The copy of the Terraform root that a cluster was made from."""
+    return Path(entry.session.get(_ROOT) or roots_folder() / entry.name)
+
+
+def copy_root(provider: str, folder: Path) -> None:
+    """Copy a provider's Terraform root into a folder that only we may look into."""
     source = asset("terraform", provider)
     if not source.is_dir():
         raise ProvisionError(
             f"Koalesce's own files are incomplete: there is no {source}", hint="install Koalesce again"
         )
-    copy = folder / ROOT
-    skip = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.tfvars*", ".terraform.lock.hcl")
-    shutil.copytree(source, copy, ignore=skip, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    copy.chmod(0o700)
-    return copy
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / LOG_FILE).unlink(missing_ok=True)  # of an earlier cluster of this name
+    for file in sorted(source.glob("*.tf")):
+        shutil.copyfile(file, folder / file.name)
 
 
 def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
@@ -289,26 +316,14 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
     )
 
 
-def nodes_of(entry: ledger.Entry) -> tuple[Node, ...]:
+def nodes_of(entry: Entry) -> tuple[Node, ...]:
     """The nodes of a cluster that is up, as its Terraform state tells; ProvisionError if it can't."""
-    root = entry.folder / ROOT
+    root = root_of(entry)
     if not (root / STATE_FILE).exists():
-        raise ProvisionError(
-            f"cluster {entry.name} isn't up yet, or was not made by Koalesce: there is no state in {root}"
-        )
+        raise ProvisionError(f"cluster {entry.name} isn't up, or plain Terraform made it: there is no state in {root}")
     outputs = Terraform(root).output()
     check_outputs(outputs)
     return tuple(_node(node) for node in outputs["nodes"])
-
-
-def mounts_below(folder: Path) -> list[Path]:
-    """What is mounted in a folder: removing the folder would reach into it."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        point = Path(line.split()[4].encode().decode("unicode_escape"))
-        if point.is_relative_to(folder):
-            found.append(point)
-    return found
 
 
 def _node(entry: Mapping[str, Any]) -> Node:

@@ -1,13 +1,22 @@
-"""Removes what dead runs left: clusters in the ledger that nobody holds and nobody kept."""
+"""Removes what dead runs left: clusters that nobody holds and nobody kept, and folders of Terraform roots without a cluster."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from koalesce.errors import KoalesceError, TeardownError, UsageError
-from koalesce.local import ledger
-from koalesce.providers.session import ClusterSession
+from koalesce.local.ledger import Entry, Ledger
+from koalesce.providers.session import ClusterSession, roots_folder
+
+State = Literal["running", "kept", "stopped", "dead"]
+_LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
+SessionOf = Callable[[Entry], ClusterSession]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,27 +28,64 @@ class Swept:
     command: str = ""
 
 
-def sweep(session_of: Callable[[ledger.Entry], ClusterSession] = ClusterSession.of_entry) -> list[Swept]:
+def sweep(ledger: Ledger | None = None, session_of: SessionOf = ClusterSession.of_entry) -> list[Swept]:
     """Destroy every dead cluster; raises nothing for one that resists."""
-    return [_remove(entry, session_of) for entry in ledger.entries() if entry.state == "dead"]
+    ledger = ledger or Ledger()
+    dead = [entry for entry in ledger.entries() if state(entry, ledger) == "dead"]
+    swept = [one for entry in dead if (one := _remove(entry, session_of))]
+    _remove_orphans(ledger)
+    return swept
 
 
-def _remove(entry: ledger.Entry, session_of: Callable[[ledger.Entry], ClusterSession]) -> Swept:
+def state(entry: Entry, ledger: Ledger) -> State:
+    """Who answers for a cluster: a living run, people (kept; stopped if its processes are gone), or nobody any more."""
+    if is_held(entry.name, ledger):
+        return "running"
+    if entry.keep:
+        return "kept" if entry.supervisor is None or entry.is_supervised else "stopped"
+    return "running" if entry.is_supervised else "dead"
+
+
+def is_held(name: str, ledger: Ledger) -> bool:
+    """Whether a living process answers for a cluster; asking takes nothing from anybody."""
+    try:
+        descriptor = os.open(ledger.lock(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def find(name: str) -> Entry:
+    """The cluster of this name; UsageError with those that are up otherwise."""
+    entries = {entry.name: entry for entry in Ledger().entries()}
+    if name in entries:
+        return entries[name]
+    known = ", ".join(sorted(entries))
+    raise UsageError(f'no cluster is called "{name}"', hint=f"up are: {known}" if known else "no cluster is up")
+
+
+def _remove(entry: Entry, session_of: SessionOf) -> Swept | None:
     try:
         session_of(entry).down()
     except TeardownError as error:
         return Swept(entry.name, error.message, error.command)
     except UsageError:  # its supervisor, or another sweep, holds it and is at it
-        return Swept(entry.name)
+        return None
     except KoalesceError as error:
         return Swept(entry.name, error.message, f"koalesce down {entry.name}")
     return Swept(entry.name)
 
 
-def find(name: str) -> ledger.Entry:
-    """The cluster of this name; UsageError with those that are up otherwise."""
-    entries = {entry.name: entry for entry in ledger.entries()}
-    if name in entries:
-        return entries[name]
-    known = ", ".join(sorted(entries))
-    raise UsageError(f'no cluster is called "{name}"', hint=f"up are: {known}" if known else "no cluster is up")
+def _remove_orphans(ledger: Ledger) -> None:
+    """Remove copies of Terraform roots whose cluster is gone: a supervisor outlived its runner and did the rest."""
+    for folder in roots_folder().glob("*"):
+        with_log = (folder / "terraform.log").exists() and not (folder / "terraform.tfstate").exists()
+        is_fresh = time.time() - folder.stat().st_mtime < (_LOGS_STAY if with_log else 60.0)
+        if ledger.find(folder.name) is None and not is_held(folder.name, ledger) and not is_fresh:
+            shutil.rmtree(folder, ignore_errors=True)

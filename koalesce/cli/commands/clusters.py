@@ -27,38 +27,49 @@ def run(args: argparse.Namespace) -> int:
 
     from koalesce.cli import exit_codes
     from koalesce.cli.clusters import sweep_quietly
-    from koalesce.local import ledger
+    from koalesce.local.ledger import Ledger
+    from koalesce.providers.sweeping import state
 
     sweep_quietly()
-    entries = sorted(ledger.entries(), key=lambda entry: entry.created)
+    ledger = Ledger()
+    entries = sorted(ledger.entries(), key=lambda entry: (entry.created, entry.name))
     if args.quiet:
         print("".join(f"{entry.name}\n" for entry in entries), end="")
     elif entries:
-        print(table(entries, datetime.now(UTC)))
+        print(table([(entry, state(entry, ledger)) for entry in entries], datetime.now(UTC)))
     else:
         print("no cluster is up")
     return exit_codes.PASSED
 
 
-def table(entries: Sequence[Entry], now: datetime) -> str:
-    """The clusters as aligned columns. State is running (a living run holds it), kept, or dead (could not be removed)."""
-    rows = [_HEADER, *(_row(entry, now) for entry in entries)]
+def table(clusters: Sequence[tuple[Entry, str]], now: datetime) -> str:
+    """Clusters and their states as aligned columns."""
+    rows = [_HEADER, *(_row(entry, state, now) for entry, state in clusters)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _row(entry: Entry, now: datetime) -> tuple[str, ...]:
-    from koalesce.durations import format_seconds
-
-    age = format_seconds(max(0, round((now - entry.created).total_seconds())))
+def _row(entry: Entry, state: str, now: datetime) -> tuple[str, ...]:
+    nodes = str(len(entry.nodes))
     return (
         entry.name,
-        age,
-        entry.state,
-        str(entry.nodes),
-        entry.kubernetes,
+        _age(entry, now),
+        state,
+        nodes,
+        entry.kubernetes or "-",
         entry.provider,
-        str(entry.kubeconfig or "-"),
+        entry.kubeconfig or "-",
     )
+
+
+def _age(entry: Entry, now: datetime) -> str:
+    from datetime import datetime
+
+    from koalesce.durations import format_seconds
+
+    try:
+        return format_seconds(max(1, round((now - datetime.fromisoformat(entry.created)).total_seconds())))
+    except (ValueError, TypeError):  # written by another version
+        return "-"

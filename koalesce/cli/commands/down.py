@@ -43,12 +43,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _chosen(names: list[str]) -> list[Entry]:
     """The named clusters, else all; those of living runs only if they are named (then they are refused, with the reason)."""
-    from koalesce.local import ledger
-    from koalesce.providers.sweeping import find
+    from koalesce.local.ledger import Ledger
+    from koalesce.providers.sweeping import find, is_held
 
     if names:
         return [find(name) for name in dict.fromkeys(names)]
-    entries = [entry for entry in ledger.entries() if entry.state != "running"]
+    ledger = Ledger()
+    entries = [entry for entry in ledger.entries() if not is_held(entry.name, ledger)]
     if not entries:
         print("no cluster to destroy")
     return entries

@@ -10,7 +10,8 @@ import pytest
 
 from koalesce import providers
 from koalesce.cluster import ClusterRequest, NodeRequest
-from koalesce.errors import UsageError
+from koalesce.errors import ProvisionError, UsageError
+from koalesce.local import machine as local_machine
 from koalesce.providers import local
 from koalesce.providers.local import LocalProvider, machine_problems
 from koalesce.terraform.contract import check_variables
@@ -66,7 +67,7 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     check_variables(variables)
     assert variables["name"] == "a-1"
     assert variables["nodes"][1] == {"name": "worker-1", "role": "worker", "labels": {}, "taints": []}
-    assert variables["state_dir"] == str(tmp_path / "cluster")
+    assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 
 
 def test_variables_need_what_prepare_finds(tmp_path: Path) -> None:
@@ -83,12 +84,6 @@ def test_a_machine_that_has_all_has_no_problems(machine: Path) -> None:
     [
         ("proc/self/status", "CapEff:\t0000000000000000\n", "root lacks CAP_NET_ADMIN, CAP_SYS_CHROOT"),
         ("proc/self/ns/net", None, "the kernel has no namespaces of kind net"),
-        (
-            "sys/fs/cgroup/cgroup.controllers",
-            "cpu cpuset memory\n",
-            "cgroup controllers are missing at /sys/fs/cgroup: pids",
-        ),
-        ("sys/fs/cgroup/cgroup.controllers", None, "no cgroups are mounted at /sys/fs/cgroup"),
         ("proc/filesystems", "nodev\tsysfs\n", "the kernel has no overlay file system"),
     ],
 )
@@ -103,12 +98,13 @@ def test_what_a_machine_lacks_is_named(machine: Path, path: str, text: str | Non
     assert problems[0].startswith(problem)
 
 
-def test_version_1_cgroups_count_by_their_folders(machine: Path) -> None:
-    (machine / "sys/fs/cgroup/cgroup.controllers").unlink()
-    for name in ("cpu", "cpuacct", "cpuset", "memory", "freezer", "pids"):
-        (machine / "sys/fs/cgroup" / name).mkdir()
+def test_what_the_makers_of_nodes_miss_is_told_with_what_to_do(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(folder: Path) -> None:
+        raise ProvisionError("the cgroup controllers pids are missing on this machine", hint="enable them")
 
-    assert machine_problems(machine) == ["cgroup controllers are missing at /sys/fs/cgroup: devices"]
+    monkeypatch.setattr(local_machine, "check", check)
+
+    assert machine_problems(machine) == ["the cgroup controllers pids are missing on this machine (enable them)"]
 
 
 def test_an_overlay_module_that_can_be_loaded_will_do(machine: Path) -> None:
@@ -148,12 +144,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "terraform").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("KOALESCE_TERRAFORM", raising=False)
-    for folder in ("proc/self/ns", "sys/fs/cgroup"):
-        (tmp_path / "root" / folder).mkdir(parents=True)
+    monkeypatch.setattr(local_machine, "check", lambda folder: None)
+    (tmp_path / "root/proc/self/ns").mkdir(parents=True)
     for path, text in {
         "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\n",
         "proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n",
-        "sys/fs/cgroup/cgroup.controllers": "cpuset cpu io memory pids\n",
         **{f"proc/self/ns/{kind}": "" for kind in ("cgroup", "ipc", "mnt", "net", "pid", "uts")},
     }.items():
         (tmp_path / "root" / path).write_text(text)

@@ -1,0 +1,502 @@
+"""The order of things in a cluster's life, and that nothing is left however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce.cluster import ClusterRequest, NodeRequest
+from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
+from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
+from koalesce.local.ledger import Entry, Ledger, NameInUse, Thing
+from koalesce.providers.session import STATE_FILE, ClusterSession, nodes_of
+from koalesce.providers.sweeping import is_held, state, sweep
+from koalesce.terraform.contract import ContractError
+from koalesce.terraform.events import TerraformEvent
+
+NODE = {"name": "one", "role": "control-plane", "address": "198.18.0.10", "pod_cidr": "10.244.0.0/24"}
+
+
+@dataclass
+class World:
+    """All that exists outside of the session: what was done, and what of the cluster is there."""
+
+    root: Path
+    done: list[str] = field(default_factory=list)
+    things: set[str] = field(default_factory=set)
+    events: list[AnyEvent] = field(default_factory=list)
+    fails: dict[str, BaseException] = field(default_factory=dict)
+    lacks: list[str] = field(default_factory=list)
+    is_stubborn: bool = False
+    outputs: dict[str, Any] = field(default_factory=dict)
+    request: ClusterRequest = field(
+        default_factory=lambda: ClusterRequest(
+            name="quick-1", run_id="r1", provider="local", kubernetes="1.37",
+            nodes=(NodeRequest(name="one", role="control-plane"),),
+        )
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.root / "clusters")
+        self.kubeconfig = self.root / "kubeconfig"
+        self.kubeconfig.write_text(_KUBECONFIG)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "run"
+
+    def session(self, cancel: threading.Event | None = None, **fields: Any) -> ClusterSession:
+        request = replace(self.request, **fields)
+        return ClusterSession(request, self.folder, spec="a.yaml", cancel=cancel, **self.parts())
+
+    def of_entry(self, entry: Entry) -> ClusterSession:
+        return ClusterSession.of_entry(entry, **self.parts())
+
+    def parts(self) -> dict[str, Any]:
+        return {"provider": FakeProvider(self), "terraform": self.terraform, "ledger": self.ledger}
+
+    def terraform(self, folder: Path, **options: Any) -> FakeTerraform:
+        return FakeTerraform(self, folder, **options)
+
+    def does(self, what: str) -> None:
+        self.done.append(what)
+        if what in self.fails:
+            raise self.fails[what]
+
+
+@dataclass
+class FakeProvider:
+    world: World
+    name: str = "local"
+
+    def resolve(self, request: ClusterRequest) -> ClusterRequest:
+        self.world.does("resolve")
+        return replace(request, kubernetes="1.37.2")
+
+    def check(self, request: ClusterRequest) -> list[str]:
+        return self.world.lacks
+
+    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: object) -> None:
+        progress("building etcd")
+        self.world.does("prepare")
+
+    def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
+        return {
+            "name": request.name, "run_id": request.run_id, "kubernetes_version": request.kubernetes,
+            "nodes": [{"name": node.name, "role": node.role} for node in request.nodes],
+        }  # fmt: skip
+
+    def remains(self, entry: Entry) -> list[str]:
+        self.world.does("look")
+        return sorted(self.world.things)
+
+    def remove(self, name: str) -> None:
+        self.world.does("remove")
+        if not self.world.is_stubborn:
+            self.world.things.clear()
+
+
+@dataclass
+class FakeTerraform:
+    world: World
+    folder: Path
+    variables: dict[str, Any] | None = None
+    on_event: Callable[[TerraformEvent], None] = lambda event: None
+    cancel: threading.Event | None = None
+
+    def init(self) -> None:
+        (self.folder / "terraform.log").write_text("what Terraform said\n")
+        assert self.world.ledger.find(self.world.request.name), "not in the ledger before Terraform starts"
+        self.world.does("init")
+
+    def apply(self) -> None:
+        (self.folder / STATE_FILE).write_text("{}")
+        self.world.things.add("link veth1")
+        self.on_event(TerraformEvent(type="provision_progress", message="", output="Executing: [secret]"))
+        self.on_event(TerraformEvent(type="provision_progress", message="", output="nodes ready"))
+        self.world.does("apply")
+
+    def output(self) -> dict[str, Any]:
+        node = NODE | {"exec": ["nsenter", "--"], "logs": {"kubelet": ["cat", "/log"]}}
+        return {
+            "contract": 1, "nodes": [node], "kubeconfig_path": str(self.world.kubeconfig), "api_endpoint": "https://a:1",
+            "capabilities": ["node-exec"], "dns_ip": "10.96.0.10", "host_exec": ["nsenter"], "cleanup": {"argv": ["true"]},
+        } | self.world.outputs  # fmt: skip
+
+    def destroy(self) -> None:
+        assert self.cancel is None, "destroy must not be cancelled"
+        self.world.does("destroy")
+        if not self.world.is_stubborn:
+            self.world.things.clear()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_up_makes_what_the_outputs_tell(world: World) -> None:
+    cluster = world.session().up(world.events.append)
+
+    assert (cluster.name, cluster.kubernetes, cluster.dns_ip) == ("quick-1", "1.37.2", "10.96.0.10")
+    assert cluster.kubeconfig == world.kubeconfig
+    assert cluster.host_exec == ("nsenter",)
+    assert cluster.capabilities == {"node-exec"}
+    node = cluster.node("one")
+    assert (node.role, node.address, node.pod_cidr) == ("control-plane", "198.18.0.10", "10.244.0.0/24")
+    assert (node.exec, node.logs) == (("nsenter", "--"), {"kubelet": ("cat", "/log")})
+
+
+def test_up_tells_of_its_phases(world: World) -> None:
+    world.session().up(world.events.append)
+
+    assert [_brief(event) for event in world.events] == [
+        "start toolchain", "toolchain: building etcd", "passed toolchain",
+        "start terraform init", "passed terraform init",
+        "start terraform apply", "terraform apply: nodes ready", "passed terraform apply",
+        "ready quick-1 1.37.2",
+    ]  # fmt: skip
+    assert {event.spec for event in world.events} == {"a.yaml"}  # type: ignore[union-attr]  # none is of the run
+
+
+def test_the_copy_of_the_root_is_ours_alone(world: World) -> None:
+    world.session().up()
+
+    assert (world.folder / "main.tf").exists()
+    assert stat.S_IMODE(world.folder.stat().st_mode) == 0o700
+
+
+def test_a_cluster_is_held_and_written_down_while_it_is_up(world: World) -> None:
+    session = world.session()
+    session.up()
+
+    entry = world.ledger.find("quick-1")
+    assert entry is not None
+    assert (entry.run_id, entry.kubernetes, entry.nodes, entry.ready) == ("r1", "1.37.2", ("one",), True)
+    assert entry.kubeconfig == str(world.kubeconfig)
+    assert is_held("quick-1", world.ledger)
+    assert state(entry, world.ledger) == "running"
+
+
+def test_down_destroys_looks_and_forgets(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.done.clear()
+
+    session.down()
+
+    assert world.done == ["destroy", "look"]
+    assert world.things == set()
+    assert not world.folder.exists()
+    assert world.ledger.entries() == []
+    assert not is_held("quick-1", world.ledger)
+
+
+def test_down_twice_is_as_good_as_once(world: World) -> None:
+    session = world.session()
+    session.up()
+    session.down()
+    world.done.clear()
+
+    session.down()
+
+    assert world.done == []
+
+
+@pytest.mark.parametrize("stage", ["init", "apply"])
+@pytest.mark.parametrize(
+    "error", [ProvisionError("no address is free"), Interrupted(), KeyboardInterrupt(), MemoryError()]
+)
+def test_whatever_ends_up_early_is_followed_by_its_undoing(world: World, stage: str, error: BaseException) -> None:
+    world.fails[stage] = error
+
+    with pytest.raises(type(error)) as caught:
+        world.session().up()
+
+    assert caught.value is error
+    assert world.things == set()
+    assert world.ledger.entries() == []
+    assert not is_held("quick-1", world.ledger)
+    assert world.done[-1] == "look"
+    assert ("destroy" in world.done) == (stage == "apply")
+
+
+def test_outputs_that_break_the_contract_are_a_failed_apply(world: World) -> None:
+    world.outputs = {"contract": 2}
+
+    with pytest.raises(ContractError):
+        world.session().up()
+
+    assert "destroy" in world.done
+    assert world.ledger.entries() == []
+
+
+def test_of_a_failed_apply_only_the_log_stays(world: World) -> None:
+    world.fails["apply"] = ProvisionError("no address is free")
+
+    with pytest.raises(ProvisionError):
+        world.session().up()
+
+    assert [path.name for path in world.folder.iterdir()] == ["terraform.log"]
+
+
+def test_of_an_interrupted_apply_nothing_stays(world: World) -> None:
+    world.fails["apply"] = Interrupted()
+
+    with pytest.raises(Interrupted):
+        world.session().up()
+
+    assert not world.folder.exists()
+
+
+def test_where_terraform_can_not_destroy_the_provider_removes(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.fails["destroy"] = ProvisionError("state is locked")
+
+    session.down()
+
+    assert world.done[-3:] == ["look", "remove", "look"]
+    assert world.things == set()
+
+
+def test_what_terraform_overlooks_the_provider_removes(world: World) -> None:
+    session = world.session()
+    session.up()
+    session._terraform = lambda folder, **options: _Forgetful(world, folder, **options)
+
+    session.down()
+
+    assert world.done[-4:] == ["destroy", "look", "remove", "look"]
+    assert world.things == set()
+
+
+def test_what_resists_is_an_error_with_the_command_and_stays_known(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.is_stubborn = True
+
+    with pytest.raises(TeardownError) as caught:
+        session.down()
+
+    assert caught.value.message == "cluster quick-1 is not gone; left: link veth1"
+    assert caught.value.command == "koalesce down quick-1"
+    assert world.ledger.find("quick-1") is not None
+    assert world.folder.exists()
+
+
+def test_a_failed_teardown_after_a_failed_apply_tells_both(world: World) -> None:
+    world.is_stubborn = True
+    world.fails = {"apply": ProvisionError("no address is free"), "destroy": ProvisionError("state is locked")}
+
+    with pytest.raises(TeardownError) as caught:
+        world.session().up()
+
+    assert caught.value.message == (
+        "no address is free\nand then cluster quick-1 is not gone (state is locked); left: link veth1"
+    )
+
+
+def test_a_provider_that_can_not_remove_says_why(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.is_stubborn = True
+    world.fails["remove"] = ProvisionError("cgroup is busy")
+
+    with pytest.raises(TeardownError, match="left: cgroup is busy"):
+        session.down()
+
+
+def test_a_machine_that_lacks_something_is_left_alone(world: World) -> None:
+    world.lacks = ["local clusters need root", "Terraform is missing"]
+
+    with pytest.raises(ProvisionError) as caught:
+        world.session().up()
+
+    assert caught.value.message == "no local cluster can be made here: local clusters need root; Terraform is missing"
+    assert world.done == ["resolve"]
+    assert world.ledger.entries() == []
+    assert not world.folder.exists()
+
+
+def test_a_bad_name_is_refused_first(world: World) -> None:
+    with pytest.raises(UsageError, match="can't be the name of a cluster"):
+        world.session(name="Quick").up()
+
+    assert world.done == []
+
+
+def test_a_name_in_use_is_refused_and_the_other_cluster_left_alone(world: World) -> None:
+    world.session().up()
+    other = World(world.root)
+
+    with pytest.raises(NameInUse):
+        other.session().up()
+
+    assert "destroy" not in other.done
+    assert world.things == {"link veth1"}
+    assert world.ledger.find("quick-1") is not None
+
+
+def test_a_kept_name_is_refused_and_its_lock_is_free_again(world: World) -> None:
+    session = world.session()
+    session.up()
+    session.keep()
+
+    with pytest.raises(NameInUse, match="koalesce down quick-1"):
+        world.session().up()
+
+    assert not is_held("quick-1", world.ledger)
+    assert world.things == {"link veth1"}
+
+
+def test_a_kept_cluster_stays_and_can_be_destroyed_by_another_process(world: World) -> None:
+    session = world.session()
+    session.up()
+    session.keep()
+    session.down()  # nothing to do any more
+
+    entry = world.ledger.find("quick-1")
+    assert entry is not None
+    assert state(entry, world.ledger) == "kept"
+    assert world.things == {"link veth1"}
+    assert sweep(world.ledger, world.of_entry) == []
+
+    world.of_entry(entry).down()
+
+    assert world.things == set()
+    assert world.ledger.entries() == []
+    assert not world.folder.exists()
+
+
+def test_a_cluster_of_a_living_run_is_not_destroyed_by_others(world: World) -> None:
+    world.session().up()
+    entry = world.ledger.find("quick-1")
+    assert entry is not None
+
+    with pytest.raises(UsageError, match="belongs to a run that is alive"):
+        world.of_entry(entry)
+
+
+def test_a_dead_runs_cluster_is_swept(world: World) -> None:
+    _die(world)
+
+    swept = sweep(world.ledger, world.of_entry)
+
+    assert [(one.name, one.problem) for one in swept] == [("quick-1", "")]
+    assert world.things == set()
+    assert world.ledger.entries() == []
+
+
+def test_a_dead_cluster_that_resists_is_told_and_stays_known(world: World) -> None:
+    _die(world)
+    world.is_stubborn = True
+
+    swept = sweep(world.ledger, world.of_entry)
+
+    assert [(one.name, one.command) for one in swept] == [("quick-1", "koalesce down quick-1")]
+    assert "link veth1" in swept[0].problem
+    assert world.ledger.find("quick-1") is not None
+
+
+def test_a_dead_cluster_without_its_folder_is_removed_by_the_provider(world: World) -> None:
+    _die(world)
+    for path in world.folder.iterdir():
+        path.unlink()
+    world.folder.rmdir()
+
+    sweep(world.ledger, world.of_entry)
+
+    assert "destroy" not in world.done
+    assert world.things == set()
+
+
+def test_a_living_runs_cluster_is_not_swept(world: World) -> None:
+    world.session().up()
+
+    assert sweep(world.ledger, world.of_entry) == []
+    assert world.things == {"link veth1"}
+
+
+def test_orphaned_copies_of_roots_are_removed_once_they_are_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOALESCE_STATE_DIR", str(world.root))
+    for name, age in (("fresh", 0), ("old", 3600), ("failed", 3600), ("long-failed", 30 * 24 * 3600), ("known", 3600)):
+        folder = world.root / "terraform" / name
+        folder.mkdir(parents=True)
+        (folder / ("terraform.log" if "failed" in name else STATE_FILE)).touch()
+        then = folder.stat().st_mtime - age
+        os.utime(folder, (then, then))
+    world.ledger.begin(Entry(name="known", keep=True))
+
+    sweep(world.ledger, world.of_entry)
+
+    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "fresh", "known"]
+
+
+def test_nodes_of_a_cluster_without_state_can_not_be_had(world: World) -> None:
+    with pytest.raises(ProvisionError, match="there is no state"):
+        nodes_of(Entry(name="quick-1", session={"terraform": str(world.root / "nowhere")}))
+
+
+def test_the_local_provider_lists_what_the_ledger_knew(world: World, tmp_path: Path) -> None:
+    from koalesce.providers.local import LocalProvider
+
+    (tmp_path / "group").mkdir()
+    entry = Entry(
+        name="a",
+        things=(Thing("cgroup", str(tmp_path / "group")), Thing("folder", str(tmp_path / "gone")), Thing("link", "lo"), Thing("link", "no0")),
+    )  # fmt: skip
+
+    assert LocalProvider().remains(entry) == [f"cgroup {tmp_path / 'group'}", "link lo"]
+
+
+class _Forgetful(FakeTerraform):
+    """Whose state doesn't know of what it made."""
+
+    def destroy(self) -> None:
+        self.world.does("destroy")
+
+
+def _die(world: World) -> None:
+    """A runner that ends without a word: the kernel frees its lock, nothing else happens."""
+    session = world.session()
+    session.up()
+    world.done.clear()
+    hold = session._hold
+    assert hold is not None
+    os.close(hold._descriptor)
+    hold._descriptor = -1
+
+
+def _brief(event: AnyEvent) -> str:
+    match event:
+        case PhaseStarted():
+            return f"start {event.phase}"
+        case PhaseProgress():
+            return f"{event.phase}: {event.message}"
+        case PhaseFinished():
+            return f"{event.status} {event.phase}"
+        case ClusterReady():
+            return f"ready {event.cluster} {event.kubernetes}"
+        case _:
+            return type(event).__name__
+
+
+_KUBECONFIG = json.dumps(
+    {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+)
