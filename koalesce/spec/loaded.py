@@ -12,14 +12,12 @@ from pydantic import ValidationError
 from koalesce.cluster import ClusterRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
-from koalesce.process import Cancel
 from koalesce.spec.checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
 from koalesce.spec.files import SpecFiles
-from koalesce.spec.manifests import component_objects
 from koalesce.spec.models import Spec, Test
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
@@ -133,10 +131,6 @@ class LoadedSpec:
             return Component.model_validate({**resolved, "ready": component.ready})
         except ValidationError as error:
             raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Component)) from error
-
-    def component_objects(self, component: Component, *, cancel: Cancel | None = None) -> list[dict[str, Any]]:
-        """The objects of a component's manifests as they stand there; fetches those from the web (ProvisionError)."""
-        return component_objects(component, self.files, cancel=cancel)
 
     def test_variables(self, test: Test, scope: Mapping[str, Any]) -> dict[str, Any]:
         """The variables of a test: the spec's, and its own over them, resolved in the order in which they stand."""

@@ -1,0 +1,65 @@
+"""`koalesce validate`: check specs without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from koalesce.cli.arguments import assignment
+
+if TYPE_CHECKING:
+    from koalesce.spec import LoadedSpec
+
+NAME = "validate"
+HELP = "check specs without running anything"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which specs, and with which variables."""
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the specs"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each valid spec and every problem of the others."""
+    from koalesce.cli import exit_codes
+    from koalesce.cli.specs import find_specs
+    from koalesce.spec import InvalidSpecs, load
+
+    paths = find_specs(args.paths)
+    invalid = problems = 0
+    for path in paths:
+        try:
+            loaded = load(path, variables=dict(args.set))
+        except InvalidSpecs as error:
+            invalid += 1
+            problems += len(error.problems)
+            _print(str(error), stream_name="stderr")
+        else:
+            _print(_summary(loaded), stream_name="stdout")
+    if not invalid:
+        return exit_codes.PASSED
+    _print(f"{_count(problems, 'problem')} in {invalid} of {_count(len(paths), 'spec')}", stream_name="stderr")
+    return exit_codes.USAGE
+
+
+def _summary(loaded: LoadedSpec) -> str:
+    return f"ok  {loaded.shown}  {_count(len(loaded.spec.tests), 'test')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _print(text: str, *, stream_name: str) -> None:
+    """Print foreign text, made harmless."""
+    from koalesce.reporters.text import clean, inert
+
+    stream = sys.stdout if stream_name == "stdout" else sys.stderr
+    for line in clean(text).splitlines():
+        print(inert(line), file=stream)
