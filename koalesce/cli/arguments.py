@@ -69,24 +69,9 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def pattern(text: str) -> str:
-    """A flag's regular expressions, separated by slashes outside of brackets."""
-    for part in split_pattern(text):
-        try:
-            re.compile(part)
-        except re.error as error:
-            raise argparse.ArgumentTypeError(f"{part!r} is not a regular expression: {error}") from error
+    """A flag's regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
     return text
-
-
-def split_pattern(text: str) -> list[str]:
-    """The parts of a slash-separated pattern; a slash inside brackets is part of its expression, as with `go test -run`."""
-    parts, depth, start = [], 0, 0
-    for index, character in enumerate(text):
-        if character in "[(":
-            depth += 1
-        elif character in "])":
-            depth = max(0, depth - 1)
-        elif character == "/" and not depth:
-            parts.append(text[start:index])
-            start = index + 1
-    return [*parts, text[start:]]

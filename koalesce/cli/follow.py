@@ -108,8 +108,10 @@ class _Follower:
 
     def consume(self) -> RunFinished:
         while not self._source.is_over:
-            self._heed_requests()
             event = self._source.next(_TICK)
+            if not isinstance(event, RunFinished):
+                self._heed_second_request()
+            self._announce_first_request()
             if event is not None:
                 self._note(event)
                 self._reports.handle(event)
@@ -122,7 +124,7 @@ class _Follower:
     def drain(self) -> None:
         """Wait for the teardown without showing anything; a second request to stop ends that too."""
         while not self._source.is_over:
-            self._heed_requests()
+            self._heed_second_request()
             with contextlib.suppress(Exception):  # the first error is the one to tell
                 event = self._source.next(_TICK)
                 if event is not None:
@@ -153,10 +155,12 @@ class _Follower:
             if not isinstance(error, BrokenPipeError):
                 self._reports.problems.append(f"the output could not be written: {error.strerror or error}")
 
-    def _heed_requests(self) -> None:
+    def _heed_second_request(self) -> None:
         if self._stop.requests > 1:
             raise Abandoned(self._farewell())
-        if self._stop.requests == 1 and not self._has_announced:
+
+    def _announce_first_request(self) -> None:
+        if self._stop.requests and not self._has_announced:
             self._has_announced = True
             text = f"{self._stop.reason}: ending the run and destroying its clusters; once more (^C) to leave at once"
             self._show(lambda view: view.say(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
@@ -72,13 +73,18 @@ def _flushed(code: int) -> int:
 
 
 def is_closed(stream: TextIO | None) -> bool:
-    """Whether nobody reads this stream any more."""
+    """Whether nobody reads this stream any more; what it has buffered is written."""
+    if stream is None:
+        return False
     try:
-        if stream is not None:
-            stream.flush()
+        stream.flush()
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
     except BrokenPipeError:
         return True
-    return False
+    except (OSError, ValueError):  # not a file: a test's, a notebook's
+        return False
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def silence_stdout() -> None:

@@ -27,11 +27,15 @@ _REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare flags and arguments."""
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="a spec, a folder, a glob or ./... (default: every spec below here)"
+        "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
     )
     what = parser.add_argument_group("what runs")
     what.add_argument(
-        "--run", metavar="REGEX", type=pattern, dest="select", help="only tests whose names match; parts are separated by slashes"
+        "--run",
+        metavar="REGEX",
+        type=pattern,
+        dest="select",
+        help="only tests whose names match",
     )
     what.add_argument(
         "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the specs"
@@ -92,6 +96,7 @@ def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
 
 
 def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
+    from koalesce.cli.specs import find_specs
     from koalesce.engine import RunOptions
 
     images = {reference: Path(path) for reference, path in args.image}
@@ -99,7 +104,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         if not path.exists():
             raise UsageError(f"--image {reference}={path}: there is no {path}")
     return RunOptions(
-        paths=tuple(args.paths) or ("./...",),
+        paths=tuple(str(path) for path in find_specs(args.paths)),
         keep=args.keep,
         provider=args.provider,
         kubernetes=args.kubernetes,

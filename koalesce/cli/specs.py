@@ -1,0 +1,22 @@
+"""Specs as people name them on a command line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from koalesce.errors import UsageError
+
+
+def find_specs(patterns: Sequence[str]) -> list[Path]:
+    """The specs of files, folders and `./...`; those below the working folder where nothing is named; UsageError for none."""
+    from koalesce.spec import discover
+
+    found = discover(patterns)
+    if not found:
+        where = shlex.join(patterns) if patterns else "this folder and those below it"
+        raise UsageError(
+            f"no specs in {where}", hint="a spec is a YAML file of apiVersion koalesce.dev/v1alpha1 and kind Spec"
+        )
+    return found

@@ -1,0 +1,261 @@
+"""Following a run: what reaches the view and the reports, and what ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from koalesce.cli.follow import Abandoned, Reports, follow
+from koalesce.cli.stopping import Stop
+from koalesce.errors import KoalesceError, ProvisionError
+from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, SpecStarted, TeardownFinished
+
+SPEC = "specs/a.yaml"
+START = SpecStarted(spec=SPEC, name="a", tests=("t",), elapsed=1.0)
+PHASE = PhaseStarted(spec=SPEC, phase="images", elapsed=2.0)
+READY = ClusterReady(
+    spec=SPEC,
+    cluster="a-1",
+    provider="local",
+    kubernetes="v1",
+    nodes=(),
+    capabilities=(),
+    kubeconfig="k",
+    seconds=1.0,
+    elapsed=3.0,
+)
+GONE = TeardownFinished(spec=SPEC, cluster="a-1", seconds=0.5, elapsed=4.0)
+END = RunFinished(status="passed", passed=1, failed=0, error=0, skipped=0, seconds=5.0, elapsed=5.0)
+INTERRUPTED = RunFinished(status="error", passed=0, failed=0, error=0, skipped=0, seconds=5.0, interrupted=True)
+
+
+class FixedClock:
+    def monotonic(self) -> float:
+        return 100.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class FakeView:
+    """Keeps what it is given; `on_event` and `on_tick` let a test act in the middle."""
+
+    def __init__(self) -> None:
+        self.events: list[AnyEvent] = []
+        self.ticks: list[float] = []
+        self.said: list[str] = []
+        self.on_event: Callable[[AnyEvent], None] = lambda event: None
+        self.on_say: Callable[[], None] = lambda: None
+
+    def handle(self, event: AnyEvent) -> None:
+        self.events.append(event)
+        self.on_event(event)
+
+    def tick(self, elapsed: float) -> None:
+        self.ticks.append(elapsed)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        self.on_say()
+
+    def close(self) -> None:
+        pass
+
+
+class FakeReport:
+    def __init__(self, fails_at: int = 1000) -> None:
+        self.events: list[AnyEvent] = []
+        self.closed = False
+        self._fails_at = fails_at
+
+    def handle(self, event: AnyEvent) -> None:
+        if len(self.events) >= self._fails_at:
+            raise OSError(28, "No space left on device")
+        self.events.append(event)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def until_cancelled(stop: Stop, *after: AnyEvent) -> Iterator[AnyEvent]:
+    """A run with a cluster up, that goes on until it's told to stop, and then ends in order."""
+    yield from (START, PHASE, READY)
+    assert stop.cancel.wait(30)
+    yield from after
+
+
+def test_hands_every_event_to_view_and_reports_and_returns_the_last() -> None:
+    view, report, events = FakeView(), FakeReport(), [START, PHASE, READY, GONE, END]
+    reports = Reports({"junit": report})
+
+    end = follow(iter(events), view, reports, Stop(), FixedClock())
+    reports.close()
+
+    assert end == END
+    assert view.events == report.events == events
+    assert report.closed
+
+
+def test_ticks_in_the_time_of_the_events() -> None:
+    view = FakeView()
+
+    follow(iter([START, END]), view, Reports({}), Stop(), FixedClock())
+
+    assert view.ticks == [1.0, 5.0, 5.0]
+
+
+def test_raises_what_the_engine_raises() -> None:
+    def events() -> Iterator[AnyEvent]:
+        yield START
+        raise ProvisionError("no image")
+
+    with pytest.raises(ProvisionError, match="no image"):
+        follow(events(), FakeView(), Reports({}), Stop(), FixedClock())
+
+
+def test_a_run_without_a_result_is_an_error() -> None:
+    with pytest.raises(KoalesceError, match="ended without a result"):
+        follow(iter([START]), FakeView(), Reports({}), Stop(), FixedClock())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_in_order(number: signal.Signals) -> None:
+    view, stop = FakeView(), Stop()
+    view.on_event = lambda event: os.kill(os.getpid(), number) if event is READY else None
+
+    with stop.on_signals():
+        end = follow(until_cancelled(stop, GONE, INTERRUPTED), view, Reports({}), stop, FixedClock())
+
+    assert end == INTERRUPTED
+    assert view.events[-2:] == [GONE, INTERRUPTED]
+    assert view.said == [f"{number.name}: ending the run and destroying its clusters; once more (^C) to leave at once"]
+
+
+def test_the_second_signal_leaves_and_says_what_is_left() -> None:
+    view, stop = FakeView(), Stop()
+    view.on_event = lambda event: os.kill(os.getpid(), signal.SIGINT) if event is READY else None
+    view.on_say = lambda: os.kill(os.getpid(), signal.SIGINT)
+    hang = threading.Event()
+
+    def events() -> Iterator[AnyEvent]:
+        yield from until_cancelled(stop)
+        hang.wait(30)
+
+    with stop.on_signals(), pytest.raises(Abandoned) as left:
+        follow(events(), view, Reports({}), stop, FixedClock())
+    hang.set()
+
+    assert left.value.message == (
+        "left at once, before everything was removed:\n"
+        "  cluster a-1 of specs/a.yaml: koalesce down a-1\n"
+        "  whatever else is left: koalesce sweep"
+    )
+
+
+def test_nothing_is_said_to_be_left_where_nothing_was() -> None:
+    view, stop = FakeView(), Stop()
+
+    def twice(event: AnyEvent) -> None:
+        if event is GONE:
+            stop.request("SIGINT")
+            stop.request("SIGINT")
+
+    view.on_event = twice
+
+    with pytest.raises(Abandoned, match=r"^left at once; no cluster was up$"):
+        follow(iter([START, PHASE, READY, GONE, START, END]), view, Reports({}), stop, FixedClock())
+
+
+def test_a_run_that_is_over_is_not_abandoned() -> None:
+    view, stop = FakeView(), Stop()
+
+    def twice(event: AnyEvent) -> None:
+        if event is GONE:
+            stop.request("SIGINT")
+            stop.request("SIGINT")
+
+    view.on_event = twice
+
+    assert follow(iter([START, PHASE, READY, GONE, END]), view, Reports({}), stop, FixedClock()) == END
+
+
+def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop().on_signals():
+            assert signal.getsignal(signal.SIGTERM) is not before
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGHUP, hang_up)
+
+
+def test_a_closed_pipe_ends_the_run_in_order_and_reports_go_on() -> None:
+    view, report, stop = FakeView(), FakeReport(), Stop()
+
+    def closed(event: AnyEvent) -> None:
+        if event is READY:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    view.on_event = closed
+    reports = Reports({"events": report})
+
+    end = follow(until_cancelled(stop, GONE, INTERRUPTED), view, reports, stop, FixedClock())
+
+    assert end == INTERRUPTED
+    assert view.events[-1] == READY
+    assert report.events[-2:] == [GONE, INTERRUPTED]
+    assert (stop.requests, reports.problems) == (0, [])
+
+
+def test_output_on_a_full_disk_ends_the_run_and_is_told() -> None:
+    view, stop = FakeView(), Stop()
+
+    def full(event: AnyEvent) -> None:
+        if event is READY:
+            raise OSError(28, "No space left on device")
+
+    view.on_event = full
+    reports = Reports({})
+
+    follow(until_cancelled(stop, GONE, INTERRUPTED), view, reports, stop, FixedClock())
+
+    assert reports.problems == ["the output could not be written: No space left on device"]
+
+
+def test_a_report_that_can_not_be_written_is_told_and_the_run_goes_on() -> None:
+    view, report, other = FakeView(), FakeReport(fails_at=1), FakeReport()
+    reports = Reports({"events": report, "junit": other})
+
+    end = follow(iter([START, PHASE, END]), view, reports, Stop(), FixedClock())
+    reports.close()
+
+    assert end == END
+    assert reports.problems == ["the report of --events could not be written: No space left on device"]
+    assert (report.closed, other.closed, len(other.events)) == (False, True, 3)
+
+
+def test_an_unexpected_error_of_ours_still_tears_down_first() -> None:
+    view, stop = FakeView(), Stop()
+    ended = threading.Event()
+
+    def broken(event: AnyEvent) -> None:
+        if event is READY:
+            raise KeyError("a bug")
+
+    def events() -> Iterator[AnyEvent]:
+        yield from until_cancelled(stop, GONE, INTERRUPTED)
+        ended.set()
+
+    view.on_event = broken
+
+    with pytest.raises(KeyError, match="a bug"):
+        follow(events(), view, Reports({}), stop, FixedClock())
+
+    assert ended.is_set()

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from koalesce.cli.main import main
+
+SPEC = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {name: a}
+tests:
+  - name: first
+    steps: [{sleep: 1s}]
+  - name: "[second]"
+    skip: not yet
+    steps: [{sleep: 1s}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("specs").mkdir()
+    Path("specs/a.yaml").write_text(SPEC)
+
+
+@pytest.mark.parametrize("words", [[], ["specs"], ["./..."], ["specs/a.yaml", "specs"]])
+def test_lists_each_test_with_its_place(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", *words]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "specs/a.yaml:5  first",
+        "specs/a.yaml:7  [second]  (skipped: not yet)",
+    ]
+
+
+def test_invalid_specs_are_2(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("specs/a.yaml").write_text(SPEC.replace("steps", "stesp"))
+
+    assert main(["list"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert 'specs/a.yaml:6:5: tests[0].stesp: unknown field; did you mean "steps"?' in err
+
+
+def test_nothing_found_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+
+    assert main(["list", "empty"]) == 2
+    assert "no specs in empty" in capsys.readouterr().err

@@ -1,0 +1,232 @@
+"""`koalesce run` around a scripted engine: options, reports, codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import koalesce.engine
+from koalesce.cli.commands import run as command
+from koalesce.cli.main import main
+from koalesce.durations import Duration
+from koalesce.engine import RunOptions
+from koalesce.errors import ProvisionError, UsageError
+from koalesce.events import AnyEvent
+from koalesce.reporters import FILE_REPORTERS
+from koalesce.reporters.jsonl import read_events
+
+RUNS = Path(__file__).parents[2] / "data" / "runs"
+
+
+class FakeEngine:
+    """Yields the events of a recorded run, or raises; keeps the options that it was given."""
+
+    def __init__(self) -> None:
+        self.options: list[RunOptions] = []
+        self.recorded = "green"
+        self.error: Exception | None = None
+
+    def run(self, options: RunOptions) -> Iterator[AnyEvent]:
+        self.options.append(options)
+        if self.error is not None:
+            raise self.error
+        return read_events(RUNS / f"{self.recorded}.jsonl")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
+    made = FakeEngine()
+    monkeypatch.setattr(koalesce.engine, "run", made.run)
+    monkeypatch.chdir(tmp_path)
+    Path("specs").mkdir()
+    Path("specs/a.yaml").write_text("apiVersion: koalesce.dev/v1alpha1\nkind: Spec\n")
+    Path("b.yaml").write_text("")
+    return made
+
+
+def test_shows_the_run_and_reports_it(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "specs", "--junit", "out/junit.xml", "--events", "out/events.jsonl"]) == 0
+
+    assert capsys.readouterr() == ((RUNS / "green.txt").read_text(), "")
+    assert ET.parse("out/junit.xml").getroot().attrib["tests"] == "3"
+    assert Path("out/events.jsonl").read_text() == (RUNS / "green.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "words", "code"),
+    [
+        ("green", [], 0),
+        ("green", ["--no-skips"], 5),
+        ("red", [], 4),
+        ("interrupted", [], 130),
+        ("kept", ["--no-skips"], 0),
+    ],
+)
+def test_the_last_event_makes_the_code(engine: FakeEngine, recorded: str, words: list[str], code: int) -> None:
+    engine.recorded = recorded
+
+    assert main(["run", "specs", *words]) == code
+
+
+def test_flags_become_options(engine: FakeEngine) -> None:
+    Path("router.tar").write_text("")
+    words = "run specs/a.yaml --keep --provider kubeconfig --image docker.io/x/router:1=router.tar --set version=v2 --set empty="
+    words += " b.yaml --run pods|dns -v --timeout 10m --parallel 8 --kubernetes 1.34 --trust"
+
+    main(words.split())
+
+    (options,) = engine.options
+    assert options == RunOptions(
+        paths=("specs/a.yaml", "b.yaml"),
+        keep=True,
+        provider="kubeconfig",
+        kubernetes="1.34",
+        images={"docker.io/x/router:1": Path("router.tar")},
+        variables={"version": "v2", "empty": ""},
+        select="pods|dns",
+        parallel=8,
+        timeout=Duration(600.0),
+        trust=True,
+        verbose=True,
+        cancel=options.cancel,
+    )
+
+
+def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
+    main(["run"])
+
+    assert engine.options[0].paths == ("specs/a.yaml",)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.yaml"], "gone.yaml: no such file or folder"),
+        (["empty"], "no specs in empty"),
+        (["--junit", "specs"], "can't write a report to specs: is a folder"),
+        (["--junit", "b.yaml/junit.xml"], "can't write a report to b.yaml/junit.xml: "),
+        (["--junit", "x", "--events", "specs/../x"], "two reports can't be written to the same file"),
+        (["--image", "docker.io/x:1=gone.tar"], "--image docker.io/x:1=gone.tar: there is no gone.tar"),
+        (["--image", "docker.io/x:1"], "'docker.io/x:1' is not of the form NAME=VALUE"),
+        (["--run", "a["], "'a[' is not a regular expression"),
+        (["--timeout", "10"], "write it with a unit"),
+        (["--parallel", "0"], "is not a whole number from 1"),
+    ],
+)
+def test_bad_input_is_2_before_anything_starts(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    Path("empty").mkdir()
+
+    assert main(["run", *words]) == 2
+
+    assert message in capsys.readouterr().err
+    assert engine.options == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(UsageError("specs/a.yaml:1:1: bad"), 2), (ProvisionError("no Terraform"), 3)]
+)
+def test_what_the_engine_refuses_is_one_message(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    engine.error = error
+
+    assert main(["run", "specs", "--junit", "junit.xml"]) == code
+
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+    assert ET.parse("junit.xml").getroot().attrib["tests"] == "0"  # not what an earlier run left there
+
+
+def test_a_report_lost_on_the_way_is_an_error_after_a_green_run(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+
+    assert main(["run", "specs", "--junit", "junit.xml"]) == 3
+    assert capsys.readouterr().err == "error: the report of --junit could not be written: No space left on device\n"
+
+
+def test_every_file_reporter_has_its_flag() -> None:
+    assert sorted(command._REPORTS) == sorted(FILE_REPORTERS)
+
+
+_HANGING = """
+import sys, threading
+import koalesce.engine
+from koalesce.cli.main import main
+from koalesce.events import ClusterReady, RunFinished, SpecStarted
+
+def run(options):
+    yield SpecStarted(spec="a.yaml", name="a", tests=("t",))
+    yield ClusterReady(spec="a.yaml", cluster="a-1", provider="local", kubernetes="v1", nodes=(), capabilities=(),
+                       kubeconfig="k", seconds=1.0)
+    options.cancel.wait()
+    {ending}
+
+koalesce.engine.run = run
+sys.exit(main(["run", "a.yaml", "--junit", "junit.xml"]))
+"""
+_IN_ORDER = 'yield RunFinished(status="error", passed=0, failed=0, error=0, skipped=0, seconds=1.0, interrupted=True)'
+_NEVER = "threading.Thread(target=threading.Event().wait).start(); threading.Event().wait()"
+
+
+def start(tmp_path: Path, ending: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    (tmp_path / "a.yaml").write_text("")
+    return subprocess.Popen(
+        [sys.executable, "-c", _HANGING.format(ending=ending)],
+        cwd=tmp_path, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout is not None
+    while text not in (line := process.stdout.readline()):
+        assert line, f"ended before it said {text!r}"
+
+
+def test_an_interrupt_ends_in_order(tmp_path: Path) -> None:
+    with start(tmp_path, _IN_ORDER) as process:
+        read_until(process, "cluster a-1")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert out.splitlines()[0].startswith("SIGINT: ending the run")
+    assert out.splitlines()[-1].startswith("INTERRUPTED")
+    assert (process.returncode, err) == (130, "")
+
+
+def test_a_second_interrupt_leaves_even_if_the_engine_hangs(tmp_path: Path) -> None:
+    with start(tmp_path, _NEVER) as process:
+        read_until(process, "cluster a-1")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "SIGINT: ending the run")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "  cluster a-1 of a.yaml: koalesce down a-1" in err.splitlines()
+    case = ET.parse(tmp_path / "junit.xml").getroot().find(".//skipped")
+    assert case is not None
+    assert case.attrib["message"] == "not run: the run ended before it"
+
+
+def test_a_closed_pipe_ends_in_order_and_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start(tmp_path, _IN_ORDER, stdout=writer) as process:
+        os.close(writer)
+        _, err = process.communicate(timeout=60)
+
+    assert (process.returncode, err) == (130, "")
