@@ -1,0 +1,53 @@
+"""What a new cluster runs of itself: CoreDNS, as everywhere a Deployment in kube-system."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from koalesce.assets import asset
+from koalesce.local.netns import NetNamespace
+
+_PATHS = {
+    "ServiceAccount": "/api/v1/namespaces/kube-system/serviceaccounts",
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "ConfigMap": "/api/v1/namespaces/kube-system/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/kube-system/deployments",
+    "Service": "/api/v1/namespaces/kube-system/services",
+}
+_QUESTION = "kubernetes.default.svc.cluster.local"
+
+
+def coredns(image: str, address: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """CoreDNS' objects with the paths to create them at, serving at `address`."""
+    from ruamel.yaml import YAML  # imported here: it is needed only once, while the API server starts
+
+    documents: list[dict[str, Any]] = list(YAML(typ="safe").load_all(asset("templates", "local", "coredns.yaml")))
+    for document in documents:
+        if document["kind"] == "Deployment":
+            document["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        if document["kind"] == "Service":
+            document["spec"]["clusterIP"] = address
+    return [(_PATHS[document["kind"]], document) for document in documents]
+
+
+def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.3) -> bool:
+    """Whether a DNS server, asked from a network namespace, knows the cluster's API Service (RFC 1035, 4.1)."""
+    with namespace.entered():
+        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asking, contextlib.suppress(OSError):
+        asking.settimeout(seconds)
+        asking.sendto(_query(_QUESTION), (server, 53))
+        answer = asking.recv(512)
+        _, flags, _, answers_count = struct.unpack("!HHHH", answer[:8])
+        return bool(flags & 0x800F == 0x8000 and answers_count > 0)
+    return False
+
+
+def _query(name: str) -> bytes:
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack("!HHHHHH", 0x4B4F, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)

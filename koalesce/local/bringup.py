@@ -1,0 +1,252 @@
+"""Brings a local cluster up: nodes, control plane, kubelets, add-ons, in the order that wastes the least time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from koalesce import pki as certificates
+from koalesce import process
+from koalesce.errors import ClusterError, KoalesceError, ProvisionError
+from koalesce.local import addons, cgroups, control_plane, kubelet, machine, netns, network, nodeplan
+from koalesce.local.api import Api, Deadline
+from koalesce.local.forwarder import Forwarder
+from koalesce.local.ledger import Ledger, Process, Thing
+from koalesce.local.mirror import Mirror
+from koalesce.local.netns import NetNamespace
+from koalesce.local.node import Ended, RunningNode, exec_prefix
+from koalesce.local.phases import Phases
+from koalesce.local.request import API_PORT, GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.local.sysctls import NEEDED, SharedSettings
+from koalesce.pki import Pki, PkiRequest
+from koalesce.toolchain import ImageStore, LocalTools
+
+_log = logging.getLogger(__name__)
+_TOO_OFTEN = 4
+
+
+@dataclass(slots=True)
+class Bringup:
+    """A cluster in the making, and what stays of it as long as it runs. Must be used from a thread that outlives the nodes."""
+
+    request: LocalRequest
+    tools: LocalTools
+    store: ImageStore
+    ledger: Ledger
+    folder: Path
+    phases: Phases
+    stopping: threading.Event
+    on_ended: Callable[[Ended], None]
+    nodes: dict[str, RunningNode] = field(default_factory=dict)
+    forwarder: Forwarder | None = None
+    mirror: Mirror | None = None
+    failures: list[Ended] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    _host: NetNamespace | None = None
+    _fabric: NetNamespace | None = None
+
+    def run(self) -> None:
+        """Make the cluster; KoalesceError if it can't be made. What was made until then is in the ledger."""
+        request = self.request
+        deadline = Deadline(request.timeout, self._check)
+        with self.phases.phase("machine"):
+            layout = machine.check(self.folder)
+            (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
+            os.chmod(self.folder, 0o700)  # noqa: PTH101
+            listening = self._listen()
+            SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED)
+        with self.phases.phase("certificates"):
+            pki = self._pki()
+        with self.phases.phase("network"):
+            self._host = NetNamespace.of_process("self")
+            netns.new()
+            self._fabric = NetNamespace.of_process("self")
+            Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text("0")
+            netns.ip(*network.fabric())
+            self.mirror = Mirror(self.store, (GATEWAY, MIRROR_PORT), fetch=self._fetch)
+            self.mirror.start()
+            self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
+            self.forwarder.start()
+        with self.phases.phase("nodes"):
+            self._make_nodes(layout, pki)
+        with ThreadPoolExecutor(max_workers=2 * len(request.nodes) + 2, thread_name_prefix="bringup") as pool:
+            self._start(pool, pki, deadline)
+        (self.folder / "kubeconfig").touch(mode=0o600)
+        (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
+
+    def _start(self, pool: ThreadPoolExecutor, pki: Pki, deadline: Deadline) -> None:
+        request = self.request
+        control = self.nodes[request.control.name]
+        services = control_plane.services(request)
+        control.start(services["etcd"])
+        control.start(services["kube-apiserver"])
+        waiting: list[Future[None]] = []
+        if request.schedulable:
+            waiting = [pool.submit(self._prepare_runtime, node, deadline) for node in request.nodes]
+        api = Api(pki, request.control.address)
+        with self.phases.phase("api server"):
+            deadline.until(
+                "the API server", lambda: api.request("GET", "/readyz/poststarthook/rbac/bootstrap-roles")[0] == 200
+            )
+        control.start(services["kube-controller-manager"])
+        control.start(services["kube-scheduler"])
+        for node in request.nodes if request.schedulable else ():
+            api.create(
+                "/api/v1/nodes", kubelet.node_object(node), keep_trying=lambda: deadline.pause("the Node objects")
+            )
+            self._start_kubelet(node)
+        with self.phases.phase("add-ons"):
+            self._create_addons(api, deadline)
+        with self.phases.phase("images"):
+            _settle(waiting)
+        if request.schedulable and request.network == "bridge":
+            with self.phases.phase("nodes ready"):
+                deadline.until("the nodes to become Ready", lambda: _ready_nodes(api) == len(request.nodes))
+            if request.dns == "coredns":
+                with self.phases.phase("dns"):
+                    inside = NetNamespace.of_process(control.pid)
+                    deadline.until("CoreDNS to answer", lambda: addons.answers(inside, request.dns_ip))
+                    inside.close()
+        else:
+            deadline.until("the API server to be ready", lambda: api.request("GET", "/readyz")[0] == 200)
+        api.close()
+
+    def _listen(self) -> socket.socket:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", self.request.port))
+        except OSError as error:
+            raise ProvisionError(
+                f"port {self.request.port} of 127.0.0.1 is in use", hint="choose another one, or 0 for any free one"
+            ) from error
+        listening.listen(128)
+        return listening
+
+    def _pki(self) -> Pki:
+        request = self.request
+        wanted = PkiRequest(
+            nodes={node.name: [node.address] for node in request.nodes} if request.schedulable else {},
+            api_names=request.api_names,
+            etcd_names=["localhost", "127.0.0.1", request.control.address, request.control.name],
+        )
+        return certificates.create(request.pki_dir or self.folder / "pki", wanted)
+
+    def _make_nodes(self, layout: cgroups.Layout, pki: Pki) -> None:
+        request = self.request
+        mark = f"{request.name}-{secrets.token_hex(3)}"
+        self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
+        for spec in request.nodes:
+            folder = self.folder / "nodes" / spec.name
+            for name in ("root", "var"):
+                (folder / name).mkdir(parents=True)
+            self.nodes[spec.name] = RunningNode(spec.name, folder / "var", on_ended=self._note)
+        for number, spec in enumerate(request.nodes):
+            node = self.nodes[spec.name]
+            groups = cgroups.make(layout, mark, spec.name)
+            folder = self.folder / "nodes" / spec.name
+            node.begin(nodeplan.plan(request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups))
+            (folder / "process").symlink_to(f"/proc/{node.pid}")
+            netns.ip(*network.port(number, node.pid))
+            inside = NetNamespace.of_process(node.pid)
+            with inside.entered():
+                netns.ip(*network.uplink(request, spec))
+            inside.close()
+        for node in self.nodes.values():
+            node.wait_up()
+
+    def _prepare_runtime(self, spec: NodeSpec, deadline: Deadline) -> None:
+        """Start containerd and have it pull what the node must have from the start."""
+        node = self.nodes[spec.name]
+        node.start(kubelet.services(self.request, spec)["containerd"])
+        if self.request.network == "bridge":
+            self._run(node, ["iptables-restore", "--noflush", "--wait"], network.masquerading(self.request))
+        endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
+        deadline.until(f"containerd on {node.name}", endpoint.exists)
+        for reference in dict.fromkeys((self.tools.images["pause"], *self.request.preload)):
+            pull = [
+                "ctr",
+                "--namespace",
+                "k8s.io",
+                "images",
+                "pull",
+                "--hosts-dir",
+                "/etc/containerd/certs.d",
+                reference,
+            ]
+            self._run(node, pull)
+
+    def _start_kubelet(self, spec: NodeSpec) -> None:
+        for name, service in kubelet.services(self.request, spec).items():
+            if name != "containerd":
+                self.nodes[spec.name].start(service)
+
+    def _create_addons(self, api: Api, deadline: Deadline) -> None:
+        if self.request.dns != "coredns":
+            return
+        for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
+            api.create(path, document, keep_trying=lambda: deadline.pause("CoreDNS' objects"))
+
+    def _run(self, node: RunningNode, command: list[str], text: str = "") -> None:
+        prefix = exec_prefix(f"/proc/{node.pid}")
+        process.run([*prefix, *command], stdin=text.encode(), timeout=60, cancel=self.stopping).check()
+
+    def _fetch(self, reference: str) -> None:
+        assert self._host is not None  # noqa: S101 - set before the mirror starts
+        with self._host.entered():
+            self.store.pull(reference, cancel=self.stopping)
+
+    def _note(self, ended: Ended) -> None:
+        self.failures.append(ended)
+        self.on_ended(ended)
+
+    def _check(self) -> None:
+        """Raise when waiting is of no use: we are asked to stop, or something does not stay up."""
+        if self.stopping.is_set():
+            raise ProvisionError("asked to stop while the cluster was being made")
+        for ended in self.failures:
+            if ended.exits >= _TOO_OFTEN:
+                raise self.explain(ended)
+
+    def explain(self, ended: Ended) -> KoalesceError:
+        """Why a service does not stay up: the last that it wrote."""
+        tail = self.nodes[ended.node].log_tail(ended.service)
+        lines = "\n".join(f"  | {line}" for line in tail.splitlines())
+        return ClusterError(f"{ended.service} on {ended.node} ended with code {ended.code}:\n{lines}")
+
+    def look(self) -> None:
+        """Note in the log when a node has ended by itself."""
+        for name, node in self.nodes.items():
+            if node.has_ended and name not in self.gone:
+                self.gone.add(name)
+                _log.warning("node %s has ended", name)
+
+    def close(self) -> None:
+        """End all nodes and servers; what else there is is in the ledger."""
+        for node in self.nodes.values():
+            node.kill()
+        for node in self.nodes.values():
+            node.wait_ended()
+        if self.mirror:
+            self.mirror.close()
+        if self.forwarder:
+            self.forwarder.close()
+
+
+def _settle(waiting: Iterable[Future[None]]) -> None:
+    for future in waiting:
+        future.result()
+
+
+def _ready_nodes(api: Api) -> int:
+    nodes: list[dict[str, Any]] = api.get("/api/v1/nodes")["items"]
+    conditions = [c for node in nodes for c in node["status"].get("conditions", ()) if c["type"] == "Ready"]
+    return sum(condition["status"] == "True" for condition in conditions)

@@ -1,0 +1,178 @@
+"""The cgroups of a cluster's nodes: on v1, v2 and hybrid machines, one folder a hierarchy, made and removed here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce.errors import ProvisionError
+from koalesce.local.noderoot import CgroupMount
+
+TOP = "koalesce"
+_NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
+_NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
+_INIT = "init"
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A mounted cgroup hierarchy of the machine: where, and the options that mount it again (v1: its controllers)."""
+
+    path: Path
+    version: int
+    options: str = ""
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """The controllers that it has; none for v1's named hierarchies."""
+        if self.version == 2:
+            return tuple((self.path / "cgroup.controllers").read_text().split())
+        return () if "name=" in self.options else tuple(self.options.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The hierarchies that nodes use: all of v1's, or the one of v2."""
+
+    hierarchies: tuple[Hierarchy, ...]
+
+    @property
+    def version(self) -> int:
+        """1 or 2; hybrid machines count as 1, as container runtimes see them."""
+        return self.hierarchies[0].version
+
+    def folders(self, *parts: str) -> list[Path]:
+        """The folder of a cluster (and node) in each hierarchy."""
+        return [hierarchy.path.joinpath(TOP, *parts) for hierarchy in self.hierarchies]
+
+    def mounts(self) -> list[CgroupMount]:
+        """What a node mounts to see its own part of each hierarchy as the root."""
+        if self.version == 2:
+            return [{"kind": "cgroup2", "options": "", "target": "", "links": []}]
+        mounts: list[CgroupMount] = []
+        for hierarchy in self.hierarchies:
+            name = hierarchy.path.name
+            links = [controller for controller in hierarchy.controllers if controller != name]
+            options = f"none,{hierarchy.options}" if "name=" in hierarchy.options else hierarchy.options
+            mounts.append({"kind": "cgroup", "options": options, "target": name, "links": links})
+        return mounts
+
+    def evacuation(self) -> dict[str, list[str]]:
+        """What the init of a node has to do on v2 (`InitConfig.evacuate`)."""
+        return {_INIT: list(self.hierarchies[0].controllers)} if self.version == 2 else {}
+
+
+def detect(mountinfo: str | None = None) -> Layout:
+    """Find the hierarchies to use; ProvisionError says which controller is missing."""
+    text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    found = [hierarchy for line in text.splitlines() if (hierarchy := _hierarchy(line))]
+    legacy = tuple(hierarchy for hierarchy in found if hierarchy.version == 1)
+    if not found:
+        raise ProvisionError("this machine has no cgroups mounted", hint="mount cgroup2 at /sys/fs/cgroup")
+    layout = Layout(_unique(legacy)) if any(h.controllers for h in legacy) else Layout(tuple(found[:1]))
+    present = {controller for hierarchy in layout.hierarchies for controller in hierarchy.controllers}
+    needed = _NEEDED if layout.version == 1 else _NEEDED_V2
+    if missing := [controller for controller in needed if controller not in present]:
+        raise ProvisionError(
+            f"the cgroup controllers {', '.join(missing)} are missing on this machine",
+            hint="enable them (kernel option cgroup_enable=…, or delegation of the controllers to this container)",
+        )
+    return layout
+
+
+def _hierarchy(line: str) -> Hierarchy | None:
+    """Read a line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    before, _, after = line.partition(" - ")
+    kind, _, options = [*after.split(" ", 2), "", ""][:3]
+    path = Path(before.split()[4])
+    if kind == "cgroup2":
+        return Hierarchy(path, 2)
+    if kind != "cgroup":
+        return None
+    words = options.split(",")
+    if named := [word for word in words if word.startswith("name=")]:
+        return Hierarchy(path, 1, named[0])
+    generic = ("rw", "ro", "noprefix", "clone_children", "xattr", "cpuset_v2_mode")
+    return Hierarchy(path, 1, ",".join(word for word in words if word not in generic and "=" not in word))
+
+
+def _unique(hierarchies: Sequence[Hierarchy]) -> tuple[Hierarchy, ...]:
+    return tuple({hierarchy.options: hierarchy for hierarchy in reversed(hierarchies)}.values())[::-1]
+
+
+def make(layout: Layout, *parts: str) -> list[Path]:
+    """Make the folders of a node in all hierarchies, ready to take processes; returns them."""
+    for hierarchy in layout.hierarchies:
+        folder = hierarchy.path
+        for part in (TOP, *parts):
+            if hierarchy.version == 2:
+                _hand_down(folder, hierarchy.controllers)
+            folder = folder / part
+            folder.mkdir(exist_ok=True)
+            if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
+                _copy_cpuset(folder)
+    return layout.folders(*parts)
+
+
+def _hand_down(folder: Path, controllers: Sequence[str]) -> None:
+    """Enable each controller for the groups below (cgroups(7)); those that can't be are seen as missing later."""
+    for controller in controllers:
+        with contextlib.suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _copy_cpuset(folder: Path) -> None:
+    """A new cpuset of v1 is empty and refuses processes until it is filled."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not (folder / name).read_text().strip():
+            (folder / name).write_text((folder.parent / name).read_text())
+    (folder / "cgroup.clone_children").write_text("1")
+
+
+def processes(folders: Sequence[Path]) -> set[int]:
+    """The processes that are in these groups or below."""
+    found: set[int] = set()
+    for folder in folders:
+        for path in folder.glob("**/cgroup.procs"):
+            with contextlib.suppress(OSError, ValueError):
+                found.update(int(line) for line in path.read_text().split())
+    return found - {0}
+
+
+def kill(folders: Sequence[Path]) -> None:
+    """End every process in these groups."""
+    for pid in processes(folders) - {os.getpid()}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def remove(folders: Sequence[Path], *, seconds: float) -> list[Path]:
+    """Remove these groups and all below, waiting for processes that are just ending; returns what is left."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = [folder for folder in folders if not _remove_tree(folder)]
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    for parent in {folder.parent for folder in folders}:
+        _remove_empty(parent)
+    return left
+
+
+def _remove_tree(folder: Path) -> bool:
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
+    return not folder.exists()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder that the clusters share once the last is gone."""
+    if folder.name == TOP:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

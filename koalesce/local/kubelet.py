@@ -1,0 +1,162 @@
+"""What makes a machine a Kubernetes node: containerd, kubelet and kube-proxy; their flags and files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from koalesce.local.control_plane import command
+from koalesce.local.node import Service
+from koalesce.local.noderoot import File
+from koalesce.local.request import GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.pki import Pki
+
+SERVICES = ("containerd", "kubelet", "kube-proxy")
+_CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+_PKI = "/etc/kubernetes/pki"
+
+
+def files(request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgroup_version: int) -> list[File]:
+    """What the services of a node read."""
+    name = node.name
+    kubelet = pki.text(f"kubelet/{name}.crt"), pki.text(f"kubelet/{name}.key")
+    found = [
+        File(path="/etc/containerd/config.toml", mode=0o644, text=_containerd(sandbox)),
+        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries()),
+        File(path="/etc/crictl.yaml", mode=0o644, text=f"runtime-endpoint: unix://{_CONTAINERD_SOCKET}\n"),
+        File(path=f"{_PKI}/ca.crt", mode=0o644, text=pki.text("ca.crt")),
+        File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
+        File(path=f"{_PKI}/kubelet.key", mode=0o600, text=kubelet[1]),
+        File(path="/etc/kubernetes/kubelet.conf", mode=0o600, text=pki.kubeconfig(f"kubelet/{name}", request.api_url)),
+        _json_file("/var/lib/kubelet/config.yaml", _kubelet_configuration(request, cgroup_version)),
+    ]
+    if request.kube_proxy != "none":
+        proxy = pki.kubeconfig("kube-proxy", request.api_url)
+        found.append(File(path="/etc/kubernetes/kube-proxy.conf", mode=0o600, text=proxy))
+        found.append(_json_file("/var/lib/kube-proxy/config.yaml", _proxy_configuration(request, node)))
+    return found
+
+
+def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
+    """The services by name, in the order in which they start."""
+    taints = ",".join(_taint(taint) for taint in node.taints)
+    labels = ",".join(f"{key}={value}" for key, value in node.labels.items() if not _is_restricted(key))
+    kubelet = {
+        "config": "/var/lib/kubelet/config.yaml",
+        "kubeconfig": "/etc/kubernetes/kubelet.conf",
+        "hostname-override": node.name,
+        "node-ip": node.address,
+        **({"node-labels": labels} if labels else {}),
+        **({"register-with-taints": taints} if taints else {}),
+    }
+    found = {
+        "containerd": Service(
+            name="containerd", argv=["/opt/koalesce/bin/containerd", "--config", "/etc/containerd/config.toml"]
+        ),
+        "kubelet": Service(name="kubelet", argv=command("kubelet", kubelet, request)),
+    }
+    if request.kube_proxy != "none":
+        proxy = {"config": "/var/lib/kube-proxy/config.yaml"}
+        found["kube-proxy"] = Service(name="kube-proxy", argv=command("kube-proxy", proxy, request))
+    return found
+
+
+def node_object(node: NodeSpec) -> dict[str, Any]:
+    """The Node that the kubelet finds when it registers: with its pod CIDR and labels, there is nothing to wait for."""
+    role = {"node-role.kubernetes.io/control-plane": ""} if node.is_control_plane else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels}},
+        "spec": {
+            "podCIDR": node.pod_cidr,
+            "podCIDRs": [node.pod_cidr],
+            "taints": [dict(taint) for taint in node.taints],
+        },
+    }
+
+
+def _taint(taint: Any) -> str:
+    return f"{taint['key']}={taint.get('value', '')}:{taint['effect']}"
+
+
+def _is_restricted(label: str) -> bool:
+    """Kubelets may not set labels of these namespaces on themselves (NodeRestriction); the Node object has them anyway."""
+    return label.partition("/")[0].endswith(("kubernetes.io", "k8s.io"))
+
+
+def _containerd(sandbox: str) -> str:
+    return f"""version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+  address = "{_CONTAINERD_SOCKET}"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{sandbox}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "/etc/containerd/certs.d"
+[plugins."io.containerd.cri.v1.runtime"]
+  # Lowering oom_score_adj below our own is not allowed on every machine, and pods of critical priority ask for it.
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/opt/cni/bin"]
+    conf_dir = "/etc/cni/net.d"
+"""
+
+
+def _registries() -> str:
+    """Every registry is the mirror that the cluster has of its own."""
+    mirror = f"http://{GATEWAY}:{MIRROR_PORT}"
+    return f'server = "{mirror}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+
+
+def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": f"{_PKI}/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": f"{_PKI}/kubelet.crt",
+        "tlsPrivateKeyFile": f"{_PKI}/kubelet.key",
+        "containerRuntimeEndpoint": f"unix://{_CONTAINERD_SOCKET}",
+        "cgroupDriver": "cgroupfs",
+        "clusterDNS": [request.dns_ip],
+        "clusterDomain": "cluster.local",
+        "resolvConf": "/etc/resolv.conf",
+        "staticPodPath": "/etc/kubernetes/manifests",
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        "failSwapOn": False,
+        "serializeImagePulls": False,
+        "registryPullQPS": 0,
+        # The disk is the machine's own: how full it is says nothing about the cluster.
+        "evictionHard": dict.fromkeys(("imagefs.available", "nodefs.available", "nodefs.inodesFree"), "0%"),
+        "imageGCHighThresholdPercent": 100,
+        "featureGates": dict(request.feature_gates),
+        # From 1.35 on a kubelet refuses cgroup v1 unless it is told not to (KEP-5573); the field is there since 1.31.
+        **({"failCgroupV1": False} if cgroup_version == 1 else {}),
+    }
+
+
+def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": request.kube_proxy,
+        "clusterCIDR": request.pod_cidr,
+        "hostnameOverride": node.name,
+        "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
+        # nf_conntrack_max is read-only outside the first network namespace: leave it alone.
+        "conntrack": {"maxPerCore": 0, "min": 0},
+        "featureGates": dict(request.feature_gates),
+    }
+
+
+def _json_file(path: str, value: dict[str, Any]) -> File:
+    return File(path=path, mode=0o644, text=json.dumps(value, indent=2))

@@ -1,0 +1,152 @@
+"""A read-only image registry inside the cluster's network, straight from the machine's image store.
+
+Nodes pull what they need when they need it. It speaks the part of the OCI distribution specification that containerd uses
+(https://github.com/opencontainers/distribution-spec, "pull"); the `ns` parameter names the registry that an image belongs to.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import logging
+import re
+import socketserver
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+from koalesce.errors import KoalesceError
+from koalesce.toolchain import ImageStore
+
+_log = logging.getLogger(__name__)
+_PATH = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+)/(?P<kind>manifests|blobs)/(?P<reference>[\w.:+-]{1,256})")
+
+
+class Mirror:
+    """Serves an image store; `fetch` is asked once for each image that isn't in it, and raises where it can't be had."""
+
+    def __init__(self, store: ImageStore, address: tuple[str, int], *, fetch: Callable[[str], object] | None) -> None:
+        self._store = store
+        self._fetch = fetch
+        self._missing: dict[str, threading.Lock] = {}
+        self._refused: set[str] = set()
+        self._guard = threading.Lock()
+        self._server = _Server(address, _Handler, self)
+
+    def start(self) -> None:
+        """Serve from a thread of its own."""
+        threading.Thread(target=self._server.serve_forever, name="mirror", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def manifest(self, reference: str) -> tuple[str, bytes, str] | None:
+        """Media type, bytes and digest of an image's manifest; an image that isn't there is fetched, but only tried once."""
+        if (found := self._store.manifest(reference)) or self._fetch is None:
+            return found
+        with self._guard:
+            lock = self._missing.setdefault(reference, threading.Lock())
+        with lock:
+            if found := self._store.manifest(reference):
+                return found
+            if reference in self._refused:
+                return None
+            try:
+                self._fetch(reference)
+            except KoalesceError as error:
+                _log.warning("%s", error.message)
+                self._refused.add(reference)
+                return None
+        return self._store.manifest(reference)
+
+    @property
+    def store(self) -> ImageStore:
+        """What is served."""
+        return self._store
+
+
+class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler], mirror: Mirror) -> None:
+        self.mirror = mirror
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer would look up its own name, which waits for a resolver
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer with a body."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer without a body."""
+        self._answer(body=False)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Requests go to the supervisor's log."""
+        _log.info(format, *args)
+
+    def _answer(self, *, body: bool) -> None:
+        url = urlsplit(self.path)
+        if url.path in ("/v2", "/v2/"):
+            self._send(b"{}", "application/json", body=body)
+        elif not (match := _PATH.fullmatch(url.path)):
+            self._missing("UNSUPPORTED", "only /v2/NAME/manifests|blobs/REFERENCE is served", body=body)
+        elif match["kind"] == "blobs":
+            self._blob(match["reference"], body=body)
+        else:
+            registry = parse_qs(url.query).get("ns", ["docker.io"])[0]
+            self._manifest(f"{registry}/{match['name']}", match["reference"], body=body)
+
+    def _manifest(self, name: str, reference: str, *, body: bool) -> None:
+        separator = "@" if reference.startswith("sha256:") else ":"
+        mirror = self.server.mirror
+        # A manifest below an index is asked for by its digest, under which the store has it without a name.
+        found = mirror.store.manifest(reference) if separator == "@" else None
+        found = found or mirror.manifest(f"{name}{separator}{reference}")
+        if found is None:
+            self._missing("MANIFEST_UNKNOWN", f"{name}{separator}{reference} is not in the image store", body=body)
+        else:
+            kind, content, digest = found
+            self._send(content, kind, digest=digest, body=body)
+
+    def _blob(self, digest: str, *, body: bool) -> None:
+        path = self.server.mirror.store.blob(digest)
+        if path is None:
+            self._missing("BLOB_UNKNOWN", f"{digest} is not in the image store", body=body)
+            return
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            self._head(HTTPStatus.OK, "application/octet-stream", size, digest)
+            if body:
+                self.wfile.flush()
+                self.connection.sendfile(file)
+
+    def _missing(self, code: str, message: str, *, body: bool) -> None:
+        content = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+        self._send(content, "application/json", status=HTTPStatus.NOT_FOUND, body=body)
+
+    def _send(
+        self, content: bytes, kind: str, *, digest: str = "", status: HTTPStatus = HTTPStatus.OK, body: bool
+    ) -> None:
+        self._head(status, kind, len(content), digest)
+        if body:
+            self.wfile.write(content)
+
+    def _head(self, status: HTTPStatus, kind: str, size: int, digest: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(size))
+        if digest:
+            self.send_header("Docker-Content-Digest", digest)
+        self.end_headers()

@@ -1,0 +1,65 @@
+"""Network namespaces: entering them for the length of a block, and setting up links in them with ip(8)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from koalesce.errors import ProvisionError
+from koalesce.local import syscalls
+
+
+@dataclass(frozen=True, slots=True)
+class NetNamespace:
+    """A network namespace, held by an open descriptor."""
+
+    descriptor: int
+
+    @classmethod
+    def of_process(cls, pid: int | str) -> NetNamespace:
+        """The namespace of a process; `self` is the calling thread's."""
+        path = "/proc/thread-self/ns/net" if pid == "self" else f"/proc/{pid}/ns/net"
+        return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread, and what it starts, is in this namespace until the block ends."""
+        back = NetNamespace.of_process("self")
+        syscalls.setns(self.descriptor, syscalls.CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            syscalls.setns(back.descriptor, syscalls.CLONE_NEWNET)
+            back.close()
+
+    def close(self) -> None:
+        """Let it go; it lasts as long as a process is in it."""
+        os.close(self.descriptor)
+
+
+def ip(*lines: str) -> None:
+    """Carry out lines as `ip -batch` does, in the calling thread's namespace; ProvisionError shows the first that fails."""
+    _run(["ip", "-batch", "-"], "\n".join(lines) + "\n")
+
+
+def command(words: Sequence[str], text: str = "") -> str:
+    """Run a command in the calling thread's namespace and return its output."""
+    return _run(words, text)
+
+
+def _run(words: Sequence[str], text: str) -> str:
+    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode:
+        raise ProvisionError(
+            f"{' '.join(words)}: {done.stderr.strip() or f'exit code {done.returncode}'}\n{text}".strip()
+        )
+    return done.stdout
+
+
+def new() -> None:
+    """Move the calling thread (call it before others exist: then the whole process) to a new namespace, with `lo` up."""
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    ip("link set lo up")

@@ -1,0 +1,85 @@
+"""The built-in network `bridge`: a bridge on each node, routes between the nodes, and the fabric that joins them."""
+
+from __future__ import annotations
+
+import json
+
+from koalesce.local.noderoot import File
+from koalesce.local.request import FABRIC, GATEWAY, PREFIX, LocalRequest, NodeSpec
+
+BRIDGE = "fabric"
+_CHAIN = "KOALESCE-MASQUERADE"
+# Of each network namespace of a node; `bridge-nf-call` makes Services work between pods of one node.
+NODE_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv4/conf/all/arp_ignore": "0",
+    "net/ipv4/conf/all/route_localnet": "0",
+    "net/ipv4/ping_group_range": "0 2147483647",
+    "net/bridge/bridge-nf-call-iptables": "1",
+    "net/bridge/bridge-nf-call-ip6tables": "1",
+    "net/bridge/bridge-nf-call-arptables": "0",
+}
+
+
+def fabric() -> list[str]:
+    """The ip(8) commands that make the fabric in the cluster's namespace."""
+    return [
+        f"link add {BRIDGE} type bridge forward_delay 0",
+        f"addr add {GATEWAY}/{PREFIX} dev {BRIDGE}",
+        f"link set {BRIDGE} up",
+    ]
+
+
+def port(number: int, pid: int) -> list[str]:
+    """The ip(8) commands that join a node to the fabric, in the cluster's namespace."""
+    return [
+        f"link add node{number} type veth peer name eth0 netns {pid}",
+        f"link set node{number} master {BRIDGE} up",
+    ]
+
+
+def uplink(request: LocalRequest, node: NodeSpec) -> list[str]:
+    """The ip(8) commands that set a node's side up, in the node's namespace."""
+    lines = [
+        "link set lo up",
+        f"addr add {node.address}/{PREFIX} dev eth0",
+        "link set eth0 up",
+        f"route add default via {GATEWAY}",
+    ]
+    if request.network == "bridge" and request.schedulable:
+        lines += [f"route add {n.pod_cidr} via {n.address}" for n in request.nodes if n is not node]
+    return lines
+
+
+def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
+    """The configuration of the built-in network; none where a component brings its own."""
+    if request.network != "bridge":
+        return []
+    bridge = {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": True,
+        "ipMasq": False,  # the plugin would hide pods from pods of other nodes; see `masquerading`
+        "hairpinMode": True,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": "/run/cni-ipam",
+            "ranges": [[{"subnet": node.pod_cidr}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    }
+    plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}]
+    text = json.dumps({"cniVersion": "1.0.0", "name": "koalesce", "plugins": plugins}, indent=2)
+    return [File(path="/etc/cni/net.d/10-koalesce.conflist", mode=0o644, text=text)]
+
+
+def masquerading(request: LocalRequest) -> str:
+    """The input of `iptables-restore --noflush`: pods show their own addresses but to what is outside the cluster."""
+    returns = "".join(f"-A {_CHAIN} -d {cidr} -j RETURN\n" for cidr in (request.pod_cidr, FABRIC, "224.0.0.0/4"))
+    return (
+        f"*nat\n:{_CHAIN} - [0:0]\n{returns}-A {_CHAIN} -j MASQUERADE\n"
+        f"-A POSTROUTING -s {request.pod_cidr} -j {_CHAIN}\nCOMMIT\n"
+    )

@@ -1,0 +1,161 @@
+"""Plans a node: which of the host's files it sees, which files of its own it gets, which cgroups it joins."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from koalesce.local import control_plane, kubelet, network
+from koalesce.local.cgroups import Layout
+from koalesce.local.node import ENVIRONMENT
+from koalesce.local.nodeinit import InitConfig
+from koalesce.local.noderoot import Bind, File, Overlay, RootPlan
+from koalesce.local.request import GATEWAY, LocalRequest, NodeSpec
+from koalesce.pki import Pki
+from koalesce.toolchain import LocalTools
+
+PROBE = "koalesce-probe"
+_TOOLS = "/opt/koalesce"
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_ETC = ("services", "protocols", "rpc", "ethertypes", "netconfig", "ld.so.cache", "ld.so.conf")
+_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+# The kernel has these once for the whole machine. A kubelet wants certain values, and a node an identity of its own.
+_KERNEL = {
+    "/proc/sys/vm/overcommit_memory": "1\n",
+    "/proc/sys/vm/panic_on_oom": "0\n",
+    "/proc/sys/kernel/panic": "10\n",
+    "/proc/sys/kernel/panic_on_oops": "1\n",
+    "/proc/sys/kernel/keys/root_maxkeys": "1000000\n",
+    "/proc/sys/kernel/keys/root_maxbytes": "25000000\n",
+}
+
+
+def plan(
+    request: LocalRequest,
+    node: NodeSpec,
+    tools: LocalTools,
+    pki: Pki,
+    *,
+    folder: Path,
+    layout: Layout,
+    cgroups: Sequence[Path],
+) -> InitConfig:
+    """Everything that the init of a node is told; `folder` is the node's own on this machine."""
+    files = _identity(request, node) + _borrowed(tools)
+    if request.schedulable:
+        sandbox = tools.images["pause"]
+        files += kubelet.files(request, node, pki, sandbox=sandbox, cgroup_version=layout.version)
+        files += network.cni_files(request, node)
+    if node.is_control_plane:
+        files += control_plane.files(request, pki)
+    binds: list[Bind] = [{"source": str(folder / "var"), "target": "/var", "writable": True}, *_tool_binds(tools)]
+    root = RootPlan(
+        root=str(folder / "root"),
+        usr=[*(str(root / "usr") for root in tools.system), "/usr"],
+        links=_links(tools),
+        binds=binds + _unmerged(),
+        overlays=[_cni_plugins(tools)],
+        tmpfs=[control_plane.ETCD_DATA] if node.is_control_plane else [],
+        cgroups=layout.mounts(),
+        files=files,
+        masks={**_KERNEL, **_identity_masks()},
+        sysctls=network.NODE_SYSCTLS,
+    )
+    return InitConfig(
+        hostname=node.name,
+        parent=os.getpid(),
+        cgroups=[str(path) for path in cgroups],
+        evacuate=layout.evacuation(),
+        root=root,
+        environment=ENVIRONMENT,
+    )
+
+
+def _identity(request: LocalRequest, node: NodeSpec) -> list[File]:
+    hosts = "".join(f"{other.address} {other.name}\n" for other in request.nodes)
+    texts = {
+        "hostname": f"{node.name}\n",
+        "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{hosts}",
+        # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
+        "resolv.conf": f"nameserver {GATEWAY}\n",
+        "machine-id": f"{uuid.uuid4().hex}\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n",
+        "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+        "subuid": "",
+        "subgid": "",
+    }
+    return [File(path=f"/etc/{name}", mode=0o644, text=text) for name, text in texts.items()]
+
+
+def _identity_masks() -> dict[str, str]:
+    identity = str(uuid.uuid4())
+    return {
+        "/proc/sys/kernel/random/boot_id": f"{uuid.uuid4()}\n",
+        "/sys/class/dmi/id/product_uuid": f"{identity}\n",
+        "/sys/class/dmi/id/product_serial": f"{identity}\n",
+    }
+
+
+def _borrowed(tools: LocalTools) -> list[File]:
+    """Public tables of the host that programs need: names of services and protocols, trusted authorities."""
+    roots = [*tools.system, Path("/")]
+    paths = [f"etc/{name}" for name in _ETC if name != "ld.so.cache"]
+    paths += sorted(
+        {f"etc/iproute2/{p.name}" for root in roots for p in (root / "etc/iproute2").glob("*") if p.is_file()}
+    )
+    files = []
+    for path in paths:
+        if found := next((root / path for root in roots if (root / path).is_file()), None):
+            files.append(File(path=f"/{path}", mode=0o644, text=found.read_text(errors="replace")))
+    if bundle := next((Path(path) for path in _BUNDLES if Path(path).is_file()), None):
+        files.append(File(path=_BUNDLES[0], mode=0o644, text=bundle.read_text(errors="replace")))
+    return files
+
+
+def _links(tools: LocalTools) -> dict[str, str]:
+    """Links below the root: those of a merged /usr as the host has them, alternatives, and one for each tool."""
+    links = {f"/{name}": f"usr/{name}" for name in _MERGED if Path(f"/{name}").is_symlink()}
+    links["/etc/os-release"] = "../usr/lib/os-release"
+    links["/etc/mtab"] = "/proc/self/mounts"
+    links["/var/run"] = "/run"
+    for root in (Path("/"), *tools.system):
+        for path in (root / "etc/alternatives").glob("*"):
+            if path.is_symlink() and path.suffix != ".gz":
+                links[f"/etc/alternatives/{path.name}"] = str(path.readlink())
+    for name, folder in _tool_folders(tools).items():
+        for path in sorted(folder.iterdir()):
+            links[f"{_TOOLS}/bin/{path.name}"] = f"../{name}/{path.name}"
+    links[f"{_TOOLS}/bin/runc"] = "../runc"
+    links[f"{_TOOLS}/bin/{PROBE}"] = f"../{PROBE}"
+    return links
+
+
+def _tool_folders(tools: LocalTools) -> dict[str, Path]:
+    return {"kubernetes": tools.kubernetes, "etcd": tools.etcd, "containerd": tools.containerd}
+
+
+def _tool_binds(tools: LocalTools) -> list[Bind]:
+    binds = {f"{_TOOLS}/{name}": folder for name, folder in _tool_folders(tools).items()}
+    binds[f"{_TOOLS}/runc"] = tools.runc
+    binds[f"{_TOOLS}/{PROBE}"] = tools.probe
+    return [{"source": str(source), "target": target, "writable": False} for target, source in binds.items()]
+
+
+def _cni_plugins(tools: LocalTools) -> Overlay:
+    """Plugins in a folder that the node may write to, as components do that bring their own, without copying ours."""
+    own = "/var/lib/koalesce/cni"
+    return {"target": "/opt/cni/bin", "lower": [str(tools.cni)], "upper": f"{own}/upper", "work": f"{own}/work"}
+
+
+def _unmerged() -> list[Bind]:
+    """A host without merged /usr has folders of its own at the root."""
+    paths = [f"/{name}" for name in _MERGED if Path(f"/{name}").is_dir() and not Path(f"/{name}").is_symlink()]
+    return [{"source": path, "target": path, "writable": False} for path in paths]

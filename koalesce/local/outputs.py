@@ -1,0 +1,39 @@
+"""What a cluster tells Terraform when it is up: the values of the contract's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from koalesce.local import control_plane, kubelet
+from koalesce.local.node import exec_prefix
+from koalesce.local.nodeinit import LOGS
+from koalesce.local.request import LocalRequest, NodeSpec
+
+CONTRACT = 1
+
+
+def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabilities: Sequence[str]) -> dict[str, Any]:
+    """The outputs; `pid` is a process in the cluster's network namespace, `folder` the cluster's own."""
+    return {
+        "contract": CONTRACT,
+        "nodes": [_node(request, node, folder) for node in request.nodes] if request.schedulable else [],
+        "kubeconfig_path": str(folder / "kubeconfig"),
+        "api_endpoint": f"https://127.0.0.1:{port}",
+        "capabilities": sorted(capabilities),
+        "dns_ip": request.dns_ip,
+        "host_exec": ["nsenter", f"--net=/proc/{pid}/ns/net", "--"],
+    }
+
+
+def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
+    names = [*(control_plane.SERVICES if node.is_control_plane else ()), *kubelet.services(request, node)]
+    return {
+        "name": node.name,
+        "role": node.role,
+        "address": node.address,
+        "pod_cidr": node.pod_cidr,
+        "exec": exec_prefix(folder / "nodes" / node.name / "process"),
+        "logs": {name: ["cat", f"{LOGS}/{name}.log"] for name in names},
+    }

@@ -1,0 +1,205 @@
+"""The process that a cluster lives and dies with: makes it, keeps it, and removes it when told to or when its runner is dead.
+
+Started detached by `client.up` as `python -m koalesce.local.supervisor STATUS`, with request and tools as JSON on standard input.
+What happens is written as lines of JSON to the descriptor STATUS: {"line": …}, at last {"ready": true} or {"error": …, "hint": …}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from koalesce.clock import SystemClock
+from koalesce.errors import KoalesceError, ProvisionError
+from koalesce.local import capabilities, request, teardown
+from koalesce.local.bringup import Bringup
+from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
+from koalesce.local.node import Ended
+from koalesce.local.outputs import outputs
+from koalesce.local.phases import Phases
+from koalesce.local.request import LocalRequest
+from koalesce.toolchain import ImageStore, LocalTools
+
+_log = logging.getLogger(__name__)
+_LOOK = 1.0
+
+
+@dataclass(slots=True)
+class _Status:
+    """The way to whoever started us; that it is gone makes no difference."""
+
+    descriptor: int
+    _open: bool = True
+
+    def tell(self, **message: Any) -> None:
+        if self._open:
+            try:
+                os.write(self.descriptor, json.dumps(message).encode() + b"\n")
+            except OSError:
+                self.close()
+
+    def line(self, text: str) -> None:
+        _log.info("%s", text)
+        self.tell(line=text)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self.descriptor)
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """A cluster's life."""
+
+    request: LocalRequest
+    tools: LocalTools
+    store: ImageStore
+    ledger: Ledger
+    status: _Status
+    stopping: threading.Event = field(default_factory=threading.Event)
+    hold: Hold | None = None
+
+    def run(self) -> int:
+        """Make the cluster, keep it until it is to end, remove it; returns the exit code."""
+        folder = self.request.state_dir
+        try:
+            self._begin(folder)
+        except KoalesceError as error:
+            self.status.tell(error=error.message, hint=error.hint)
+            return 1
+        bringup = Bringup(
+            request=self.request,
+            tools=self.tools,
+            store=self.store,
+            ledger=self.ledger,
+            folder=folder,
+            phases=Phases(SystemClock(), self.status.line),
+            stopping=self.stopping,
+            on_ended=self._log_end,
+        )
+        trouble = self._live(bringup, folder)
+        problem = self._end(bringup)
+        if trouble or problem:
+            message = "\n".join(error.message for error in (trouble, problem) if error)
+            hint = next((error.hint for error in (problem, trouble) if error and error.hint), None)
+            self.status.tell(error=message, hint=hint)
+        return 1 if trouble or problem else 0
+
+    def _begin(self, folder: Path) -> None:
+        request = self.request
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
+        entry = self.ledger.begin(
+            Entry(
+                name=request.name,
+                run_id=request.run_id,
+                kubernetes=request.kubernetes,
+                nodes=tuple(node.name for node in request.nodes) if request.schedulable else (),
+                folder=str(folder),
+                kubeconfig=str(folder / "kubeconfig"),
+                supervisor=Process.of(os.getpid()),
+                things=(Thing("folder", str(folder)), Thing("sysctls", request.name)),
+            )
+        )
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / teardown.MARKER).touch()
+        if entry.session and not entry.keep:
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _live(self, bringup: Bringup, folder: Path) -> KoalesceError | None:
+        """Make the cluster and wait for its end; returns why it could not be made."""
+        try:
+            bringup.run()
+            self._announce(bringup, folder)
+        except KoalesceError as error:
+            return error
+        except OSError as error:
+            return ProvisionError(f"the cluster can't be made: {error}", hint=_hint(error))
+        while not self.stopping.wait(_LOOK):
+            bringup.look()
+        return None
+
+    def _announce(self, bringup: Bringup, folder: Path) -> None:
+        assert bringup.forwarder is not None  # noqa: S101 - it is up
+        found = capabilities.probe(self.request)
+        values = outputs(self.request, folder, port=bringup.forwarder.port, pid=os.getpid(), capabilities=sorted(found))
+        (folder / "outputs.json").touch(mode=0o600)
+        (folder / "outputs.json").write_text(json.dumps(values, indent=2))
+        bringup.phases.save(folder / "phases.json")
+        self.ledger.change(self.request.name, ready=True)
+        self.status.tell(ready=True)
+        self.status.close()
+
+    def _end(self, bringup: Bringup) -> KoalesceError | None:
+        _log.info("ending")
+        try:
+            bringup.close()
+            if entry := self.ledger.find(self.request.name):
+                teardown.undo(self.ledger, entry)
+        except KoalesceError as error:
+            _log.error("%s", error)
+            return error
+        finally:
+            if self.hold:
+                self.hold.release()
+        return None
+
+    def _watch(self) -> None:
+        """Wait until the runner lets go of the cluster: it ended, unless it said that the cluster is to be kept."""
+        self.hold = self.ledger.wait_for_hold(self.request.name)
+        entry = self.ledger.find(self.request.name)
+        if entry and entry.keep:
+            if self.hold:
+                self.hold.release()
+            _log.info("the cluster is kept without its runner")
+        else:
+            _log.info("the runner is gone")
+            self.stopping.set()
+
+    def _log_end(self, ended: Ended) -> None:
+        _log.warning("%s on %s ended with code %d (%d in a row)", ended.service, ended.node, ended.code, ended.exits)
+
+
+def _tools(values: Mapping[str, Any]) -> LocalTools:
+    """LocalTools from JSON: a field that is no list or map is a path."""
+    found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
+    return LocalTools(**found, system=tuple(Path(path) for path in values["system"]), images=values["images"])
+
+
+def _hint(error: OSError) -> str | None:
+    return "the disk is full; free some space" if error.errno == 28 else None
+
+
+def main() -> int:
+    """Read what to make from standard input, and be its supervisor."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    data = json.load(sys.stdin)
+    status = _Status(int(sys.argv[1]))
+    os.set_inheritable(status.descriptor, False)
+    supervisor = Supervisor(
+        request=request.parse(json.dumps(data["request"])),
+        tools=_tools(data["tools"]),
+        store=ImageStore(Path(data["store"])),
+        ledger=Ledger(Path(data["ledger"])),
+        status=status,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stopping.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.suppress(BrokenPipeError):
+        return supervisor.run()
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

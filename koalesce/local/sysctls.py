@@ -1,0 +1,96 @@
+"""Settings of the whole machine that clusters need raised: changed for the first, put back after the last.
+
+What they were is kept in /run/koalesce, which ends with the machine's uptime as the settings do, and is shared by all users.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from koalesce.local.ledger import Process
+
+FOLDER = Path("/run/koalesce")
+# Three nodes with pods are beyond the usual 128 inotify instances (each kubelet, containerd and watched file needs some).
+NEEDED = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 1048576}
+FORWARDING = {"net/ipv4/ip_forward": 1}
+
+
+class SharedSettings:
+    """Settings with their former values and the clusters that need them."""
+
+    def __init__(self, folder: Path = FOLDER, proc: Path = Path("/proc/sys")) -> None:
+        self._folder = folder
+        self._proc = proc
+        self._file = folder / "sysctls.json"
+
+    def raise_for(self, holder: str, process: Process, needed: Mapping[str, int]) -> None:
+        """Raise each setting to at least the value that is needed, on behalf of a cluster whose supervisor is `process`."""
+        with self._changing() as settings:
+            for name, value in needed.items():
+                path = self._proc / name
+                current = int(path.read_text())
+                known = settings.get(name)
+                if known is None and current >= value:
+                    continue
+                known = settings.setdefault(name, {"before": current, "holders": {}})
+                known["holders"][holder] = [process.pid, process.start]
+                if current < value:
+                    known["set"] = value
+                self._save(settings)
+                if current < value:
+                    path.write_text(str(value))
+
+    def release(self, holder: str) -> None:
+        """Put back what no living cluster needs any more; what somebody else has changed meanwhile is left alone."""
+        if not self._file.exists():
+            return
+        with self._changing() as settings:
+            for name, known in list(settings.items()):
+                known["holders"].pop(holder, None)
+                if not any(Process(*process).is_alive for process in known["holders"].values()):
+                    self._restore(name, known)
+                    del settings[name]
+
+    def _restore(self, name: str, known: Mapping[str, Any]) -> None:
+        path = self._proc / name
+        with contextlib.suppress(OSError, ValueError):
+            if int(path.read_text()) == known.get("set"):
+                path.write_text(str(known["before"]))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, Any]]:
+        descriptor = self._locked()
+        try:
+            settings: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+            yield settings
+            self._save(settings)
+            if not settings:
+                with contextlib.suppress(OSError):
+                    self._folder.rmdir()
+        finally:
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """A descriptor of the folder with its lock; whoever had the lock before may have removed the folder."""
+        while True:
+            self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self._folder.exists() and os.path.samestat(os.fstat(descriptor), self._folder.stat()):
+                    return descriptor
+                os.close(descriptor)
+
+    def _save(self, settings: Mapping[str, Any]) -> None:
+        if settings:
+            temporary = self._file.with_suffix(".new")
+            temporary.write_text(json.dumps(settings))
+            temporary.replace(self._file)
+        else:
+            self._file.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+variable "name" {
+  description = "Name of the cluster, unique among the running ones of a user."
+  type        = string
+  nullable    = false
+}
+
+variable "run_id" {
+  description = "Run that the cluster belongs to; part of every resource's name or tags."
+  type        = string
+  nullable    = false
+}
+
+variable "kubernetes_version" {
+  description = "Exact Kubernetes version, such as 1.37.2."
+  type        = string
+  nullable    = false
+}
+
+variable "nodes" {
+  description = "Nodes to make, control plane first; role is control-plane or worker."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []) }))
+  nullable    = false
+}
+
+variable "network" {
+  description = "Pod network: bridge (built in, with routes between nodes) or none (left to a component)."
+  type        = string
+  default     = "bridge"
+  nullable    = false
+}
+
+variable "kube_proxy" {
+  description = "Mode of kube-proxy: iptables, nftables, ipvs or none."
+  type        = string
+  default     = "iptables"
+  nullable    = false
+}
+
+variable "dns" {
+  description = "Cluster DNS: coredns or none (left to a component, at the address of the output dns_ip)."
+  type        = string
+  default     = "coredns"
+  nullable    = false
+}
+
+variable "pod_cidr" {
+  description = "Range of pod addresses."
+  type        = string
+  default     = "10.244.0.0/16"
+  nullable    = false
+}
+
+variable "service_cidr" {
+  description = "Range of Service addresses."
+  type        = string
+  default     = "10.96.0.0/16"
+  nullable    = false
+}
+
+variable "ip_families" {
+  description = "IP families, the primary one first: IPv4, IPv6."
+  type        = list(string)
+  default     = ["IPv4"]
+  nullable    = false
+}
+
+variable "egress" {
+  description = "Way out of the cluster: none or host (through the machine that it runs on)."
+  type        = string
+  default     = "none"
+  nullable    = false
+}
+
+variable "etcd" {
+  description = "Datastore: mode is process, static or external; ca, cert and key are files, for external endpoints."
+  type        = object({ mode = optional(string, "process"), members = optional(number, 1), endpoints = optional(list(string), []), ca = optional(string, ""), cert = optional(string, ""), key = optional(string, "") })
+  default     = {}
+  nullable    = false
+}
+
+variable "control_plane" {
+  description = "How the control plane runs: process or static (pods)."
+  type        = string
+  default     = "process"
+  nullable    = false
+}
+
+variable "feature_gates" {
+  description = "Kubernetes feature gates, for every component."
+  type        = map(bool)
+  default     = {}
+  nullable    = false
+}
+
+variable "runtime_config" {
+  description = "API groups and versions to serve or not: the API server's --runtime-config."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "component_args" {
+  description = "Further arguments by component (apiserver, controller-manager, scheduler, kubelet, kube-proxy, etcd), names without dashes."
+  type        = map(map(string))
+  default     = {}
+  nullable    = false
+}
+
+variable "images" {
+  description = "References of images that the nodes must be able to run."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "preload" {
+  description = "Those of the images that must be on every node before the cluster counts as up."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "pki_dir" {
+  description = "Folder of the certificates and keys; empty: made below state_dir."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "state_dir" {
+  description = "Folder for the cluster's files (kubeconfig, logs, sockets); empty: the folder cluster beside this root."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "koalesce_command" {
+  description = "Command that runs Koalesce."
+  type        = list(string)
+  default     = ["koalesce"]
+  nullable    = false
+}
+
+variable "settings" {
+  description = "What only this provider knows."
+  type        = object({ tools = optional(any, {}), image_store = optional(string, ""), port = optional(number, 0), timeout = optional(number, 180) })
+  default     = {}
+  nullable    = false
+}
