@@ -109,7 +109,7 @@ class _Follower:
     def consume(self) -> RunFinished:
         while not self._source.is_over:
             event = self._source.next(_TICK)
-            if not isinstance(event, RunFinished):
+            if self._end is None and not isinstance(event, RunFinished):
                 self._heed_second_request()
             self._announce_first_request()
             if event is not None:
