@@ -7,16 +7,20 @@ A test arranges a `FakeCluster`, makes a `StepContext` of it with `context(clust
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from ruamel.yaml import YAML
+
 from koalesce.cluster import Cluster, Node
 from koalesce.errors import UsageError
 from koalesce.kube import ApiError, ExecResult, Kube, Resource, UnknownKind, View
 from koalesce.process import Result
+from koalesce.steps import STEPS
 from koalesce.steps.base import StepContext
 
 VERBS = ("create", "delete", "get", "list", "patch", "watch")
@@ -435,3 +439,59 @@ def context(cluster: FakeCluster, *, root: Path | None = None, **more: Any) -> S
     """What a step of the test in namespace `test-ns` is given; `root` is the folder of its files."""
     given: dict[str, Any] = {"namespace": NAMESPACE, "labels": LABELS, "files": FakeFiles(root), **more}
     return StepContext(cluster=cluster.real(), view=cast(View, cluster.view), scope=cluster.scope, **given)
+
+
+def running_pod(
+    name: str, *, node: str = "worker-1", address: str = "10.244.1.2", namespace: str = NAMESPACE, **labels: str
+) -> dict[str, Any]:
+    """A pod that runs; its container `main` has the ID `id-NAME` and the named port `web` (8080)."""
+    return made(
+        "Pod",
+        name,
+        namespace=namespace,
+        labels=labels,
+        spec={"nodeName": node, "containers": [{"name": "main", "ports": [{"name": "web", "containerPort": 8080}]}]},
+        status={
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "containerStatuses": [{"name": "main", "containerID": f"containerd://id-{name}", "state": {"running": {}}}],
+        },
+    )
+
+
+@dataclass
+class FakeWire:
+    """The probe on a node: `rules` tell what comes of (container ID, `host:port` or URL), `asked` is what it was asked.
+
+    A rule is an outcome or the fields of a result; what no rule is about is allowed. Pass it as a node's `answer`.
+    """
+
+    rules: dict[tuple[str, str], str | dict[str, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    addresses: tuple[str, ...] = ()
+
+    def __call__(self, command: Sequence[str], stdin: bytes | None) -> Result:
+        request = json.loads(stdin or b"{}")
+        answers = [self._source(source) for source in request["sources"]]
+        return result(command, out=json.dumps({"version": "fake", "sources": answers}))
+
+    def _source(self, source: dict[str, Any]) -> dict[str, Any]:
+        results = [self._result(source["container"], target) for target in source["targets"]]
+        return {"id": source["id"], "addresses": list(self.addresses), "results": results}
+
+    def _result(self, container: str, target: dict[str, Any]) -> dict[str, Any]:
+        self.targets.append(target)
+        where = target["http"]["url"] if target["type"] == "http" else f"{target['host']}:{target['port']}"
+        self.asked.append((container, where))
+        rule = self.rules.get((container, where), self.rules.get(("*", where), "allowed"))
+        fields = {"outcome": rule} if isinstance(rule, str) else rule
+        return {"id": target["id"], "outcome": "allowed", "local": "10.244.1.2:40000", "seconds": 0.001, **fields}
+
+
+def step(text: str) -> Any:
+    """The step of a line such as `wait-for: {resource: node/worker-1}`; ValidationError if it's none."""
+    ((key, fields),) = YAML(typ="safe").load(text).items()
+    kind = STEPS[key]
+    return kind.model_validate(fields if isinstance(fields, dict) else {kind.short_field: fields})

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from koalesce.matching.mismatch import MISSING, member
 
@@ -23,14 +23,16 @@ _NAME_ENDS = frozenset(" .,[]{}$@")  # kubectl's
 _FILTER_NAME_ENDS = frozenset(" .[]{}()=!<>~&|,'\"")
 
 _Select = Callable[[Any], Iterable[Any]]
+Spread = Literal["one", "filtered", "many"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One part of a path: how it is written after its prefix, and what it selects of one value."""
+    """One part of a path: how it is written after its prefix, what it selects of one value, and how much that can be."""
 
     text: str
     select: _Select
+    spread: Spread = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,17 @@ class Path:
     nodes: tuple[_Node, ...]
     is_template: bool
 
+    @property
+    def spread(self) -> Spread:
+        """How much it can lead to: `one` value, those that a filter leaves (often one), or `many` by a wildcard, slice, union or `..`."""
+        found = {segment.spread for segment in self._chain.segments}
+        return "many" if "many" in found else "filtered" if "filtered" in found else "one"
+
     def find(self, document: Any) -> list[Any]:
         """The values that the path leads to, in order; empty if there are none."""
         if self.is_template:
             return [self.render(document)]
-        (chain,) = self.nodes
-        assert isinstance(chain, _Chain)  # noqa: S101  # what makes it no template
-        return chain.find(document)
+        return self._chain.find(document)
 
     def render(self, document: Any) -> str:
         """The text that `kubectl get -o jsonpath=…` prints."""
@@ -83,17 +89,19 @@ class Path:
 
     def nearest(self, document: Any) -> str:
         """The longest beginning of the path that still leads to something, as a path; "." if none of it does."""
-        if self.is_template:
-            return "."
-        (chain,) = self.nodes
-        assert isinstance(chain, _Chain)  # noqa: S101
         reached, found = "", [document]
-        for segment in chain.segments:
+        for segment in self._chain.segments:
             found = [value for one in found for value in segment.select(one)]
             if not found:
                 break
             reached += segment.text
         return reached or "."
+
+    @property
+    def _chain(self) -> _Chain:
+        """The one chain of a path; one without segments for a template."""
+        first = self.nodes[0] if self.nodes and not self.is_template else None
+        return first if isinstance(first, _Chain) else _Chain(())
 
 
 def compile_path(text: str) -> Path:
@@ -242,7 +250,7 @@ class _PathReader:
             char = self._text[self.at]
             if self._text.startswith("..", self.at):
                 self.at += 1 if self._text[self.at + 2 : self.at + 3] not in ("[", "") else 2
-                yield _Segment(".", _descend)
+                yield _Segment(".", _descend, "many")
             elif char == "[":
                 yield self._bracket()
             elif char == "." and (self._text[self.at + 1 : self.at + 2] == "[" or self._text in (".", "$.", "@.")):
@@ -278,7 +286,7 @@ class _PathReader:
         if len(parts) == 1:
             return self._part(parts[0])
         chosen = [self._part(part) for part in parts]
-        return _Segment(f"[{inside}]", lambda value: [hit for one in chosen for hit in one.select(value)])
+        return _Segment(f"[{inside}]", lambda value: [hit for one in chosen for hit in one.select(value)], "many")
 
     def _part(self, part: str) -> _Segment:
         if _INDEX.fullmatch(part):
@@ -313,11 +321,11 @@ def _indexed(index: int) -> _Segment:
 def _sliced(text: str, bounds: re.Match[str]) -> _Segment:
     start, stop, step = (int(part) if part else None for part in bounds.groups())
     wanted = slice(start, stop, step)
-    return _Segment(f"[{text}]", lambda value: value[wanted] if isinstance(value, list) else ())
+    return _Segment(f"[{text}]", lambda value: value[wanted] if isinstance(value, list) else (), "many")
 
 
 def _wildcard(text: str) -> _Segment:
-    return _Segment(text, _children)
+    return _Segment(text, _children, "many")
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -362,7 +370,7 @@ def _filtered(inside: str, whole: str) -> _Segment:
     def select(value: Any) -> Iterable[Any]:
         return [found.value for found in compiled.find(value)] if isinstance(value, list | dict) else ()
 
-    return _Segment(f"[{inside}]", select)
+    return _Segment(f"[{inside}]", select, "filtered")
 
 
 def _filter_text(condition: str, whole: str) -> str:

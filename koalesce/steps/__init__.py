@@ -1,14 +1,26 @@
 """The step types, by their keys in specs."""
 
+from koalesce.steps.apply import Apply
+from koalesce.steps.assert_ import Assert
 from koalesce.steps.base import Step
 from koalesce.steps.connectivity import Connectivity
 from koalesce.steps.curl import Curl
+from koalesce.steps.delete import Delete
 from koalesce.steps.exec import Exec
+from koalesce.steps.jsonpath import JsonPath
 from koalesce.steps.script import Script
+from koalesce.steps.sleep import Sleep
+from koalesce.steps.wait_for import WaitFor
 
 STEPS: dict[str, type[Step]] = {
+    "apply": Apply,
+    "assert": Assert,
     "connectivity": Connectivity,
     "curl": Curl,
+    "delete": Delete,
     "exec": Exec,
+    "jsonpath": JsonPath,
     "script": Script,
+    "sleep": Sleep,
+    "wait-for": WaitFor,
 }

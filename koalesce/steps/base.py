@@ -19,6 +19,7 @@ from koalesce.cluster import Cluster
 from koalesce.durations import Duration
 from koalesce.kube import View
 from koalesce.process import Cancel
+from koalesce.steps.sightings import Sightings
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:
-    """All that a step gets to know. Made anew for each attempt, except for what it points to."""
+    """All that a step gets to know; one for all of its attempts."""
 
     cluster: Cluster
     view: View
@@ -102,6 +103,8 @@ class StepContext:
     may_not_exist: bool = False
     patient: bool = False
     negated: bool = False  # under `never`: "does not exist" may be what is hoped for
+    sightings: Sightings = field(default_factory=Sightings)  # one for all steps of a test
+    memory: dict[str, Any] = field(default_factory=dict)  # what the step notes for its later attempts
 
 
 class Model(BaseModel):

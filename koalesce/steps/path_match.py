@@ -1,0 +1,110 @@
+"""A jsonpath and what it has to lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import field_validator
+
+from koalesce.matching import operators
+from koalesce.matching.diff import render
+from koalesce.matching.jsonpath import Path, compile_path, describe_nothing
+from koalesce.matching.matcher import MatcherFields
+from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.partial import partial_match
+
+# What is said of all values that a path leads to, taken as a list; everything else is said of one value.
+_OF_LISTS = frozenset(
+    {"all", "any", "none", "count", "unique", "exactly", "atLeast", "atMost", "match", "containsInOrder"}
+)
+_OF_MEMBERS = frozenset({"contains", "notContains"})
+_OF_WHOLES = frozenset({"equals", "notEquals"})
+
+
+class PathMatch(MatcherFields):
+    """A path into an object, and a matcher for what is there; without matcher there has to be something."""
+
+    path: str
+    """A jsonpath in kubectl's dialect: `{.status.phase}`, `{.items[*].spec.nodeName}`, `{.status.conditions[?(@.type=="Ready")].status}`."""
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, text: str) -> str:
+        if "${{" not in text:
+            compile_path(text)
+        return text
+
+    def path_problems(self) -> list[str]:
+        """What is wrong between the path and the operators, as sentences."""
+        if "${{" in self.path or compile_path(self.path).spread != "many":
+            return []
+        return [
+            _ambiguous(self.path, name) for name, operand in self.operators().items() if not _fits_many(name, operand)
+        ]
+
+    def look(self, document: Any) -> Mismatch | None:
+        """The first thing in which the document doesn't comply, or None."""
+        path = compile_path(self.path)
+        hits = path.find(document)
+        wanted = self.operators()
+        if not hits:
+            return self._look_at_nothing(path, document, wanted)
+        if not wanted:
+            return (
+                None if any(hit is not None for hit in hits) else self._at(Mismatch("", "a value", "null", "is null"))
+            )
+        of_all, of_one = _split(wanted, path.spread)
+        found = operators.apply(of_all, hits, partial_match) if of_all else []
+        found = found or self._look_at_one(of_one, hits)
+        return self._at(found[0]) if found else None
+
+    @property
+    def expected(self) -> str:
+        """What the matcher wants, in a few words."""
+        wanted = self.operators()
+        return render(wanted) if wanted else "a value"
+
+    def _look_at_nothing(self, path: Path, document: Any, wanted: Mapping[str, Any]) -> Mismatch | None:
+        """No hits pass only where the author speaks of that: `count` or `exists: false`."""
+        if "count" in wanted:
+            found = operators.apply(wanted, [], partial_match)
+            return self._at(found[0]) if found else None
+        if wanted.get("exists") is False and len(wanted) == 1:
+            return None
+        return Mismatch(path.text, self.expected, "nothing", describe_nothing(path, document))
+
+    def _look_at_one(self, wanted: Mapping[str, Any], hits: list[Any]) -> list[Mismatch]:
+        if not wanted:
+            return []
+        if len(hits) > 1:
+            said = f"leads to {len(hits)} values, {render(hits)}; say all: or any:"
+            return [Mismatch("", render(wanted), f"{len(hits)} values", said)]
+        return operators.apply(wanted, hits[0], partial_match)
+
+    def _at(self, found: Mismatch) -> Mismatch:
+        return Mismatch(self.path.strip(), found.expected, found.actual, str(found))
+
+
+def _split(wanted: Mapping[str, Any], spread: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The operators that look at all hits as a list, and those that look at the one."""
+    if spread == "one":
+        return {}, dict(wanted)
+    of_all = {
+        name
+        for name, operand in wanted.items()
+        if name in _OF_LISTS or (spread == "many" and _fits_many(name, operand))
+    }
+    return (
+        {name: operand for name, operand in wanted.items() if name in of_all},
+        {name: operand for name, operand in wanted.items() if name not in of_all},
+    )
+
+
+def _fits_many(name: str, operand: Any) -> bool:
+    """Whether an operator can be said of several values at once."""
+    return name in _OF_LISTS | _OF_MEMBERS or name == "exists" or (name in _OF_WHOLES and isinstance(operand, list))
+
+
+def _ambiguous(path: str, name: str) -> str:
+    return f"{path} can lead to several values, of which {name} says nothing; write all: {{{name}: …}} or any: {{{name}: …}}"
