@@ -30,7 +30,11 @@ def select(loaded: list[LoadedSpec], pattern: str | None) -> list[Selected]:
 
 
 def _tests(loaded: LoadedSpec, wanted: re.Pattern[str] | None) -> list[tuple[Test, int]]:
-    return [(test, loaded.test_line(index)) for test in loaded.spec.tests if wanted is None or wanted.search(test.name)]
+    return [
+        (test, loaded.test_line(index))
+        for index, test in enumerate(loaded.spec.tests)
+        if wanted is None or wanted.search(test.name)
+    ]
 
 
 def check_trusted(paths: list[Path], root: Path) -> None:
