@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
@@ -36,9 +37,8 @@ examples:
 
 def entry() -> NoReturn:
     """What the `koalesce` script calls."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # whatever a pod prints can be shown in any encoding
+    sys.stdout = _fit(sys.stdout)
+    sys.stderr = _fit(sys.stderr)
     sys.exit(main(sys.argv[1:]))
 
 
@@ -64,6 +64,15 @@ def main(words: Sequence[str]) -> int:
         return exit_codes.ERROR
 
 
+def _fit(stream: TextIO | None) -> TextIO:
+    """A stream that takes whatever a pod prints, in any encoding; nowhere for one that was closed before we began."""
+    if stream is None:  # the next file to be opened would get its number, and be written to by others
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 - `pathlib` is slow to load; open to the end
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
 def _flushed(code: int) -> int:
     """The code of a command whose output has been written; a closed pipe hides no code but that of success."""
     if not is_closed(sys.stdout):
@@ -72,10 +81,8 @@ def _flushed(code: int) -> int:
     return code or exit_codes.CLOSED_PIPE
 
 
-def is_closed(stream: TextIO | None) -> bool:
+def is_closed(stream: TextIO) -> bool:
     """Whether nobody reads this stream any more; what it has buffered is written."""
-    if stream is None:
-        return False
     try:
         stream.flush()
         poll = select.poll()

@@ -22,10 +22,22 @@ NAME = "run"
 HELP = "run specs on temporary clusters"
 # The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
 _REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of the run as a line of JSON"}
+_EXAMPLES = """\
+examples:
+  koalesce run                                        every spec below this folder
+  koalesce run specs/kube-router.yaml --run 'policy'  the tests with "policy" in their names
+  koalesce run specs/ --junit report.xml --no-skips   as a CI system wants it
+  koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
+
+exit codes:
+  0 passed   1 failed   2 usage or invalid spec   3 error: it could not be found out   4 something is left over
+  5 no test ran   130 interrupted
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare flags and arguments."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
     )

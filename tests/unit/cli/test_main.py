@@ -232,3 +232,16 @@ def test_any_text_can_be_printed_in_any_encoding() -> None:
 
     assert done.returncode == 2
     assert "unknown command '\\xe4\\u2192'" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_the_start_are_no_trouble(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m koalesce version {closed}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
