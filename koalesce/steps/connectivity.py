@@ -192,9 +192,9 @@ class Connectivity(Assertion, key="connectivity"):
     def _vacuous(self, pairs: Sequence[tuple[Source, list[Endpoint]]], endpoints: list[Endpoint]) -> Failed | None:
         """A matrix without pairs, or with a rule about none, has observed nothing."""
         if not any(targets for _, targets in pairs):
-            kept = f" on {self.placement}" if self.placement else ""
-            size = f"{len(pairs)} sources, {len(endpoints)} targets"
-            return Failed(f"there is no pair to try{kept}: {size}", expected="at least one pair", actual="none")
+            kept = f", placement: {self.placement}" if self.placement else ""
+            size = f"sources: {len(pairs)}, targets: {len(endpoints)}{kept}"
+            return Failed(f"there is no pair to try ({size})", expected="at least one pair", actual="none")
         for rule in self.expect.cells:
             if not any(rule.fits(source, target) for source, targets in pairs for target in targets):
                 return Failed(f"the rule {rule} is about no pair", expected="at least one pair", actual="none")

@@ -71,7 +71,7 @@ class Destination(Model):
     def _is_complete(self) -> Destination:
         given = [name for name in self.places if getattr(self, name) is not None]
         if len(given) != 1:
-            found = f"found {' and '.join(given)}" if given else "none is there"
+            found = f"found {' and '.join(map(to_camel, given))}" if given else "none is there"
             raise ValueError(f"say exactly one of {', '.join(map(to_camel, self.places))}; {found}")
         kind = given[0]
         if kind not in ("pod", "pods", "service"):

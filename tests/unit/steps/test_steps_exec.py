@@ -1,0 +1,224 @@
+"""Commands in pods and on nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from koalesce.kube import ConnectionLost, ExecResult, ExecTimeout
+from koalesce.process import CommandTimeout
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.exec import Exec
+from tests.fakes import FakeCluster, FakeNode, context, result, running_pod
+
+
+def ended(code: int = 0, out: str = "", err: str = "") -> ExecResult:
+    return ExecResult(command=(), code=code, stdout=out.encode(), stderr=err.encode(), seconds=0.1)
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster(
+        running_pod("client-0", app="client"),
+        running_pod("client-1", app="client"),
+        nodes=[FakeNode("control-plane", role="control-plane"), FakeNode("worker-1"), FakeNode("worker-2")],
+    )
+
+
+def attempt(cluster: FakeCluster, *, negated: bool = False, **fields: Any) -> Outcome:
+    return Exec.model_validate(fields).attempt(context(cluster, negated=negated))
+
+
+def test_a_command_in_a_pod(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out="default via 10.244.1.1 dev eth0\n")
+
+    outcome = attempt(cluster, pod="client-0", command=["ip", "route"], stdout={"contains": "eth0"})
+
+    value = {"stdout": "default via 10.244.1.1 dev eth0", "stderr": "", "exitCode": 0}
+    assert outcome == Passed("client-0: as expected", value)
+    assert cluster.kube.requests == [
+        ("exec", {"pod": "client-0", "namespace": "test-ns", "command": ["ip", "route"]}),
+    ]
+
+
+def test_every_pod_of_a_selector_must_do_as_said(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out="ok" if pod == "client-0" else "broken\n", err="oh\n")
+
+    outcome = attempt(cluster, pods={"selector": "app=client"}, command=["check"], stdout="ok")
+
+    assert outcome == Failed(
+        'client-1: stdout is "broken", expected "ok" (1 of 2 places)',
+        expected='"ok"',
+        actual='"broken"',
+        detail="stdout:\n  | broken\nstderr:\n  | oh",
+    )
+
+
+def test_all_failures_are_told(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(code=3)
+
+    outcome = attempt(cluster, pods="app=client", command=["check"])
+
+    assert outcome == Failed(
+        "client-0: exit code is 3, expected 0 (2 of 2 places)",
+        expected="0",
+        actual="3",
+        detail="also:\nclient-1: exit code is 3, expected 0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "ran"),
+    [
+        ("all", ["control-plane", "worker-1", "worker-2"]),
+        ("workers", ["worker-1", "worker-2"]),
+        ("controlPlane", ["control-plane"]),
+        (["worker-2"], ["worker-2"]),
+    ],
+)
+def test_nodes(cluster: FakeCluster, nodes: Any, ran: list[str]) -> None:
+    outcome = attempt(cluster, nodes=nodes, command=["sysctl", "-n", 1], stdin="in")
+
+    assert isinstance(outcome, Passed)
+    assert len(outcome.value) == len(ran)
+    assert [node.name for node in cluster.nodes if node.commands == [(["sysctl", "-n", "1"], b"in")]] == ran
+
+
+def test_json_on_standard_output(cluster: FakeCluster) -> None:
+    routes = '[{"dst": "10.244.2.0/24", "protocol": "17"}]'
+    for node in cluster.nodes:
+        node.answer = lambda command, stdin: result(command, out=routes)
+
+    matching = attempt(cluster, node="worker-1", command=["ip"], stdout={"json": {"any": {"protocol": "17"}}})
+    differing = attempt(cluster, node="worker-1", command=["ip"], stdout={"json": [{"protocol": "4"}]})
+    unreadable = attempt(cluster, node="worker-1", command=["ip"], stdout={"json": {}, "contains": "nothing"})
+
+    assert isinstance(matching, Passed)
+    assert matching.value["json"] == [{"dst": "10.244.2.0/24", "protocol": "17"}]
+    assert isinstance(differing, Failed)
+    assert differing.message == 'worker-1: stdout [0].protocol is "17", expected "4"'
+    assert isinstance(unreadable, Failed)
+
+
+def test_text_that_is_no_json(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out="ok")
+
+    outcome = attempt(cluster, pod="client-0", command=["x"], stdout={"json": {"a": 1}})
+
+    assert isinstance(outcome, Failed)
+    assert "stdout is not JSON" in outcome.message
+
+
+def test_another_exit_code_may_be_expected(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(code=7, err="no")
+
+    assert isinstance(attempt(cluster, pod="client-0", command=["x"], exitCode=7, stderr="no"), Passed)
+    assert isinstance(attempt(cluster, pod="client-0", command=["x"], exitCode={"in": [0, 1]}), Failed)
+
+
+def test_a_lost_connection_is_never_an_exit_code(cluster: FakeCluster) -> None:
+    def lose(pod: str, command: Sequence[str]) -> ExecResult:
+        raise ConnectionLost("the connection to the API server broke")
+
+    cluster.kube.on_exec = lose
+
+    with pytest.raises(ConnectionLost):
+        attempt(cluster, pods="app=client", command=["x"])
+
+
+def test_a_command_that_does_not_end_fails(cluster: FakeCluster) -> None:
+    def hang(pod: str, command: Sequence[str]) -> ExecResult:
+        raise ExecTimeout("still running", cancelled=False, stdout=b"so far\n")
+
+    cluster.kube.on_exec = hang
+
+    assert attempt(cluster, pod="client-0", command=["x"]) == Failed(
+        "client-0: the command was still running after 30.0s",
+        expected="an end",
+        actual="still running",
+        detail="stdout:\n  | so far",
+    )
+
+
+def test_a_cancelled_command_says_nothing_about_the_cluster(cluster: FakeCluster) -> None:
+    def cancelled(command: Sequence[str], stdin: bytes | None) -> Any:
+        raise CommandTimeout(command, 1.0, cancelled=True, stdout=b"", stderr=b"")
+
+    cluster.nodes[1].answer = cancelled
+
+    with pytest.raises(CommandTimeout):
+        attempt(cluster, node="worker-1", command=["x"])
+
+
+def test_pods_that_do_not_run_and_unknown_places(cluster: FakeCluster) -> None:
+    waiting = running_pod("client-2", app="broken")
+    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff"}}
+    cluster.add(waiting)
+
+    assert attempt(cluster, pods="app=broken", command=["x"]) == Failed(
+        "pod client-2: container main does not run: ImagePullBackOff", expected="running", actual="Running"
+    )
+    assert attempt(cluster, pod="client-0", container="sidecar", command=["x"]) == Errored(
+        "pod client-0 has no container sidecar", final=True
+    )
+    assert attempt(cluster, node="worker-9", command=["x"]) == Errored(
+        "there is no node worker-9; the cluster has control-plane, worker-1, worker-2", final=True
+    )
+    assert isinstance(attempt(cluster, pod="gone", command=["x"], negated=True), Errored)
+
+
+def test_pods_that_have_ended_or_are_being_deleted_do_not_count(cluster: FakeCluster) -> None:
+    done, leaving = running_pod("done", app="client"), running_pod("leaving", app="client")
+    done["status"]["phase"] = "Succeeded"
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    cluster.add(done, leaving)
+    cluster.kube.on_exec = lambda pod, command: ended()
+
+    attempt(cluster, pods="app=client", command=["x"])
+
+    assert sorted(request["pod"] for _, request in cluster.kube.requests) == ["client-0", "client-1"]
+
+
+def test_the_default_container_is_the_annotated_one(cluster: FakeCluster) -> None:
+    pod = running_pod("two", app="two")
+    pod["metadata"]["annotations"] = {"kubectl.kubernetes.io/default-container": "side"}
+    pod["spec"]["containers"].append({"name": "side"})
+    cluster.add(pod)
+
+    outcome = attempt(cluster, pod="two", command=["x"])
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "pod two: does not run: Running"
+
+
+def test_nodes_of_a_cluster_without_access_to_them(cluster: FakeCluster) -> None:
+    cluster.nodes[1].exec = ()  # type: ignore[assignment]  # as a provider without node-exec gives it
+
+    assert isinstance(attempt(cluster, node="worker-1", command=["x"]), Errored)
+    assert cluster.nodes[1].commands == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"command": ["x"]}, "say exactly one of pod, pods, node, nodes; none is there"),
+        ({"pod": "a", "nodes": "all", "command": ["x"]}, "found pod and nodes"),
+        ({"node": "a", "container": "c", "command": ["x"]}, "namespace and container belong to pods"),
+        ({"node": "a", "command": "ip route"}, "a command is a list of words, such as"),
+        ({"node": "a", "command": []}, "at least 1 item"),
+        ({"nodes": "everywhere", "command": ["x"]}, "'all', 'workers' or 'controlPlane'"),
+        ({"node": "a", "command": ["x"], "stdout": {}}, "needs at least one operator"),
+        ({"node": "a", "command": ["x"], "stdout": {"matches": "("}}, "regular expression"),
+        ({"node": "a", "command": ["x"], "stdout": {"json": {"a": {"matches": "("}}}}, "regular expression"),
+    ],
+)
+def test_invalid(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Exec.model_validate(fields)
+
+
+def test_it_runs_once() -> None:
+    assert not Exec.model_validate({"node": "a", "command": ["x"]}).is_retried()

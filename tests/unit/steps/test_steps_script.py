@@ -1,0 +1,104 @@
+"""Scripts on this machine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from koalesce.process import CommandMissing, CommandTimeout
+from koalesce.steps.base import Failed, Outcome, Passed
+from koalesce.steps.script import Script
+from tests.fakes import FakeCluster, context
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+def attempt(cluster: FakeCluster, root: Path, **fields: Any) -> Outcome:
+    return Script.model_validate(fields).attempt(context(cluster, root=root))
+
+
+def test_runs_in_the_folder_of_the_spec_with_the_cluster_in_its_environment(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.host_exec = ("nsenter", "--net=/run/a b")
+    text = 'pwd; echo "$KUBECONFIG $NAMESPACE $KOALESCE_CLUSTER $KOALESCE_KUBERNETES"; echo "$KOALESCE_HOST_EXEC $COUNT $ON"'
+
+    outcome = attempt(cluster, tmp_path, run=text, env={"COUNT": 3, "ON": True})
+
+    assert isinstance(outcome, Passed)
+    assert outcome.value["stdout"].splitlines() == [
+        str(tmp_path),
+        "/nonexistent/kubeconfig test-ns fake 1.37.2",
+        "nsenter '--net=/run/a b' 3 true",
+    ]
+
+
+def test_stops_at_the_first_error_and_at_unset_variables(cluster: FakeCluster, tmp_path: Path) -> None:
+    outcome = attempt(cluster, tmp_path, run="echo before\nfalse\necho after")
+
+    assert outcome == Failed("exit code is 1, expected 0", expected="0", actual="1", detail="stdout:\n  | before")
+    assert isinstance(attempt(cluster, tmp_path, run="echo $UNSET_VARIABLE"), Failed)
+
+
+def test_another_interpreter_with_input(cluster: FakeCluster, tmp_path: Path) -> None:
+    outcome = attempt(
+        cluster, tmp_path, run="import sys; print(sys.stdin.read().upper())", interpreter=["python3"], stdin="hi"
+    )
+
+    assert isinstance(outcome, Passed)
+    assert outcome.value["stdout"] == "HI"
+
+
+def test_an_interpreter_that_is_not_there_is_no_verdict(cluster: FakeCluster, tmp_path: Path) -> None:
+    with pytest.raises(CommandMissing):
+        attempt(cluster, tmp_path, run="x", interpreter=["no-such-interpreter"])
+
+
+def test_a_script_that_does_not_end_fails(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koalesce.steps.vantage._LAST_LOOK", 0.2)
+    cluster.scope.seconds = 0.2
+
+    outcome = attempt(cluster, tmp_path, run="echo begun; sleep 60")
+
+    assert outcome == Failed(
+        "the script was still running after 0.2s",
+        expected="an end",
+        actual="still running",
+        detail="stdout:\n  | begun",
+    )
+
+
+def test_cancel_ends_it(cluster: FakeCluster, tmp_path: Path) -> None:
+    started = time.monotonic()
+    threading.Timer(0.1, cluster.scope.cancel.set).start()
+
+    with pytest.raises(CommandTimeout):
+        attempt(cluster, tmp_path, run="sleep 60")
+
+    assert time.monotonic() - started < 20
+
+
+def test_nothing_of_it_stays(cluster: FakeCluster, tmp_path: Path) -> None:
+    outcome = attempt(cluster, tmp_path, run='echo "$0"')
+
+    assert isinstance(outcome, Passed)
+    assert not Path(outcome.value["stdout"]).parent.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_title_and_validation() -> None:
+    assert Script.model_validate({"run": "\n  kubectl get nodes\n"}).title() == "script kubectl get nodes"
+    assert not Script.model_validate({"run": "x"}).is_retried()
+    for fields in ({}, {"run": ""}, {"run": "x", "interpreter": []}, {"run": "x", "interpeter": ["sh"]}):
+        with pytest.raises(ValidationError):
+            Script.model_validate(fields)
