@@ -163,8 +163,9 @@ class Store:
         """The API server doesn't answer: readers wait for it."""
         with self._moved:
             if self._down is None:
-                self._down, self._down_since = error, time.monotonic()
+                self._down_since = time.monotonic()
                 _log.info("%s: %s", self, error.message)
+            self._down = error
 
     def comes_up(self) -> None:
         """It answers again: what is held is current."""

@@ -150,10 +150,11 @@ class View:
             self._let_go(hold)
 
     def _read(self, target: Target, deadline: float, cancel: Cancel | None) -> Objects:
+        asked = time.monotonic()
         hold = self._hold(target)
         store = hold.store
         try:
-            self._assure(hold, target, deadline, cancel)
+            self._assure(hold, target, asked, deadline, cancel)
         except UnknownKind:
             self.kube.forget_kinds()
             raise
@@ -182,9 +183,9 @@ class View:
         hold.store.unlisten(hold.listener)
         self._stores.release(hold.shared)
 
-    def _assure(self, hold: _Hold, target: Target, deadline: float, cancel: Cancel | None) -> None:
-        """Wait until the store is at least as new as this moment, as far as the target is concerned."""
-        store, limits, asked = hold.store, self._stores.limits, time.monotonic()
+    def _assure(self, hold: _Hold, target: Target, asked: float, deadline: float, cancel: Cancel | None) -> None:
+        """Wait until the store is at least as new as what was `asked` then, as far as the target is concerned."""
+        store, limits = hold.store, self._stores.limits
         synced = store.sync(deadline, cancel)
         confirmed = synced if synced >= asked else self._confirmed.get((store, target))
         if confirmed is None or asked - confirmed >= limits.trust:

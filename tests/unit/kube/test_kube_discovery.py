@@ -123,6 +123,5 @@ def test_another_cluster_at_the_same_address_is_another_cluster(
     with serve(old, tmp_path) as kubeconfig:
         assert connect(kubeconfig, Limits()).resource("widget").group == "example.com"
         port = int(kubeconfig.read_text().split("127.0.0.1:")[1].split('"')[0])
-    with serve(new, tmp_path, port=port) as kubeconfig:
-        with pytest.raises(UnknownKind):
-            connect(kubeconfig, Limits()).resource("widget")
+    with serve(new, tmp_path, port=port) as kubeconfig, pytest.raises(UnknownKind):
+        connect(kubeconfig, Limits()).resource("widget")

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from koalesce.errors import ClusterError
+from koalesce.kube import ApiError, ConnectionLost, ExecTimeout, Kube
+from koalesce.kube.exec import Capture
+from koalesce.kube.limits import Limits
+from tests.unit.kube.api_server import ExecConnection, FakeApi, serve
+
+
+def test_gives_code_and_streams(kube: Kube, api: FakeApi) -> None:
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, b"out ")
+        connection.send(2, b"err")
+        connection.send(1, b"more")
+        connection.finish(7)
+
+    api.on_exec = command
+
+    result = kube.exec("web", ["sh", "-c", "exit 7"], namespace="one", container="app")
+
+    assert (result.command, result.code) == (("sh", "-c", "exit 7"), 7)
+    assert (result.stdout, result.stderr, result.truncated) == (b"out more", b"err", False)
+    _, path, query = api.requests[-1]
+    assert path == "/api/v1/namespaces/one/pods/web/exec"
+    assert query == {"command": "sh,-c,exit 7", "container": "app", "stdout": "true", "stderr": "true"}
+
+
+def test_success_is_code_0(kube: Kube, api: FakeApi) -> None:
+    api.on_exec = lambda connection: connection.finish()
+
+    assert kube.exec("web", ["true"], namespace="one").code == 0
+
+
+def test_a_connection_cut_in_the_middle_is_lost_and_no_code(kube: Kube, api: FakeApi) -> None:
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, b"half")
+        connection.cut()
+
+    api.on_exec = command
+
+    with pytest.raises(ConnectionLost, match=r"exec in one/web: sleep 1: the connection was lost") as caught:
+        kube.exec("web", ["sleep", "1"], namespace="one")
+    assert caught.value.stdout == b"half"
+
+
+def test_a_close_without_a_status_is_lost_too(kube: Kube, api: FakeApi) -> None:
+    api.on_exec = lambda connection: connection.frame(b"\x03\xe8", opcode=8)
+
+    with pytest.raises(ConnectionLost):
+        kube.exec("web", ["true"], namespace="one")
+
+
+def test_a_character_split_over_frames_survives(kube: Kube, api: FakeApi) -> None:
+    euro = "€".encode()
+
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, euro[:1])
+        connection.frame(b"\x01" + euro[1:2], final=False)  # one message in two fragments
+        connection.frame(euro[2:], opcode=0)
+        connection.finish()
+
+    api.on_exec = command
+
+    assert kube.exec("web", ["x"], namespace="one").out == "€"
+
+
+def test_a_hundred_megabytes_stay_within_the_cap(kube: Kube, api: FakeApi) -> None:
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, b"first")
+        chunk = b"x" * 1_000_000
+        for _ in range(100):
+            connection.send(1, chunk)
+        connection.send(1, b"last")
+        connection.finish()
+
+    api.on_exec = command
+
+    result = kube.exec("web", ["yes"], namespace="one", cap=1000)
+
+    assert result.truncated
+    assert len(result.stdout) < 1000 + 64 * 1024 + 100
+    assert result.stdout.startswith(b"firstx")
+    assert result.stdout.endswith(b"xlast")
+    assert b"bytes left out" in result.stdout
+
+
+def test_feeds_standard_input_and_closes_it(kube: Kube, api: FakeApi) -> None:
+    """The command echoes while it reads, so that one who writes everything first would hang."""
+
+    def command(connection: ExecConnection) -> None:
+        while (frame := connection.receive()) is not None and frame[0] == 0:
+            connection.send(1, frame[1:])
+        assert frame == b"\xff\x00"
+        connection.finish()
+
+    api.on_exec = command
+    data = bytes(range(256)) * 2000
+
+    result = kube.exec("web", ["cat"], namespace="one", stdin=data)
+
+    assert result.stdout == data
+
+
+def test_an_empty_standard_input_is_closed_at_once(kube: Kube, api: FakeApi) -> None:
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, repr(connection.receive()).encode())
+        connection.finish()
+
+    api.on_exec = command
+
+    assert kube.exec("web", ["cat"], namespace="one", stdin=b"").out == r"b'\xff\x00'"
+
+
+def test_a_server_that_can_t_close_standard_input_is_refused(kube: Kube, api: FakeApi) -> None:
+    api.protocol = "v4.channel.k8s.io"  # type: ignore[attr-defined]  # read by the handler
+    api.on_exec = lambda connection: connection.finish()
+
+    assert kube.exec("web", ["true"], namespace="one").code == 0
+    with pytest.raises(ClusterError, match="can't close a command's standard input"):
+        kube.exec("web", ["cat"], namespace="one", stdin=b"x")
+
+
+def test_a_silent_command_ends_at_the_deadline(kube: Kube, api: FakeApi) -> None:
+    def command(connection: ExecConnection) -> None:
+        connection.send(1, b"working")
+        connection.receive()
+
+    api.on_exec = command
+    kube.version()
+    began = time.monotonic()
+
+    with pytest.raises(ExecTimeout, match="still running at its deadline") as caught:
+        kube.exec("web", ["sleep", "inf"], namespace="one", timeout=0.2)
+
+    assert (caught.value.stdout, caught.value.cancelled) == (b"working", False)
+    assert time.monotonic() - began < 2
+
+
+def test_a_command_can_be_cancelled(kube: Kube, api: FakeApi) -> None:
+    api.on_exec = lambda connection: connection.receive() and None
+    cancel = threading.Event()
+    threading.Timer(0.1, cancel.set).start()
+
+    with pytest.raises(ExecTimeout) as caught:
+        kube.exec("web", ["sleep", "inf"], namespace="one", cancel=cancel)
+
+    assert caught.value.cancelled
+
+
+def test_a_pod_that_is_not_there_is_the_server_s_word(kube: Kube, api: FakeApi) -> None:
+    status = {
+        "kind": "Status",
+        "code": 404,
+        "reason": "NotFound",
+        "message": 'pods "web" not found',
+        "details": {"name": "web"},
+    }
+    api.failing["/exec"] = (404, status)
+
+    with pytest.raises(ApiError) as caught:
+        kube.exec("web", ["true"], namespace="one")
+
+    assert (caught.value.status, caught.value.message) == (404, 'pods "web" not found')
+
+
+def test_a_program_that_can_t_be_started_is_no_exit_code(kube: Kube, api: FakeApi) -> None:
+    message = 'OCI runtime exec failed: exec failed: "nope": executable file not found in $PATH: unknown'
+    status = {"kind": "Status", "status": "Failure", "reason": "InternalError", "message": message}
+    api.on_exec = lambda connection: connection.send(3, json.dumps(status).encode())
+
+    with pytest.raises(ApiError) as caught:
+        kube.exec("web", ["nope"], namespace="one")
+
+    assert (caught.value.status, caught.value.reason, caught.value.transient) == (500, "InternalError", False)
+
+
+def test_an_end_that_is_no_status_is_no_success(kube: Kube, api: FakeApi) -> None:
+    api.on_exec = lambda connection: connection.send(3, b"gibberish")
+
+    with pytest.raises(ApiError, match="no Status object"):
+        kube.exec("web", ["true"], namespace="one")
+
+
+def test_a_server_that_is_not_there_is_transient(tmp_path: Path, connect: Callable[[Path, Limits], Kube]) -> None:
+    with serve(FakeApi(), tmp_path) as kubeconfig:
+        pass
+
+    with pytest.raises(ApiError) as caught:
+        connect(kubeconfig, Limits()).exec("web", ["true"], namespace="one")
+
+    assert (caught.value.reason, caught.value.transient) == ("ConnectionRefused", True)
+
+
+def test_other_calls_go_on_meanwhile(kube: Kube, api: FakeApi) -> None:
+    go = threading.Event()
+
+    def command(connection: ExecConnection) -> None:
+        go.wait(5)
+        connection.finish()
+
+    api.on_exec = command
+    codes: list[int] = []
+    runner = threading.Thread(target=lambda: codes.append(kube.exec("web", ["x"], namespace="one").code))
+    runner.start()
+    answers: list[str] = []
+    callers = [threading.Thread(target=lambda: answers.append(kube.version())) for _ in range(20)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    go.set()
+    runner.join()
+
+    assert (answers, codes) == (["1.37.2"] * 20, [0])
+
+
+def test_works_over_tls(
+    tmp_path: Path, api: FakeApi, certificate: tuple[Path, Path], connect: Callable[[Path, Limits], Kube]
+) -> None:
+    """Frames that share a TLS record with the one before are not left lying until something else comes."""
+
+    def command(connection: ExecConnection) -> None:
+        frames = b"".join(bytes([0x82, 3, 1]) + b"%02d" % number for number in range(50))
+        connection._handler.wfile.write(frames)
+        connection.finish(3)
+        connection.receive()
+
+    api.on_exec = command
+    with serve(api, tmp_path, certificate=certificate) as kubeconfig:
+        result = connect(kubeconfig, Limits()).exec("web", ["x"], namespace="one")
+
+    assert (result.code, result.out) == (3, "".join(f"{number:02d}" for number in range(50)))
+
+
+def test_a_capture_within_its_cap_and_tail_is_whole() -> None:
+    capture = Capture(4)
+    for _ in range(3):
+        capture.feed(b"abc")
+
+    assert (capture.content(), capture.is_cut) == (b"abcabcabc", False)
+
+
+def test_a_capture_counts_what_it_leaves_out() -> None:
+    capture = Capture(2)
+    capture.feed(b"ab" + b"-" * 100_000 + b"z" * 65536)
+
+    assert capture.is_cut
+    assert capture.content() == b"ab\n[100000 bytes left out]\n" + b"z" * 65536
