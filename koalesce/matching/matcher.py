@@ -48,6 +48,8 @@ class MatcherFields(BaseModel):
     """Less than this, or equal."""
     in_: list[Any] | StrictStr | None = Field(default=None, alias="in")
     """Equal to one of these."""
+    in_cidr: StrictStr | None = Field(default=None, alias="inCIDR")
+    """An IP address out of this network, such as `10.244.0.0/16`."""
     not_in: list[Any] | StrictStr | None = None
     """There, and equal to none of these."""
     count: StrictInt | StrictStr | dict[str, Any] | None = None

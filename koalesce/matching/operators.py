@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -342,6 +343,24 @@ def _unique(operand: Any, value: Any) -> bool:
     return repeated is not operand
 
 
+def _in_network(operand: Any, value: Any) -> bool:
+    if not isinstance(value, str):
+        raise Unfit("which is no address")
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError as error:
+        raise Unfit("which is no address") from error
+    return address in ipaddress.ip_network(operand)
+
+
+def _network_problem(operand: Any) -> str | None:
+    try:
+        ipaddress.ip_network(operand)
+    except ValueError as error:
+        return f"{error}; write a network such as 10.244.0.0/16"
+    return None
+
+
 def _listed(operand: Any) -> str | None:
     return None if isinstance(operand, list) and operand else "needs a list of values that isn't empty"
 
@@ -392,6 +411,7 @@ OPERATORS: Mapping[str, Operator] = {
         lambda operand, value: any(equal(one, value) for one in operand),
         _listed,
     ),
+    "inCIDR": _simple(lambda operand: f"an address in {operand}", _in_network, _network_problem),
     "le": _comparison("≤", lambda left, right: left <= right),
     "lt": _comparison("<", lambda left, right: left < right),
     "matches": _simple(lambda operand: f"to match /{operand}/", _searched, _regex_problem),

@@ -178,3 +178,22 @@ def test_operands_with_expressions_are_checked_later() -> None:
 
 def test_repetitions_that_are_no_trap_are_allowed() -> None:
     assert said({"matches": r"^(\w+\.)+svc(:\d+)?$"}, "a.b.svc:80") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("10.244.1.7", None),
+        ("10.245.0.1", 'is "10.245.0.1", expected an address in 10.244.0.0/16'),
+        ("web", 'is "web", which is no address; expected an address in 10.244.0.0/16'),
+    ],
+)
+def test_in_cidr_takes_addresses_of_the_network(value: str, said: str | None) -> None:
+    found = Matcher.model_validate({"inCIDR": "10.244.0.0/16"}).check(value)
+
+    assert (found.message if found else None) == said
+
+
+def test_in_cidr_wants_a_network() -> None:
+    with pytest.raises(ValueError, match="write a network"):
+        Matcher.model_validate({"inCIDR": "10.244.0.1/16"})
