@@ -118,8 +118,9 @@ def _phases(spec: SpecRecord) -> Iterator[_Case]:
 
 def _outside(spec: SpecRecord) -> Iterator[_Case]:
     """Set-up, and steps of no test: those of components' readiness and of the spec's clean-up."""
+    planned = set(spec.started.tests)
     for name, test in spec.tests.items():
-        if name in spec.started.tests:
+        if name in planned:
             continue
         if test.finished is not None:
             yield _ended(name, test, test.finished)

@@ -93,7 +93,9 @@ class SpecRecord:
 
     def test(self, name: str) -> TestRecord:
         """The record of a test, made when first asked for."""
-        return self.tests.setdefault(name, TestRecord(self.started.spec, name))
+        if name not in self.tests:
+            self.tests[name] = TestRecord(self.started.spec, name)
+        return self.tests[name]
 
     @property
     def ends(self) -> list[TestFinished]:
@@ -113,7 +115,9 @@ class RunRecord:
 
     def spec(self, path: str) -> SpecRecord:
         """The record of a spec; one without its own start (a cut event file) starts when first heard of."""
-        return self.specs.setdefault(path, SpecRecord(SpecStarted(spec=path, name=path, tests=())))
+        if path not in self.specs:
+            self.specs[path] = SpecRecord(SpecStarted(spec=path, name=path, tests=()))
+        return self.specs[path]
 
     def apply(self, event: AnyEvent) -> None:
         """Take an event in."""
