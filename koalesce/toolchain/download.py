@@ -7,14 +7,13 @@ import os
 import re
 import tarfile
 import time
-import urllib.error
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
 from koalesce.process import Cancel
-from koalesce.toolchain.network import Network, Unreachable
+from koalesce.toolchain.network import Network, Refused, Unreachable
 
 _CHUNK = 1 << 18
 _REPORT_EVERY = 10.0
@@ -63,9 +62,9 @@ class Downloader:
                 raise DownloadFailed(
                     f"{address} doesn't have its pinned checksum (sha256 {sha256}, got {seen.hexdigest()})"
                 )
-        except urllib.error.HTTPError as error:
+        except Refused as error:
             into.unlink(missing_ok=True)
-            raise DownloadFailed(f"{address}: the server answered {error.code} {error.reason}") from error
+            raise DownloadFailed(f"{address}: the server answered {error}") from error
         except Unreachable as error:
             into.unlink(missing_ok=True)
             raise DownloadFailed(str(error)) from error
@@ -79,8 +78,8 @@ class Downloader:
         try:
             with self._network.open(address, {}, cancel=self._cancel) as answer:
                 text = self._network.read(answer, _SUMS_LIMIT, cancel=self._cancel).decode("utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            raise DownloadFailed(f"{address}: the server answered {error.code} {error.reason}") from error
+        except Refused as error:
+            raise DownloadFailed(f"{address}: the server answered {error}") from error
         except Unreachable as error:
             raise DownloadFailed(str(error)) from error
         found = find_checksum(text, url.rpartition("/")[2])

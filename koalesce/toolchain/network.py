@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from koalesce.errors import Interrupted
@@ -20,6 +21,15 @@ _TIMEOUT = 8.0
 
 class Unreachable(Exception):
     """A server can't be reached, or the connection to it broke; the text says why."""
+
+
+class Refused(Exception):
+    """A server answered with something else than what it was asked for: status, reason, headers."""
+
+    def __init__(self, status: int, reason: str, headers: Message) -> None:
+        super().__init__(f"{status} {reason}".strip())
+        self.status = status
+        self.headers = headers
 
 
 class Network:
@@ -33,7 +43,7 @@ class Network:
     def open(
         self, url: str, headers: Mapping[str, str], *, authorization: str | None = None, cancel: Cancel | None = None
     ) -> http.client.HTTPResponse:
-        """Open a URL; raises HTTPError for an answer other than 2xx, Unreachable where there is none, Interrupted if cancelled.
+        """Open a URL; raises Refused for an answer other than 2xx, Unreachable where there is none, Interrupted if cancelled.
 
         `authorization` isn't passed on to where the server redirects.
         """
@@ -51,8 +61,9 @@ class Network:
             answer: http.client.HTTPResponse = urllib.request.build_opener(_Redirects).open(
                 request, timeout=self._timeout
             )
-        except urllib.error.HTTPError:
-            raise
+        except urllib.error.HTTPError as error:
+            with error:  # holds the connection
+                raise Refused(error.code, str(error.reason), error.headers) from None
         except (OSError, http.client.HTTPException) as error:
             why = f"{host} can't be reached ({self._reason(error)})"
             with self._lock:

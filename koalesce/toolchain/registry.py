@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import re
-import urllib.error
 import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,7 +29,7 @@ from koalesce.toolchain.images import (
     is_for_this_machine,
 )
 from koalesce.toolchain.machine import architecture
-from koalesce.toolchain.network import Network, Unreachable
+from koalesce.toolchain.network import Network, Refused, Unreachable
 from koalesce.toolchain.reference import Reference
 
 _ACCEPT = ", ".join((OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST))
@@ -144,13 +143,13 @@ class _Pull:
     def _open(self, url: str, *, accept: str = "*/*") -> http.client.HTTPResponse:
         try:
             return self._request(url, accept)
-        except urllib.error.HTTPError as error:
-            if error.code != 401:  # also a token that ran out on the way
+        except Refused as error:
+            if error.status != 401:  # also a token that ran out on the way
                 raise self._refused(error) from error
             self._authorization = self._log_in(error.headers.get("WWW-Authenticate", ""))
         try:
             return self._request(url, accept)
-        except urllib.error.HTTPError as error:
+        except Refused as error:
             raise self._refused(error) from error
 
     def _request(self, url: str, accept: str, *, authorization: str | None = None) -> http.client.HTTPResponse:
@@ -173,19 +172,19 @@ class _Pull:
             with self._request(url, "application/json", authorization=f"Basic {basic}" if basic else None) as answer:
                 document = json.loads(self._read(answer, _MANIFEST_LIMIT))
             return f"Bearer {document.get('token') or document['access_token']}"
-        except urllib.error.HTTPError as error:
+        except Refused as error:
             raise self._refused(error) from error
         except (ValueError, KeyError, AttributeError) as error:
             raise self.failed("the registry's login gave no token") from error
 
-    def _refused(self, error: urllib.error.HTTPError) -> ImageUnavailable:
+    def _refused(self, error: Refused) -> ImageUnavailable:
         known = {
             401: "the registry refused: no such image, or it wants a login",
             403: "the registry refused: no such image, or it wants a login",
             404: "the registry has no such image",
             429: "the registry answers to too many requests (429)",
         }
-        return self.failed(known.get(error.code, f"the registry answered {error.code} {error.reason}"))
+        return self.failed(known.get(error.status, f"the registry answered {error}"))
 
     def failed(self, why: str) -> ImageUnavailable:
         """The error for this image."""
