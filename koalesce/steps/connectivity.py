@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -101,7 +102,8 @@ class Connectivity(Assertion, key="connectivity"):
     ICMP port unreachable from its own address. `rejected`: somebody said no by ICMP in any other way. `dropped`: nothing came back
     within `maxTime`. The four are never taken for one another, and what could not be tried satisfies none of them. A filter in
     the source's own network namespace counts as `dropped`, a missing route there as not tried. Behind a Service the kernel gives ICMP errors
-    the Service's address: a reject by `port unreachable` then looks like `refused`.
+    the Service's address, whoever sent them: over TCP, where a target refuses by a reset, they count as `rejected`; over UDP a filter that answers
+    with `port unreachable` can't be told from a closed port, and counts as `refused`.
 
     Where `rejected` or `dropped` is expected, each source must also show that it can reach something (`control`), so that a broken network or
     probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes: the pods' images don't matter.
@@ -238,7 +240,7 @@ class Connectivity(Assertion, key="connectivity"):
             endpoint=endpoint,
             target=target,
             expected=self.expect.of(source, endpoint),
-            observed=observed,
+            observed=_behind_service(endpoint, target, observed),
             problem=problem,
         )
 
@@ -287,3 +289,13 @@ class Connectivity(Assertion, key="connectivity"):
         counted = Counter(cell.observed.outcome for cell in matrix.cells)
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
         return f"{len(matrix.cells)} pairs as expected: {outcomes}"
+
+
+def _behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:
+    """What was seen through a Service's DNAT, which gives ICMP errors of filters the Service's own address.
+
+    A TCP stack refuses by a reset (RFC 9293, 3.5.2), so that an ICMP error through a Service is a filter's.
+    """
+    if endpoint.kind == "service" and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
+        return replace(observed, outcome="rejected")
+    return observed

@@ -68,6 +68,7 @@ class Observed:
     seen_source: str = ""
     reply: str = ""
     seconds: float = 0.0
+    icmp: Mapping[str, Any] | None = None
     http: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
@@ -205,7 +206,7 @@ def _observed(result: Mapping[str, Any]) -> Observed:
         outcome=result["outcome"], reason=result.get("reason", ""), failure=result.get("failure", ""),
         local=_address(result.get("local", "")), remote=result.get("remote", ""),
         seen_source=result.get("seenSource", ""), reply=result.get("reply", ""),
-        seconds=result.get("seconds", 0.0), http=result.get("http"),
+        seconds=result.get("seconds", 0.0), icmp=result.get("icmp"), http=result.get("http"),
     )  # fmt: skip
 
 

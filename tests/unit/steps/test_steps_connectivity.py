@@ -355,3 +355,24 @@ def test_the_probe_gets_its_whole_limit_even_at_the_deadline(cluster: FakeCluste
     attempt(cluster, **{"from": {"pod": "client-0"}, "to": SERVERS})
 
     assert {target["limit"] for target in wire.targets} == {1.5}
+
+
+@pytest.mark.parametrize(
+    ("to", "icmp", "observed"),
+    [
+        ({"service": "web", "port": 80}, True, "rejected"),
+        ({"service": "web", "port": 80}, False, "refused"),
+        ({"service": "web", "port": 53, "protocol": "UDP"}, True, "refused"),
+        ({"address": "10.96.7.7", "port": 80}, True, "refused"),
+    ],
+)
+def test_icmp_behind_a_service_is_a_filters(
+    cluster: FakeCluster, wire: FakeWire, to: dict[str, Any], icmp: bool, observed: str
+) -> None:
+    seen = {"outcome": "refused", "icmp": {"type": 3, "code": 3, "from": "10.96.7.7"} if icmp else None}
+    wire.rules["*", f"10.96.7.7:{to['port']}"] = seen
+
+    outcome = attempt(cluster, **{"from": {"pod": "client-0"}, "to": to, "expect": ["refused", "rejected"]})
+
+    assert isinstance(outcome, Passed)
+    assert outcome.value["pairs"][0]["outcome"] == observed
