@@ -23,7 +23,6 @@ class MatcherFields(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         defer_build=True,
-        use_attribute_docstrings=True,
     )
 
     equals: Any = None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
+import textwrap
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from koalesce.durations import Duration
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
-from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
 
 _ID = "https://koalesce.dev/schemas/spec.schema.json"
 _STEP = "#/$defs/Step"
-_EXPRESSION = {"type": "string", "pattern": r"\$\{\{", "title": "expression"}
-# A text can be an expression already, and keywords that only steer others can't have an alternative beside them.
-_TYPED = ("integer", "number", "boolean", "array", "object")
+_OR_EXPRESSION = {"$ref": "#/$defs/Expression"}
+_EXPRESSION = {"type": "string", "pattern": r"\$\{\{", "description": "An expression, filled in before its step."}
 
 
 def schema_text() -> str:
@@ -27,71 +31,142 @@ def schema_text() -> str:
 
 def spec_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a spec."""
-    schema = Spec.model_json_schema(by_alias=True, schema_generator=_Generator)
-    definitions: dict[str, Any] = schema.pop("$defs", {})
-    definitions |= _step_definitions()
-    definitions["Step"] = _step_schema()
-    del definitions["StepFields"]
-    body = _with_expressions(_pointed(schema))
-    body["properties"] = {name: body["properties"][name] for name in schema["properties"]}
-    return {
+    references, definitions = _definitions()
+    spec = definitions.pop(_name(references[Spec]))
+    fields = definitions.pop(_name(references[StepFields]))
+    definitions = {name: _with_expressions(schema) for name, schema in definitions.items()}
+    definitions["Step"] = _with_expressions(_step_schema(references, definitions, fields))
+    definitions["Expression"] = _EXPRESSION
+    whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": _ID,
-        **body,
         "title": f"Koalesce spec ({API_VERSION})",
-        "$defs": {name: _with_expressions(_pointed(definitions[name])) for name in sorted(definitions)},
+        **spec,
+        "$defs": {name: definitions[name] for name in sorted(definitions)},
     }
+    return _pointed(whole)  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def _definitions() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
+    """Where the schema of each model is, and all schemas by name."""
+    models: list[type[BaseModel]] = [Spec, StepFields, *STEPS.values()]
+    found, schema = models_json_schema(
+        [(model, "validation") for model in models], by_alias=True, schema_generator=_Generator
+    )
+    return {model: found[model, "validation"]["$ref"] for model in models}, schema["$defs"]
+
+
+def _name(reference: str) -> str:
+    return reference.rsplit("/", 1)[-1]
+
+
+_ALL_TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
 class _Generator(GenerateJsonSchema):
-    """Types that only validate have no schema of their own: anything goes."""
+    """Knows what pydantic can't say: values in another form that a validator turns into the one that is declared."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        """A model's fields have their docstrings as descriptions."""
+        result = super().model_schema(schema)
+        fields = next((branch for branch in result.get("anyOf", ()) if "properties" in branch), result)
+        if fields is not result:  # other forms are taken too: what is said about properties goes to the form that has them
+            fields["additionalProperties"] = result.pop("additionalProperties", True)
+        docs = field_docstrings(schema["cls"])
+        for name, field in schema["cls"].model_fields.items():
+            place = fields.get("properties", {}).get(field.alias or name)
+            if place is not None and name in docs:
+                place.setdefault("description", docs[name])
+        return result
+
+    def function_before_schema(self, schema: Any) -> dict[str, Any]:
+        """The declared form, or any value of another JSON type."""
+        result = super().function_before_schema(schema)
+        resolved = self.resolve_ref_schema(result) if "$ref" in result else result
+        own = resolved.get("type")
+        if own is None or "json_schema_input_schema" in schema:
+            return result
+        known = {own} if isinstance(own, str) else set(own)
+        known |= {"integer"} if "number" in known else set()
+        return {"anyOf": [result, {"type": [name for name in _ALL_TYPES if name not in known]}]}
 
     def default_schema(self, schema: Any) -> dict[str, Any]:
-        """The default is told only where JSON can hold it."""
+        """Empty defaults go without saying."""
         result = super().default_schema(schema)
-        if "default" in result and result["default"] in ({}, [], None):
+        if "default" in result and result["default"] in ({}, [], None, ""):
             del result["default"]
         return result
 
+    def encode_default(self, dft: Any) -> Any:
+        """Durations as they are written."""
+        return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
 
-def _step_definitions() -> dict[str, Any]:
-    """The fields of each step type, and whatever they refer to."""
-    found: dict[str, Any] = {}
-    for kind in (StepFields, *STEPS.values()):
-        schema = kind.model_json_schema(by_alias=True, schema_generator=_Generator)
-        found |= schema.pop("$defs", {})
-        found[kind.__name__] = schema
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        """A field that may be left out isn't one to write null into."""
+        return self.generate_inner(schema["schema"])
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Editors show the name of a field; a title made of it is noise."""
+        return False
+
+
+def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings below the fields of a model and of those that it inherits from, by field."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if issubclass(base, BaseModel) and base is not BaseModel:
+            found |= _own_docstrings(base)
     return found
 
 
-def _step_schema() -> dict[str, Any]:
-    """One object with every type's key and the common fields; exactly one type."""
-    common = StepFields.model_json_schema(by_alias=True, schema_generator=_Generator)
-    properties = {key: _type_property(kind) for key, kind in STEPS.items()}
+def _own_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
     return {
-        "type": "object",
-        "title": "Step",
-        "description": "One step: exactly one type, and the common fields beside it.",
-        "properties": properties | common["properties"],
-        "additionalProperties": False,
-        "oneOf": [{"required": [key]} for key in (*STEPS, *sorted(PLANNED_STEP_TYPES - set(STEPS)))],
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
     }
 
 
-def _type_property(kind: type[Step]) -> dict[str, Any]:
+def _step_schema(
+    references: dict[type[BaseModel], str], definitions: dict[str, Any], fields: dict[str, Any]
+) -> dict[str, Any]:
+    """One object with every type's key and the common fields; exactly one type."""
+    properties = {
+        key: _type_property(kind, references[kind], definitions[_name(references[kind])]) for key, kind in STEPS.items()
+    }
+    return {
+        "type": "object",
+        "title": "A step",
+        "description": "One step: exactly one type, and the common fields beside it.",
+        "properties": properties | fields["properties"],
+        "additionalProperties": False,
+        "oneOf": [{"required": [key]} for key in STEPS],
+    }
+
+
+def _type_property(kind: type[Step], reference: str, schema: dict[str, Any]) -> dict[str, Any]:
     """The value of a type's key: its fields, or what its short form stands for."""
     text = (kind.__doc__ or "").strip()
     described = {"description": text.split("\n\n")[0].replace("\n", " "), "markdownDescription": _unindented(text)}
-    reference: dict[str, Any] = {"$ref": f"#/$defs/{kind.__name__}"}
     if kind.short_field is None:
-        return {**reference, **described}
-    fields = kind.model_json_schema(by_alias=True, schema_generator=_Generator)["properties"]
-    short = fields.get(kind.short_field) or fields[_alias(kind, kind.short_field)]
-    return {"anyOf": [{key: value for key, value in short.items() if key != "description"}, reference], **described}
+        return {"$ref": reference, **described}
+    short = schema["properties"][_alias(kind, kind.short_field)]
+    return {
+        "anyOf": [{key: value for key, value in short.items() if key != "description"}, {"$ref": reference}],
+        **described,
+    }
 
 
 def _alias(kind: type[Step], name: str) -> str:
-    return kind.model_fields[name].alias or name
+    """The name in specs of a field that is given by its name there, or by its name in Python."""
+    field = kind.model_fields.get(name)
+    return (field.alias or name) if field is not None else name
 
 
 def _unindented(text: str) -> str:
@@ -128,7 +203,7 @@ def _or_expression(schema: Any) -> Any:
     kept = {key: schema[key] for key in ("description", "markdownDescription", "default", "title") if key in schema}
     inner = {key: child for key, child in schema.items() if key not in kept}
     alternatives = inner["anyOf"] if set(inner) == {"anyOf"} else [inner]
-    return {**kept, "anyOf": [*alternatives, _EXPRESSION]}
+    return {**kept, "anyOf": [*alternatives, _OR_EXPRESSION]}
 
 
 def _takes_texts(schema: dict[str, Any]) -> bool:

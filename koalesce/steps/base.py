@@ -108,11 +108,14 @@ class StepContext:
 
 
 class Model(BaseModel):
-    """What users write: camelCase in YAML, unknown fields refused, frozen once read."""
+    """What users write: camelCase in YAML, unknown fields refused, frozen once read.
+
+    A field's docstring below it is its description (`koalesce.spec.schema` reads it: pydantic would at each start).
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, arbitrary_types_allowed=True,
-        defer_build=True, use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 

@@ -56,7 +56,7 @@ class Problem:
     def headline(self) -> str:
         """`file:line:col: path: message; hint`, on one line."""
         parts = [f"{self.path}:{self.line}:{self.column}", *([self.where] if self.where else []), self.message]
-        return ": ".join(parts) + (f"; {self.hint}" if self.hint else "")
+        return printable(": ".join(parts) + (f"; {self.hint}" if self.hint else ""))
 
     def __str__(self) -> str:
         """The headline, the source line and a caret below the place."""
@@ -65,14 +65,18 @@ class Problem:
         return "\n".join([self.headline, *_excerpt(self)])
 
 
+def printable(text: str) -> str:
+    """The text with a blank for each character that a terminal might obey."""
+    return text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
+
+
 _WIDTH = 160
 _LEAD = 60
 
 
 def _excerpt(problem: Problem) -> list[str]:
     """The source line with its number, cut around the place where it's too long, and the caret line below it."""
-    source = "".join(c if c.isprintable() else " " for c in problem.source_line)  # nothing that a terminal would obey
-    column = problem.column
+    source, column = printable(problem.source_line), problem.column
     if len(source) > _WIDTH:
         start = max(0, column - 1 - _LEAD)
         source, column = source[start : start + _WIDTH], column - start

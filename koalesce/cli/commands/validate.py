@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
         except InvalidSpecs as error:
             invalid += 1
             problems += len(error.problems)
-            _print(str(error), stream_name="stderr")
+            print(error, file=sys.stderr)
         else:
-            _print(_summary(loaded), stream_name="stdout")
+            print(_summary(loaded))
     if not invalid:
         return exit_codes.PASSED
-    _print(f"{_count(problems, 'problem')} in {invalid} of {_count(len(paths), 'spec')}", stream_name="stderr")
+    print(f"{_count(problems, 'problem')} in {invalid} of {_count(len(paths), 'spec')}", file=sys.stderr)
     return exit_codes.USAGE
 
 
@@ -54,12 +54,3 @@ def _summary(loaded: LoadedSpec) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _print(text: str, *, stream_name: str) -> None:
-    """Print foreign text, made harmless."""
-    from koalesce.reporters.text import clean, inert
-
-    stream = sys.stdout if stream_name == "stdout" else sys.stderr
-    for line in clean(text).splitlines():
-        print(inert(line), file=stream)
