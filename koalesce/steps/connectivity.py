@@ -136,7 +136,7 @@ class Connectivity(Assertion, key="connectivity"):
     payload: StrictStr | None = None
     """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited."""
 
-    max_time: Duration = Duration(1.5)
+    max_time: Duration = Field(default=Duration(1.5), json_schema_extra={"default": "1.5s"})
     """How long one try may take; `dropped` takes all of it."""
 
     control: Control | None = None
