@@ -1,0 +1,282 @@
+"""One test from its namespace to its end, on a cluster of fakes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from koalesce.clock import SystemClock
+from koalesce.cluster import Cluster
+from koalesce.engine.attempts import Interrupt
+from koalesce.engine.case import Stage, run_setup, run_test
+from koalesce.engine.session import RunSession
+from koalesce.engine.stream import EventStream
+from koalesce.events import AnyEvent, RunFinished, StepFinished, TestFinished
+from koalesce.spec import load
+from tests.fakes import FakeCluster, FakeKube, FakeNode, FakeView, api_error
+
+HEAD = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {name: example}
+"""
+
+
+class Kube(FakeKube):
+    """Gives every namespace its default service account, as the controller manager does."""
+
+    def view(self, _on_change: Any) -> FakeView:
+        return FakeView(self)
+
+    def table(self, _resource: Any, _namespace: str | None = None) -> str:
+        return ""
+
+    def create(self, obj: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
+        made = super().create(obj, namespace=namespace)
+        if obj["kind"] == "Namespace":
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+            self.add({**account, "metadata": {"name": "default", "namespace": obj["metadata"]["name"]}})
+        return made
+
+
+class World:
+    """A stage on fakes, and the events that it told."""
+
+    def __init__(self, tmp_path: Path, tests: str) -> None:
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(HEAD + tests)
+        (tmp_path / ".git").mkdir()
+        self.fake = FakeCluster(nodes=[FakeNode("worker-1"), FakeNode("worker-2")])
+        self.fake.kube = Kube()
+        self.loaded = load(spec)
+        self.interrupt = Interrupt(threading.Event())
+        self.stream = EventStream(SystemClock())
+        session = RunSession(
+            run_id="r1", clock=SystemClock(), interrupt=self.interrupt, stream=self.stream, folder=tmp_path / "run"
+        )
+        nodes = [{"name": node.name, "address": node.address} for node in self.fake.nodes]
+        self.stage = Stage(
+            session=session, loaded=self.loaded, spec="spec.yaml", cluster=cast("Cluster", self.fake.real()),
+            files=self.loaded.files, folder=tmp_path / "evidence", timeout=0.2,
+            values={**self.loaded.scope, "nodes": nodes, "components": {}},
+        )  # fmt: skip
+
+    def run(self, index: int = 0) -> TestFinished:
+        return run_test(self.stage, self.loaded.spec.tests[index], line=1)
+
+    def events(self) -> list[AnyEvent]:
+        self.stream.emit(RunFinished(status="passed", passed=0, failed=0, error=0, skipped=0, seconds=0))
+        return list(self.stream)[:-1]
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        return [(e.section, e.title, e.status) for e in self.events() if isinstance(e, StepFinished)]
+
+    def verbs(self, verb: str) -> list[Any]:
+        return [what for done, what in self.fake.kube.requests if done == verb]
+
+
+def test_a_test_has_a_namespace_of_its_own_which_goes_with_it(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: It works!, steps: [{sleep: 1ms}]}]")
+
+    finished = world.run()
+
+    made = world.verbs("create")[0]["object"]
+    assert made["metadata"]["labels"] == {"koalesce.dev/run": "r1", "koalesce.dev/test": "it-works"}
+    assert made["metadata"]["name"].startswith("it-works-")
+    assert [gone["name"] for gone in world.verbs("delete")] == [made["metadata"]["name"]]
+    assert (finished.status, finished.message) == ("passed", "")
+
+
+def test_the_first_failure_ends_the_test_and_says_why(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        "tests: [{name: t, steps: [{wait-for: {resource: pod/web, exists: true}}, {name: never reached, sleep: 1ms}]}]",
+    )
+
+    finished = world.run()
+
+    assert finished.status == "failed"
+    assert "pod/web" in finished.message
+    assert [title for _, title, _ in world.steps()] == [finished.message.split(": ")[0]]
+
+
+def test_a_soft_failure_goes_on_but_fails_the_test(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+tests:
+  - name: t
+    steps:
+      - {wait-for: {resource: pod/web, exists: true}, continueOnFailure: true}
+      - {name: still reached, sleep: 1ms}
+""",
+    )
+
+    assert world.run().status == "failed"
+    assert world.steps()[1] == ("steps", "still reached", "passed")
+
+
+def test_an_api_that_breaks_is_an_error_not_a_failure(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, steps: [{wait-for: {resource: pod/web, exists: true}}]}]")
+    world.fake.kube.fail("get", *[api_error(403, "pods is forbidden", reason="Forbidden")] * 50)
+
+    assert world.run().status == "error"
+
+
+def test_foreach_runs_the_step_for_each_item_and_gathers_outputs(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+tests:
+  - name: t
+    steps:
+      - foreach: {item: n, in: "${{ nodes }}"}
+        name: look at ${{ n.name }} and not at ${{ others[0].name }}
+        script: {run: "echo ${{ n.name }}"}
+        outputs: {said: {regex: "worker-."}}
+      - name: both were there
+        script: {run: "test '${{ outputs.said[0] }} ${{ outputs.said[1] }}' = 'worker-1 worker-2'"}
+""",
+    )
+
+    assert world.run().status == "passed"
+    assert [title for _, title, _ in world.steps()] == [
+        "look at worker-1 and not at worker-2",
+        "look at worker-2 and not at worker-1",
+        "both were there",
+    ]
+
+
+def test_foreach_over_nothing_has_observed_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, steps: [{foreach: {item: x, in: []}, sleep: 1ms}]}]")
+
+    finished = world.run()
+
+    assert (finished.status, finished.message) == ("failed", "sleep 1ms: foreach has no items: nothing was done")
+
+
+def test_a_step_that_does_not_apply_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, steps: [{requires: [ipvs], sleep: 1ms}]}]")
+
+    finished = world.run()
+
+    assert (finished.status, finished.message) == ("skipped", "the cluster lacks ipvs")
+
+
+def test_a_test_that_does_not_apply_makes_no_namespace(tmp_path: Path) -> None:
+    world = World(tmp_path, 'tests: [{name: t, if: {version: ">=9.0"}, steps: [{sleep: 1ms}]}]')
+
+    finished = world.run()
+
+    assert finished.status == "skipped"
+    assert world.verbs("create") == []
+
+
+def test_within_fails_what_holds_too_late(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, steps: [{script: {run: sleep 0.05}, within: 1ms}]}]")
+
+    finished = world.run()
+
+    assert finished.status == "failed"
+    assert "held only after" in finished.message
+
+
+def test_a_refusal_that_was_expected_passes(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+tests:
+  - name: t
+    steps:
+      - apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}}
+        expectFailure: {reason: Invalid, code: 422, message: {contains: not nice}}
+""",
+    )
+    world.fake.kube.fail("apply", api_error(422, "that is not nice", reason="Invalid"))
+
+    assert world.run().status == "passed"
+
+
+@pytest.mark.parametrize("wanted", ["{code: 409}", "{reason: Forbidden}", "{message: {contains: other}}"])
+def test_a_refusal_of_another_kind_fails(tmp_path: Path, wanted: str) -> None:
+    world = World(
+        tmp_path,
+        f"""
+tests:
+  - name: t
+    steps:
+      - apply: {{object: {{apiVersion: v1, kind: ConfigMap, metadata: {{name: c}}}}}}
+        expectFailure: {wanted}
+""",
+    )
+    world.fake.kube.fail("apply", api_error(422, "that is not nice", reason="Invalid"))
+
+    assert world.run().status == "failed"
+
+
+def test_a_refusal_that_does_not_come_fails(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        "tests: [{name: t, steps: [{apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}}, expectFailure: true}]}]",
+    )
+
+    assert "was to be refused" in world.run().message
+
+
+def test_cleanup_runs_after_a_failure_and_before_the_namespace_goes(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        f"""
+tests:
+  - name: t
+    steps: [{{script: {{run: exit 3}}}}]
+    cleanup: [{{script: {{run: "echo bye > {tmp_path}/bye"}}}}]
+    onFailure: [{{script: {{run: "echo look"}}}}]
+""",
+    )
+
+    assert world.run().status == "failed"
+    assert (tmp_path / "bye").read_text() == "bye\n"
+    assert [section for section, _, _ in world.steps()] == ["steps", "onFailure", "cleanup"]
+
+
+def test_what_a_test_makes_outside_of_its_namespace_is_undone(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        "tests: [{name: t, steps: [{apply: {object: {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}}}}]}]",
+    )
+
+    assert world.run().status == "passed"
+    assert ("ClusterRole", "r") in [(gone["kind"], gone["name"]) for gone in world.verbs("delete")]
+
+
+def test_setup_gives_outputs_and_keeps_its_namespace(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+setup:
+  steps:
+    - script: {run: echo 42}
+      outputs: {answer: {regex: "\\\\d+"}}
+tests: [{name: t, steps: [{sleep: 1ms}]}]
+""",
+    )
+
+    finished, given = run_setup(world.stage, world.loaded.spec.setup)
+
+    assert finished.status == "passed"
+    assert given["outputs"] == {"answer": "42"}
+    assert world.verbs("delete") == []
+
+
+def test_the_interrupt_ends_a_test_as_an_error(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, steps: [{sleep: 1h}]}]")
+    world.interrupt.set("the time of the spec (1s) is over")
+
+    finished = world.run()
+
+    assert (finished.status, finished.message) == ("error", "the time of the spec (1s) is over")
