@@ -3,5 +3,6 @@
 from koalesce.engine.options import RunOptions
 from koalesce.engine.runner import run
 from koalesce.engine.spec_run import provision
+from koalesce.engine.up import up
 
-__all__ = ["RunOptions", "provision", "run"]
+__all__ = ["RunOptions", "provision", "run", "up"]

@@ -88,8 +88,7 @@ class ClusterSession:
         check_name(self.request.name)
         self.request = self._provider.resolve(self.request)
         self._refuse_what_is_lacking()
-        with self._phase("toolchain") as progress:
-            self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
+        self._sweep()
         self._hold = self._ledger.hold(self.request.name)
         try:
             self._write_down()
@@ -102,7 +101,6 @@ class ClusterSession:
             self._undo(error)
             raise
         self._ledger.change(cluster.name, kubeconfig=str(cluster.kubeconfig), ready=True)
-        self.cluster = cluster
         self.cluster = cluster
         emit(self._ready(cluster, time.monotonic() - began))
         return cluster
@@ -146,6 +144,18 @@ class ClusterSession:
         if problems := self._provider.check(self.request):
             raise ProvisionError(f"no {self.request.provider} cluster can be made here: " + "; ".join(problems))
 
+    def _sweep(self) -> None:
+        """Remove what dead runs left: it may hold names, addresses or memory that we need."""
+        from koalesce.providers.sweeping import sweep  # it is made of sessions itself
+
+        for one in sweep(self._ledger, lambda entry: ClusterSession.of_entry(entry, ledger=self._ledger)):
+            text = (
+                f"can't remove {one.name}, left by a dead run: {one.problem}"
+                if one.problem
+                else f"removed {one.name}, left by a dead run"
+            )
+            self._emit(PhaseProgress(spec=self._spec, phase="sweep", message=text))
+
     def _write_down(self) -> None:
         """Have the ledger know of the cluster before anything of it exists."""
         name = self.request.name
@@ -165,6 +175,8 @@ class ClusterSession:
         )
 
     def _make(self) -> Cluster:
+        with self._phase("toolchain") as progress:
+            self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
         copy_root(self.request.provider, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)

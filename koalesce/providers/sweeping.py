@@ -13,6 +13,7 @@ from typing import Literal
 from koalesce.errors import KoalesceError, TeardownError, UsageError
 from koalesce.local.ledger import Entry, Ledger
 from koalesce.providers.session import ClusterSession, roots_folder
+from koalesce.terraform.client import LOG_FILE
 
 State = Literal["running", "kept", "stopped", "dead"]
 _LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
@@ -85,7 +86,8 @@ def _remove(entry: Entry, session_of: SessionOf) -> Swept | None:
 def _remove_orphans(ledger: Ledger) -> None:
     """Remove copies of Terraform roots whose cluster is gone: a supervisor outlived its runner and did the rest."""
     for folder in roots_folder().glob("*"):
-        with_log = (folder / "terraform.log").exists() and not (folder / "terraform.tfstate").exists()
-        is_fresh = time.time() - folder.stat().st_mtime < (_LOGS_STAY if with_log else 60.0)
-        if ledger.find(folder.name) is None and not is_held(folder.name, ledger) and not is_fresh:
+        if ledger.find(folder.name) or is_held(folder.name, ledger):
+            continue
+        is_log_of_failure = [path.name for path in folder.iterdir()] == [LOG_FILE]
+        if not is_log_of_failure or time.time() - folder.stat().st_mtime > _LOGS_STAY:
             shutil.rmtree(folder, ignore_errors=True)

@@ -426,19 +426,23 @@ def test_a_living_runs_cluster_is_not_swept(world: World) -> None:
     assert world.things == {"link veth1"}
 
 
-def test_orphaned_copies_of_roots_are_removed_once_they_are_old(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are_old(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KOALESCE_STATE_DIR", str(world.root))
-    for name, age in (("fresh", 0), ("old", 3600), ("failed", 3600), ("long-failed", 30 * 24 * 3600), ("known", 3600)):
+    for name, age in (("gone", 0), ("failed", 3600), ("long-failed", 30 * 24 * 3600), ("known", 0), ("held", 0)):
         folder = world.root / "terraform" / name
         folder.mkdir(parents=True)
         (folder / ("terraform.log" if "failed" in name else STATE_FILE)).touch()
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
     world.ledger.begin(Entry(name="known", keep=True))
+    hold = world.ledger.hold("held")
 
     sweep(world.ledger, world.of_entry)
 
-    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "fresh", "known"]
+    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "held", "known"]
+    hold.release()
 
 
 def test_nodes_of_a_cluster_without_state_can_not_be_had(world: World) -> None:

@@ -1,0 +1,139 @@
+"""`koalesce up`: make the cluster of a spec, and keep it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from koalesce.cli import exit_codes
+from koalesce.cli.arguments import assignment
+
+if TYPE_CHECKING:
+    from koalesce.cli.stopping import Stop
+    from koalesce.engine import RunOptions
+    from koalesce.events import AnyEvent, ClusterReady, RunFinished
+    from koalesce.reporters import View
+
+NAME = "up"
+HELP = "make the cluster of a spec and keep it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which cluster, and where."""
+    parser.add_argument("spec", metavar="SPEC", help="the spec whose cluster, images and components are wanted")
+    parser.add_argument("--name", help="name of the cluster (default: made from the spec's)")
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the spec"
+    )
+    parser.add_argument(
+        "--image",
+        metavar="REF=PATH",
+        type=assignment,
+        action="append",
+        default=[],
+        help="supply an image from an archive or a folder",
+    )
+    parser.add_argument("--provider", metavar="NAME", help="make it with this provider instead of the spec's")
+    parser.add_argument("--kubernetes", metavar="VERSION", help="with this version of Kubernetes instead of the spec's")
+    parser.add_argument("--trust", action="store_true", help="take a spec from outside the project too: it is code")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show all that is done")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make it, and tell how to use it."""
+    from koalesce import engine
+    from koalesce.cli.follow import Abandoned, Reports, follow
+    from koalesce.cli.stopping import Stop
+    from koalesce.clock import SystemClock
+    from koalesce.reporters.terminal import open_view
+
+    stop = Stop()
+    options = _options(args, stop)
+    view = _UpView(open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug))
+    with stop.on_signals():
+        try:
+            try:
+                end = follow(engine.up(options, name=args.name), view, Reports({}), stop, SystemClock())
+            finally:
+                view.close()
+        except Abandoned as abandoned:  # threads may hang in what was to be interrupted
+            print(abandoned, file=sys.stderr, flush=True)
+            os._exit(exit_codes.of_error(abandoned))
+    if view.ready is not None and end.status == "passed":
+        print(usage(view.ready))
+    return code_of(end)
+
+
+def usage(ready: ClusterReady) -> str:
+    """How to look around in a cluster, as lines to paste."""
+    node = str(ready.nodes[0]["name"]) if ready.nodes else None
+    lines = [
+        f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {len(ready.nodes)} nodes",
+        f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
+        *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node else []),
+        f"  koalesce down {ready.cluster}   # destroy it",
+    ]
+    return "\n".join(lines)
+
+
+def code_of(end: RunFinished) -> int:
+    """The exit code: a cluster that is up is what was asked for, though no test ran."""
+    is_up = end.status == "passed" and not end.interrupted and not end.teardown_failed
+    return exit_codes.PASSED if is_up else exit_codes.of_run(end)
+
+
+class _UpView:
+    """A view that leaves out how the run ended: there was no test to count."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.ready: ClusterReady | None = None
+
+    def handle(self, event: AnyEvent) -> None:
+        from koalesce.events import ClusterReady, RunFinished, SpecFinished, TeardownFinished
+
+        match event:
+            case RunFinished() | SpecFinished(status="passed") | TeardownFinished(kept=True):
+                return
+            case ClusterReady():
+                self.ready = event
+            case _:
+                pass
+        self._view.handle(event)
+
+    def tick(self, elapsed: float) -> None:
+        self._view.tick(elapsed)
+
+    def say(self, text: str) -> None:
+        self._view.say(text)
+
+    def close(self) -> None:
+        self._view.close()
+
+
+def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
+    from koalesce.cli.specs import find_specs
+    from koalesce.engine import RunOptions
+    from koalesce.errors import UsageError
+
+    found = find_specs([args.spec])
+    if len(found) > 1:
+        raise UsageError(f"{args.spec} has {len(found)} specs; name one: a spec makes one cluster")
+    images = {reference: Path(path) for reference, path in args.image}
+    for reference, path in images.items():
+        if not path.exists():
+            raise UsageError(f"--image {reference}={path}: there is no {path}")
+    return RunOptions(
+        paths=(str(found[0]),),
+        provider=args.provider,
+        kubernetes=args.kubernetes,
+        images=images,
+        variables=dict(args.set),
+        trust=args.trust,
+        verbose=args.verbose,
+        cancel=stop.cancel,
+    )

@@ -1,0 +1,146 @@
+"""Making the cluster of a spec for people to look around in: its images, its nodes, its components, and no test."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce import __version__
+from koalesce.clock import Clock, SystemClock
+from koalesce.engine.components import NotReady
+from koalesce.engine.options import RunOptions
+from koalesce.engine.selection import check_trusted
+from koalesce.engine.session import RunSession, new_session
+from koalesce.engine.spec_run import provision
+from koalesce.errors import Interrupted, KoalesceError, TeardownError, UsageError
+from koalesce.events import (
+    AnyEvent,
+    RunFinished,
+    RunStarted,
+    SpecFinished,
+    SpecStarted,
+    Status,
+    TeardownFinished,
+    TeardownStarted,
+)
+from koalesce.providers.naming import check_name, cluster_name
+from koalesce.providers.session import ClusterSession
+from koalesce.spec import LoadedSpec, load_all
+from koalesce.spec.project import project_root
+from koalesce.steps.base import Errored
+
+
+def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = None) -> Iterator[AnyEvent]:
+    """Make the cluster of the one spec in `options.paths` and keep it; yields events, the last of which is RunFinished.
+
+    Where that fails or `options.cancel` is set, the cluster is destroyed again. UsageError comes before the first event.
+    """
+    paths = [Path(path) for path in options.paths]
+    if len(paths) != 1:
+        raise UsageError(f"one spec makes one cluster; these are {len(paths)}")
+    if name is not None:
+        check_name(name)
+    if not options.trust:
+        check_trusted(paths, options.root or project_root(Path.cwd()))
+    (loaded,) = load_all(paths, variables=options.variables, env=dict(os.environ))
+    session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
+    chosen = name or cluster_name(loaded.spec.metadata.name, session.run_id)
+    return _events(_Making(session=session, loaded=loaded, options=options, name=chosen))
+
+
+def _events(making: _Making) -> Iterator[AnyEvent]:
+    worker = threading.Thread(target=making.run, name="up")
+    worker.start()
+    try:
+        yield from making.session.stream
+    finally:
+        making.session.cancel.set()
+        worker.join()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Making:
+    """A cluster in the making."""
+
+    session: RunSession
+    loaded: LoadedSpec
+    options: RunOptions
+    name: str
+    cluster_session: ClusterSession | None = None
+    teardown_failed: bool = False
+
+    def run(self) -> None:
+        began = self.session.clock.monotonic()
+        status: Status = "error"
+        try:
+            self._begin()
+            status, message = self._provision()
+            self._end(keep=status == "passed")
+            self.session.emit(
+                SpecFinished(spec=self.loaded.shown, status=status, seconds=self._since(began), message=message)
+            )
+        finally:
+            self.session.emit(
+                RunFinished(
+                    status=status, passed=0, failed=0, error=0, skipped=0, seconds=self._since(began),
+                    interrupted=status != "passed" and self.session.cancel.is_set(), teardown_failed=self.teardown_failed,
+                )
+            )  # fmt: skip
+
+    def _begin(self) -> None:
+        folder = self.session.shown(self.session.folder)
+        specs = (self.loaded.shown,)
+        self.session.emit(RunStarted(run_id=self.session.run_id, version=__version__, specs=specs, folder=folder))
+        self.session.emit(SpecStarted(spec=self.loaded.shown, name=self.loaded.spec.metadata.name, tests=()))
+
+    def _provision(self) -> tuple[Status, str]:
+        try:
+            provision(
+                self.session, self.loaded, self.options, name=self.name, folder=self.session.folder, opened=self._opened
+            )
+        except NotReady as verdict:
+            status: Status = "error" if isinstance(verdict.outcome, Errored) else "failed"
+            return status, f"{verdict}\n{verdict.outcome.detail}".rstrip()
+        except Interrupted:
+            return "error", self.session.interrupt.reason
+        except KoalesceError as error:
+            self.teardown_failed = isinstance(error, TeardownError)
+            return "error", str(error)
+        return ("error", self.session.interrupt.reason) if self.session.cancel.is_set() else ("passed", "")
+
+    def _opened(self, cluster_session: ClusterSession) -> None:
+        self.cluster_session = cluster_session
+
+    def _end(self, *, keep: bool) -> None:
+        """Keep the cluster, or destroy what there is of it."""
+        session = self.cluster_session
+        if session is None or session.cluster is None:
+            return
+        session.cluster.kube.close()
+        if keep:
+            session.keep()
+            self._tell_end(0.0, kept=True)
+            return
+        began = self.session.clock.monotonic()
+        self.session.emit(TeardownStarted(spec=self.loaded.shown, cluster=self.name))
+        try:
+            session.down()
+        except TeardownError as error:
+            self.teardown_failed = True
+            self._tell_end(self._since(began), message=error.message, command=error.command)
+        else:
+            self._tell_end(self._since(began))
+
+    def _tell_end(self, seconds: float, *, kept: bool = False, message: str = "", command: str = "") -> None:
+        self.session.emit(
+            TeardownFinished(
+                spec=self.loaded.shown, cluster=self.name, seconds=seconds, kept=kept, message=message,
+                command=command or f"koalesce down {self.name}",
+            )
+        )  # fmt: skip
+
+    def _since(self, began: float) -> float:
+        return round(self.session.clock.monotonic() - began, 4)
