@@ -13,6 +13,9 @@ from koalesce.errors import ClusterError
 from koalesce.local.request import API_PORT
 from koalesce.pki import Pki
 
+_PATIENCE = 5.0
+_PAUSE = 0.02
+
 
 class Api:
     """A client of the API server as its administrator; one connection, for one thread."""
@@ -27,7 +30,7 @@ class Api:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPSConnection(
-                    self._address, API_PORT, context=self._context, timeout=10
+                    self._address, API_PORT, context=self._context, timeout=_PATIENCE
                 )
             data = None if body is None else json.dumps(body)
             self._connection.request(method, path, data, {"Content-Type": "application/json"})
@@ -70,17 +73,17 @@ class Deadline:
         self._seconds = seconds
         self._check = check
 
-    def until(self, what: str, condition: Callable[[], bool], *, pause: float = 0.02) -> None:
-        """Wait until the condition holds; ClusterError names what was waited for."""
+    def until(self, what: str, condition: Callable[[], bool], *, why: Callable[[], str] = str) -> None:
+        """Wait until the condition holds; ClusterError names what was waited for, and shows what `why` tells then."""
         while not condition():
-            self.pause(what, pause)
+            self.pause(what, why=why)
 
-    def pause(self, what: str, seconds: float = 0.02) -> None:
+    def pause(self, what: str, *, why: Callable[[], str] = str) -> None:
         """Let a little time pass; ClusterError once the deadline is over."""
         self._check()
         if time.monotonic() > self._end:
-            raise ClusterError(f"{what}: not within {self._seconds:.0f} s")
-        time.sleep(seconds)
+            raise ClusterError(f"waited {self._seconds:.0f} s in vain for {what}\n{why()}".rstrip())
+        time.sleep(_PAUSE)
 
 
 def _context(pki: Pki) -> ssl.SSLContext:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from koalesce import pki as certificates
 from koalesce import process
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import addons, cgroups, control_plane, kubelet, machine, netns, network, nodeplan
+from koalesce.local import addons, capabilities, cgroups, control_plane, kubelet, machine, netns, network, nodeplan
 from koalesce.local.api import Api, Deadline
 from koalesce.local.forwarder import Forwarder
 from koalesce.local.ledger import Ledger, Process, Thing
@@ -49,7 +50,9 @@ class Bringup:
     forwarder: Forwarder | None = None
     mirror: Mirror | None = None
     failures: list[Ended] = field(default_factory=list)
+    capabilities: frozenset[str] = frozenset()
     gone: set[str] = field(default_factory=set)
+    _cgroup_version: int = 2
     _host: NetNamespace | None = None
     _fabric: NetNamespace | None = None
 
@@ -75,6 +78,7 @@ class Bringup:
             self.mirror.start()
             self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
             self.forwarder.start()
+        self._cgroup_version = layout.version
         with self.phases.phase("nodes"):
             self._make_nodes(layout, pki)
         with ThreadPoolExecutor(max_workers=2 * len(request.nodes) + 2, thread_name_prefix="bringup") as pool:
@@ -88,13 +92,15 @@ class Bringup:
         services = control_plane.services(request)
         control.start(services["etcd"])
         control.start(services["kube-apiserver"])
-        waiting: list[Future[None]] = []
+        waiting = [pool.submit(self._probe, control)]
         if request.schedulable:
-            waiting = [pool.submit(self._prepare_runtime, node, deadline) for node in request.nodes]
+            waiting += [pool.submit(self._prepare_runtime, node, deadline) for node in request.nodes]
         api = Api(pki, request.control.address)
         with self.phases.phase("api server"):
             deadline.until(
-                "the API server", lambda: api.request("GET", "/readyz/poststarthook/rbac/bootstrap-roles")[0] == 200
+                "the API server to answer",
+                lambda: api.request("GET", "/readyz/poststarthook/rbac/bootstrap-roles")[0] == 200,
+                why=lambda: self._said(control, "kube-apiserver", "etcd"),
             )
         control.start(services["kube-controller-manager"])
         control.start(services["kube-scheduler"])
@@ -109,11 +115,19 @@ class Bringup:
             _settle(waiting)
         if request.schedulable and request.network == "bridge":
             with self.phases.phase("nodes ready"):
-                deadline.until("the nodes to become Ready", lambda: _ready_nodes(api) == len(request.nodes))
+                deadline.until(
+                    "all nodes to be Ready",
+                    lambda: len(_ready_nodes(api)) == len(request.nodes),
+                    why=lambda: self._unready(api),
+                )
             if request.dns == "coredns":
                 with self.phases.phase("dns"):
                     inside = NetNamespace.of_process(control.pid)
-                    deadline.until("CoreDNS to answer", lambda: addons.answers(inside, request.dns_ip))
+                    deadline.until(
+                        "CoreDNS to answer",
+                        lambda: addons.answers(inside, request.dns_ip),
+                        why=lambda: _pods(api),
+                    )
                     inside.close()
         else:
             deadline.until("the API server to be ready", lambda: api.request("GET", "/readyz")[0] == 200)
@@ -195,9 +209,14 @@ class Bringup:
         for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
             api.create(path, document, keep_trying=lambda: deadline.pause("CoreDNS' objects"))
 
-    def _run(self, node: RunningNode, command: list[str], text: str = "") -> None:
+    def _probe(self, node: RunningNode) -> None:
+        self.capabilities = capabilities.probe(
+            self.request, lambda command: self._run(node, command), cgroup_version=self._cgroup_version
+        )
+
+    def _run(self, node: RunningNode, command: Sequence[str], text: str = "") -> str:
         prefix = exec_prefix(f"/proc/{node.pid}")
-        process.run([*prefix, *command], stdin=text.encode(), timeout=60, cancel=self.stopping).check()
+        return process.run([*prefix, *command], stdin=text.encode(), timeout=60, cancel=self.stopping).check().out
 
     def _fetch(self, reference: str) -> None:
         assert self._host is not None  # noqa: S101 - set before the mirror starts
@@ -218,9 +237,21 @@ class Bringup:
 
     def explain(self, ended: Ended) -> KoalesceError:
         """Why a service does not stay up: the last that it wrote."""
-        tail = self.nodes[ended.node].log_tail(ended.service)
-        lines = "\n".join(f"  | {line}" for line in tail.splitlines())
-        return ClusterError(f"{ended.service} on {ended.node} ended with code {ended.code}:\n{lines}")
+        said = self._said(self.nodes[ended.node], ended.service)
+        return ClusterError(f"{ended.service} does not stay up, it ended with code {ended.code}\n{said}".rstrip())
+
+    def _said(self, node: RunningNode, *services: str) -> str:
+        """The last lines that services of a node wrote."""
+        tails = {service: node.log_tail(service) for service in services}
+        return "\n".join(
+            f"{service} on {node.name} said last:\n" + "\n".join(f"  | {line}" for line in tail.splitlines())
+            for service, tail in tails.items()
+            if tail
+        )
+
+    def _unready(self, api: Api) -> str:
+        ready = _ready_nodes(api)
+        return "\n".join(self._said(node, "kubelet") for name, node in self.nodes.items() if name not in ready)
 
     def look(self) -> None:
         """Note in the log when a node has ended by itself."""
@@ -246,7 +277,22 @@ def _settle(waiting: Iterable[Future[None]]) -> None:
         future.result()
 
 
-def _ready_nodes(api: Api) -> int:
-    nodes: list[dict[str, Any]] = api.get("/api/v1/nodes")["items"]
-    conditions = [c for node in nodes for c in node["status"].get("conditions", ()) if c["type"] == "Ready"]
-    return sum(condition["status"] == "True" for condition in conditions)
+def _ready_nodes(api: Api) -> set[str]:
+    """The names of the nodes that are Ready; none while the API server can't say."""
+    status, body = api.request("GET", "/api/v1/nodes")
+    nodes: list[dict[str, Any]] = json.loads(body)["items"] if status == 200 else []
+    return {
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node["status"].get("conditions", ())
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+
+
+def _pods(api: Api) -> str:
+    """What the pods of kube-system wait for."""
+    lines = []
+    for pod in api.get("/api/v1/namespaces/kube-system/pods")["items"]:
+        states = [status["state"] for status in pod["status"].get("containerStatuses", ())]
+        lines.append(f"  | {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {json.dumps(states)}")
+    return "\n".join(lines)

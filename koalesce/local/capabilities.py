@@ -1,67 +1,39 @@
-"""Finds out by trying what this machine's kernel can do inside a network namespace, as capabilities that specs can require."""
+"""Finds out by trying what this machine's kernel can do for a node, as capabilities that specs can require."""
 
 from __future__ import annotations
 
-import os
-import socket
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from koalesce.local import netns, syscalls
 from koalesce.local.request import LocalRequest
 
-_ALWAYS = ("node-exec", "node-kill", "privileged", "host-exec", "images")
-# ip(8) commands that work only where the kernel has the feature.
-_LINKS = {
-    "dummy": "link add try0 type dummy",
-    "vxlan": "link add try1 type vxlan id 1 dstport 4789 dev lo",
-    "ipip": "link add try2 type ipip local 127.0.0.1 remote 127.0.0.2",
-    "gre": "link add try3 type gre local 127.0.0.1 remote 127.0.0.2",
-    "wireguard": "link add try4 type wireguard",
-    "geneve": "link add try5 type geneve id 1 remote 127.0.0.2",
-    "vlan": "link add link lo name try6 type vlan id 7",
-    "macvlan": "link add try7 type veth peer name try8\nlink add link try7 name try9 type macvlan",
-    "vrf": "link add try10 type vrf table 10",
-    "fou": "fou add port 5555 ipproto 4",
+# What every local cluster can do, whatever the kernel.
+_ALWAYS = ("host-exec", "node-exec", "node-kill", "privileged")
+# Each is tried in a network namespace of its own, with the commands that a node has; it works if its command ends with 0.
+_TRIALS = {
+    "dummy": "ip link add t1 type dummy",
+    "fou": "ip fou add port 5555 ipproto 4",
+    "geneve": "ip link add t2 type geneve id 1 remote 127.0.0.2",
+    "gre": "ip link add t3 type gre local 127.0.0.1 remote 127.0.0.2",
+    "ipip": "ip link add t4 type ipip local 127.0.0.1 remote 127.0.0.2",
+    "ipset": "ipset create t5 hash:ip",
+    "iptables": "iptables -A OUTPUT -d 127.0.0.2 -j ACCEPT",
+    "ipv6": "ip -6 addr add fd00::1/128 dev lo",
+    "ipvlan": "ip link add t6 type veth peer name t7 && ip link add link t6 name t8 type ipvlan",
+    "ipvs": "test -e /proc/net/ip_vs || { modprobe ip_vs && test -e /proc/net/ip_vs; }",
+    "macvlan": "ip link add t9 type veth peer name t10 && ip link add link t9 name t11 type macvlan",
+    "netem": "tc qdisc add dev lo root netem delay 1ms",
+    "nftables": "nft add table ip t12",
+    "sctp": "test -e /proc/net/sctp || { modprobe sctp && test -e /proc/net/sctp; }",
+    "vlan": "ip link add t13 type veth peer name t14 && ip link add link t13 name t15 type vlan id 7",
+    "vrf": "ip link add t16 type vrf table 10",
+    "vxlan": "ip link add t17 type vxlan id 1 dstport 4789 dev lo",
+    "wireguard": "ip link add t18 type wireguard",
 }
-_NETLINK_NETFILTER = 12
 
 
-def probe(request: LocalRequest) -> frozenset[str]:
-    """What clusters on this machine can do; tried in a process with a network namespace of its own, within a second or two."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        os.write(writer, ",".join(_try_all()).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as stream:
-        found = stream.read()
-    os.waitpid(child, 0)
-    return frozenset({*_ALWAYS, *filter(None, found.split(",")), *_chosen(request)})
-
-
-def _chosen(request: LocalRequest) -> list[str]:
-    return [
-        *(["egress"] if request.egress == "host" else []),
-        f"cgroup-v{1 if Path('/sys/fs/cgroup/memory').is_dir() else 2}",
-    ]
-
-
-def _try_all() -> list[str]:
-    try:
-        netns.new()
-    except Exception:
-        return []
-    return [name for name, lines in _LINKS.items() if _works(lines)]
-
-
-def _works(lines: str) -> bool:
-    try:
-        netns.ip(*lines.splitlines())
-    except Exception:
-        return False
-    return True
-
-
-del socket, syscalls
+def probe(request: LocalRequest, run: Callable[[Sequence[str]], str], *, cgroup_version: int) -> frozenset[str]:
+    """What the cluster can do; `run` runs a command on one of its nodes and returns its output."""
+    lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
+    output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
+    chosen = ["egress"] if request.egress == "host" else []
+    return frozenset({*_ALWAYS, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})

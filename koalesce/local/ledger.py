@@ -122,11 +122,7 @@ class Ledger:
         What its runner has noted before (`session`, `keep`, `run_id`) stays. Returns the entry as written.
         """
         with self._changing():
-            found = self.find(entry.name)
-            if found and (found.is_supervised or found.things):
-                state = "exists" if found.is_supervised else "has left things on this machine"
-                raise NameInUse(f"a cluster {entry.name} {state}", hint=f"remove it with `koalesce down {entry.name}`")
-            if found:
+            if found := self.unsupervised(entry.name):
                 entry = dataclasses.replace(
                     entry,
                     session=found.session,
@@ -137,6 +133,14 @@ class Ledger:
             entry = dataclasses.replace(entry, created=entry.created or _now())
             self._write(entry)
             return entry
+
+    def unsupervised(self, name: str) -> Entry | None:
+        """The entry of a cluster that has not begun yet; NameInUse if one of its name lives, or has left something."""
+        found = self.find(name)
+        if found and (found.is_supervised or found.things):
+            state = "exists" if found.is_supervised else "has left things on this machine"
+            raise NameInUse(f"a cluster {name} {state}", hint=f"remove it with `koalesce down {name}`")
+        return found
 
     def change(self, name: str, **fields: Any) -> Entry:
         """Change fields of an entry, or make it with them."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import capabilities, request, teardown
+from koalesce.local import request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
 from koalesce.local.node import Ended
@@ -87,8 +87,11 @@ class Supervisor:
             stopping=self.stopping,
             on_ended=self._log_end,
         )
-        trouble = self._live(bringup, folder)
-        problem = self._end(bringup)
+        trouble = problem = None
+        try:
+            trouble = self._live(bringup, folder)
+        finally:
+            problem = self._end(bringup)
         if trouble or problem:
             message = "\n".join(error.message for error in (trouble, problem) if error)
             hint = next((error.hint for error in (problem, trouble) if error and error.hint), None)
@@ -97,6 +100,7 @@ class Supervisor:
 
     def _begin(self, folder: Path) -> None:
         request = self.request
+        self.ledger.unsupervised(request.name)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
         entry = self.ledger.begin(
@@ -131,8 +135,8 @@ class Supervisor:
 
     def _announce(self, bringup: Bringup, folder: Path) -> None:
         assert bringup.forwarder is not None  # noqa: S101 - it is up
-        found = capabilities.probe(self.request)
-        values = outputs(self.request, folder, port=bringup.forwarder.port, pid=os.getpid(), capabilities=sorted(found))
+        found = sorted(bringup.capabilities)
+        values = outputs(self.request, folder, port=bringup.forwarder.port, pid=os.getpid(), capabilities=found)
         (folder / "outputs.json").touch(mode=0o600)
         (folder / "outputs.json").write_text(json.dumps(values, indent=2))
         bringup.phases.save(folder / "phases.json")
