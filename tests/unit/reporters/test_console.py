@@ -165,6 +165,7 @@ def test_foreign_text_is_neither_markup_nor_control() -> None:
     screen.show(SpecStarted(spec=SPEC, name="a", tests=()), *running(hostile, hostile, hostile))
     picture = screen.picture(4.0)
     screen.show(TestFinished(spec=SPEC, test=hostile, status="error", seconds=0.5, message=hostile, line=3))
+    screen.show(TestFinished(spec=SPEC, test="u", status="skipped", seconds=0.0, message="::error::x", line=3))
     screen.show(RunFinished(status="error", passed=0, failed=0, error=1, skipped=0, seconds=1.0))
 
     text = screen.stream.getvalue()
