@@ -50,7 +50,8 @@ def main(words: Sequence[str]) -> int:
     except KoalesceError as error:
         if is_debug:
             _print_traceback()
-        _complain(str(error))
+        has_places = bool(getattr(error, "problems", None))  # specs with problems, each with its file and line
+        _complain(str(error), prefix="" if has_places else "error: ")
         return exit_codes.of_error(error)
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -149,11 +150,11 @@ def _before_rest(words: Sequence[str]) -> Sequence[str]:
     return words[: list(words).index("--")] if "--" in words else words
 
 
-def _complain(text: str) -> None:
+def _complain(text: str, *, prefix: str = "error: ") -> None:
     from koalesce.reporters.text import clean, inert
 
     lines = clean(text).split("\n")
-    print("\n".join(inert(line) for line in (f"error: {lines[0]}", *lines[1:])), file=sys.stderr)
+    print("\n".join(inert(line) for line in (prefix + lines[0], *lines[1:])), file=sys.stderr)
 
 
 def _report_unexpected(error: Exception, *, is_debug: bool) -> None:

@@ -73,7 +73,7 @@ def koalesce_process(*words: str, **options: object) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["version"], ["list"]], ids=lambda words: " ".join(words) or "koalesce")
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda words: " ".join(words) or "koalesce")
 def test_help_loads_nothing_heavy(words: list[str]) -> None:
     heavy = HEAVY if not words else HEAVY[:-1]
     script = (
