@@ -140,9 +140,7 @@ class FakeKube:
         for known, _ in self.resources:
             if (known.api_version, known.kind) == (obj["apiVersion"], obj["kind"]):
                 return known
-        raise UnknownKind(
-            f'the server has no kind "{obj["kind"]}" in {obj["apiVersion"]}', status=404, reason="NotFound"
-        )
+        raise UnknownKind(f'the server has no kind "{obj["kind"]}" in {obj["apiVersion"]}')
 
     def _key(self, resource: Resource, name: str, namespace: str | None) -> _Key:
         return (resource.group, resource.plural, (namespace or "default") if resource.namespaced else "", name)

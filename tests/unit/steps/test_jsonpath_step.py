@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from koalesce.steps.base import Failed, Passed
+from tests.fakes import FakeCluster, FakeFiles, context, made, step
+
+
+def node(name: str, **spec: Any) -> dict[str, Any]:
+    return made("Node", name, spec=spec, status={"conditions": [{"type": "Ready", "status": "True"}]})
+
+
+def nodes() -> FakeCluster:
+    return FakeCluster(
+        node("a", podCIDR="10.244.0.0/24"), node("b", podCIDR="10.244.1.0/24"), node("c", podCIDR="10.244.2.0/24")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'jsonpath: {resource: nodes, path: "{.items[*].spec.podCIDR}", count: 3, unique: true}',
+        'jsonpath: {resource: nodes, path: "{.items[*].spec.podCIDR}", all: {matches: "^10\\\\.244\\\\."}}',
+        'jsonpath: {resource: nodes, path: "{.items[*].spec.podCIDR}", contains: 10.244.1.0/24}',
+        'jsonpath: {resource: nodes, path: "{.items[*].metadata.name}", equals: [a, b, c]}',
+        'jsonpath: {resource: nodes, path: "{.items[*].spec.taints}", count: 0}',
+        'jsonpath: {resource: nodes, path: "{.items}", count: 3}',
+        'jsonpath: {resource: node/a, path: "{.spec.podCIDR}", equals: 10.244.0.0/24}',
+        'jsonpath: {resource: node/a, path: "{.spec.podCIDR}"}',
+        'jsonpath: {resource: node/a, path: "{.spec.taints}", exists: false}',
+        'jsonpath: {resource: node/a, path: \'{.status.conditions[?(@.type=="Ready")].status}\', equals: "True"}',
+        "jsonpath: {resource: node/a, path: '{.status.conditions[?(@.type==\"Ready\")]}', count: 1}",
+        'jsonpath: {resource: node/a, path: "name={.metadata.name}", equals: name=a}',
+    ],
+)
+def test_complies(text: str) -> None:
+    assert isinstance(step(text).attempt(context(nodes())), Passed)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{resource: nodes, path: "{.items[*].spec.podCIDR}", count: 4}', "nodes: {.items[*].spec.podCIDR} has 3 elements, expected 4 elements"),
+        ('{resource: nodes, path: "{.items[*].kind}", unique: true}', 'nodes: {.items[*].kind} is ["Node", "Node", "Node"], expected distinct elements'),
+        ('{resource: nodes, path: "{.items[*].spec.podCIDR}", all: {contains: ".1."}}', 'nodes: {.items[*].spec.podCIDR} [0] is "10.244.0.0/24", expected to contain ".1."'),
+        ('{resource: node/a, path: "{.spec.podCIDR}", equals: x}', 'node/a: {.spec.podCIDR} is "10.244.0.0/24", expected "x"'),
+        ('{resource: node/a, path: "{.spec.nope.deeper}", equals: x}', "node/a: {.spec.nope.deeper} matched nothing; nearest existing prefix is .spec"),
+        ('{resource: node/a, path: "{.spec.nope}", notEquals: x}', "node/a: {.spec.nope} matched nothing; nearest existing prefix is .spec"),
+        ('{resource: nodes, path: "{.items[*].spec.nope}", none: x}', "nodes: {.items[*].spec.nope} matched nothing; nearest existing prefix is .items[*].spec"),
+        ('{resource: nodes, path: "{.items[*].spec.nope}"}', "nodes: {.items[*].spec.nope} matched nothing; nearest existing prefix is .items[*].spec"),
+        ("{resource: nodes, path: '{.items[?(@.kind==\"Node\")].kind}', equals: Node}", 'nodes: {.items[?(@.kind=="Node")].kind} leads to 3 values, ["Node", "Node", "Node"]; say all: or any:'),
+        ("{resource: node/zzz, path: '{.kind}'}", "node/zzz does not exist"),
+        ("{resource: pods, path: '{.items[*].kind}', all: Pod}", "pods: {.items[*].kind} matched nothing; nearest existing prefix is .items"),
+    ],
+)  # fmt: skip
+def test_says_what_is_there_instead(text: str, message: str) -> None:
+    outcome = step(f"jsonpath: {text}").attempt(context(nodes()))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message == message
+
+
+def test_nothing_is_fine_where_the_author_says_so() -> None:
+    allowed = context(nodes(), may_not_exist=True)
+
+    assert isinstance(step("jsonpath: {resource: node/a, path: '{.spec.nope}', equals: x}").attempt(allowed), Passed)
+    assert isinstance(step("jsonpath: {resource: node/zzz, path: '{.kind}'}").attempt(allowed), Passed)
+    assert isinstance(step("jsonpath: {resource: node/a, path: '{.kind}', equals: x}").attempt(allowed), Failed)
+
+
+def test_null_is_no_value() -> None:
+    cluster = FakeCluster(node("a", podCIDR=None))
+
+    outcome = step("jsonpath: {resource: node/a, path: '{.spec.podCIDR}'}").attempt(context(cluster))
+
+    assert outcome == Failed("node/a: {.spec.podCIDR} is null", "a value", "null")
+
+
+def test_the_document_is_the_value_for_outputs() -> None:
+    outcome = step("jsonpath: {resource: nodes, path: '{.items[*].kind}', all: Node}").attempt(context(nodes()))
+
+    assert isinstance(outcome, Passed)
+    assert [item["metadata"]["name"] for item in outcome.value["items"]] == ["a", "b", "c"]
+
+
+def test_one_value_of_many_needs_a_quantifier() -> None:
+    problems = step("jsonpath: {resource: nodes, path: '{.items[*].kind}', equals: Node, gt: 3}").static_problems(
+        FakeFiles()
+    )
+
+    assert problems == [
+        "{.items[*].kind} can lead to several values, of which equals says nothing; write all: {equals: …} or any: {equals: …}",
+        "{.items[*].kind} can lead to several values, of which gt says nothing; write all: {gt: …} or any: {gt: …}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("jsonpath: {resource: nodes, path: '{.a[}'}", "a [ has no ]"),
+        ("jsonpath: {resource: nodes}", "Field required"),
+        ("jsonpath: {path: '{.a}'}", "Field required"),
+        ("jsonpath: {resource: nodes, path: '{.a}', matches: '('}", "matches: regular expression '('"),
+        ("jsonpath: {resource: nodes, path: '{.a}', equal: 1}", "Extra inputs are not permitted"),
+    ],
+)
+def test_what_makes_no_sense_is_invalid(text: str, problem: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        step(text)
+
+    assert problem in str(raised.value)
