@@ -82,7 +82,9 @@ def _container_reasons(pod: Mapping[str, Any]) -> Iterator[str]:
     status, spec = pod.get("status") or {}, pod.get("spec") or {}
     for found in status.get("initContainerStatuses") or ():
         if not found.get("ready") and not found.get("started"):
-            yield _state(found, f"init container {found['name']}", pod)
+            name = f"init container {found['name']}"
+            is_running = "running" in (found.get("state") or {})
+            yield f"{name} hasn't ended yet" if is_running else _state(found, name, pod)
             break
     for found in status.get("containerStatuses") or ():
         if not found.get("ready"):
@@ -101,7 +103,7 @@ def _state(found: Mapping[str, Any], name: str, pod: Mapping[str, Any]) -> str:
         return f"{name} waits: {explained(waiting) or 'no reason given'}{_no_network(pod, waiting)}"
     if terminated := state.get("terminated"):
         return f"{name} {_exit(terminated)}"
-    if not state.get("running"):
+    if "running" not in state:
         return f"{name} has no state yet"
     probe = "its readiness probe hasn't passed" if _has_probe(pod, str(found["name"])) else "it isn't ready"
     last = (found.get("lastState") or {}).get("terminated")
