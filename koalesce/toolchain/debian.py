@@ -75,7 +75,7 @@ class Debian:
         for folder in ("lists/partial", "archives/partial", "none/partial", "no-settings"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
         (self._root / "empty-status").touch()
-        dump = process.run(["apt-config", "dump"], timeout=30, cancel=self._cancel).check().out
+        dump = self._run(["apt-config", "dump"], "reading apt's configuration").out
         path = self._root / ("host.conf" if on_host else "image.conf")
         text = configuration(dump, self._root, on_host=on_host)
         path.write_text(text, encoding="utf-8")
