@@ -27,7 +27,7 @@ def structure_problems(
 ) -> list[Problem]:
     """Every problem between the parts of a spec; `providers` are the cluster providers that there are."""
     problems: list[Problem] = []
-    for checks in (_duplicates, _needs, _cluster_names, _addresses):
+    for checks in (_duplicates, _needs, _nodes, _cluster_names, _addresses):
         problems += checks(data, source)
     problems += _provider(data, source, providers)
     return problems
@@ -64,6 +64,13 @@ def _duplicates(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
                 seen[name] = index
 
 
+def _nodes(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
+    nodes = _items(data, "cluster", "nodes")
+    if nodes and not any(node.get("role") == "control-plane" for _, node in nodes):
+        message = "no node is a control plane"
+        yield source.problem_at(("cluster", "nodes"), message, hint="give one of them role: control-plane")
+
+
 def _component_names(data: Mapping[str, Any]) -> dict[str, int]:
     return {name: index for index, item in reversed(_items(data, "components")) if (name := _text(item, "name"))}
 
@@ -79,11 +86,13 @@ def _needs(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
                 where: Path = ("components", index, "needs", position)
                 yield source.problem_at(where, f'there is no component "{need}"', hint=did_you_mean(need, names))
         if name := _text(item, "name"):
-            graph[name] = [need for need in wanted if need in names]
-    if circle := _circle(graph):
+            graph.setdefault(name, []).extend(need for need in wanted if need in names)
+    while circle := _circle(graph):
         where = ("components", names[circle[0]], "needs")
         message = f"components need each other in a circle: {' → '.join(circle)}"
         yield source.problem_at(where, message if len(circle) > 2 else f"{circle[0]} can't need itself", key=True)
+        for name in circle[:-1]:
+            del graph[name]
 
 
 def _circle(graph: Mapping[str, list[str]]) -> list[str] | None:
@@ -95,8 +104,8 @@ def _circle(graph: Mapping[str, list[str]]) -> list[str] | None:
             return [*path[path.index(name) :], name]
         if name in done:
             return None
-        for need in graph.get(name, ()):
-            if found := visit(need, [*path, name]):
+        for need in graph[name]:
+            if need in graph and (found := visit(need, [*path, name])):
                 return found
         done.add(name)
         return None

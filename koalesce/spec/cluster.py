@@ -26,21 +26,14 @@ def _version(text: str) -> str:
 
 def _cidr(text: str) -> str:
     try:
-        return str(ipaddress.ip_network(text))
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise ValueError(_about_cidr(text, str(error))) from error
-
-
-def _about_cidr(text: str, reason: str) -> str:
-    try:
-        wider = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return f'"{text}" is no CIDR; write a network such as 10.244.0.0/16'
-    return (
-        f'"{text}" has bits of a host set ({reason}); the network is {wider}'
-        if "/" in text
-        else f'"{text}" has no prefix length'
-    )
+        raise ValueError(f'"{text}" is no CIDR; write a network such as 10.244.0.0/16') from error
+    if "/" not in text:
+        raise ValueError(f'"{text}" has no prefix length; write a network such as 10.244.0.0/16')
+    if ipaddress.ip_interface(text).ip != network.network_address:
+        raise ValueError(f'"{text}" is an address inside of the network {network}; write the network')
+    return str(network)
 
 
 def _as_text(value: Any) -> Any:

@@ -58,7 +58,7 @@ class SpecFiles:
         except (OSError, RuntimeError) as error:
             raise UsageError(f"{path}: can't be followed to a file ({error})") from error
         if not resolved.is_relative_to(self.root):
-            raise UsageError(f"{path}: leads outside of the project {self.root}")
+            raise UsageError(f"{path}: leads outside of the project's folder")
         return resolved
 
     def _similar(self, path: str) -> str | None:

@@ -104,14 +104,17 @@ class LoadedSpec:
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
 
-    def request_problems(self) -> list[Problem]:
-        """What the cluster provider says about the request before anything starts (an unsupported version, say)."""
+    def request_problems(self, *, is_clear: bool = True) -> list[Problem]:
+        """What the cluster provider says about the request before anything starts (an unsupported version, say).
+
+        Where other problems of the cluster are known already (not `is_clear`), it's asked about the version alone.
+        """
         from koalesce.providers import REGISTRY
 
         try:
             request = self.request(self.spec.metadata.name, "check")
             if (factory := REGISTRY.get(request.provider)) is not None:
-                factory().resolve(request)
+                factory().resolve(request if is_clear else _version_alone(request))
         except (ExpressionError, StepInvalid):  # needs the environment, which only a run has
             return []
         except UsageError as error:
@@ -164,6 +167,16 @@ class LoadedSpec:
             return resolve(written, scope)
         except ExpressionError as error:
             raise StepInvalid([self.source.problem_at(where, error.message)]) from error
+
+
+def _version_alone(request: ClusterRequest) -> ClusterRequest:
+    return ClusterRequest(
+        name=request.name,
+        run_id=request.run_id,
+        provider=request.provider,
+        kubernetes=request.kubernetes,
+        nodes=(),
+    )
 
 
 def _override_error(error: ValidationError) -> UsageError:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from koalesce.spec.checks import structure_problems
+from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.files import SpecFiles, UncheckedExpressions, shown
 from koalesce.spec.loaded import LoadedSpec
@@ -54,13 +55,13 @@ def load(
     text = _text(file, name)
     documents, problems = read(text, name)
     source = Source(name, text, documents[0] if documents else Node(None, Position(1, 1)))
-    problems += _shape(documents, source)
+    problems += _shape(documents, problems, source)
     if not documents or not isinstance(documents[0].value, dict):
         raise InvalidSpecs(problems)
     project = Project.find(file.parent, root)
     draft = _Draft(source, file, project, variables or {}, project.visible(os.environ if env is None else env))
     loaded = draft.load(_providers() if providers is None else frozenset(providers))
-    found = _in_order([*problems, *draft.problems])
+    found = _in_order([*problems, *draft.problems], name)
     if found or loaded is None:
         raise InvalidSpecs(found)
     return loaded
@@ -108,23 +109,27 @@ def _text(file: FilePath, name: str) -> str:
         raise wrong(f"can't be read: {error.strerror}") from error
 
 
-def _shape(documents: Sequence[Node], source: Source) -> list[Problem]:
+_BEGIN = f"a spec begins with apiVersion: {API_VERSION}"
+
+
+def _shape(documents: Sequence[Node], problems: Sequence[Problem], source: Source) -> list[Problem]:
     """A spec is one document, and a map."""
+    if not documents and not problems:
+        return [source.problem(Position(1, 1), "the file is empty", hint=_BEGIN)]
     if not documents:
         return []
     if len(documents) > 1:
         return [source.problem(documents[1].position, "a spec is one document; this is a second one")]
     if documents[0].value is None:
-        return [
-            source.problem(Position(1, 1), "the file is empty", hint=f"a spec begins with apiVersion: {API_VERSION}")
-        ]
+        return [source.problem(Position(1, 1), "the file is empty", hint=_BEGIN)]
     if not isinstance(documents[0].value, dict):
-        return [source.problem(documents[0].position, f"a spec is a map that begins with apiVersion: {API_VERSION}")]
+        return [source.problem(documents[0].position, "a spec is a map", hint=_BEGIN)]
     return []
 
 
-def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+def _in_order(problems: Iterable[Problem], name: str) -> list[Problem]:
+    """Those of the spec itself by line, then those of other files."""
+    return sorted(dict.fromkeys(problems), key=lambda each: (each.path != name, each.path, each.line, each.column))
 
 
 @dataclass
@@ -152,8 +157,8 @@ class _Draft:
         self.problems += structure_problems(self.data, self.source, providers=providers)
         self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(fill_in_known(self.data, self._scope(variables)), self.source, self.unchecked)
-        node_names = [node.name for node in spec.cluster.node_requests()] if spec else []
         if "${{" in self.source.text:
+            node_names = self._node_names(variables)
             checks = ExpressionChecks(self.data, self.source, entries, node_names, self.project.env_names)
             self.problems += checks.problems()
         if spec is None:
@@ -169,9 +174,17 @@ class _Draft:
             env=self.env,
             env_names=self.project.env_names,
         )
-        if not self.problems:
-            self.problems += loaded.request_problems()
+        is_clear = not any(problem.where.startswith("cluster") for problem in self.problems)
+        self.problems += loaded.request_problems(is_clear=is_clear)
         return loaded
+
+    def _node_names(self, variables: Mapping[str, Any]) -> list[str]:
+        """The names of the nodes, as far as they can be known; none of a cluster that is there already."""
+        try:
+            cluster = ClusterSpec.model_validate(fill_in_known(self.data.get("cluster") or {}, self._scope(variables)))
+        except ValidationError:
+            return []
+        return [node.name for node in cluster.node_requests()]
 
     def _scope(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         return {"vars": variables, "env": self.env}

@@ -62,6 +62,9 @@ class ExpressionChecks:
         return found
 
     def _check(self, path: Path, text: str, context: _Context) -> Iterator[Problem]:
+        if not context.names:
+            yield self._source.problem_at(path, "expressions can't stand here")
+            return
         try:
             expressions = find_expressions(text)
         except SyntaxProblem as error:

@@ -121,7 +121,8 @@ class StepReader:
         """What the step itself finds; sentences about a value that isn't filled in yet are passed over."""
         for sentence in step.static_problems(self._files):
             if "${{" not in sentence:
-                self._say((*where, key), sentence, key=True)
+                message, _, hint = sentence.partition("\n  hint: ")
+                self._say((*where, key), message, key=True, hint=hint or None)
 
 
 def _where_to(name: str, key: str) -> str | None:

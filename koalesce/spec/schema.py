@@ -70,7 +70,9 @@ class _Generator(GenerateJsonSchema):
         """A model's fields have their docstrings as descriptions."""
         result = super().model_schema(schema)
         fields = next((branch for branch in result.get("anyOf", ()) if "properties" in branch), result)
-        if fields is not result:  # other forms are taken too: what is said about properties goes to the form that has them
+        if (
+            fields is not result
+        ):  # other forms are taken too: what is said about properties goes to the form that has them
             fields["additionalProperties"] = result.pop("additionalProperties", True)
         docs = field_docstrings(schema["cls"])
         for name, field in schema["cls"].model_fields.items():

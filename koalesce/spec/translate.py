@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -41,7 +41,13 @@ class _Fault:
     message: str
     context: Mapping[str, Any]
     value: Any
+    is_key: bool = False
     is_union_of: tuple[str, ...] = ()
+
+    @property
+    def is_echo(self) -> bool:
+        """A list that is too short only because its items are wrong, which is said of each of them."""
+        return self.kind == "too_short" and len(self.value) >= self.context.get("min_length", 0)
 
     @property
     def expects(self) -> str | None:
@@ -68,7 +74,7 @@ def problems_of(
     `lenient` passes over values that have an expression: they are checked again once it's filled in. `short` is the field that a
     bare value stood for. `elsewhere` are names that belong to another place, with the hint that says so.
     """
-    faults = [_fault(found, data) for found in error.errors(include_url=False)]
+    faults = [fault for found in error.errors(include_url=False) if not (fault := _fault(found, data)).is_echo]
     if lenient:
         faults = [fault for fault in faults if fault.kind in _STRUCTURAL or not _has_expression(_at(data, fault.path))]
     problems: list[Problem] = []
@@ -93,8 +99,16 @@ def _fault(found: Any, data: Any) -> _Fault:
             path.append(step)
         elif step != "[key]":
             branches.append((len(path), str(step)))
-    context = found.get("ctx", {})
-    return _Fault(tuple(path), tuple(branches), found["type"], found["msg"], context, current)
+    is_key = "[key]" in location
+    return _Fault(
+        tuple(path),
+        tuple(branches),
+        found["type"],
+        found["msg"],
+        found.get("ctx", {}),
+        path[-1] if is_key and path else current,
+        is_key=is_key,
+    )
 
 
 def _at(data: Any, path: Path) -> Any:
@@ -146,15 +160,11 @@ def _meant(path: Path, group: Sequence[_Fault]) -> list[_Fault]:
         return _without_unions([_next_level(fault) for fault in best])
     expected = tuple(dict.fromkeys(fault.expects for fault in group if fault.path == path and fault.expects))
     first = group[0]
-    return [
-        _Fault(
-            path, (), first.kind, first.message, first.context, first.value, tuple(name for name in expected if name)
-        )
-    ]
+    return [replace(first, path=path, branches=(), is_union_of=tuple(name for name in expected if name))]
 
 
 def _next_level(fault: _Fault) -> _Fault:
-    return _Fault(fault.path, fault.branches[1:], fault.kind, fault.message, fault.context, fault.value)
+    return replace(fault, branches=fault.branches[1:])
 
 
 def _problem(
@@ -174,7 +184,7 @@ def _problem(
             return source.problem(source.locate(where[:-1], key=True), f'missing field "{where[-1]}"', where=where[:-1])
         case "literal_error":
             return _not_one_of(fault, where, source)
-    position = source.locate(where)
+    position = source.locate(where, key=fault.is_key)
     if expected := (fault.is_union_of or ((fault.expects,) if fault.expects else ())):
         message = f"expected {' or '.join(expected)}, found {_named(fault.value)}"
         hint = _type_hint(fault.value, expected, source.written(position))
@@ -188,11 +198,11 @@ def _not_one_of(fault: _Fault, where: Path, source: Source) -> Problem:
     hint = did_you_mean(fault.value, choices) if isinstance(fault.value, str) and len(choices) > 1 else None
     found = f'"{fault.value}"' if isinstance(fault.value, str) else _named(fault.value)
     message = f"must be {'one of ' if len(choices) > 1 else ''}{allowed}, not {found}"
-    return source.problem(source.locate(where), message, where=where, hint=hint)
+    return source.problem(source.locate(where, key=fault.is_key), message, where=where, hint=hint)
 
 
 def _type_hint(value: Any, expected: Sequence[str], written: str) -> str | None:
-    if "a text" in expected and isinstance(value, bool | int | float):
+    if tuple(expected) == ("a text",) and isinstance(value, bool | int | float):
         return f'quote it: "{written}"'
     if "true or false" in expected and isinstance(value, str) and value.lower() in ("yes", "on", "y"):
         return "write true"

@@ -54,7 +54,9 @@ class Node:
                 return position
             wants_key = key or index + 1 < len(path)
             own = node.keys.get(step) if isinstance(step, str) else None
-            position = own if own is not None and (wants_key or below.children) else below.position
+            position = (
+                own if own is not None and (wants_key or below.children or below.value is None) else below.position
+            )
             node = below
         return position
 

@@ -76,11 +76,9 @@ def _c_events(text: str) -> Iterator[Any]:
 
 
 def _pure_events(text: str) -> Iterator[Any]:
-    from ruamel.yaml.loader import BaseLoader  # imported here: seldom needed, and slow to load
+    from ruamel.yaml import YAML  # imported here: seldom needed, and slow to load
 
-    parser: Any = BaseLoader(text).parser
-    while parser.check_event():
-        yield parser.get_event()
+    yield from YAML(typ="safe", pure=True).parse(text)
 
 
 class _Stop(Exception):
