@@ -21,3 +21,5 @@ class Limits:
     """How long a store is believed before it's compared with the API server again."""
     catch_up: float = 2.0
     """How far a store may be behind the API server before its connection is taken for dead."""
+    least: float = 1.0
+    """What a look on the very deadline is given nevertheless."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from koalesce.errors import ClusterError
 from koalesce.kube import selector as selectors
 from koalesce.kube.errors import CANCELLED, TIMEOUT, ApiError, UnknownKind
 from koalesce.kube.resource import Resource
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 Lines = list[str]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
-_LEAST = 1.0  # seconds that a look on the very deadline is given
 _WATCH_VERBS = frozenset({"list", "watch"})
 
 
@@ -61,7 +61,7 @@ class View:
 
     The first read of a thing is compared with the API server, and again every 20 s: a store that was behind (another program has just
     written) catches up first. Objects are shared with all other readers: don't change them. They come without
-    `metadata.managedFields`. Kinds that can't be watched are read from the API server each time, and don't count as read.
+    `metadata.managedFields`. Kinds that can't be watched are read from the API server each time.
     """
 
     def __init__(self, kube: Kube, stores: Stores, on_change: Callable[[], None]) -> None:
@@ -75,6 +75,7 @@ class View:
         self._seen: dict[Target, Store] = {}  # of all attempts
         self._confirmed: dict[tuple[Store, Target], float] = {}
         self._changed = False
+        self._is_blind = False
 
     def get(
         self,
@@ -87,9 +88,14 @@ class View:
     ) -> Object | None:
         """The object, or None if there is none."""
         if not resource.verbs >= _WATCH_VERBS:
-            return self.kube.get(resource, name, namespace, timeout=max(timeout, _LEAST), cancel=cancel)
+            self._is_blind = True
+            return self.kube.get(
+                resource, name, namespace, timeout=max(timeout, self._stores.limits.least), cancel=cancel
+            )
         scope = (namespace or "default") if resource.namespaced else None
-        found = self._read(Target(resource, scope, name=name), time.monotonic() + max(timeout, _LEAST), cancel)
+        found = self._read(
+            Target(resource, scope, name=name), time.monotonic() + max(timeout, self._stores.limits.least), cancel
+        )
         return found[0] if found else None
 
     def list(
@@ -104,12 +110,19 @@ class View:
         """The objects of a namespace (None: of all namespaces) that the selector takes, by namespace and name."""
         selectors.parse(selector)
         if not resource.verbs >= _WATCH_VERBS:
+            self._is_blind = True
             return self.kube.list(
-                resource, namespace=namespace, selector=selector, timeout=max(timeout, _LEAST), cancel=cancel
+                resource,
+                namespace=namespace,
+                selector=selector,
+                timeout=max(timeout, self._stores.limits.least),
+                cancel=cancel,
             )
         scope = namespace if resource.namespaced else None
         return self._read(
-            Target(resource, scope or None, selector=selector), time.monotonic() + max(timeout, _LEAST), cancel
+            Target(resource, scope or None, selector=selector),
+            time.monotonic() + max(timeout, self._stores.limits.least),
+            cancel,
         )
 
     def begin(self) -> None:
@@ -117,12 +130,13 @@ class View:
         with self._lock:
             self._reads.clear()
             self._changed = False
+            self._is_blind = False
 
     @property
     def has_read(self) -> bool:
-        """Whether this attempt read anything that can be watched."""
+        """Whether changes of what this attempt read are told: it read something, all of that can be watched, and no read failed."""
         with self._lock:
-            return bool(self._reads)
+            return bool(self._reads) and not self._is_blind
 
     @property
     def changed(self) -> bool:
@@ -155,8 +169,10 @@ class View:
         store = hold.store
         try:
             self._assure(hold, target, asked, deadline, cancel)
-        except UnknownKind:
-            self.kube.forget_kinds()
+        except ClusterError as error:
+            self._is_blind = True
+            if isinstance(error, UnknownKind):
+                self.kube.forget_kinds()
             raise
         with store.reading() as (objects, generation):
             found = [objects[key] for key in sorted(_select(objects, target))]
@@ -203,7 +219,7 @@ class View:
         """Ask the API server now, and return what tells whether a store has got to what it answered."""
         with store.reading() as (objects, _):
             held = {key: _version(objects[key]) for key in _select(objects, target)}
-        actual = self._ask(target, max(_LEAST, deadline - time.monotonic()), cancel)
+        actual = self._ask(target, max(self._stores.limits.least, deadline - time.monotonic()), cancel)
         # resourceVersions of one kind can be compared as numbers: KEP-5504.
         newest = max((int(version) for version in actual.values() if version.isdigit()), default=0)
         gone = {key: version for key, version in held.items() if key not in actual}

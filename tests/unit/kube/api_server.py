@@ -118,10 +118,13 @@ class FakeApi:
         with self._moved:
             return self._drop(path)
 
-    def events(self, connection: socket.socket, since: int) -> Iterator[tuple[str, Object]]:
-        """Events after `since` as they come, until the server closes or the watch is cut."""
+    def watched_by(self, connection: socket.socket) -> None:
+        """This is a watch's connection: `cut` breaks it."""
         with self._moved:
             self._sockets.add(connection)
+
+    def events(self, connection: socket.socket, since: int) -> Iterator[tuple[str, Object]]:
+        """Events after `since` as they come, until the server closes or the watch is cut."""
         while True:
             with self._moved:
                 while not self.closed and connection in self._sockets and (self.deaf or self._version <= since):
@@ -313,6 +316,7 @@ class Handler(BaseHTTPRequestHandler):
             since = int(query["resourceVersion"])
         else:
             initial, since = self.api.all_of(namespace, plural, "")
+        self.api.watched_by(self.connection)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")

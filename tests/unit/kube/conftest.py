@@ -15,7 +15,7 @@ from koalesce.kube import Kube
 from koalesce.kube.limits import Limits
 from tests.unit.kube.api_server import FakeApi, serve
 
-LIMITS = Limits(silence=5, pause=0.3, linger=0.1, catch_up=0.2)
+LIMITS = Limits(silence=5, pause=0.3, linger=0.1, catch_up=0.2, least=0.2)
 
 
 @pytest.fixture

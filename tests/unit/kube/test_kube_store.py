@@ -157,7 +157,7 @@ def test_backs_off_while_the_server_fails_and_recovers(watcher: Watcher, api: Fa
     before = len(api.requests)
     api.failing["/configmaps"] = (500, "internal error")
     api.cut()
-    threading.Event().wait(0.7)
+    threading.Event().wait(0.5)
     tries = len(api.requests) - before
 
     assert 2 <= tries <= 4

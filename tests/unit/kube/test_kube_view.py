@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from koalesce.errors import UsageError
-from koalesce.kube import Kube, Resource, View
+from koalesce.kube import ApiError, Kube, Resource, View
 from tests.unit.kube.api_server import FakeApi
 
 
@@ -158,9 +158,11 @@ def test_a_bad_selector_is_the_user_s_mistake(view: View, kind: Resource) -> Non
         view.list(kind, selector="a b")
 
 
-def test_what_can_t_be_watched_is_read_each_time(kube: Kube, view: View, api: FakeApi) -> None:
+def test_what_can_t_be_watched_is_read_each_time(kube: Kube, view: View, kind: Resource, api: FakeApi) -> None:
     statuses = kube.resource("componentstatuses")
     view.begin()
+    view.get(kind, "a")
+    assert view.has_read
 
     for _ in range(2):
         view.get(statuses, "etcd")
@@ -168,7 +170,7 @@ def test_what_can_t_be_watched_is_read_each_time(kube: Kube, view: View, api: Fa
 
     assert not view.has_read
     assert api.count("GET", "/componentstatuses") == 4
-    assert api.watches() == []
+    assert len(api.watches()) == 1
 
 
 def test_tells_what_happened_to_what_was_read(view: View, kind: Resource, api: FakeApi, signal: Signal) -> None:
@@ -185,3 +187,17 @@ def test_tells_what_happened_to_what_was_read(view: View, kind: Resource, api: F
     assert [re.sub(r"\+\d+\.\ds", "+T", line) for line in view.history()] == [
         "+T configmap/a: phase: Pending -> Running"
     ]
+
+
+def test_an_attempt_with_a_failed_read_does_not_count_on_changes(view: View, kind: Resource, api: FakeApi) -> None:
+    view.begin()
+    view.get(kind, "a")
+    api.failing["/elsewhere"] = (403, "forbidden")
+
+    with pytest.raises(ApiError):
+        view.get(kind, "a", "elsewhere")
+
+    assert not view.has_read
+    view.begin()
+    view.get(kind, "a")
+    assert view.has_read
