@@ -288,7 +288,8 @@ class Connectivity(Assertion, key="connectivity"):
     def _summary(self, matrix: Matrix) -> str:
         counted = Counter(cell.observed.outcome for cell in matrix.cells)
         outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
-        return f"{len(matrix.cells)} pairs as expected: {outcomes}"
+        count = len(matrix.cells)
+        return f"{count} {'pair' if count == 1 else 'pairs'} as expected: {outcomes}"
 
 
 def _behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator
 
 from koalesce import process
-from koalesce.kube import ExecTimeout
+from koalesce.kube import ApiError, ExecTimeout
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.printed import Printed, PrintedMatchers
 from koalesce.steps.vantage import PodsAndNodes, Source, seconds_left, select
@@ -56,11 +56,13 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             results = list(pool.map(lambda source: self._run(source, context), sources))
+        if broken := [result for result in results if isinstance(result, Errored)]:
+            return broken[0]
         failures = [found for found in map(self._verdict, results) if found is not None]
         if failures:
             return _worst(failures, len(results))
         values = [result.to_value() for result in results if isinstance(result, Printed)]
-        where = results[0].name if len(results) == 1 else f"{len(results)} places"
+        where = sources[0].name if len(results) == 1 else f"{len(results)} places"
         return Passed(f"{where}: as expected", values[0] if self._is_single() else values)
 
     def _is_single(self) -> bool:
@@ -69,7 +71,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
     def _words(self) -> list[str]:
         return [str(word) for word in self.command]
 
-    def _run(self, source: Source, context: StepContext) -> Printed | _Unfinished:
+    def _run(self, source: Source, context: StepContext) -> Printed | _Unfinished | Errored:
         stdin = None if self.stdin is None else self.stdin.encode()
         timeout, cancel = seconds_left(context.scope), context.scope.cancel
         try:
@@ -85,9 +87,13 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             if error.cancelled:
                 raise
             return _Unfinished(source.name, error, timeout)
+        except ApiError as error:
+            return Errored(f"{source.name}: {error.message}", final=not error.transient)
 
-    def _verdict(self, result: Printed | _Unfinished) -> Failed | None:
-        return result.verdict() if isinstance(result, _Unfinished) else self.judge(result)
+    def _verdict(self, result: Printed | _Unfinished | Errored) -> Failed | None:
+        if isinstance(result, _Unfinished):
+            return result.verdict()
+        return self.judge(result) if isinstance(result, Printed) else None
 
 
 class _Unfinished:

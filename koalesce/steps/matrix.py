@@ -101,14 +101,16 @@ class Matrix:
     def _grid(self) -> list[str]:
         """Rows are sources, columns targets, of those that have a differing pair; `.` is as expected, blank isn't a pair."""
         differing = self.differing
-        rows = list(dict.fromkeys(cell.source.name for cell in differing))
-        columns = list(dict.fromkeys(cell.endpoint.name for cell in differing))
+        wrong = {cell.source.name for cell in differing}, {cell.endpoint.name for cell in differing}
+        rows = list(dict.fromkeys(cell.source.name for cell in self.cells if cell.source.name in wrong[0]))
+        columns = list(dict.fromkeys(cell.endpoint.name for cell in self.cells if cell.endpoint.name in wrong[1]))
         if len(columns) > _MOST_COLUMNS or len(rows) > _MOST_ROWS:
             return []
         at = {(cell.source.name, cell.endpoint.name): _mark(cell) for cell in self.cells}
+        body = [[at.get((row, column), "") for column in columns] for row in rows]
         table = [
-            ["expected→observed", *columns],
-            *([row, *(at.get((row, column), "") for column in columns)] for row in rows),
+            ["expected→observed", *_shortened(columns)],
+            *([name, *cells] for name, cells in zip(_shortened(rows), body, strict=True)),
         ]
         widths = [min(_WIDTH, max(len(row[index]) for row in table)) for index in range(len(columns) + 1)]
         return [
@@ -119,6 +121,12 @@ class Matrix:
     def to_value(self) -> dict[str, Any]:
         """What outputs read."""
         return {"pairs": [cell.to_value() for cell in self.cells]}
+
+
+def _shortened(names: list[str]) -> list[str]:
+    """The names without their namespaces, if they still differ."""
+    short = [name.rpartition("/")[2] for name in names]
+    return short if len(set(short)) == len(names) else names
 
 
 def _mark(cell: Cell) -> str:

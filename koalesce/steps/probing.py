@@ -114,7 +114,7 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
 
 def reproduce(source: Source, target: Target, context: StepContext) -> str:
     """The command by which a person sees the same: on the source's node, or on this machine."""
-    words = ["-limit", f"{target.limit:g}s"]
+    words = ["-limit", f"{target.limit:.3g}s"]
     if source.kind == "pod":
         words += ["-container", source.container_id]
     if target.ask_source:

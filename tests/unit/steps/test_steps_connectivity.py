@@ -95,9 +95,9 @@ def test_a_grid_shows_only_rows_and_columns_that_differ(cluster: FakeCluster, wi
 
     assert isinstance(outcome, Failed)
     assert outcome.detail.splitlines()[:3] == [
-        "expected→observed  server-1         server-0",
-        "client-0           allowed→refused  .",
-        "client-1           allowed→refused  allowed→dropped",
+        "expected→observed  server-0         server-1",
+        "client-0           .                allowed→refused",
+        "client-1           allowed→dropped  allowed→refused",
     ]
 
 

@@ -12,7 +12,7 @@ from koalesce.kube import ConnectionLost, ExecResult, ExecTimeout
 from koalesce.process import CommandTimeout
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.exec import Exec
-from tests.fakes import FakeCluster, FakeNode, context, result, running_pod
+from tests.fakes import FakeCluster, FakeNode, api_error, context, result, running_pod
 
 
 def ended(code: int = 0, out: str = "", err: str = "") -> ExecResult:
@@ -127,6 +127,17 @@ def test_a_lost_connection_is_never_an_exit_code(cluster: FakeCluster) -> None:
 
     with pytest.raises(ConnectionLost):
         attempt(cluster, pods="app=client", command=["x"])
+
+
+def test_a_program_that_is_not_there_is_an_error_for_good(cluster: FakeCluster) -> None:
+    def refuse(pod: str, command: Sequence[str]) -> ExecResult:
+        raise api_error(500, 'OCI runtime exec failed: exec: "x": executable file not found in $PATH')
+
+    cluster.kube.on_exec = refuse
+
+    assert attempt(cluster, pods="app=client", command=["x"]) == Errored(
+        'client-0: OCI runtime exec failed: exec: "x": executable file not found in $PATH', final=True
+    )
 
 
 def test_a_command_that_does_not_end_fails(cluster: FakeCluster) -> None:

@@ -21,7 +21,10 @@ import (
 const defaultMaxBody = 1 << 20
 
 // probeHTTP makes one request; its connections are made like those of probeTCP, so that their outcome is known.
-func probeHTTP(ctx context.Context, target Target, deadline time.Time) Result {
+// The deadline is kept by the dialer and its connections, whose errors say more than that of a context.
+func probeHTTP(_ context.Context, target Target, deadline time.Time) Result {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline.Add(time.Second))
+	defer cancel()
 	wish := target.HTTP
 	request, err := buildRequest(ctx, wish)
 	if err != nil {
@@ -126,6 +129,8 @@ type dialer struct {
 }
 
 func (d *dialer) dial(ctx context.Context, _, hostPort string) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, d.deadline)
+	defer cancel()
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil, d.impossible(err)

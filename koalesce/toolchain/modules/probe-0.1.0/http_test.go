@@ -98,3 +98,18 @@ func TestAServerThatClosesWithoutAnAnswer(t *testing.T) {
 		t.Errorf("got %+v", found)
 	}
 }
+
+func TestASilentServerIsDropped(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	url := "http://" + listener.Addr().String() + "/"
+	found := try(Target{Type: "http", Limit: 0.1, HTTP: &HTTPWish{Method: "GET", URL: url}})
+
+	if found.Outcome != Dropped || found.Reason != "connected, but no answer came to GET "+url || found.Seconds > 0.9 {
+		t.Errorf("got %+v", found)
+	}
+}
