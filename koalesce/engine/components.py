@@ -8,9 +8,10 @@ from typing import Any
 
 from koalesce.engine.case import Stage
 from koalesce.engine.namespaces import RUN_LABEL, slug
-from koalesce.engine.phases import phase
+from koalesce.engine.phases import Verdict, phase
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.stepping import Section, StepRunner
+from koalesce.events import Status
 from koalesce.expressions import resolve
 from koalesce.kube import ApiError, Kube, View
 from koalesce.spec.components import Component
@@ -32,12 +33,13 @@ class Install:
     objects: tuple[dict[str, Any], ...]
 
 
-class NotReady(Exception):
+class NotReady(Verdict):
     """A component didn't become what it should; `outcome` is a Failed or Errored."""
 
     def __init__(self, component: str, outcome: Failed | Errored) -> None:
         super().__init__(f"component {component}: {outcome.message}")
         self.outcome = outcome
+        self.status: Status = "failed" if isinstance(outcome, Failed) else "error"
 
 
 def prepared(component: Component, objects: Sequence[Mapping[str, Any]]) -> Install:

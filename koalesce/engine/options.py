@@ -14,8 +14,8 @@ from koalesce.durations import Duration
 class RunOptions:
     """The command line's wishes; everything that isn't said comes from the specs.
 
-    `select` is a slash-separated pair of regular expressions, for tests and for steps' tests, as `go test -run` has it; `images` maps
-    references to archives; `cancel` ends the run (with teardown) once it is set.
+    `select` is a regular expression that is looked for in names of tests; `images` maps references to archives; `cancel` ends the run
+    (with teardown) once it is set.
     """
 
     paths: tuple[str, ...] = ()

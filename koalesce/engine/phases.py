@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from koalesce.engine.session import RunSession
-from koalesce.events import PhaseFinished, PhaseProgress, PhaseStarted
+from koalesce.events import PhaseFinished, PhaseProgress, PhaseStarted, Status
+
+
+class Verdict(Exception):
+    """A verdict on its way out of a phase: what is installed doesn't do what it should, or can't be looked at."""
+
+    status: Status
 
 
 @contextmanager
@@ -19,7 +25,8 @@ def phase(session: RunSession, spec: str, name: str) -> Iterator[Callable[[str],
     except BaseException as error:
         seconds = round(session.clock.monotonic() - began, 4)
         text = str(error) or type(error).__name__
-        session.emit(PhaseFinished(spec=spec, phase=name, status="error", seconds=seconds, message=text))
+        status: Status = error.status if isinstance(error, Verdict) else "error"
+        session.emit(PhaseFinished(spec=spec, phase=name, status=status, seconds=seconds, message=text))
         raise
     seconds = round(session.clock.monotonic() - began, 4)
     session.emit(PhaseFinished(spec=spec, phase=name, status="passed", seconds=seconds))

@@ -14,7 +14,7 @@ from koalesce.clock import Clock, SystemClock
 from koalesce.engine.options import RunOptions
 from koalesce.engine.selection import Selected, check_trusted, select
 from koalesce.engine.session import RunSession, new_session
-from koalesce.engine.spec_run import SpecResult, SpecRun
+from koalesce.engine.spec_run import SpecResult, SpecRun, check
 from koalesce.events import AnyEvent, RunFinished, RunStarted, Status
 from koalesce.spec import discover, load_all
 from koalesce.spec.project import project_root
@@ -32,6 +32,8 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
         check_trusted(paths, root)
     loaded = load_all(paths, variables=options.variables, env=dict(os.environ))
     selected = select(loaded, options.select)
+    for each in selected:
+        check(each.loaded, options)
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     return _events(session, selected, options)
 

@@ -13,6 +13,7 @@ from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.components import Install, NotReady, in_order, install, prepared
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
 from koalesce.engine.images import provide_images
+from koalesce.engine.manifests import component_objects
 from koalesce.engine.options import RunOptions
 from koalesce.engine.phases import phase
 from koalesce.engine.readiness import await_dns, await_nodes
@@ -23,12 +24,12 @@ from koalesce.engine.session import RunSession
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TeardownFinished, TeardownStarted, TestFinished
+from koalesce.providers import provider
 from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
 from koalesce.spec.components import Component
 from koalesce.spec.models import Test
-from koalesce.steps.base import Errored
 from koalesce.steps.manifests import image_references
 from koalesce.toolchain import Toolchain
 
@@ -92,9 +93,8 @@ class SpecRun:
         try:
             return self._run()
         except NotReady as verdict:
-            status: Status = "error" if isinstance(verdict.outcome, Errored) else "failed"
             message = f"{verdict}\n{verdict.outcome.detail}".rstrip()
-            return status, self._abandon(message)
+            return verdict.status, self._abandon(message)
         except Interrupted:
             return "error", self._abandon(self._session.interrupt.reason)
         except KoalesceError as error:
@@ -120,7 +120,8 @@ class SpecRun:
                 return ("failed" if finished.status == "failed" else "error"), f"setup: {finished.message}"
             stage = _with_values(stage, {"setup": given})
         self._run_tests(stage)
-        return _overall(self._tests), self._clean_up(stage)
+        status, problem = _overall(self._tests), self._clean_up(stage)
+        return ("error" if problem and status in ("passed", "skipped") else status), problem
 
     def _opened(self, cluster_session: ClusterSession) -> None:
         self._cluster_session = cluster_session
@@ -167,17 +168,16 @@ class SpecRun:
     def _teardown(self) -> None:
         """Destroy the cluster, or leave it where it's to be kept."""
         session = self._cluster_session
-        if session is None:
+        if session is None or session.cluster is None:  # an `up` that didn't succeed has undone itself
             return
         name = session.request.name
-        if self._options.keep and session.cluster is not None:
+        if self._options.keep:
             session.keep()
             self._session.emit(
                 TeardownFinished(spec=self._path, cluster=name, seconds=0.0, kept=True, command=f"koalesce down {name}")
             )
             return
-        if session.cluster is not None:
-            session.cluster.kube.close()
+        session.cluster.kube.close()
         began = self._session.clock.monotonic()
         self._session.emit(TeardownStarted(spec=self._path, cluster=name))
         problem, command = "", ""
@@ -218,7 +218,7 @@ def provision(
     with phase(session, path, "images") as progress:
         toolchain = Toolchain(cancel=session.cancel, progress=progress)
         installs = [
-            prepared(component, loaded.component_objects(component, cancel=session.cancel))
+            prepared(component, component_objects(component, loaded.files, cancel=session.cancel))
             for component in in_order(_resolved(loaded), spec.cluster.network)
         ]
         images = provide_images(
@@ -226,9 +226,8 @@ def provision(
             needed=[ref for item in installs for ref in image_references(item.objects)], files=loaded.files,
             values=loaded.scope, toolchain=toolchain, progress=progress, cancel=session.cancel,
         )  # fmt: skip
-    overrides = {"provider": options.provider, "kubernetes": options.kubernetes}
     request = loaded.request(
-        name, session.run_id, {field: value for field, value in overrides.items() if value is not None},
+        name, session.run_id, overrides(options),
         images=(*images.given, *images.needed), preload=images.given,
     )  # fmt: skip
     cluster_session = ClusterSession(request, spec=path, cancel=session.cancel)
@@ -258,6 +257,24 @@ def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, 
             await_dns(stage.session.waiter, stage.cluster)
     for item in installs[until:]:
         install(stage, item)
+
+
+def overrides(options: RunOptions) -> dict[str, Any]:
+    """What the command line says instead of a spec's `cluster` section."""
+    said = {"provider": options.provider, "kubernetes": options.kubernetes}
+    return {field: value for field, value in said.items() if value is not None}
+
+
+def check(loaded: LoadedSpec, options: RunOptions) -> None:
+    """Find what can't be right before anything starts: UsageError for a request that its provider never serves.
+
+    Patches and images of components are tried on their manifests, but for those from the web.
+    """
+    request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
+    provider(request.provider).resolve(request)
+    for component in _resolved(loaded):
+        if all(isinstance(source, str) for source in component.manifests):
+            prepared(component, component_objects(component, loaded.files))
 
 
 def _resolved(loaded: LoadedSpec) -> list[Component]:

@@ -19,6 +19,7 @@ from koalesce.kube import ApiError
 from koalesce.spec.entries import BoundStep, StepEntry
 from koalesce.spec.fields import ExpectedFailure, Output, StepFields
 from koalesce.steps.base import Action, Assertion, Errored, Failed, Files, Hold, Outcome, Passed, Step, StepContext
+from koalesce.steps.sightings import Sightings
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -48,10 +49,15 @@ class StepRunner:
     emit: Callable[[AnyEvent], None]
     labels: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    sightings: Sightings = field(default_factory=Sightings)
 
     def run(self, section: Section, index: int, entry: StepEntry) -> StepFinished:
-        """Run a step to its end, once for each item; returns the last event of the worst item."""
-        results = [_StepRun(self, section, index, entry).run(item) for item in self._items(entry)]
+        """Run a step to its end, once for each item until one doesn't pass; returns the last event of the worst item."""
+        results: list[tuple[StepFinished, dict[str, Any]]] = []
+        for item in self._items(entry):
+            results.append(_StepRun(self, section, index, entry).run(item))
+            if results[-1][0].status in ("failed", "error") and not entry.raw.get("continueOnFailure"):
+                break
         if not results:
             return _StepRun(self, section, index, entry).none("foreach has no items: nothing was done")
         self._keep_outputs(entry, [outputs for _, outputs in results])
@@ -164,6 +170,7 @@ class _StepRun:
             may_not_exist=fields.may_not_exist,
             patient=fields.patient,
             negated=fields.never is not None,
+            sightings=runner.sightings,
         )
         policy = _policy(fields, once=self._section.once or not _is_retried(step, fields))
 
