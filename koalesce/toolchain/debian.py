@@ -6,6 +6,7 @@ root file system of an image, an empty package status below the cache (apt.conf(
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -20,6 +21,7 @@ from koalesce.toolchain.shelf import FullDisk, locked
 
 _LISTS_AGE = 12 * 3600.0
 _TIMEOUT = 900.0
+_LAST_LINES = 8
 # Hooks of the host (Post-Invoke and the like) would act on the host, so only what tells apt how to fetch is taken over.
 _KEPT = ("Acquire::", "APT::Architecture", "APT::Default-Release")
 # Trees are merged by us; the package that does it on a running system would bring all of Perl.
@@ -61,20 +63,23 @@ class Debian:
     def _fetch(self, packages: Sequence[str], *, on_host: bool) -> list[Path]:
         self._progress(f"fetching Debian packages: {', '.join(packages)}")
         configuration = self._configure(on_host=on_host)
-        fresh = self._update_lists(configuration, force=False)
+        if self._are_lists_fresh():
+            with contextlib.suppress(PackagesUnavailable):
+                # Lists name files that a mirror may have replaced since; then newer ones do.
+                return self._download(configuration, packages)
+        complaints = self._update_lists(configuration)
         try:
             return self._download(configuration, packages)
-        except PackagesUnavailable:
-            # Lists that were fetched earlier name files that a mirror may have replaced since.
-            if fresh:
-                raise
-            self._update_lists(configuration, force=True)
-            return self._download(configuration, packages)
+        except PackagesUnavailable as error:
+            raise PackagesUnavailable("\n".join([error.message, *complaints]), hint=error.hint) from error
 
     def _configure(self, *, on_host: bool) -> Path:
         for folder in ("lists/partial", "archives/partial", "none/partial", "no-settings"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
-        (self._root / "empty-status").touch()
+        # A copy, since apt locks the folder that the status is in, and the host's is not ours to lock.
+        host = Path("/var/lib/dpkg/status")
+        (self._root / "host-status").write_bytes(host.read_bytes() if host.is_file() else b"")
+        (self._root / "image-status").write_bytes(b"")
         dump = self._run(["apt-config", "dump"], "reading apt's configuration").out
         path = self._root / ("host.conf" if on_host else "image.conf")
         text = configuration(dump, self._root, on_host=on_host)
@@ -84,16 +89,19 @@ class Debian:
         (self._root / "image.preferences").write_text(f"{known}\n{_NOT_IN_IMAGES}", encoding="utf-8")
         return path
 
-    def _update_lists(self, configuration: Path, *, force: bool) -> bool:
-        """Fetch the package lists where they are old; returns whether they are fresh."""
+    def _are_lists_fresh(self) -> bool:
         stamp = self._root / "lists-fetched"
-        if not force and stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_AGE:
-            return False
+        return stamp.exists() and time.time() - stamp.stat().st_mtime < _LISTS_AGE
+
+    def _update_lists(self, configuration: Path) -> list[str]:
+        """Fetch the package lists; returns what apt complained of, which need not matter for the packages that are wanted."""
         result = self._apt(configuration, ["update"])
         if result.code:
             raise _failure("fetching the lists of Debian packages failed", result, self._root)
-        stamp.touch()
-        return True
+        complaints = [f"  | {line}" for line in result.err.splitlines() if line.startswith(("E:", "W:"))]
+        if not complaints:
+            (self._root / "lists-fetched").touch()
+        return complaints[-_LAST_LINES:]
 
     def _download(self, configuration: Path, packages: Sequence[str]) -> list[Path]:
         install = ["-y", "--no-install-recommends", "--no-remove", "install", *packages]
@@ -108,7 +116,9 @@ class Debian:
         paths = [self._root / "archives" / name for name in names]
         missing = [path.name for path in paths if not path.is_file()]
         if result.code or missing or not names:
-            raise _failure(f"fetching Debian packages failed: {', '.join(missing or names)}", result, self._root)
+            raise _failure(
+                f"fetching Debian packages failed: {', '.join(missing or names or packages)}", result, self._root
+            )
         return paths
 
     def _apt(self, configuration: Path, words: list[str]) -> process.Result:
@@ -142,6 +152,7 @@ def configuration(dump: str, root: Path, *, on_host: bool) -> str:
     lines = [line for line in dump.splitlines() if line.startswith(_KEPT) and "DEP-11" not in line]
     own = {
         "Dir::State::lists": f"{root}/lists/",
+        "Dir::State::status": f"{root}/host-status" if on_host else f"{root}/image-status",
         "Dir::State::extended_states": f"{root}/extended-states",
         "Dir::Cache": f"{root}/",
         "Dir::Cache::archives": f"{root}/archives/",
@@ -151,13 +162,12 @@ def configuration(dump: str, root: Path, *, on_host: bool) -> str:
         "Dir::Etc::parts": f"{root}/no-settings",
         "APT::Sandbox::User": "root",  # the unprivileged user of apt can't write into a private folder
         "APT::Keep-Downloaded-Packages": "true",
-        "Acquire::http::Timeout": "20",
-        "Acquire::https::Timeout": "20",
-        "Acquire::Retries": "2",
+        "Acquire::http::Timeout": "10",
+        "Acquire::https::Timeout": "10",
+        "Acquire::Retries": "1",
         "Acquire::Languages": "none",
     }
     if not on_host:
-        own["Dir::State::status"] = f"{root}/empty-status"
         own["Dir::Etc::preferences"] = f"{root}/image.preferences"
     return "\n".join([*lines, *(f'{key} "{value}";' for key, value in own.items())]) + "\n"
 
@@ -168,7 +178,7 @@ def archive_names(lines: Iterable[str]) -> list[str]:
 
 
 def _failure(message: str, result: process.Result, folder: Path) -> ProvisionError:
-    said = [line for line in (result.err + result.out).splitlines() if line.strip()][-8:]
+    said = [line for line in (result.err + result.out).splitlines() if line.strip()][-_LAST_LINES:]
     text = "\n".join(f"  | {line}" for line in said)
     if "No space left on device" in text:
         return FullDisk(folder)

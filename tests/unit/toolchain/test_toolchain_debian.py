@@ -29,9 +29,9 @@ APT_GET = """\
 echo "$@" >> "$WORLD/calls"
 [ -e "$WORLD/fails" ] && { cat "$WORLD/fails" >&2; exit 100; }
 case "$*" in
-*update*) ;;
+*update*) cat "$WORLD/warnings" >&2 2>/dev/null ;;
 *print-uris*) cat "$WORLD/uris" ;;
-*) grep -q empty-status "$APT_CONFIG" && cp "$APT_CONFIG" "$WORLD/image.conf"
+*) grep -q image-status "$APT_CONFIG" && cp "$APT_CONFIG" "$WORLD/image.conf"
    archives=$(sed -n 's/^Dir::Cache::archives "\\(.*\\)";$/\\1/p' "$APT_CONFIG")
    cp "$WORLD"/*.deb "$archives" 2>/dev/null ;;
 esac
@@ -80,8 +80,8 @@ def test_an_images_packages_start_from_nothing(world: Path, tmp_path: Path) -> N
     Debian(tmp_path / "apt").unpack(["tool"], into, on_host=False)
 
     text = (world / "image.conf").read_text()
-    assert f'Dir::State::status "{tmp_path}/apt/empty-status";' in text
-    assert (tmp_path / "apt" / "empty-status").read_bytes() == b""
+    assert f'Dir::State::status "{tmp_path}/apt/image-status";' in text
+    assert (tmp_path / "apt" / "image-status").read_bytes() == b""
     assert "usrmerge" in (tmp_path / "apt" / "image.preferences").read_text()
 
 
@@ -116,6 +116,14 @@ def test_what_apt_says_is_shown(world: Path, tmp_path: Path) -> None:
         Debian(tmp_path / "apt").unpack(["tool"], tmp_path, on_host=True)
 
 
+def test_what_updating_complained_of_is_shown_where_packages_are_missing(world: Path, tmp_path: Path) -> None:
+    (world / "warnings").write_text("W: Failed to fetch http://deb.example.com/x  Could not connect\n")
+    (world / "uris").write_text("")
+
+    with pytest.raises(PackagesUnavailable, match=r"(?s)fetching Debian packages failed: tool.*W: Failed to fetch"):
+        Debian(tmp_path / "apt").unpack(["tool"], tmp_path, on_host=True)
+
+
 def test_a_full_disk_is_said(world: Path, tmp_path: Path) -> None:
     (world / "fails").write_text("E: write - write (28: No space left on device)\n")
 
@@ -146,7 +154,7 @@ def test_the_hosts_hooks_and_folders_are_not_taken_over() -> None:
     assert "Invoke" not in text
     assert "DEP-11" not in text
     assert 'Dir::State::lists "/cache/lists/";' in text
-    assert "Dir::State::status" not in text
+    assert 'Dir::State::status "/cache/host-status";' in text
 
 
 def test_reads_what_apt_would_fetch() -> None:
