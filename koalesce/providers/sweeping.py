@@ -86,7 +86,7 @@ def _remove(entry: Entry, session_of: SessionOf) -> Swept | None:
 def _remove_orphans(ledger: Ledger) -> None:
     """Remove copies of Terraform roots whose cluster is gone: a supervisor outlived its runner and did the rest."""
     for folder in roots_folder().glob("*"):
-        if ledger.find(folder.name) or is_held(folder.name, ledger):
+        if not folder.is_dir() or ledger.find(folder.name) or is_held(folder.name, ledger):
             continue
         is_log_of_failure = [path.name for path in folder.iterdir()] == [LOG_FILE]
         if not is_log_of_failure or time.time() - folder.stat().st_mtime > _LOGS_STAY:

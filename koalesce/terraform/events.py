@@ -84,7 +84,7 @@ def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
     if "provisioner error" in str(data.get("summary")) and _PROVISIONER_OUTPUT in detail:
         # The detail repeats the whole command, arguments and all, before what it printed; that is what tells the cause.
         command, _, printed = detail.partition(_PROVISIONER_OUTPUT)
-        detail = printed.strip() or command.strip()
+        detail = _complaint(printed.strip()) or command.strip()
     return Diagnostic(
         severity=str(data.get("severity", "error")),
         summary=" ".join(str(data.get("summary", "")).split()),
@@ -93,3 +93,9 @@ def _diagnostic(data: Mapping[str, Any]) -> Diagnostic:
         file=str(place.get("filename", "")),
         line=int((place.get("start") or {}).get("line", 0)),
     )
+
+
+def _complaint(printed: str) -> str:
+    """What a program complained of at last, as ours do (`error: …`), without the progress that it showed before."""
+    _progress, found, complaint = f"\n{printed}".rpartition("\nerror: ")
+    return complaint if found else printed

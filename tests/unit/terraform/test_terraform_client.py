@@ -150,6 +150,15 @@ def test_a_failed_apply_says_where_and_why(fake: Fake) -> None:
     assert caught.value.hint == f"all it said: {fake.folder / LOG_FILE}"
 
 
+def test_what_a_provisioner_showed_before_its_error_is_left_out(fake: Fake) -> None:
+    failure = FAILURE.replace(
+        "Output: no address is free", "Output: 0.1s machine\\nerror: no address is free\\n  hint: free one"
+    )
+
+    with pytest.raises(ProvisionError, match=r"provisioner error: no address is free\n  hint: free one\n"):
+        fake.says(VERSION, failure, code=1).terraform().apply()
+
+
 def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
     with pytest.raises(ProvisionError, match=r"exit code 7\nout of memory"):
         fake.does("echo out of memory >&2; exit 7").terraform().apply()

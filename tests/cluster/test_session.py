@@ -1,0 +1,183 @@
+"""Real clusters through Terraform: made, used, destroyed, and nothing left of them however they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from koalesce.cluster import ClusterRequest, NodeRequest
+from koalesce.errors import Interrupted, ProvisionError
+from koalesce.events import AnyEvent, PhaseProgress
+from koalesce.local.ledger import Ledger, NameInUse
+from koalesce.providers.local import LocalProvider, koalesce_command, machine_problems
+from koalesce.providers.session import ClusterSession
+from koalesce.providers.sweeping import state, sweep
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(bool(machine_problems()), reason="; ".join(machine_problems())),
+]
+ONE = (NodeRequest(name="control-plane", role="control-plane"),)
+TWO = (*ONE, NodeRequest(name="worker-1", role="worker", labels={"zone": "a"}))
+SPEC = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {name: tiny}
+cluster: {nodes: 1}
+tests:
+  - name: nothing much
+    steps:
+      - sleep: 1ms
+"""
+
+
+def request(name: str, nodes: tuple[NodeRequest, ...] = (), **gates: bool) -> ClusterRequest:
+    return ClusterRequest(
+        name=name, run_id="t1", provider="local", kubernetes="1.37", nodes=nodes, feature_gates=gates
+    )  # fmt: skip
+
+
+def test_a_cluster_is_made_used_and_destroyed(unchanged: Path) -> None:
+    session = ClusterSession(request("t-life", TWO))
+    cluster = session.up()
+
+    assert cluster.kube.version().lstrip("v").startswith("1.37.")
+    nodes = {node["metadata"]["name"]: node for node in cluster.kube.list(cluster.kube.resource("nodes"))}
+    assert sorted(nodes) == ["control-plane", "worker-1"]
+    assert nodes["worker-1"]["metadata"]["labels"]["zone"] == "a"
+    for node in cluster.nodes:
+        assert node.run(["hostname"]).check().out == f"{node.name}\n"
+        assert nodes[node.name]["spec"]["podCIDR"] == node.pod_cidr
+        assert node.run(list(node.logs["kubelet"])).check().out
+        connect = f"import socket; socket.create_connection(({node.address!r}, 10250), 5)"
+        assert subprocess.run([*cluster.host_exec, sys.executable, "-c", connect]).returncode == 0
+    assert cluster.kubeconfig.stat().st_mode & 0o077 == 0
+    with pytest.raises(NameInUse):
+        ClusterSession(request("t-life")).up()
+
+    cluster.kube.close()
+    session.down()
+
+
+@pytest.mark.parametrize("line", ["certificates", "nodes"])
+def test_an_interrupted_apply_leaves_nothing(unchanged: Path, line: str) -> None:
+    cancel = threading.Event()
+
+    with pytest.raises(Interrupted):
+        ClusterSession(request("t-cancel"), cancel=cancel).up(_once(line, cancel.set))
+
+
+def test_a_failed_apply_says_why_and_leaves_nothing(unchanged: Path) -> None:
+    with pytest.raises(ProvisionError, match="unrecognized feature gate: Nonsense"):
+        ClusterSession(request("t-fail", Nonsense=True)).up()
+
+
+def test_a_killed_runner_leaves_nothing(unchanged: Path, project: Path) -> None:
+    """Its supervisor ends the cluster by itself; the next command removes the rest."""
+    runner = subprocess.Popen(
+        [*koalesce_command(), "up", "tiny.yaml", "--name", "t-killed"], cwd=project, stdout=subprocess.PIPE, text=True
+    )
+    with runner:
+        assert runner.stdout is not None
+        assert any("terraform apply:" in line for line in runner.stdout)
+        runner.send_signal(signal.SIGKILL)
+
+    ledger = Ledger()
+    _eventually(lambda: not (found := ledger.find("t-killed")) or state(found, ledger) == "dead")
+    assert all(not one.problem for one in sweep())
+
+
+def test_a_kept_cluster_is_listed_entered_and_destroyed(unchanged: Path, project: Path) -> None:
+    up = _koalesce("up", "tiny.yaml", "--name", "t-kept", cwd=project)
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert f"export KUBECONFIG={unchanged}/clusters/t-kept/kubeconfig" in up.stdout
+
+    listed = _koalesce("clusters").stdout.splitlines()
+    assert listed[1].split()[0] == "t-kept"
+    assert listed[1].split()[2:4] == ["kept", "1"]
+    entered = _koalesce("ssh", "t-kept", "control-plane", "--", "sh", "-c", "hostname; exit 9")
+    assert (entered.returncode, entered.stdout) == (9, "control-plane\n")
+    assert _koalesce("sweep").stdout == "nothing to sweep\n"
+
+    down = _koalesce("down", "t-kept")
+    assert (down.returncode, down.stdout.partition(" (")[0]) == (0, "t-kept: destroyed")
+    assert _koalesce("clusters").stdout == "no cluster is up\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "koalesce.toml").touch()
+    (folder / "tiny.yaml").write_text(SPEC)
+    return folder
+
+
+@pytest.fixture
+def unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The state folder of a test, after which the machine is as it was."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("KOALESCE_STATE_DIR", str(folder))
+    before = _machine(folder)
+    yield folder
+    try:
+        assert _machine(folder) == before
+    finally:
+        for entry in Ledger().entries():
+            LocalProvider().remove(entry.name)
+
+
+def _machine(folder: Path) -> dict[str, list[str]]:
+    """What of this machine a cluster of `folder` could leave changed."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return {
+        "links": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "mounts": sorted(point for point in mounts if point.startswith(str(folder))),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/koalesce/t-*") if path.is_dir()),
+        "processes": _processes(str(folder).encode()),
+        "files": sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name not in _LASTING),
+    }
+
+
+_LASTING = (".changing", "terraform.log")  # of the ledger itself, and what people may want to read after a failure
+
+
+def _processes(mark: bytes) -> list[str]:
+    """Processes that have the mark in their environment or command, or are in the cgroups of these tests."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            groups = (entry / "cgroup").read_text()
+        except OSError:
+            continue
+        if int(entry.name) != os.getpid() and (mark in text or "/koalesce/t-" in groups):
+            found.append((entry / "cmdline").read_text().replace("\0", " ") if entry.exists() else entry.name)
+    return sorted(found)
+
+
+def _once(word: str, act: Callable[[], None]) -> Callable[[AnyEvent], None]:
+    def emit(event: AnyEvent) -> None:
+        if isinstance(event, PhaseProgress) and event.message.endswith(word):
+            act()
+
+    return emit
+
+
+def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _koalesce(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*koalesce_command(), *words], cwd=cwd, capture_output=True, text=True, timeout=120)
