@@ -44,6 +44,7 @@ from koalesce.process import Cancel
 Query = Mapping[str, Any]
 _CONNECT_TIMEOUT = 10.0
 _POOL_SIZE = 64
+_TRUSTED = 10.0  # seconds between two questions for the token; plugins replace it minutes before it expires
 _loading = threading.Lock()  # the kubernetes package keeps the files of its credentials in a global
 
 
@@ -137,6 +138,8 @@ class Transport:
         self.configuration, self.tls = _credentials(self._kubeconfig, self._context)
         self.server = self.configuration.host.rstrip("/")
         self._pool = _pool(self.configuration, self.tls)
+        self._headers: dict[str, str] = {}
+        self._headers_until = 0.0
 
     def send(
         self,
@@ -207,10 +210,14 @@ class Transport:
         return _no_answer(error, call, name)
 
     def headers(self) -> dict[str, str]:
-        """What authenticates a call."""
-        with self._lock:  # a token that has expired is fetched by a plugin here: once is enough
-            token = self.configuration.auth_settings().get("BearerToken")
-        return {"Authorization": token["value"]} if token and token["value"] else {}
+        """What authenticates a call. A token that is about to expire is replaced here: one thread does it for all."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._headers_until:
+                token = self.configuration.auth_settings().get("BearerToken")
+                self._headers = {"Authorization": token["value"]} if token and token["value"] else {}
+                self._headers_until = now + _TRUSTED
+            return self._headers
 
     def guard(self, timeout: float, cancel: Cancel | None) -> contextlib.AbstractContextManager[Call]:
         """Look after a call that is made elsewhere (a websocket's)."""

@@ -124,10 +124,11 @@ def test_an_apply_meets_other_managers(kube: Kube, namespace: str) -> None:
 
 
 def test_an_apply_is_strict(kube: Kube, namespace: str) -> None:
-    for act in (
+    acts: tuple[Callable[[], object], ...] = (
         lambda: kube.apply(deployment(namespace, replica=1)),
         lambda: kube.create(deployment(namespace, replica=1)),
-    ):
+    )
+    for act in acts:
         with pytest.raises(ApiError, match="replica") as caught:
             act()
         assert not caught.value.transient

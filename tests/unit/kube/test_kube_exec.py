@@ -145,7 +145,10 @@ def test_a_silent_command_ends_at_the_deadline(kube: Kube, api: FakeApi) -> None
 
 
 def test_a_command_can_be_cancelled(kube: Kube, api: FakeApi) -> None:
-    api.on_exec = lambda connection: connection.receive() and None
+    def command(connection: ExecConnection) -> None:
+        connection.receive()
+
+    api.on_exec = command
     cancel = threading.Event()
     threading.Timer(0.1, cancel.set).start()
 

@@ -35,11 +35,11 @@ class Watcher:
         return [obj["metadata"]["name"] for obj in self.view.list(self.kind, namespace="default", timeout=5)]
 
     def look(self, name: str = "a") -> str | None:
-        """An attempt that reads one object: its `data`, None if it isn't there."""
+        """An attempt that reads one object: its `data` (here a string), None if it isn't there."""
         self.called.clear()
         self.view.begin()
         found = self.view.get(self.kind, name, timeout=5)
-        return found and found.get("data", "")
+        return None if found is None else found.get("data", "")
 
     def wait(self) -> bool:
         return self.called.wait(5)

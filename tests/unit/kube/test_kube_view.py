@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -98,11 +98,12 @@ def test_is_silent_about_what_was_not_read(
 def test_tells_of_objects_that_enter_or_leave_a_selection(
     view: View, kind: Resource, api: FakeApi, signal: Signal
 ) -> None:
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: api.put("a", labels={"app": "web"}),
         lambda: api.put("a", labels={"app": "web", "more": "yes"}),
         lambda: api.put("a", labels={"app": "db"}),
-    ):
+    )
+    for change in changes:
         signal.event.clear()
         view.begin()
         view.list(kind, namespace="default", selector="app=web")
