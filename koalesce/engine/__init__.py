@@ -1,8 +1,8 @@
 """Plan, run and tear down: a generator of events."""
 
+from koalesce.engine.making import up
 from koalesce.engine.options import RunOptions
 from koalesce.engine.runner import run
 from koalesce.engine.spec_run import provision
-from koalesce.engine.up import up
 
 __all__ = ["RunOptions", "provision", "run", "up"]

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from koalesce.errors import KoalesceError
     from koalesce.local.ledger import Entry
 
 NAME = "down"
@@ -66,11 +67,11 @@ def _destroy(entry: Entry) -> None:
     print(f"{entry.name}: destroyed ({format_seconds(time.monotonic() - began)})")
 
 
-def _told(name: str, error: Exception) -> int:
+def _told(name: str, error: KoalesceError) -> int:
     import sys
 
     from koalesce.cli import exit_codes
-    from koalesce.errors import KoalesceError
 
     print(f"{name}: {error}", file=sys.stderr)
-    return exit_codes.of_error(error) if isinstance(error, KoalesceError) else exit_codes.ERROR
+    code = exit_codes.of_error(error)
+    return exit_codes.ERROR if code == exit_codes.USAGE else code  # others are gone already: something was started

@@ -71,8 +71,9 @@ def run(args: argparse.Namespace) -> int:
 def usage(ready: ClusterReady) -> str:
     """How to look around in a cluster, as lines to paste."""
     node = str(ready.nodes[0]["name"]) if ready.nodes else None
+    nodes = f"{len(ready.nodes)} node{'' if len(ready.nodes) == 1 else 's'}"
     lines = [
-        f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {len(ready.nodes)} nodes",
+        f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {nodes}",
         f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
         *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node else []),
         f"  koalesce down {ready.cluster}   # destroy it",

@@ -1,0 +1,212 @@
+"""The commands about clusters that are up, against a ledger of their own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from koalesce.cli import exit_codes
+from koalesce.cli.commands import clusters, up
+from koalesce.cli.main import main
+from koalesce.events import ClusterReady, RunFinished
+from koalesce.local.ledger import Entry, Hold, Ledger
+from koalesce.providers.session import ClusterSession
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setenv("KOALESCE_STATE_DIR", str(tmp_path))
+    return Ledger()
+
+
+@pytest.fixture
+def destroyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of clusters whose sessions were told to end."""
+    names: list[str] = []
+
+    def down(session: ClusterSession) -> None:
+        names.append(session.request.name)
+        session._forget()
+
+    monkeypatch.setattr(ClusterSession, "down", down)
+    return names
+
+
+def kept(name: str) -> Entry:
+    return Entry(name=name, created="2026-01-02T03:04:05+00:00", kubernetes="1.37.2", nodes=("one", "two"), keep=True)
+
+
+def test_clusters_are_aligned_columns() -> None:
+    entries = [(kept("a-long-name"), "kept"), (Entry(name="b", created="nonsense", kubeconfig="/k"), "dead")]
+
+    assert clusters.table(entries, datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)).splitlines() == [
+        "NAME         AGE    STATE  NODES  KUBERNETES  PROVIDER  KUBECONFIG",
+        "a-long-name  1h00m  kept   2      1.37.2      local     -",
+        "b            -      dead   0      -           local     /k",
+    ]
+
+
+def test_no_cluster_is_said_to_be_up(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clusters"]) == exit_codes.PASSED
+    assert capsys.readouterr().out == "no cluster is up\n"
+
+
+def test_names_alone_are_for_scripts(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("b", "a"):
+        ledger.begin(kept(name))
+
+    assert main(["clusters", "-q"]) == exit_codes.PASSED
+    assert capsys.readouterr().out == "a\nb\n"
+
+
+def test_looking_at_clusters_sweeps_the_dead(
+    ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(Entry(name="dead"))
+    ledger.begin(kept("kept"))
+    living = _held(ledger, "living")
+
+    assert main(["clusters", "-q"]) == exit_codes.PASSED
+
+    assert destroyed == ["dead"]
+    assert capsys.readouterr().out.splitlines() == ["kept", "living"]
+    living.release()
+
+
+def test_sweep_says_what_it_removed(ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    ledger.begin(Entry(name="dead"))
+
+    assert main(["sweep"]) == exit_codes.PASSED
+    assert main(["sweep"]) == exit_codes.PASSED
+
+    assert capsys.readouterr().out == "dead: removed\nnothing to sweep\n"
+
+
+def test_sweep_fails_where_something_resists(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from koalesce.errors import TeardownError
+
+    def down(session: ClusterSession) -> None:
+        raise TeardownError("left: link veth1", command="koalesce down dead")
+
+    monkeypatch.setattr(ClusterSession, "down", down)
+    ledger.begin(Entry(name="dead"))
+
+    assert main(["sweep"]) == exit_codes.TEARDOWN_FAILED
+    assert capsys.readouterr().err == (
+        "warning: dead, left by a dead run: left: link veth1\n  hint: koalesce down dead\n"
+    )
+
+
+def test_down_destroys_what_it_is_told(
+    ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        ledger.begin(kept(name))
+
+    assert main(["down", "c", "a", "c"]) == exit_codes.PASSED
+
+    assert destroyed == ["c", "a"]
+    assert [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "c: destroyed",
+        "a: destroyed",
+    ]
+
+
+def test_down_all_leaves_those_of_living_runs(ledger: Ledger, destroyed: list[str]) -> None:
+    ledger.begin(kept("kept"))
+    ledger.begin(Entry(name="dead"))
+    living = _held(ledger, "living")
+
+    assert main(["down", "--all"]) == exit_codes.PASSED
+
+    assert sorted(destroyed) == ["dead", "kept"]
+    living.release()
+
+
+def test_down_of_a_living_runs_cluster_is_refused(
+    ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    living = _held(ledger, "living")
+
+    assert main(["down", "living"]) == exit_codes.USAGE
+
+    assert "belongs to a run that is alive" in capsys.readouterr().err
+    assert destroyed == []
+    living.release()
+
+
+def test_down_goes_on_after_one_that_is_refused(
+    ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    living = _held(ledger, "a")
+    ledger.begin(kept("b"))
+
+    assert main(["down", "a", "b"]) == exit_codes.ERROR
+
+    assert destroyed == ["b"]
+    assert capsys.readouterr().err.startswith("a: cluster a belongs to a run that is alive")
+    living.release()
+
+
+@pytest.mark.parametrize("words", [["down"], ["down", "a", "--all"]])
+def test_down_wants_names_or_all(words: list[str], ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == exit_codes.USAGE
+    assert "name the clusters, or say --all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["down", "nope"], ["ssh", "nope", "node"]])
+def test_an_unknown_cluster_is_told_with_those_that_are_up(
+    words: list[str], ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(kept("quick-1"))
+
+    assert main(words) == exit_codes.USAGE
+    assert capsys.readouterr().err == 'error: no cluster is called "nope"\n  hint: up are: quick-1\n'
+
+
+def test_up_tells_how_to_go_on() -> None:
+    ready = ClusterReady(
+        spec="a.yaml", cluster="quick-1", provider="local", kubernetes="1.37.2", nodes=({"name": "one"},),
+        capabilities=(), kubeconfig="/my folder/kubeconfig", seconds=4.0,
+    )  # fmt: skip
+
+    assert up.usage(ready).splitlines() == [
+        "cluster quick-1 is up: Kubernetes 1.37.2, 1 node",
+        "  export KUBECONFIG='/my folder/kubeconfig'   # then kubectl get nodes",
+        "  koalesce ssh quick-1 one   # a shell on a node",
+        "  koalesce down quick-1   # destroy it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"status": "passed"}, exit_codes.PASSED),
+        ({"status": "error"}, exit_codes.ERROR),
+        ({"status": "failed"}, exit_codes.FAILED),
+        ({"status": "error", "interrupted": True}, exit_codes.INTERRUPTED),
+        ({"status": "error", "teardown_failed": True}, exit_codes.TEARDOWN_FAILED),
+    ],
+)
+def test_up_passes_although_no_test_ran(fields: dict[str, object], code: int) -> None:
+    counts = {"passed": 0, "failed": 0, "error": 0, "skipped": 0, "seconds": 1.0}
+
+    assert up.code_of(RunFinished(**counts | fields)) == code  # type: ignore[arg-type]  # fields by name
+
+
+def test_up_wants_one_spec(tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text("apiVersion: koalesce.dev/v1alpha1\nkind: Spec\n")
+
+    assert main(["up", str(tmp_path)]) == exit_codes.USAGE
+    assert "has 2 specs; name one" in capsys.readouterr().err
+
+
+def _held(ledger: Ledger, name: str) -> Hold:
+    hold = ledger.hold(name)
+    ledger.begin(Entry(name=name))
+    return hold
