@@ -11,7 +11,7 @@ from pydantic import Field, StrictBool, model_validator
 from koalesce.kube import ApiError, Kube, Resource, UnknownKind
 from koalesce.steps.base import Action, Errored, Files, Outcome, Passed, StepContext
 from koalesce.steps.manifests import apply_order, with_namespace
-from koalesce.steps.reading import kind_and_name
+from koalesce.steps.reading import Reader, kind_and_name
 from koalesce.steps.sources import FileSources
 
 _MOST_NAMES = 4
@@ -77,7 +77,7 @@ class Apply(FileSources, Action, key="apply"):
 
     def _apply(self, context: StepContext, obj: Mapping[str, Any]) -> dict[str, Any] | Errored:
         kube = context.cluster.kube
-        resource = kube.resource_of(obj)
+        resource = Reader.of(context).kind_of(obj)
         default = (self.namespace or context.namespace) if resource.namespaced else None
         target = with_namespace(obj, default, context.labels)
         place = _Place(kube, resource, target["metadata"]["name"], target["metadata"].get("namespace"))

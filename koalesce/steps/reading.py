@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koalesce.kube import Resource, View
+from koalesce.kube import Resource, UnknownKind, View
 from koalesce.process import Cancel
 from koalesce.steps.base import StepContext
 
@@ -27,12 +27,12 @@ class Reader:
         return cls(context.view, max(1.0, min(_LONGEST, context.scope.remaining())), context.scope.cancel)
 
     def kind(self, name: str) -> Resource:
-        """The kind of this name; UnknownKind."""
-        return self.view.kube.resource(name)
+        """The kind of this name; UnknownKind, with the likely one."""
+        return _hinted(lambda: self.view.kube.resource(name))
 
     def kind_of(self, obj: Mapping[str, Any]) -> Resource:
-        """The kind of an object; UnknownKind."""
-        return self.view.kube.resource_of(obj)
+        """The kind of an object; UnknownKind, with the likely one."""
+        return _hinted(lambda: self.view.kube.resource_of(obj))
 
     def get(self, resource: Resource, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object, or None."""
@@ -46,6 +46,14 @@ class Reader:
             resource, namespace=namespace if resource.namespaced else None, selector=selector,
             timeout=self.timeout, cancel=self.cancel,
         )  # fmt: skip
+
+
+def _hinted(find: Callable[[], Resource]) -> Resource:
+    """What is found; an unknown kind has its suggestion in the message, which is all that a step's outcome shows."""
+    try:
+        return find()
+    except UnknownKind as error:
+        raise UnknownKind(f"{error.message}; {error.hint}" if error.hint else error.message) from error
 
 
 def kind_and_name(obj: Mapping[str, Any]) -> str:
