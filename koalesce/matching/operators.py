@@ -47,7 +47,7 @@ def apply(operators: Mapping[str, Any], value: Any, match: Match) -> list[Mismat
 def problems(operators: Mapping[str, Any], nested: Problems) -> list[str]:
     """What is wrong with the operators of a matcher, as sentences; operands that hold `${{ }}` are looked at later."""
     found = [
-        f"{name}: {problem}"
+        below(name, problem)
         for name, operand in _paired(operators)
         if not is_unresolved(operand)
         for problem in OPERATORS[name].problem(operand, nested)
@@ -70,6 +70,11 @@ def distance(mismatches: Sequence[Mismatch]) -> int:
 def is_unresolved(operand: Any) -> bool:
     """Whether an operand is text with an expression that isn't resolved yet."""
     return isinstance(operand, str) and "${{" in operand
+
+
+def below(place: str, problem: str) -> str:
+    """A problem seen from further up: `.spec` and `.x: bad` are `.spec.x: bad`."""
+    return place + problem if problem.startswith((".", "[")) else f"{place}: {problem}"
 
 
 def suggestion(name: str) -> str:

@@ -47,12 +47,16 @@ def problems(expected: Any) -> list[str]:
     if operators.is_operators(expected):
         return operators.problems(expected, problems)
     if isinstance(expected, Mapping):
-        return [f"{member('', str(key))}: {problem}" for key, value in expected.items() for problem in problems(value)]
-    if isinstance(expected, list):
-        return [
-            f"{member('', index)}: {problem}" for index, value in enumerate(expected) for problem in problems(value)
-        ]
-    return []
+        return member_problems(expected)
+    members = enumerate(expected) if isinstance(expected, list) else ()
+    return [operators.below(member("", index), problem) for index, value in members for problem in problems(value)]
+
+
+def member_problems(expected: Mapping[str, Any]) -> list[str]:
+    """As `problems`, of what `match_members` takes."""
+    return [
+        operators.below(member("", str(key)), problem) for key, value in expected.items() for problem in problems(value)
+    ]
 
 
 def _match_list(expected: list[Any], actual: Any) -> list[Mismatch]:

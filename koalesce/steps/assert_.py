@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.operators import distance
-from koalesce.matching.partial import match_members, problems
+from koalesce.matching.partial import match_members, member_problems
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
 from koalesce.steps.reading import shortened
 from koalesce.steps.reference import Judged, Quantified, named
@@ -28,14 +28,19 @@ class Assert(Quantified, Assertion, key="assert"):
     absent: Literal[True] | None = None
     """There is no such object, after the test has seen one (or `mayNotExist`)."""
 
+    @field_validator("match")
+    @classmethod
+    def _check_match(cls, match: dict[str, Any] | None) -> dict[str, Any] | None:
+        if found := member_problems(match or {}):
+            raise ValueError("; ".join(found))
+        return match
+
     @model_validator(mode="after")
     def _check_form(self) -> Assert:
         if self.absent and (self.match is not None or self.any_ or self.count is not None):
             raise ValueError("absent is said of objects by name, selector or owner, without match, any or count")
         if not self.absent and self.match is None and self.count is None:
             raise ValueError("assert needs match, absent or count")
-        if found := problems(self.match):
-            raise ValueError("; ".join(f"match{problem}" for problem in found))
         return self
 
     def title(self) -> str:

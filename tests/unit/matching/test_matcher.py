@@ -155,7 +155,7 @@ def test_text_that_is_too_long_for_a_regular_expression_is_no_pass() -> None:
         ({"exactly": 1}, "exactly, atLeast and atMost need match"),
         ({"match": 1}, "exactly, atLeast and atMost need match"),
         ({"exactly": 1, "atMost": 2, "match": 1}, "exactly and atMost can't stand together"),
-        ({"all": {"x": {"matches": "("}}}, "all: .x: matches: regular expression '('"),
+        ({"all": {"x": {"matches": "("}}}, "all.x: matches: regular expression '('"),
         ({"containsInOrder": []}, "containsInOrder: needs a list that isn't empty"),
         ({"unique": "yes"}, "valid boolean"),
         ({"equal": 3}, "Extra inputs are not permitted"),

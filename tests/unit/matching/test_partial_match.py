@@ -91,6 +91,6 @@ def test_problems_are_found_at_any_depth() -> None:
     expected = {"a": [{"matches": "("}], "b": {"all": {"x": {"gt": "q"}}}, "c": {"gt": "${{ vars.x }}"}}
 
     assert problems(expected) == [
-        ".a: [0]: matches: regular expression '(': missing ), unterminated subpattern at position 0",
-        '.b: all: .x: gt: "q" is no number, quantity or time',
+        ".a[0]: matches: regular expression '(': missing ), unterminated subpattern at position 0",
+        '.b: all.x: gt: "q" is no number, quantity or time',
     ]
