@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 
 from koalesce.errors import UsageError
@@ -18,6 +17,8 @@ def provider(name: str) -> Provider:
     """A provider by name; UsageError with the known ones otherwise."""
     if name in REGISTRY:
         return REGISTRY[name]()
+    import difflib
+
     near = difflib.get_close_matches(name, REGISTRY, 1)
     meant = f'; did you mean "{near[0]}"?' if near else ""
     raise UsageError(f'unknown cluster provider "{name}"{meant}', hint=f"known are: {', '.join(sorted(REGISTRY))}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from koalesce.cluster import ClusterRequest
-from koalesce.local.ledger import Entry
-from koalesce.process import Cancel
+if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
+    from koalesce.cluster import ClusterRequest
+    from koalesce.local.ledger import Entry
+    from koalesce.process import Cancel
 
 
 class Provider(Protocol):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import state_dir
-from koalesce.cluster import ClusterRequest
 from koalesce.errors import ProvisionError, UsageError
-from koalesce.process import Cancel
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
+    from koalesce.cluster import ClusterRequest
     from koalesce.local.ledger import Entry, Thing
+    from koalesce.process import Cancel
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
