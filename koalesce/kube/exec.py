@@ -21,6 +21,7 @@ from websocket import ABNF, WebSocket, WebSocketBadStatusException, WebSocketExc
 from koalesce.errors import ClusterError
 from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, ConnectionLost, ExecTimeout
 from koalesce.kube.exec_result import ExecResult
+from koalesce.kube.no_answer import no_answer
 from koalesce.kube.resource import PODS
 from koalesce.process import Cancel
 
@@ -235,7 +236,7 @@ def _connect(
     except WebSocketBadStatusException as error:
         raise ApiError.from_answer(error.status_code, error.resp_body or b"", name) from error
     except (WebSocketException, OSError, ValueError) as error:
-        raise transport.no_answer(error, call, name) from error
+        raise no_answer(error, call, name) from error
     call.attach(connection.sock)
     return connection
 

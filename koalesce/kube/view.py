@@ -87,15 +87,12 @@ class View:
         cancel: Cancel | None = None,
     ) -> Object | None:
         """The object, or None if there is none."""
+        timeout = max(timeout, self._stores.limits.least)
         if not resource.verbs >= _WATCH_VERBS:
             self._is_blind = True
-            return self.kube.get(
-                resource, name, namespace, timeout=max(timeout, self._stores.limits.least), cancel=cancel
-            )
+            return self.kube.get(resource, name, namespace, timeout=timeout, cancel=cancel)
         scope = (namespace or "default") if resource.namespaced else None
-        found = self._read(
-            Target(resource, scope, name=name), time.monotonic() + max(timeout, self._stores.limits.least), cancel
-        )
+        found = self._read(Target(resource, scope, name=name), timeout, cancel)
         return found[0] if found else None
 
     def list(
@@ -109,21 +106,12 @@ class View:
     ) -> Objects:
         """The objects of a namespace (None: of all namespaces) that the selector takes, by namespace and name."""
         selectors.parse(selector)
+        timeout = max(timeout, self._stores.limits.least)
         if not resource.verbs >= _WATCH_VERBS:
             self._is_blind = True
-            return self.kube.list(
-                resource,
-                namespace=namespace,
-                selector=selector,
-                timeout=max(timeout, self._stores.limits.least),
-                cancel=cancel,
-            )
-        scope = namespace if resource.namespaced else None
-        return self._read(
-            Target(resource, scope or None, selector=selector),
-            time.monotonic() + max(timeout, self._stores.limits.least),
-            cancel,
-        )
+            return self.kube.list(resource, namespace=namespace, selector=selector, timeout=timeout, cancel=cancel)
+        scope = (namespace or None) if resource.namespaced else None
+        return self._read(Target(resource, scope, selector=selector), timeout, cancel)
 
     def begin(self) -> None:
         """An attempt begins: forget what was read, and note what is read from now on."""
@@ -163,12 +151,12 @@ class View:
         for hold in holds:
             self._let_go(hold)
 
-    def _read(self, target: Target, deadline: float, cancel: Cancel | None) -> Objects:
+    def _read(self, target: Target, timeout: float, cancel: Cancel | None) -> Objects:
         asked = time.monotonic()
         hold = self._hold(target)
         store = hold.store
         try:
-            self._assure(hold, target, asked, deadline, cancel)
+            self._assure(hold, target, asked, asked + timeout, cancel)
         except ClusterError as error:
             self._is_blind = True
             if isinstance(error, UnknownKind):
@@ -219,7 +207,7 @@ class View:
         """Ask the API server now, and return what tells whether a store has got to what it answered."""
         with store.reading() as (objects, _):
             held = {key: _version(objects[key]) for key in _select(objects, target)}
-        actual = self._ask(target, max(self._stores.limits.least, deadline - time.monotonic()), cancel)
+        actual = self._ask(target, max(0.1, deadline - time.monotonic()), cancel)
         # resourceVersions of one kind can be compared as numbers: KEP-5504.
         newest = max((int(version) for version in actual.values() if version.isdigit()), default=0)
         gone = {key: version for key, version in held.items() if key not in actual}

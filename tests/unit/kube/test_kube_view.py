@@ -124,6 +124,31 @@ def test_an_attempt_that_is_over_is_told_nothing(
     assert (signal.calls, view.changed) == (0, False)
 
 
+def test_a_change_that_was_read_is_not_told_afterwards(
+    kube: Kube, view: View, kind: Resource, api: FakeApi, signal: Signal
+) -> None:
+    """It reads while the change is being told to others: it has seen it, and must not be woken by it."""
+    done = threading.Event()
+
+    def read() -> None:
+        view.begin()
+        assert view.get(kind, "a") is not None
+        done.set()
+
+    first = kube.view(read)
+    first.begin()
+    first.get(kind, "a")
+    view.begin()
+    view.get(kind, "b")
+
+    api.put("a")
+    assert done.wait(5)
+    settle(kube, api)
+
+    assert (signal.calls, view.changed) == (0, False)
+    first.close()
+
+
 def test_a_closed_view_is_told_nothing(kube: Kube, view: View, kind: Resource, api: FakeApi, signal: Signal) -> None:
     view.begin()
     view.get(kind, "a")
