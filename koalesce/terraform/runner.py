@@ -3,6 +3,9 @@
 Terraform that is interrupted once stops in order and keeps its state; interrupted twice it stops at once; killed it forgets
 the resource that it was making. So a cancelled command gets one SIGINT, a second only after a long grace, and SIGKILL only
 when that did not help either. What its provisioners leave running in its session is ended after it.
+
+What it prints goes to files without a name, not to pipes: should we be killed, the next line that it prints to a pipe without a
+reader would end it in the middle of making something; so it comes to its end, and its state knows what there is.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
+import select
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +26,7 @@ from pathlib import Path
 from koalesce.process import Cancel, CommandMissing
 
 _log = logging.getLogger(__name__)
-_POLL = 0.05
-_DRAIN = 0.2
+_POLL = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +57,27 @@ def stream(
 ) -> Ended:
     """Run a command to its end; `on_line` gets ("stdout" | "stderr", line) as they come. CommandMissing if it can't start."""
     _log.debug("run in %s: %s", folder, shlex.join(command))
-    try:
-        process = subprocess.Popen(
-            list(command),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise CommandMissing(f"can't run {command[0]}: {error.strerror}") from error
-    interruption = _Interruption(process, cancel, grace or Grace())
-    with process:
+    with tempfile.TemporaryFile(dir=folder) as out, tempfile.TemporaryFile(dir=folder) as err:
         try:
-            _follow(process, on_line, interruption)
-        except BaseException:
-            interruption.insist()
-            raise
+            process = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CommandMissing(f"can't run {command[0]}: {error.strerror}") from error
+        readers = [_Lines("stdout", out.fileno(), on_line), _Lines("stderr", err.fileno(), on_line)]
+        interruption = _Interruption(process, cancel, grace or Grace())
+        with process:
+            try:
+                _follow(process, readers, interruption)
+            except BaseException:
+                interruption.insist()
+                raise
     return Ended(code=process.returncode, interrupted=interruption.begun)
 
 
@@ -116,53 +121,45 @@ class _Interruption:
         end_session(self._process.pid, self.leftovers)
 
 
-def _follow(process: subprocess.Popen[bytes], on_line: Callable[[str, str], None], interruption: _Interruption) -> None:
-    """Hand on lines until the process has ended; then end what it left, and take what is still in the pipes."""
-    with selectors.DefaultSelector() as selector:
-        for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
-            assert pipe is not None  # noqa: S101 - PIPE was asked for
-            selector.register(pipe, selectors.EVENT_READ, _Lines(name, on_line))
-        while not _has_ended(process):
+def _follow(process: subprocess.Popen[bytes], readers: Sequence[_Lines], interruption: _Interruption) -> None:
+    """Hand on lines until the process has ended; then end what it left."""
+    end = os.pidfd_open(process.pid)
+    try:
+        while not select.select([end], [], [], _POLL)[0]:
             interruption.look()
-            if selector.get_map():
-                _read(selector, _POLL)
-            else:
-                time.sleep(_POLL / 10)
-        # Not reaped yet: its pid, and so its session's number, can't have been given to another process.
-        end_session(process.pid, interruption.leftovers)
-        deadline = time.monotonic() + _DRAIN
-        while selector.get_map() and time.monotonic() < deadline:
-            _read(selector, _POLL)
-        for key in list(selector.get_map().values()):
-            key.data.close()
+            for reader in readers:
+                reader.read()
+    finally:
+        os.close(end)
+    # Not reaped yet: its pid, and so its session's number, can't have been given to another process.
+    end_session(process.pid, interruption.leftovers)
+    for reader in readers:
+        reader.close()
 
 
 class _Lines:
-    """Cuts a stream into lines."""
+    """Reads a file that grows, in lines; the writer's place in it, which the descriptor shares, stays where it is."""
 
-    def __init__(self, name: str, on_line: Callable[[str, str], None]) -> None:
+    def __init__(self, name: str, descriptor: int, on_line: Callable[[str, str], None]) -> None:
         self._name = name
+        self._descriptor = descriptor
         self._on_line = on_line
+        self._offset = 0
         self._partial = b""
 
-    def feed(self, data: bytes) -> None:
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            self._on_line(self._name, line.decode("utf-8", "replace"))
+    def read(self) -> None:
+        """Hand on the lines that have come."""
+        while data := os.pread(self._descriptor, 65536, self._offset):
+            self._offset += len(data)
+            *lines, self._partial = (self._partial + data).split(b"\n")
+            for line in lines:
+                self._on_line(self._name, line.decode("utf-8", "replace"))
 
     def close(self) -> None:
+        """Hand on what is left, also a line without an end."""
+        self.read()
         if self._partial:
             self._on_line(self._name, self._partial.decode("utf-8", "replace"))
-            self._partial = b""
-
-
-def _read(selector: selectors.BaseSelector, wait: float) -> None:
-    for key, _ in selector.select(wait):
-        if data := os.read(key.fd, 65536):
-            key.data.feed(data)
-        else:
-            key.data.close()
-            selector.unregister(key.fileobj)
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

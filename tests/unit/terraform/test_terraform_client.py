@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -246,13 +249,27 @@ def test_nothing_starts_once_cancelled(fake: Fake) -> None:
 
 
 def test_what_provisioners_leave_running_is_ended(fake: Fake) -> None:
-    """The left-over also holds the pipes open: the command must end nevertheless."""
+    """It also holds our files open, and ignores SIGINT: the command must end nevertheless."""
     fake.does("(trap '' INT; exec sleep 300) & echo $! > leftover; exit 1")
 
     with pytest.raises(ProvisionError):
         fake.terraform().apply()
 
     assert not _is_alive(int((fake.folder / "leftover").read_text()))
+
+
+def test_terraform_comes_to_its_end_when_we_are_killed(fake: Fake, tmp_path: Path) -> None:
+    """A runner of its own is killed while the program waits; what the program prints afterwards must not end it."""
+    fake.does("touch ready; while [ ! -e go ]; do sleep 0.01; done; echo 1; echo 2; echo done > end")
+    code = "import sys; from pathlib import Path; from koalesce.terraform import Terraform; "
+    code += "Terraform(Path(sys.argv[1]), binary=Path(sys.argv[2])).apply()"
+    with subprocess.Popen([sys.executable, "-c", code, fake.folder, fake.binary]) as runner:
+        _await(fake.folder / "ready")
+        runner.kill()
+
+    (fake.folder / "go").touch()
+
+    _await(fake.folder / "end")
 
 
 def test_processes_in_sessions_of_their_own_stay(fake: Fake) -> None:
@@ -301,6 +318,13 @@ class _FileSet(threading.Event):
 
 def _cancelled_when(path: Path) -> threading.Event:
     return _FileSet(path)
+
+
+def _await(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} never came"
+        time.sleep(0.01)
 
 
 def _is_alive(pid: int) -> bool:
