@@ -74,6 +74,7 @@ def _spawn(status: int, handed: str, log_file: Path) -> None:
         process.stdin.close()
     except BrokenPipeError:
         pass  # it ended at once; what it said is read next
+    process.wait()  # it goes on in a child of its own, which is nobody's
 
 
 def _follow(status: int, progress: Callable[[str], None], log: Path) -> None:

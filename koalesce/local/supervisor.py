@@ -185,7 +185,9 @@ def _hint(error: OSError) -> str | None:
 
 
 def main() -> int:
-    """Read what to make from standard input, and be its supervisor."""
+    """Leave whoever started us, read what to make from standard input, and be its supervisor."""
+    if os.fork():
+        os._exit(0)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     data = json.load(sys.stdin)
     status = _Status(int(sys.argv[1]))

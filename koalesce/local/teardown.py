@@ -25,12 +25,12 @@ _CGROUP_PATIENCE = 5.0
 def down(ledger: Ledger, name: str) -> None:
     """Remove a cluster, living or dead; without one all is well. TeardownError says what could not be removed."""
     entry = ledger.find(name)
-    if entry is None:
-        return
-    if entry.supervisor is not None:
+    if entry is not None and entry.supervisor is not None:
         end(entry.supervisor)
     if (entry := ledger.find(name)) is not None:
         undo(ledger, entry)
+    if ledger.lock(name).exists() and (hold := ledger.try_hold(name)):
+        hold.release()  # the file of a dead runner's lock goes with it
 
 
 def end(process: Process, *, seconds: float = _PATIENCE) -> None:

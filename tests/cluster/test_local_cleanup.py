@@ -1,0 +1,228 @@
+"""However a local cluster ends, the machine is as it was before: the whole machine is compared, not what the ledger knows."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from koalesce.errors import KoalesceError
+from koalesce.local import client, machine
+from koalesce.local.ledger import Ledger, NameInUse, Process
+from koalesce.local.sysctls import FOLDER, NEEDED
+from koalesce.local.teardown import end
+
+NAME = "t-cleanup"
+RUNNER = """
+import signal, sys
+from pathlib import Path
+from koalesce.local import client
+from koalesce.local.ledger import Entry, Ledger
+
+ledger = Ledger(Path(sys.argv[1]))
+hold = ledger.hold(sys.argv[2])
+ledger.add(Entry(name=sys.argv[2], session={"runner": True}))
+client.up(sys.stdin.read(), ledger=ledger, progress=lambda line: None)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+def _problem() -> str:
+    try:
+        machine.check(Path("/"))
+    except KoalesceError as error:
+        return error.message
+    return ""
+
+
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+
+
+def request(folder: Path, **changes: object) -> str:
+    nodes = [{"name": "control-plane", "role": "control-plane"}, {"name": "worker-1", "role": "worker"}]
+    basis = {"name": NAME, "run_id": "t", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder)}
+    return json.dumps({**basis, **changes})
+
+
+def _tree(folder: str) -> set[str]:
+    """All paths below a folder from which others may remove things meanwhile."""
+    return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
+
+
+class Machine:
+    """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.before = self.look()
+
+    def look(self) -> dict[str, set[str]]:
+        shared = json.loads((FOLDER / "sysctls.json").read_text()) if (FOLDER / "sysctls.json").exists() else {}
+        alone = all(set(setting["holders"]) <= {NAME} for setting in shared.values())
+        names = ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", *(NEEDED if alone else ())]
+        return {
+            "link": {path.name for path in Path("/sys/class/net").iterdir()},
+            "namespace": {path.name for path in Path("/run/netns").glob("*")},
+            "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
+            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{NAME}" in path},
+            "process": self._processes(),
+            "setting": {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names},
+            "holder": {NAME} if NAME in json.dumps(shared) else set(),
+            "file": _tree(str(self._folder)),
+        }
+
+    def left(self) -> list[str]:
+        """What is there now and wasn't before."""
+        return [f"{kind} {name}" for kind, now in self.look().items() for name in sorted(now - self.before[kind])]
+
+    def _processes(self) -> set[str]:
+        """Those whose command, environment or cgroup tells that they are of this cluster."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                text = b"".join((path / name).read_bytes() for name in ("cmdline", "environ", "cgroup"))
+            except OSError:
+                continue
+            if int(path.name) != os.getpid() and (str(self._folder).encode() in text or NAME.encode() in text):
+                found.add(text[:200].decode(errors="replace"))
+        return found
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger of the test's own; whatever the test does, the cluster is gone afterwards."""
+    ledger = Ledger(tmp_path / "clusters")
+    ledger.folder.mkdir()
+    yield ledger
+    client.down(NAME, ledger=ledger)
+
+
+@pytest.fixture
+def before(ledger: Ledger) -> Machine:
+    return Machine(ledger.folder)
+
+
+def up(ledger: Ledger, **changes: object) -> Process:
+    client.up(request(ledger.folder / NAME, **changes), ledger=ledger, progress=lambda line: None)
+    entry = ledger.find(NAME)
+    assert entry is not None
+    assert entry.supervisor is not None
+    return entry.supervisor
+
+
+def eventually(holds: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_down_leaves_nothing(ledger: Ledger, before: Machine) -> None:
+    supervisor = up(ledger)
+    assert before.left() != []
+    with pytest.raises(NameInUse):
+        ledger.unsupervised(NAME)
+
+    client.down(NAME, ledger=ledger)
+
+    assert before.left() == []
+    assert not supervisor.is_alive
+    client.down(NAME, ledger=ledger)
+
+
+def test_a_killed_supervisor_takes_its_processes_along_and_down_removes_the_rest(
+    ledger: Ledger, before: Machine
+) -> None:
+    supervisor = up(ledger)
+
+    os.kill(supervisor.pid, signal.SIGKILL)
+    eventually(lambda: not before.look()["process"])
+    client.down(NAME, ledger=ledger)
+
+    assert before.left() == []
+
+
+def test_sigterm_ends_the_cluster(ledger: Ledger, before: Machine) -> None:
+    end(up(ledger))
+
+    assert before.left() == []
+
+
+@pytest.mark.parametrize("when", ["up", "starting"])
+def test_a_killed_runner_ends_the_cluster_by_itself(ledger: Ledger, before: Machine, when: str) -> None:
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(ledger.folder), NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with runner:
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+        runner.stdin.write(request(ledger.folder / NAME).encode())
+        runner.stdin.close()
+        if when == "up":
+            assert runner.stdout.readline() == b"up\n"
+        else:
+            eventually((ledger.folder / NAME / "nodes" / "worker-1").exists)
+        runner.kill()
+
+    eventually(lambda: not before.left())
+
+
+def test_runner_and_supervisor_killed_at_once(ledger: Ledger, before: Machine) -> None:
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(ledger.folder), NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with runner:
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+        runner.stdin.write(request(ledger.folder / NAME).encode())
+        runner.stdin.close()
+        assert runner.stdout.readline() == b"up\n"
+        entry = ledger.find(NAME)
+        assert entry is not None
+        assert entry.supervisor is not None
+        os.kill(entry.supervisor.pid, signal.SIGKILL)
+        runner.kill()
+
+    eventually(lambda: not before.look()["process"])
+    client.down(NAME, ledger=ledger)
+
+    assert before.left() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"component_args": {"kubelet": {"nonsense": "1"}}}, "unknown flag: --nonsense"),
+        ({"component_args": {"etcd": {"data-dir": "/proc/nope"}}}, "etcd does not stay up"),
+        ({"pki_dir": "/proc/nope"}, "can't write the certificates"),
+    ],
+)
+def test_a_failed_start_says_why_and_leaves_nothing(
+    ledger: Ledger, before: Machine, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(KoalesceError, match=message):
+        up(ledger, **changes)
+
+    assert before.left() == []
+
+
+def test_a_folder_that_is_in_use_is_left_alone(ledger: Ledger, before: Machine) -> None:
+    folder = ledger.folder / NAME
+    folder.mkdir()
+    (folder / "letter").write_text("dear")
+
+    with pytest.raises(KoalesceError, match="is in use"):
+        up(ledger)
+
+    assert (folder / "letter").read_text() == "dear"
+    (folder / "letter").unlink()
+    folder.rmdir()
+    assert before.left() == []
