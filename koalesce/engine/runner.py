@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from koalesce import __version__
@@ -39,13 +39,14 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
 
 
 def _events(session: RunSession, selected: list[Selected], options: RunOptions) -> Iterator[AnyEvent]:
-    worker = threading.Thread(target=_run_all, args=(session, selected, options), name="run")
-    worker.start()
-    try:
-        yield from session.stream
-    finally:
-        session.cancel.set()
-        worker.join()
+    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+        worker = pool.submit(_run_all, session, selected, options)
+        try:
+            yield from session.stream
+        finally:
+            if not worker.done():
+                session.cancel.set()
+    worker.result()
 
 
 def _run_all(session: RunSession, selected: list[Selected], options: RunOptions) -> None:

@@ -100,6 +100,8 @@ class SpecRun:
         except KoalesceError as error:
             self._teardown_failed = isinstance(error, TeardownError)
             return "error", self._abandon(str(error))
+        except OSError as error:  # a full disk, a file that vanished
+            return "error", self._abandon(str(error))
 
     def _run(self) -> tuple[Status, str]:
         stage, request = provision(
