@@ -84,26 +84,10 @@ class ClusterSession:
         (NameInUse), Interrupted, TeardownError if besides something of it could not be removed.
         """
         self._emit = emit
-        began = time.monotonic()
-        check_name(self.request.name)
-        self.request = self._provider.resolve(self.request)
-        self._refuse_what_is_lacking()
-        self._sweep()
-        self._hold = self._ledger.hold(self.request.name)
         try:
-            self._write_down()
-        except BaseException:
-            self._let_go()
-            raise
-        try:
-            cluster = self._make()
-        except BaseException as error:
-            self._undo(error)
-            raise
-        self._ledger.change(cluster.name, kubeconfig=str(cluster.kubeconfig), ready=True)
-        self.cluster = cluster
-        emit(self._ready(cluster, time.monotonic() - began))
-        return cluster
+            return self._up(time.monotonic())
+        except OSError as error:
+            raise ProvisionError(f"the cluster can't be made: {_of_system(error)}") from error
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
@@ -114,9 +98,7 @@ class ClusterSession:
     def down(self) -> None:
         """Destroy the cluster and see that it is gone; TeardownError with the command that does it by hand otherwise."""
         if self._hold is not None:
-            self._destroy()
-            self._clear(keep_log=False)
-            self._forget()
+            self._end(keep_log=False)
             self.cluster = None
 
     @classmethod
@@ -139,6 +121,27 @@ class ClusterSession:
                 f"cluster {entry.name} belongs to a run that is alive", hint="end that run; it destroys the cluster"
             )
         return session
+
+    def _up(self, began: float) -> Cluster:
+        check_name(self.request.name)
+        self.request = self._provider.resolve(self.request)
+        self._refuse_what_is_lacking()
+        self._sweep()
+        self._hold = self._ledger.hold(self.request.name)
+        try:
+            self._write_down()
+        except BaseException:
+            self._let_go()
+            raise
+        try:
+            cluster = self._make()
+            self._ledger.change(cluster.name, kubeconfig=str(cluster.kubeconfig), ready=True)
+        except BaseException as error:
+            self._undo(error)
+            raise
+        self.cluster = cluster
+        self._emit(self._ready(cluster, time.monotonic() - began))
+        return cluster
 
     def _refuse_what_is_lacking(self) -> None:
         if problems := self._provider.check(self.request):
@@ -192,12 +195,22 @@ class ClusterSession:
     def _undo(self, error: BaseException) -> None:
         """Destroy what a failed `up` made; Terraform's log stays, for people."""
         try:
-            self._destroy()
-            self._clear(keep_log=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
-            self._forget()
+            self._end(keep_log=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
         except TeardownError as teardown:
             what = str(error) or type(error).__name__
             raise TeardownError(f"{what}\nand then {teardown.message}", command=teardown.command) from error
+
+    def _end(self, *, keep_log: bool) -> None:
+        """Destroy, tidy up, and forget; TeardownError if any of it can't be done."""
+        try:
+            self._destroy()
+            self._clear(keep_log=keep_log)
+            self._forget()
+        except OSError as error:
+            name = self.request.name
+            raise TeardownError(
+                f"cluster {name} can't be removed: {_of_system(error)}", command=f"koalesce down {name}"
+            ) from error
 
     def _destroy(self) -> None:
         """Destroy by Terraform, else by the provider's own means; then look that nothing is left."""
@@ -284,6 +297,11 @@ class ClusterSession:
             kubeconfig=str(cluster.kubeconfig),
             seconds=round(seconds, 4),
         )
+
+
+def _of_system(error: OSError) -> str:
+    """What the system says, and of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 
 
 def roots_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -325,6 +326,29 @@ def test_a_machine_that_lacks_something_is_left_alone(world: World) -> None:
     assert world.done == ["resolve"]
     assert world.ledger.entries() == []
     assert not world.folder.exists()
+
+
+def test_a_full_disk_is_an_error_of_ours_and_all_is_undone(world: World) -> None:
+    world.fails["init"] = OSError(errno.ENOSPC, "No space left on device", "/runs/terraform.log")
+
+    with pytest.raises(ProvisionError) as caught:
+        world.session().up()
+
+    assert caught.value.message == "the cluster can't be made: /runs/terraform.log: No space left on device"
+    assert world.ledger.entries() == []
+
+
+def test_a_folder_that_can_not_be_removed_is_a_failed_teardown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = world.session()
+    session.up()
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+
+    with pytest.raises(TeardownError, match=r"cluster quick-1 can't be removed: .*: Operation not permitted"):
+        session.down()
 
 
 def test_a_bad_name_is_refused_first(world: World) -> None:
