@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from koalesce.suggestions import closest
+
 
 class SyntaxProblem(ValueError):
     """What stands between `${{` and `}}` isn't a path; says what one looks like."""
@@ -162,9 +164,6 @@ def check(expression: str, names: Collection[str]) -> str | None:
 
 def suggestion(word: str, known: Collection[str]) -> str:
     """`; did you mean "x"?` for the known word that is closest, or `; there are: a, b` for a few, or nothing."""
-    import difflib  # imported here: only mistakes need it
-
-    close = difflib.get_close_matches(word, list(known), n=1)
-    if close:
-        return f'; did you mean "{close[0]}"?'
+    if (found := closest(word, known)) is not None:
+        return f'; did you mean "{found}"?'
     return f"; there are: {', '.join(sorted(known))}" if 0 < len(known) <= 20 else ""

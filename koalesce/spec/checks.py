@@ -71,6 +71,14 @@ def _nodes(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
         yield source.problem_at(("cluster", "nodes"), message, hint="give one of them role: control-plane")
 
 
+def name_clashes(names: Collection[str], data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
+    """Names of nodes that would be given twice, where the spec itself doesn't say one of them twice."""
+    written = [_text(node, "name") for _, node in _items(data, "cluster", "nodes")]
+    for name in sorted({name for name in names if list(names).count(name) > 1}):
+        if written.count(name) < 2:
+            yield source.problem_at(("cluster", "nodes"), f'two nodes would be named "{name}"', key=True)
+
+
 def _component_names(data: Mapping[str, Any]) -> dict[str, int]:
     return {name: index for index, item in reversed(_items(data, "components")) if (name := _text(item, "name"))}
 

@@ -14,7 +14,8 @@ SUFFIXES = (".yaml", ".yml")
 _HEAD = 8192
 _API = re.compile(r"^apiVersion:[ \t]*[\"']?koalesce\.dev/", re.MULTILINE)
 _KIND = re.compile(r"^kind:[ \t]*[\"']?Spec\b", re.MULTILINE)
-_SECOND_DOCUMENT = re.compile(r"^---", re.MULTILINE)
+_SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
+_CONTENT = re.compile(r"^[^#\s]", re.MULTILINE)
 
 
 def discover(patterns: Sequence[str]) -> list[Path]:
@@ -66,7 +67,8 @@ def is_spec(path: Path) -> bool:
         return False
     if "koalesce.dev/" not in head:
         return False
-    first = _SECOND_DOCUMENT.split(head.lstrip("-\n"), maxsplit=1)[0]
+    documents = (part for part in _SEPARATOR.split(head) if _CONTENT.search(part))
+    first = next(documents, "")
     return bool(_API.search(first) and _KIND.search(first))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -109,18 +110,15 @@ class LoadedSpec:
 
         Where other problems of the cluster are known already (not `is_clear`), it's asked about the version alone.
         """
-        from koalesce.providers import REGISTRY
-
         try:
-            request = self.request(self.spec.metadata.name, "check")
-            if (factory := REGISTRY.get(request.provider)) is not None:
-                factory().resolve(request if is_clear else _version_alone(request))
+            request = self.request("check", "check")
         except (ExpressionError, StepInvalid):  # needs the environment, which only a run has
             return []
-        except UsageError as error:
-            where: Path = ("cluster", "kubernetes") if "version" in error.message.lower() else ("cluster",)
-            return [self.source.problem_at(where, error.message, key=len(where) == 1, hint=error.hint)]
-        return []
+        refusal = _refusal(_Asked(request if is_clear else _version_alone(request)))
+        if refusal is None:
+            return []
+        where: Path = ("cluster", "kubernetes") if "kubernetes" in refusal.message.lower() else ("cluster",)
+        return [self.source.problem_at(where, refusal.message, key=len(where) == 1, hint=refusal.hint)]
 
     def component(self, component: Component, scope: Mapping[str, Any]) -> Component:
         """A component with its expressions filled in; StepInvalid, with positions, where that can't be."""
@@ -167,6 +165,34 @@ class LoadedSpec:
             return resolve(written, scope)
         except ExpressionError as error:
             raise StepInvalid([self.source.problem_at(where, error.message)]) from error
+
+
+class _Asked:
+    """A request by its contents, so that a provider is asked once about the many specs that want the same."""
+
+    def __init__(self, request: ClusterRequest) -> None:
+        self.request = request
+        self._key = repr(request)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and other._key == self._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=256)
+def _refusal(asked: _Asked) -> UsageError | None:
+    """Why the request's provider refuses it; None if it doesn't."""
+    from koalesce.providers import REGISTRY
+
+    factory = REGISTRY.get(asked.request.provider)
+    try:
+        if factory is not None:
+            factory().resolve(asked.request)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _version_alone(request: ClusterRequest) -> ClusterRequest:

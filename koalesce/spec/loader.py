@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.spec.checks import structure_problems
+from koalesce.spec.checks import name_clashes, structure_problems
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.files import SpecFiles, UncheckedExpressions, shown
@@ -157,8 +157,9 @@ class _Draft:
         self.problems += structure_problems(self.data, self.source, providers=providers)
         self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(fill_in_known(self.data, self._scope(variables)), self.source, self.unchecked)
+        node_names = self._node_names(variables)
+        self.problems += name_clashes(node_names, self.data, self.source)
         if "${{" in self.source.text:
-            node_names = self._node_names(variables)
             checks = ExpressionChecks(self.data, self.source, entries, node_names, self.project.env_names)
             self.problems += checks.problems()
         if spec is None:

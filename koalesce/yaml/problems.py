@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from koalesce.errors import UsageError
+from koalesce.suggestions import closest
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -100,9 +101,5 @@ class InvalidDocument(UsageError):
 
 def did_you_mean(word: str, known: Collection[str]) -> str | None:
     """`did you mean "x"?` where one of the known words is close to this one."""
-    import difflib  # imported here: only files with problems need it
-
-    folded = {name.lower().replace("-", "").replace("_", ""): name for name in known}
-    plain = word.lower().replace("-", "").replace("_", "")
-    close = difflib.get_close_matches(plain, list(folded), n=1, cutoff=0.6)
-    return f'did you mean "{folded[close[0]]}"?' if close else None
+    found = closest(word, known)
+    return f'did you mean "{found}"?' if found is not None else None

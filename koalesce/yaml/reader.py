@@ -154,7 +154,8 @@ class _Reading:
     def _document(self, event: Any) -> None:
         self._anchors = {}
         if self._rules == "spec" and (event.version or event.tags):
-            self._add(_place(event), "directives (%YAML, %TAG) are not supported; specs are YAML 1.2")
+            line = next((number for number, line in enumerate(self._text.splitlines(), 1) if line.startswith("%")), 1)
+            self._add(Position(line, 1), "directives (%YAML, %TAG) are not supported; specs are YAML 1.2")
         if len(self._documents) >= self._limits.documents:
             self._add(_place(event), f"the file has more than {self._limits.documents:,} documents")
             raise _Stop

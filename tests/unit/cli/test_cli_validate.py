@@ -1,0 +1,81 @@
+"""`koalesce validate` and `koalesce schema`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from koalesce.cli.main import main
+from koalesce.spec.schema import schema_text
+
+SPEC = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: s}\ntests: [{name: t, steps: [sleep: '${{ vars.t }}']}]\nvars: {t: 1s}\n"
+HEAVY = ("kubernetes", "rich", "tenacity", "python_terraform", "jsonpath_ng", "cryptography")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "koalesce.toml").write_text("")
+    return tmp_path
+
+
+def test_valid_specs_are_one_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text(SPEC)
+    (folder / "b").mkdir()
+    (folder / "b/c.yaml").write_text(SPEC)
+
+    assert main(["validate"]) == 0
+    assert capsys.readouterr() == ("ok  a.yaml  1 test\nok  b/c.yaml  1 test\n", "")
+
+
+def test_problems_are_all_told_and_the_code_is_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text(SPEC)
+    (folder / "b.yaml").write_text(SPEC.replace("tests:", "tsets:"))
+
+    assert main(["validate", "a.yaml", "b.yaml"]) == 2
+
+    output = capsys.readouterr()
+    assert output.out == "ok  a.yaml  1 test\n"
+    assert output.err.splitlines() == [
+        'b.yaml:4:1: tsets: unknown field; did you mean "tests"?',
+        "  4 | tsets: [{name: t, steps: [sleep: '${{ vars.t }}']}]",
+        "    | ^~~~~",
+        "1 problem in 1 of 2 specs",
+    ]
+
+
+def test_variables_can_be_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.yaml").write_text(SPEC)
+
+    assert main(["validate", "--set", "t=soon"]) == 2
+    assert "'soon' is not a duration" in capsys.readouterr().err
+
+
+def test_no_specs_and_missing_files_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate"]) == 2
+    assert main(["validate", "missing.yaml"]) == 2
+    assert "missing.yaml: no such file or folder" in capsys.readouterr().err
+
+
+def test_validation_loads_nothing_that_only_a_run_needs(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SPEC)
+    code = (
+        "import sys; from koalesce.cli.main import main; code = main(['validate', 'a.yaml']);"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]; print(loaded); sys.exit(code)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout.splitlines()[-1], done.stderr) == (0, "[]", "")
+
+
+def test_the_schema_is_printed_or_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == schema_text()
+
+    assert main(["schema", "--output", "s.json"]) == 0
+    assert (folder / "s.json").read_text() == schema_text()
+    assert main(["schema", "--output", "no/such/folder/s.json"]) == 2
