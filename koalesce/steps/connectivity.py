@@ -53,7 +53,8 @@ class CellRule(Model):
     """What is expected of some pairs of the matrix."""
 
     from_: StrictStr | Labelled | None = Field(default=None, alias="from")
-    """The sources meant: a name, with `*` and `?` as in file names, or `{selector: role=client}`; default: all."""
+    """The sources meant: a name (of a pod in another namespace also `namespace/name`), in which `*` and `?` stand for any characters,
+    or `{selector: role=client}`; default: all."""
 
     to: StrictStr | Labelled | None = None
     """The targets meant, in the same way; default: all."""
@@ -88,7 +89,7 @@ class Expectations(Model):
 def _is_meant(end: str | Labelled | None, one: Source | Endpoint) -> bool:
     if isinstance(end, Labelled):
         return end.fits(one)
-    return end is None or fnmatchcase(one.name, end)
+    return end is None or fnmatchcase(one.name, end) or fnmatchcase(one.name.rpartition("/")[2], end)
 
 
 def _expectations(value: Any) -> Any:

@@ -16,10 +16,10 @@ from koalesce.errors import UsageError
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, Mismatch
-from koalesce.matching.partial import partial_match, problems
+from koalesce.matching.partial import partial_match
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Model, Outcome, Passed, StepContext
 from koalesce.steps.control import Proof
-from koalesce.steps.printed import TextMatcher
+from koalesce.steps.printed import TextMatcher, check_pattern
 from koalesce.steps.probing import DENIED_TO_HOST, Batch, Observed, Target, probe, reproduce
 from koalesce.steps.vantage import Source, Vantage, seconds_left, select
 
@@ -128,12 +128,15 @@ class Curl(Assertion, key="curl"):
                 raise ValueError(f'"{url}" is no http:// or https:// URL with a host')
         return url
 
+    @field_validator("json_")
+    @classmethod
+    def _is_sound(cls, expected: Any) -> Any:
+        return check_pattern(expected)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Curl:
         if self.data is not None and self._has("data_json"):
             raise ValueError("say one of data and dataJson")
-        if found := problems(self.json_):
-            raise ValueError(f"json: {'; '.join(found)}")
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
         return self

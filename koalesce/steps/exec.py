@@ -34,7 +34,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
     @classmethod
     def _is_a_list(cls, value: Any) -> Any:
         if isinstance(value, str) and "${{" not in value:
-            raise ValueError(f"a command is a list of words, such as {value.split()}: no shell reads it")
+            raise ValueError(f"a command is a list of words, such as [{', '.join(value.split())}]: no shell reads it")
         return value
 
     def is_retried(self) -> bool:

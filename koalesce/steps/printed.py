@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher, MatcherFields
@@ -38,9 +38,12 @@ class TextMatcher(MatcherFields):
     def _says_something(self) -> TextMatcher:
         if not self.operators() and not self.wants_json:
             raise ValueError("a matcher needs at least one operator, such as contains, matches, equals or json")
-        if found := problems(self.json_):
-            raise ValueError(f"json: {'; '.join(found)}")
         return self
+
+    @field_validator("json_")
+    @classmethod
+    def _is_sound(cls, expected: Any) -> Any:
+        return check_pattern(expected)
 
     @property
     def wants_json(self) -> bool:
@@ -53,6 +56,13 @@ class TextMatcher(MatcherFields):
         if self.operators() and (found := self.check(text)) is not None:
             return found
         return _look_at_json(self.json_, text) if self.wants_json else None
+
+
+def check_pattern(expected: Any) -> Any:
+    """What is to be matched in part, if it can be; ValueError says what is wrong with its matchers."""
+    if found := problems(expected):
+        raise ValueError("; ".join(found))
+    return expected
 
 
 def _look_at_json(expected: Any, text: str) -> Mismatch | None:

@@ -7,13 +7,21 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from koalesce import process
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
 from koalesce.steps.printed import Printed, PrintedMatchers
 from koalesce.steps.vantage import seconds_left
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) and value else value
+
+
+Words = Annotated[list[StrictStr], BeforeValidator(_as_list)]
 
 
 class Script(PrintedMatchers, Assertion, key="script"):
@@ -30,8 +38,8 @@ class Script(PrintedMatchers, Assertion, key="script"):
     run: StrictStr = Field(min_length=1, examples=["kubectl get nodes"])
     """The script's text."""
 
-    interpreter: list[StrictStr] = Field(default=["sh", "-eu"], min_length=1, examples=[["python3"]])
-    """The program that reads it and its options; the script's path is added at the end."""
+    interpreter: Words = Field(default=["sh", "-eu"], min_length=1, examples=["python3"])
+    """The program that reads it, alone or as a list with its options; the script's path is added at the end."""
 
     env: dict[str, StrictStr | StrictInt | StrictFloat | StrictBool] = Field(default_factory=dict)
     """More environment variables."""

@@ -50,7 +50,7 @@ def test_stops_at_the_first_error_and_at_unset_variables(cluster: FakeCluster, t
 
 def test_another_interpreter_with_input(cluster: FakeCluster, tmp_path: Path) -> None:
     outcome = attempt(
-        cluster, tmp_path, run="import sys; print(sys.stdin.read().upper())", interpreter=["python3"], stdin="hi"
+        cluster, tmp_path, run="import sys; print(sys.stdin.read().upper())", interpreter="python3", stdin="hi"
     )
 
     assert isinstance(outcome, Passed)
