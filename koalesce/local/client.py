@@ -27,6 +27,7 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
     wanted = request.parse(text)
     ledger = ledger or Ledger()
     machine.check(wanted.state_dir)
+    ledger.unsupervised(wanted.name)
     tools, store = _tools(wanted, progress)
     reader, writer = os.pipe()
     handed = {"request": json.loads(text), "tools": tools, "store": str(store), "ledger": str(ledger.folder)}
@@ -57,7 +58,7 @@ def _spawn(status: int, handed: str, log_file: Path) -> None:
     """Start the supervisor in a session of its own, with no descriptor of ours but the status pipe."""
     log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     root = Path(koalesce.__file__).resolve().parent.parent
-    with log_file.open("wb") as log:
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "koalesce.local.supervisor", str(status)],
             stdin=subprocess.PIPE,

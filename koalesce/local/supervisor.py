@@ -76,6 +76,8 @@ class Supervisor:
             self._begin(folder)
         except KoalesceError as error:
             self.status.tell(error=error.message, hint=error.hint)
+            if not ((other := self.ledger.find(self.request.name)) and other.is_supervised):
+                self.ledger.log(self.request.name).unlink(missing_ok=True)
             return 1
         bringup = Bringup(
             request=self.request,
