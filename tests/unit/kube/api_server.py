@@ -169,6 +169,8 @@ class ExecConnection:
     """The server's side of an exec after its handshake."""
 
     def __init__(self, handler: Handler) -> None:
+        self.is_holding = False  # frames are sent together with the next one that isn't held
+        self._held = b""
         self._handler = handler
 
     def send(self, channel: int, data: bytes) -> None:
@@ -184,8 +186,11 @@ class ExecConnection:
             header = bytes([first, 126]) + size.to_bytes(2, "big")
         else:
             header = bytes([first, 127]) + size.to_bytes(8, "big")
-        self._handler.wfile.write(header + payload)
-        self._handler.wfile.flush()
+        self._held += header + payload
+        if not self.is_holding:
+            self._handler.wfile.write(self._held)
+            self._handler.wfile.flush()
+            self._held = b""
 
     def finish(self, code: int = 0) -> None:
         """Say how the command ended, as the kubelet does."""

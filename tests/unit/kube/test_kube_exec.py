@@ -231,14 +231,16 @@ def test_works_over_tls(
     """Frames that share a TLS record with the one before are not left lying until something else comes."""
 
     def command(connection: ExecConnection) -> None:
-        frames = b"".join(bytes([0x82, 3, 1]) + b"%02d" % number for number in range(50))
-        connection._handler.wfile.write(frames)
+        connection.is_holding = True
+        for number in range(50):
+            connection.send(1, b"%02d" % number)
+        connection.is_holding = False
         connection.finish(3)
         connection.receive()
 
     api.on_exec = command
     with serve(api, tmp_path, certificate=certificate) as kubeconfig:
-        result = connect(kubeconfig, Limits()).exec("web", ["x"], namespace="one")
+        result = connect(kubeconfig, Limits()).exec("web", ["x"], namespace="one", timeout=5)
 
     assert (result.code, result.out) == (3, "".join(f"{number:02d}" for number in range(50)))
 

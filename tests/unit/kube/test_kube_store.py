@@ -200,6 +200,22 @@ def test_a_first_look_is_never_older_than_the_cluster(kube: Kube, watcher: Watch
     late.view.close()
 
 
+@pytest.mark.parametrize("selects", [True, False])
+def test_a_first_look_never_sees_what_is_gone(kube: Kube, watcher: Watcher, api: FakeApi, *, selects: bool) -> None:
+    api.put("a", labels={"app": "web"})
+    assert watcher.names() == ["a"]
+    api.deaf = True
+    api.remove("a")
+
+    late = Watcher(kube)
+
+    if selects:
+        assert late.view.list(late.kind, namespace="default", selector="app=web") == []
+    else:
+        assert late.look("a") is None
+    late.view.close()
+
+
 def test_a_first_look_waits_for_a_watch_that_is_a_little_behind(kube: Kube, watcher: Watcher, api: FakeApi) -> None:
     api.put("a", data="1")
     assert watcher.look() == "1"
