@@ -12,6 +12,7 @@ from typing import Any
 
 from koalesce.matching import operators
 from koalesce.matching.diff import render
+from koalesce.matching.equality import equal, unequal
 from koalesce.matching.mismatch import MISSING, Mismatch, member
 
 
@@ -24,8 +25,8 @@ def partial_match(expected: Any, actual: Any) -> list[Mismatch]:
     if isinstance(expected, list):
         return _match_list(expected, actual)
     if expected is None:
-        return [] if actual is None or actual is MISSING else [operators.unequal(None, actual)]
-    return [] if operators.equal(expected, actual) else [operators.unequal(expected, actual)]
+        return [] if actual is None or actual is MISSING else [unequal(None, actual)]
+    return [] if equal(expected, actual) else [unequal(expected, actual)]
 
 
 def match_members(expected: Mapping[str, Any], actual: Any) -> list[Mismatch]:
@@ -61,7 +62,7 @@ def member_problems(expected: Mapping[str, Any]) -> list[str]:
 
 def _match_list(expected: list[Any], actual: Any) -> list[Mismatch]:
     if not isinstance(actual, list):
-        return [_missing(expected)] if actual is MISSING else [operators.unequal(expected, actual)]
+        return [_missing(expected)] if actual is MISSING else [unequal(expected, actual)]
     if len(expected) != len(actual):
         said = (
             f"has {len(actual)} elements, expected exactly {len(expected)}: {render(actual)}"

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.operators import distance
 from koalesce.matching.partial import match_members, member_problems
+from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
 from koalesce.steps.reading import shortened
 from koalesce.steps.reference import Judged, Quantified, named
