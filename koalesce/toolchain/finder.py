@@ -151,7 +151,7 @@ class Finder:
             raise DownloadFailed(f"nobody publishes {tool} as a file")
         unpinned = [url for url, _, _ in files if url not in self._releases.pins]
         if unpinned:
-            raise DownloadFailed(f"no checksum of {unpinned[0]} is pinned")
+            raise DownloadFailed("no checksum of its published files is pinned")
         self._progress(f"downloading {tool} {version}")
 
         def fill(folder: Path) -> None:

@@ -73,7 +73,7 @@ class Generator:
     def _go(self, words: Sequence[str], folder: Path, what: str) -> str:
         go = find_go()
         if go is None:
-            raise GoMissing("a recipe for Kubernetes")
+            raise GoMissing("writing a recipe for Kubernetes")
         environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOWORK": "off"}
         try:
             result = process.run(

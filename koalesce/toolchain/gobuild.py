@@ -31,7 +31,7 @@ class GoMissing(ProvisionError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"{what} must be built from its Go module, and there is no `go` on PATH",
+            f"{what} needs the Go compiler, and there is no `go` on PATH",
             hint="install Go 1.25 or newer (https://go.dev/dl), or supply the binaries (see `koalesce toolchain list`)",
         )
 
@@ -48,21 +48,21 @@ class GoBuilder:
         name = f"{recipe.tool} {recipe.version}"
         go = find_go()
         if go is None:
-            raise GoMissing(name)
+            raise GoMissing(f"building {name}")
         self._progress(f"building {name} from its Go module: {_expectation(recipe.minutes)}")
         command = [go, "build", "-v", "-trimpath", "-buildvcs=false", f"-ldflags={_ldflags(recipe)}"]
         if recipe.tags:
             command.append(f"-tags={','.join(recipe.tags)}")
-        with tempfile.TemporaryDirectory(prefix="go-", dir=into.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".go-", dir=into) as scratch:
             environment = _environment(cgo=recipe.cgo, scratch=Path(scratch))
             output = f"{into}{os.sep}{recipe.output}"  # a trailing slash: into that folder, by the packages' names
-            self._run([*command, "-o", output, *recipe.packages], name, recipe.folder, environment)
+            self._run([*command, "-o", output, *recipe.packages], name, recipe.folder, environment, into.parent)
         for link in recipe.links:
             (into / link).symlink_to(recipe.output)
         if missing := [binary for binary in recipe.binaries if not (into / binary).is_file()]:
             raise BuildFailed(f"building {name} did not make {', '.join(missing)}")
 
-    def _run(self, command: list[str], name: str, folder: Path, environment: dict[str, str]) -> None:
+    def _run(self, command: list[str], name: str, folder: Path, environment: dict[str, str], into: Path) -> None:
         watch = _Watch(name, self._progress)
         try:
             result = process.run(
@@ -73,7 +73,7 @@ class GoBuilder:
                 raise Interrupted from error
             raise BuildFailed(f"building {name} was not done after {format_seconds(_TIMEOUT)}") from error
         if result.code:
-            raise failure(f"building {name} failed", list(watch.last), folder)
+            raise failure(f"building {name} failed", list(watch.last), into)
 
 
 class _Watch:
@@ -124,12 +124,15 @@ def _expectation(minutes: int) -> str:
     return f"about {minutes} {unit} on two cores the first time, kept after that"
 
 
-def failure(what: str, last: list[str], folder: Path) -> ProvisionError:
-    """The error for a Go command that failed, with its last lines and what to do about it."""
+def failure(what: str, last: list[str], into: Path) -> ProvisionError:
+    """The error for a Go command that failed writing into a folder, with its last lines and what to do about it."""
     text = "\n".join(f"  | {line}" for line in last)
     if "no space left on device" in text:
-        return FullDisk(folder)
-    if any(sign in text for sign in ("dial tcp", "no such host", "connection refused", "i/o timeout")):
+        return FullDisk(into)
+    if any(
+        sign in text
+        for sign in ("dial tcp", "no such host", "connection refused", "i/o timeout", "disabled by GOPROXY")
+    ):
         hint = "the Go module proxy can't be reached: set GOPROXY to one that can, or supply the binaries by hand"
     elif "checksum mismatch" in text or "missing go.sum entry" in text:
         hint = "the module proxy served something else than what is pinned in go.sum: use another GOPROXY"

@@ -6,7 +6,6 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md: blobs by
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -23,7 +22,7 @@ from koalesce.process import Cancel
 from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.network import Network
 from koalesce.toolchain.reference import Reference, is_digest
-from koalesce.toolchain.shelf import FullDisk, locked
+from koalesce.toolchain.shelf import locked, storage_errors
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -143,7 +142,7 @@ class ImageStore:
     @contextlib.contextmanager
     def writing(self) -> Iterator[BlobWriter]:
         """A writer for one blob; it is published under its digest by `commit`, else nothing of it stays."""
-        with _storage_errors(self.root):
+        with storage_errors(self.root):
             self._blobs.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._blobs.parent, prefix=_WRITING, delete=False) as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that somebody is at it
@@ -255,7 +254,7 @@ class ImageStore:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[list[dict[str, Any]]]:
-        with _storage_errors(self.root), locked(self.root / "index.lock"):
+        with storage_errors(self.root), locked(self.root / "index.lock"):
             entries = self._entries()
             yield entries
             self._write("oci-layout", {"imageLayoutVersion": "1.0.0"})
@@ -332,13 +331,3 @@ def _media_type(content: bytes) -> str:
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-
-
-@contextlib.contextmanager
-def _storage_errors(root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FullDisk(root) from error
-        raise

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,10 +28,24 @@ class FullDisk(ProvisionError):
         )
 
 
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn a full disk and a place that can't be written to into errors that say so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FullDisk(folder) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            hint = "put the cache elsewhere with KOALESCE_CACHE_DIR"
+            raise ProvisionError(f"can't write to {error.filename or folder}: {error.strerror}", hint=hint) from error
+        raise
+
+
 class Shelf:
     """A folder of finished folders, one per key such as `etcd/3.6.5/build-0123`.
 
-    A folder is made in `.making/`, synced to disk, and renamed to its place; whoever makes it holds a lock, so that two
+    A folder is made below `.making/`, synced to disk, and renamed to its place; whoever makes it holds a lock, so that two
     processes never make the same twice, and what a killed one left is removed by the next.
     """
 
@@ -55,12 +70,13 @@ class Shelf:
         """
         if found := self.find(key):
             return found
-        with _full_disk(self.root), self._lock(key, waiting):
+        with storage_errors(self.root), self._lock(key, waiting):
             if found := self.find(key):
                 return found
-            temporary = self._making / _flat(key)
-            _remove(temporary)
-            temporary.mkdir(parents=True)
+            # A new name each time: what a killed process started may still be writing to its folder.
+            self._clear(_flat(key))
+            temporary = Path(tempfile.mkdtemp(prefix=f"{_flat(key)}~", dir=self._making))
+            temporary.chmod(0o755)
             try:
                 fill(temporary)
                 _sync(temporary)
@@ -72,18 +88,15 @@ class Shelf:
                 _remove(temporary)
             return target
 
-    def remove(self, key: str) -> None:
-        """Remove a folder, under its lock."""
-        with self._lock(key, lambda: None):
-            _remove(self.path(key))
-
     def sweep(self) -> None:
         """Remove what interrupted processes left half made; what another process is making stays."""
-        for left in sorted(self._making.glob("*")) if self._making.is_dir() else []:
-            if left.suffix == ".lock":
-                continue
-            with contextlib.suppress(BlockingIOError), locked(self._making / f"{left.name}.lock", block=False):
-                _remove(left)
+        for name in sorted({left.name.partition("~")[0] for left in self._making.glob("*~*")}):
+            with contextlib.suppress(BlockingIOError), locked(self._making / f"{name}.lock", block=False):
+                self._clear(name)
+
+    def _clear(self, name: str) -> None:
+        for left in self._making.glob(f"{name}~*"):
+            _remove(left)
 
     @contextlib.contextmanager
     def _lock(self, key: str, waiting: Callable[[], None]) -> Iterator[None]:
@@ -156,13 +169,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FullDisk(folder) from error
-        raise

@@ -72,7 +72,7 @@ def test_a_cancelled_build_is_interrupted(tmp_path: Path) -> None:
 def test_without_go_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gobuild, "find_go", lambda: None)
 
-    with pytest.raises(GoMissing, match=r"tiny 1\.0\.0 must be built from its Go module, and there is no `go`"):
+    with pytest.raises(GoMissing, match=r"building tiny 1\.0\.0 needs the Go compiler, and there is no `go` on PATH"):
         GoBuilder().build(recipe(tmp_path / "tiny"), tmp_path)
 
 
@@ -92,6 +92,7 @@ def test_announces_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("line", "hint"),
     [
         ("go: x: Get https://proxy.golang.org/: dial tcp: lookup proxy.golang.org: no such host", "set GOPROXY"),
+        ("module lookup disabled by GOPROXY=off", "set GOPROXY"),
         ("verifying x@v1.0.0: checksum mismatch", "something else than what is pinned"),
         ("./main.go:1: syntax error", "the output above says why"),
     ],

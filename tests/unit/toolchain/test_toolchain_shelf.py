@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from koalesce.errors import Interrupted
+from koalesce.errors import Interrupted, ProvisionError
 from koalesce.toolchain.shelf import FullDisk, Shelf, locked
 
 
@@ -59,14 +59,14 @@ def test_what_a_killed_process_left_is_not_taken_for_whole(tmp_path: Path) -> No
 
 def test_sweep_removes_what_is_left_but_not_what_is_being_made(tmp_path: Path) -> None:
     making = tmp_path / ".making"
-    (making / "dead@1" / "usr").mkdir(parents=True)
-    (making / "dead@1" / "usr").chmod(0o500)
-    (making / "alive@1").mkdir()
+    (making / "dead@1~a" / "usr").mkdir(parents=True)
+    (making / "dead@1~a" / "usr").chmod(0o500)
+    (making / "alive@1~b").mkdir()
 
     with locked(making / "alive@1.lock"):
         Shelf(tmp_path).sweep()
 
-    assert sorted(path.name for path in making.iterdir() if path.is_dir()) == ["alive@1"]
+    assert sorted(path.name for path in making.iterdir() if path.is_dir()) == ["alive@1~b"]
 
 
 def test_two_at_once_make_it_once(tmp_path: Path) -> None:
@@ -99,6 +99,13 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(FullDisk, match="no space left on the disk that holds"):
         Shelf(tmp_path).make("tool", fill)
+
+
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ProvisionError, match="can't write to .*file.*: Not a directory"):
+        Shelf(tmp_path / "file" / "tools").make("tool", lambda folder: None)
 
 
 def test_waiting_for_a_lock_can_be_cancelled(tmp_path: Path) -> None:
