@@ -28,7 +28,9 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Outcomes = Annotated[list[Expected], BeforeValidator(_as_list), Field(min_length=1)]
+Outcomes = Annotated[
+    list[Expected], BeforeValidator(_as_list, json_schema_input_type=Expected | list[Expected]), Field(min_length=1)
+]
 
 
 class Labelled(Model):
@@ -118,7 +120,10 @@ class Connectivity(Assertion, key="connectivity"):
     to: Destination
     """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with `port`, `protocol` and `via`."""
 
-    expect: Annotated[Expectations, BeforeValidator(_expectations)] = Field(default_factory=Expectations)
+    expect: Annotated[
+        Expectations,
+        BeforeValidator(_expectations, json_schema_input_type=Expected | list[Expected] | Expectations),
+    ] = Field(default_factory=Expectations)
     """`allowed` (default), `refused`, `rejected`, `dropped`, a list of those that will do, or `{default, cells: [{from, to, expect}]}`."""
 
     source_ip: StrictStr | None = Field(default=None, alias="sourceIP", examples=["preserved", "node", "10.244.0.0/16"])
@@ -137,7 +142,7 @@ class Connectivity(Assertion, key="connectivity"):
     payload: StrictStr | None = None
     """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited."""
 
-    max_time: Duration = Field(default=Duration(1.5), json_schema_extra={"default": "1.5s"})
+    max_time: Duration = Duration(1.5)
     """How long one try may take; `dropped` takes all of it."""
 
     control: Control | None = None

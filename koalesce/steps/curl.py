@@ -104,7 +104,7 @@ class Curl(Assertion, key="curl"):
     follow_redirects: StrictBool = False
     """Follow redirects (at most ten) instead of taking them for the answer."""
 
-    max_time: Duration = Field(default=Duration(5.0), json_schema_extra={"default": "5s"})
+    max_time: Duration = Duration(5.0)
     """How long one request may take."""
 
     status: Matcher | None = None

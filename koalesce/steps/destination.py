@@ -64,7 +64,10 @@ class Destination(Model):
     protocol: Protocol = "TCP"
     """TCP (the handshake must be completed) or UDP (a datagram must be answered)."""
 
-    via: Annotated[list[Via], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    via: (
+        Annotated[list[Via], BeforeValidator(_as_list, json_schema_input_type=Via | list[Via]), Field(min_length=1)]
+        | None
+    ) = None
     """How a Service is reached: clusterIP (default), serviceName, nodePort (on each node), or several of them; podIP for pods."""
 
     @model_validator(mode="after")
