@@ -10,8 +10,8 @@ from pydantic import model_validator
 
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.destination import Destination, Endpoint, Endpoints
+from koalesce.steps.places import Source
 from koalesce.steps.probing import Batch, Observed, Seen, Target
-from koalesce.steps.vantage import Source
 
 # Nothing listens here as a rule (RFC 863), and whether it does is no matter: a refusal is an answer, too.
 _ANY_PORT = 9

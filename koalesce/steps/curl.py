@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -15,57 +13,22 @@ from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
-from koalesce.matching.mismatch import MISSING, Mismatch
+from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import partial_match
-from koalesce.steps.base import Assertion, Errored, Failed, Files, Model, Outcome, Passed, StepContext
+from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.control import Proof
+from koalesce.steps.http_answer import body_of, excerpt, header_look, to_value
+from koalesce.steps.places import Source, seconds_left, select
 from koalesce.steps.printed import TextMatcher, check_pattern
 from koalesce.steps.probing import DENIED_TO_HOST, Batch, Observed, Target, probe, reproduce
-from koalesce.steps.vantage import Source, Vantage, seconds_left, select
+from koalesce.steps.tls import Tls
+from koalesce.steps.vantage import Vantage
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _REPEATABLE = ("GET", "HEAD", "OPTIONS")
 _REDIRECTS = 10
 _EXCERPT = 1000
 _CONTROL_SECONDS = 1.5
-
-
-class Tls(Model):
-    """How an https server is trusted, and who we are to it."""
-
-    ca: StrictStr | None = None
-    """A file of CA certificates (PEM) to trust instead of those that the vantage point has."""
-
-    insecure: StrictBool = False
-    """Accept any certificate."""
-
-    server_name: StrictStr | None = None
-    """The name to ask for (SNI) and to find in the certificate; default: the URL's host."""
-
-    cert: StrictStr | None = None
-    """A file with our certificate (PEM), with `key`."""
-
-    key: StrictStr | None = None
-    """A file with its private key (PEM)."""
-
-    @model_validator(mode="after")
-    def _cert_and_key(self) -> Tls:
-        if (self.cert is None) != (self.key is None):
-            raise ValueError("cert and key go together")
-        if self.ca is not None and self.insecure:
-            raise ValueError("ca and insecure exclude each other")
-        return self
-
-    def files(self) -> list[str]:
-        """The files that it names."""
-        return [path for path in (self.ca, self.cert, self.key) if path is not None]
-
-    def to_json(self, files: Files) -> dict[str, Any]:
-        """As the probe reads it, with the files' contents."""
-        read = {
-            name: _text(files, path) for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if path
-        }
-        return {**read, "insecure": self.insecure, "serverName": self.server_name or ""}
 
 
 class Curl(Assertion, key="curl"):
@@ -177,7 +140,7 @@ class Curl(Assertion, key="curl"):
         ]
         if failures:
             return self._failed(failures, answers, proof.check(seen[len(batches) :], _heard(batches, answers)), context)
-        values = [_to_value(answer) for answer in answers]
+        values = [to_value(answer) for answer in answers]
         statuses = ", ".join(dict.fromkeys(str(value["status"]) for value in values))
         times = f" from {len(values)} sources" if len(values) > 1 else ""
         is_single = self.from_.pods is None and self.from_.nodes is None
@@ -220,8 +183,8 @@ class Curl(Assertion, key="curl"):
         http = answer.http
         looks: list[tuple[str, Callable[[], Mismatch | None]]] = [
             ("status", lambda: self._look_at_status(http["status"])),
-            *((f"header {name}", _header_look(matcher, name, http)) for name, matcher in self.headers.items()),
-            ("body", lambda: self.body.look(_body(http)) if self.body else None),
+            *((f"header {name}", header_look(matcher, name, http)) for name, matcher in self.headers.items()),
+            ("body", lambda: self.body.look(body_of(http)) if self.body else None),
             ("json", lambda: self._look_at_json(http)),
         ]
         for what, look in looks:
@@ -240,7 +203,7 @@ class Curl(Assertion, key="curl"):
     def _look_at_json(self, http: Mapping[str, Any]) -> Mismatch | None:
         if not self._has("json_"):
             return None
-        text = _body(http)
+        text = body_of(http)
         try:
             document = json.loads(text)
         except ValueError as error:
@@ -261,7 +224,7 @@ class Curl(Assertion, key="curl"):
         where = f"{batch.source.name}: " if batch.source.kind != "host" else ""
         count = f" ({len(failures)} of {len(answers)} sources)" if len(answers) > 1 else ""
         lines = [f"{other.source.name}: {found.message}" for other, found in failures[1:]]
-        lines += _excerpt(next((answer for answer in answers if self._judge(answer) == first), None))
+        lines += excerpt(next((answer for answer in answers if self._judge(answer) == first), None))
         if self.method == "GET" and not self.tls:
             lines.append(f"see it with: {reproduce(batch.source, batch.targets[0], context)}")
         message = f"{where}{self.method} {self.url}: {first.message}{count}"
@@ -272,58 +235,3 @@ def _heard(batches: Sequence[Batch], answers: Sequence[Observed]) -> set[str]:
     """The sources to which something answered."""
     pairs = zip(batches, answers, strict=True)
     return {batch.source.name for batch, answer in pairs if answer.outcome in ("allowed", "refused")}
-
-
-def _header_look(matcher: TextMatcher, name: str, http: Mapping[str, Any]) -> Callable[[], Mismatch | None]:
-    def look() -> Mismatch | None:
-        found = [values for known, values in (http.get("headers") or {}).items() if known.lower() == name.lower()]
-        if found:
-            return matcher.look(", ".join(found[0]))
-        missing = Mismatch("", "such a header", "missing", "is missing") if matcher.wants_json else None
-        return matcher.check(MISSING) or missing
-
-    return look
-
-
-def _body(http: Mapping[str, Any]) -> str:
-    """The body as text; bytes that are no UTF-8 are replaced."""
-    if "bodyBase64" in http:
-        return base64.b64decode(http["bodyBase64"]).decode("utf-8", "replace")
-    return str(http.get("body", ""))
-
-
-def _to_value(answer: Observed) -> dict[str, Any]:
-    """What outputs read: status, headers (by lower-case name), body, and its JSON if it is such."""
-    http = answer.http or {}
-    value: dict[str, Any] = {
-        "status": http.get("status"),
-        "headers": {name.lower(): ", ".join(values) for name, values in (http.get("headers") or {}).items()},
-        "body": _body(http),
-        "url": http.get("url"),
-        "seconds": answer.seconds,
-        "local": answer.local,
-        "remote": answer.remote,
-    }
-    if "tls" in http:
-        value["tls"] = http["tls"]
-    try:
-        return {**value, "json": json.loads(value["body"])}
-    except ValueError:
-        return value
-
-
-def _excerpt(answer: Observed | None) -> list[str]:
-    if answer is None or answer.http is None:
-        return []
-    body = _body(answer.http)
-    cut = body[:_EXCERPT] + (f"… ({len(body)} characters)" if len(body) > _EXCERPT else "")
-    lines = [f"status {answer.http['status']} after {answer.seconds:.3f}s"]
-    return [*lines, "body:", *(f"  | {line}" for line in cut.splitlines())] if cut else lines
-
-
-def _text(files: Files, path: str) -> str:
-    found: Path = files.resolve(path)[0]
-    try:
-        return found.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: can't be read: {error}") from error

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validat
 from pydantic.alias_generators import to_camel
 
 from koalesce.steps.base import Errored, Failed, Model, StepContext
-from koalesce.steps.vantage import NodeNames, Pods, nodes_of, pod_addresses, pod_name, select_pods
+from koalesce.steps.places import nodes_of, pod_addresses, pod_name, select_pods
+from koalesce.steps.vantage import NodeNames, Pods
 
 Family = Literal["IPv4", "IPv6"]
 Protocol = Literal["TCP", "UDP"]

@@ -10,8 +10,9 @@ from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator
 from koalesce import process
 from koalesce.kube import ApiError, ExecTimeout
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.places import Source, seconds_left, select
 from koalesce.steps.printed import Printed, PrintedMatchers
-from koalesce.steps.vantage import PodsAndNodes, Source, seconds_left, select
+from koalesce.steps.vantage import PodsAndNodes
 
 _PARALLEL = 16
 

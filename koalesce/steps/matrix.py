@@ -7,8 +7,8 @@ from typing import Any
 
 from koalesce.steps.base import StepContext
 from koalesce.steps.destination import Endpoint
+from koalesce.steps.places import Source
 from koalesce.steps.probing import Observed, Target, reproduce
-from koalesce.steps.vantage import Source
 
 _MOST_COLUMNS = 8
 _MOST_ROWS = 24

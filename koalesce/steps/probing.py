@@ -14,7 +14,7 @@ from typing import Any, Literal
 from koalesce import process
 from koalesce.errors import ClusterError
 from koalesce.steps.base import StepContext
-from koalesce.steps.vantage import Source
+from koalesce.steps.places import Source
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
 _VERSION = "0.1.0"

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt,
 
 from koalesce import process
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
+from koalesce.steps.places import seconds_left
 from koalesce.steps.printed import Printed, PrintedMatchers
-from koalesce.steps.vantage import seconds_left
 
 
 def _as_list(value: Any) -> Any:
