@@ -209,7 +209,7 @@ def _files(path: Path) -> Iterator[_Files]:
         with tarfile.open(path, "r:*") as archive:
             yield _Tar(archive)
     except OSError as error:
-        if error.filename is None:
+        if error.filename != str(path):
             raise
         raise BadArchive(path, f"can't be read: {error.strerror}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:

@@ -22,7 +22,7 @@ DIGEST = "sha256:" + "a1" * 32
         ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
         (f"quay.io/a/b@{DIGEST}", f"quay.io/a/b@{DIGEST}"),
         (f"quay.io/a/b:v1@{DIGEST}", f"quay.io/a/b:v1@{DIGEST}"),
-        ("Registry.example.com/a", "Registry.example.com/a:latest"),
+        ("Registry/a", "Registry/a:latest"),
     ],
 )
 def test_completes(text: str, complete: str) -> None:

@@ -104,7 +104,7 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(ProvisionError, match="can't write to .*file.*: Not a directory"):
+    with pytest.raises(ProvisionError, match=r"can't write to .*file.*: Not a directory"):
         Shelf(tmp_path / "file" / "tools").make("tool", lambda folder: None)
 
 
