@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
+import koalesce.toolchain
 from koalesce.errors import UsageError
 from koalesce.toolchain.reference import Reference, is_digest
 
@@ -41,3 +45,17 @@ def test_refuses(text: str) -> None:
 def test_a_digest_is_told_from_a_name() -> None:
     assert is_digest(DIGEST)
     assert not is_digest("busybox")
+
+
+def test_reading_references_loads_no_http() -> None:
+    code = (
+        "import sys, koalesce.toolchain.reference; sys.exit('http.client' in sys.modules or 'tarfile' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_package_has_its_names() -> None:
+    assert all(getattr(koalesce.toolchain, name).__name__ == name for name in koalesce.toolchain.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = koalesce.toolchain.Nothing
