@@ -19,6 +19,7 @@ from koalesce import process
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
 from koalesce.local import addons, capabilities, cgroups, control_plane, kubelet, machine, netns, network, nodeplan
 from koalesce.local.api import Api, Deadline
+from koalesce.local.egress import Egress
 from koalesce.local.forwarder import Forwarder
 from koalesce.local.ledger import Ledger, Process, Thing
 from koalesce.local.mirror import Mirror
@@ -26,7 +27,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.node import Ended, RunningNode, exec_prefix
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
-from koalesce.local.sysctls import NEEDED, SharedSettings
+from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import ImageStore, LocalTools
 
@@ -53,6 +54,8 @@ class Bringup:
     capabilities: frozenset[str] = frozenset()
     gone: set[str] = field(default_factory=set)
     _cgroup_version: int = 2
+    _on_disk: bool = True
+    _egress: Egress | None = None
     _host: NetNamespace | None = None
     _fabric: NetNamespace | None = None
 
@@ -64,6 +67,8 @@ class Bringup:
             layout = machine.check(self.folder)
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
+            machine.load_modules()
+            self._on_disk = machine.takes_overlays(self.folder)
             listening = self._listen()
             SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED)
         with self.phases.phase("certificates"):
@@ -72,12 +77,15 @@ class Bringup:
             self._host = NetNamespace.of_process("self")
             netns.new()
             self._fabric = NetNamespace.of_process("self")
-            Path("/proc/sys/net/bridge/bridge-nf-call-iptables").write_text("0")
+            machine.leave_bridges_alone()
             netns.ip(*network.fabric())
             self.mirror = Mirror(self.store, (GATEWAY, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()
             self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
             self.forwarder.start()
+        if request.egress == "host":
+            with self.phases.phase("egress"):
+                self._open_egress()
         self._cgroup_version = layout.version
         with self.phases.phase("nodes"):
             self._make_nodes(layout, pki)
@@ -154,6 +162,14 @@ class Bringup:
         )
         return certificates.create(request.pki_dir or self.folder / "pki", wanted)
 
+    def _open_egress(self) -> None:
+        assert self._host is not None  # noqa: S101 - set before
+        self._egress = Egress.named(secrets.token_hex(3), self._host, self.tools)
+        self.ledger.record(self.request.name, Thing("link", self._egress.link))
+        with self._host.entered():
+            SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING)
+        self._egress.open()
+
     def _make_nodes(self, layout: cgroups.Layout, pki: Pki) -> None:
         request = self.request
         mark = f"{request.name}-{secrets.token_hex(3)}"
@@ -167,7 +183,11 @@ class Bringup:
             node = self.nodes[spec.name]
             groups = cgroups.make(layout, mark, spec.name)
             folder = self.folder / "nodes" / spec.name
-            node.begin(nodeplan.plan(request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups))
+            node.begin(
+                nodeplan.plan(
+                    request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk
+                )
+            )
             (folder / "process").symlink_to(f"/proc/{node.pid}")
             netns.ip(*network.port(number, node.pid))
             inside = NetNamespace.of_process(node.pid)
@@ -266,10 +286,14 @@ class Bringup:
             node.kill()
         for node in self.nodes.values():
             node.wait_ended()
+        if self._egress:
+            self._egress.close()
         if self.mirror:
             self.mirror.close()
         if self.forwarder:
             self.forwarder.close()
+        if self._host:
+            self._host.enter()  # settings and links of the machine are seen from its own namespace only
 
 
 def _settle(waiting: Iterable[Future[None]]) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
-from koalesce.local import cgroups, syscalls
+from koalesce.local import cgroups
 from koalesce.local.cgroups import Layout
 
-_COMMANDS = {"ip": "iproute2", "nsenter": "util-linux"}
+_COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount"}
+_MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_vs")
 _LEAST_FREE = 512 * 1024 * 1024
 
 
@@ -40,26 +42,31 @@ def check(folder: Path) -> Layout:
     return layout
 
 
+def load_modules() -> None:
+    """Load the kernel modules that nodes rely on, where they are modules; what is missing shows later, as a capability.
+
+    br_netfilter, once loaded, filters the bridges of the whole machine until told not to: it is told at once.
+    """
+    bridges = Path("/proc/sys/net/bridge")
+    if bridges.exists() or shutil.which("modprobe") is None:
+        return
+    command = ["modprobe", "--all", "--quiet", *_MODULES]
+    subprocess.run(command, capture_output=True, timeout=20, check=False)
+    leave_bridges_alone()
+
+
+def leave_bridges_alone() -> None:
+    """Have no packet filter see what crosses a bridge in the calling thread's network namespace."""
+    for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
+        path.write_text("0")
+
+
 def takes_overlays(folder: Path) -> bool:
-    """Whether overlays can be written to below `folder` (on another overlay they can't); tried in a process of its own."""
+    """Whether overlays can be made below `folder` (on another overlay they can't); tried in a mount namespace of its own."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".overlay-") as trial:
-        child = os.fork()
-        if child == 0:
-            os._exit(_try_overlay(Path(trial)))
-        _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == 0
-
-
-def _try_overlay(trial: Path) -> int:
-    try:
-        syscalls.unshare(syscalls.CLONE_NEWNS)
-        syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-        lower, upper, work, merged = (trial / name for name in ("lower", "upper", "work", "merged"))
+        lower, upper, work, merged = (Path(trial, name) for name in ("lower", "upper", "work", "merged"))
         for path in (lower, upper, work, merged):
             path.mkdir()
-        syscalls.mount("overlay", str(merged), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
-        (merged / "file").write_text("")
-        syscalls.unmount(str(merged))
-    except OSError:
-        return 1
-    return 0
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        command = ["unshare", "--mount", "mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0

@@ -56,8 +56,8 @@ class Mirror:
                 return None
             try:
                 self._fetch(reference)
-            except KoalesceError as error:
-                _log.warning("%s", error.message)
+            except (KoalesceError, OSError) as error:
+                _log.warning("%s", error)
                 self._refused.add(reference)
                 return None
         return self._store.manifest(reference)

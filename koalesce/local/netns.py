@@ -24,15 +24,24 @@ class NetNamespace:
         path = "/proc/thread-self/ns/net" if pid == "self" else f"/proc/{pid}/ns/net"
         return cls(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
+    @property
+    def path(self) -> str:
+        """A path that stands for it, for as long as it is held."""
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def enter(self) -> None:
+        """Move the calling thread here for good."""
+        syscalls.setns(self.descriptor, syscalls.CLONE_NEWNET)
+
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread, and what it starts, is in this namespace until the block ends."""
         back = NetNamespace.of_process("self")
-        syscalls.setns(self.descriptor, syscalls.CLONE_NEWNET)
         try:
+            self.enter()
             yield
         finally:
-            syscalls.setns(back.descriptor, syscalls.CLONE_NEWNET)
+            back.enter()
             back.close()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
 PROBE = "koalesce-probe"
+_OVERLAID = ("/var/lib/containerd", "/var/lib/koalesce")
 _TOOLS = "/opt/koalesce"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("services", "protocols", "rpc", "ethertypes", "netconfig", "ld.so.cache", "ld.so.conf")
@@ -46,8 +47,12 @@ def plan(
     folder: Path,
     layout: Layout,
     cgroups: Sequence[Path],
+    on_disk: bool,
 ) -> InitConfig:
-    """Everything that the init of a node is told; `folder` is the node's own on this machine."""
+    """Everything that the init of a node is told.
+
+    `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
+    """
     files = _identity(request, node) + _borrowed(tools)
     if request.schedulable:
         sandbox = tools.images["pause"]
@@ -62,7 +67,7 @@ def plan(
         links=_links(tools),
         binds=binds + _unmerged(),
         overlays=[_cni_plugins(tools)],
-        tmpfs=[control_plane.ETCD_DATA] if node.is_control_plane else [],
+        tmpfs=[*([control_plane.ETCD_DATA] if node.is_control_plane else ()), *(() if on_disk else _OVERLAID)],
         cgroups=layout.mounts(),
         files=files,
         masks={**_KERNEL, **_identity_masks()},

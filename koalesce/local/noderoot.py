@@ -92,11 +92,12 @@ def enter(plan: RootPlan) -> None:
     syscalls.mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     syscalls.mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     _mount_cgroups(root, plan["cgroups"])
-    for target in ("/run", *plan["tmpfs"]):
-        _folder(root + target)
-        syscalls.mount("tmpfs", root + target, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+    syscalls.mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for bind in plan["binds"]:
         _bind(bind["source"], root + bind["target"], writable=bind["writable"])
+    for target in plan["tmpfs"]:
+        _folder(root + target)
+        syscalls.mount("tmpfs", root + target, "tmpfs", MS_NODEV, "mode=0755")
     for overlay in plan["overlays"]:
         _overlay(root, overlay)
     for name, target in plan["links"].items():
