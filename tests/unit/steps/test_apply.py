@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from koalesce.kube import ApiError, UnknownKind
-from koalesce.steps.base import Errored, Passed
+from koalesce.steps.base import Errored, Failed, Passed
 from koalesce.yaml import InvalidDocument
 from tests.fakes import LABELS, FakeCluster, FakeFiles, api_error, context, made, step
 
@@ -251,3 +251,16 @@ def test_what_makes_no_sense_is_invalid(text: str, problem: str) -> None:
 def test_the_title_says_what_is_applied() -> None:
     assert step(SETTINGS).title() == "apply configmap/settings"
     assert step("apply: [a, b, c, d, e]").title() == "apply a, b, c, d and 1 more"
+
+
+def test_what_was_applied_counts_as_seen_but_a_dry_run_does_not() -> None:
+    cluster = FakeCluster()
+    absent = step("assert: {resource: cm/settings, absent: true}")
+    dry, real = context(cluster), context(cluster)
+
+    step(SETTINGS.replace("apply: {", "apply: {dryRun: true, ")).act(dry)
+    step(SETTINGS).act(real)
+    cluster.kube.remove("cm", "settings", "test-ns")
+
+    assert isinstance(absent.attempt(dry), Failed)
+    assert isinstance(absent.attempt(real), Passed)

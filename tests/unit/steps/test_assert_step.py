@@ -118,6 +118,36 @@ def test_absence_counts_only_of_what_was_seen() -> None:
     assert absent.attempt(context(cluster, may_not_exist=True)) == Passed("svc/web absent")
 
 
+def test_absence_of_an_owners_objects_counts_only_where_some_were_seen() -> None:
+    pod = made("Pod", "web-0", labels={"app": "web"}, owner=("StatefulSet", "web"))
+    pod["metadata"]["ownerReferences"][0]["apiVersion"] = "apps/v1"
+    cluster = FakeCluster(made("StatefulSet", "web", api="apps/v1"), pod)
+    same_test = context(cluster)
+    gone = step("assert: {resource: pods, owner: sts/web, all: true, absent: true}")
+
+    step("assert: {resource: pods, selector: app=web, count: 1}").attempt(same_test)
+    cluster.kube.remove("pod", "web-0", "test-ns")
+    assert isinstance(gone.attempt(same_test), Failed)
+    cluster.add(pod)
+    assert gone.attempt(same_test).message == "pods of sts/web there: pod/web-0"
+    cluster.kube.remove("pod", "web-0", "test-ns")
+    assert gone.attempt(same_test) == Passed("pods of sts/web absent")
+
+
+def test_objects_of_other_namespaces_say_where_they_are() -> None:
+    cluster = FakeCluster(made("Pod", "a", namespace="kube-system"))
+
+    assert step("assert: {resource: pods, namespace: '*', count: 0}").attempt(context(cluster)).message == (
+        "1 of 1 pods in all namespaces there, expected 0"
+    )
+    assert step("assert: {resource: pod/a, namespace: kube-system, match: {kind: Node}}").attempt(
+        context(cluster)
+    ).message == ('pod/a in kube-system: .kind is "Pod", expected "Node"')
+    assert step("assert: {resource: pod/b, namespace: kube-system, match: {kind: Pod}}").attempt(
+        context(cluster)
+    ).message == ("pod/b in kube-system does not exist")
+
+
 def test_absence_of_an_unknown_kind_is_no_pass() -> None:
     with pytest.raises(UnknownKind):
         step("assert: {resource: servces/web, absent: true}").attempt(context(FakeCluster(), may_not_exist=True))

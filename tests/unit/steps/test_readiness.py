@@ -147,3 +147,17 @@ def test_pods_that_could_not_be_made_are_told() -> None:
 
     assert isinstance(outcome, Failed)
     assert outcome.message == "deployment/web: 0 of 2 replicas are available; no pod could be made: exceeded quota"
+
+
+def test_a_job_tells_why_its_pods_do_not_run() -> None:
+    job = made("Job", "load", api="batch/v1", spec={"selector": {"matchLabels": {"app": "web"}}}, status={})
+    cluster = FakeCluster(job, pod("load-1", reason="ContainerCreating"))
+
+    assert look(cluster, job) == Failed(
+        "job/load isn't complete; pod/load-1 container c waits: ContainerCreating",
+        "Complete",
+        "not complete",
+        "pod/load-1 container c waits: ContainerCreating",
+    )
+    cluster.add(pod("load-2", reason="ErrImageNeverPull"))
+    assert isinstance(look(cluster, job), Errored)
