@@ -13,6 +13,7 @@ from koalesce.errors import ProvisionError
 
 SHIPPED = Path(__file__).resolve().parent / "modules"
 _SUFFIX = ".recipe.toml"
+_IGNORED = (_SUFFIX, "_test.go")
 _LOCAL = re.compile(r"=>\s*(\.{1,2}/\S*|/\S+)")
 
 
@@ -49,11 +50,11 @@ class Recipe:
 
 
 def sources(folder: Path) -> list[Path]:
-    """What of a module's folder goes into a build: all but hidden files and the recipes."""
+    """What of a module's folder goes into a build: all but hidden files, tests and the recipes."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = (name for name in sorted(files) if not name.startswith(".") and not name.endswith(_SUFFIX))
+        shown = (name for name in sorted(files) if not name.startswith(".") and not name.endswith(_IGNORED))
         found += [path for path in (Path(parent, name) for name in shown) if path.is_file()]
     return found
 

@@ -136,6 +136,7 @@ class Toolchain:
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
+        self._announce(version, dns)
         folder = self.tool("kubernetes", version)
         etcd, containerd, cni = self.tool("etcd"), self.tool("containerd"), self.tool("cni-plugins")
         runc, system = self._runc_and_system()
@@ -188,6 +189,19 @@ class Toolchain:
             self._added.make(f"kubernetes-{version}", lambda folder: generator.write(version, folder))
         self._record_pins({**self._releases.versions, "kubernetes": version})
         return version
+
+    def _announce(self, kubernetes: str, dns: str) -> None:
+        """Say how long the builds will take that a local cluster needs first, if any."""
+        versions = {**self._releases.versions, "kubernetes": kubernetes, "agnhost": self._agnhost_version(kubernetes)}
+        if dns != "coredns":
+            del versions["coredns"]
+        missing = [tool for tool, version in versions.items() if not self._finder.find(tool, version)]
+        wanted = [self._finder.recipe(tool, versions[tool]) for tool in missing]
+        minutes = sum(recipe.minutes for recipe in wanted if recipe)
+        if minutes:
+            self._progress(
+                f"making what isn't there yet: {', '.join(missing)}; up to {minutes} minutes on two cores, once"
+            )
 
     def _record_pins(self, versions: Mapping[str, str]) -> None:
         """Record what publishers say their files' checksums are, as far as they can be reached."""

@@ -133,12 +133,13 @@ def test_the_digest_follows_modules_beside(tmp_path: Path) -> None:
     assert made.digest() != before
 
 
-def test_hidden_files_and_recipes_do_not_count(tmp_path: Path) -> None:
+def test_hidden_files_tests_and_recipes_do_not_count(tmp_path: Path) -> None:
     made = recipe(tmp_path / "a")
     before = made.digest()
     (made.folder / ".git").mkdir()
     (made.folder / ".git" / "HEAD").touch()
     (made.folder / "tiny.recipe.toml").touch()
+    (made.folder / "main_test.go").touch()
 
     assert made.digest() == before
 

@@ -10,10 +10,11 @@ import pytest
 
 from koalesce.cli.main import main
 from koalesce.errors import UsageError
-from koalesce.toolchain import Toolchain
+from koalesce.toolchain import Toolchain, gobuild
 from koalesce.toolchain import toolchain as module
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.generate import Generator
+from koalesce.toolchain.gobuild import GoMissing
 from koalesce.toolchain.releases import Releases
 from tests.unit.toolchain.images_data import docker_save, layer, tar
 
@@ -91,6 +92,20 @@ def test_nothing_is_unpacked_where_the_host_has_everything(
     monkeypatch.setattr(module, "_HOST_PATH", str(bin_folder))
 
     assert Toolchain().local_cluster("1.37", dns="none").system == ()
+
+
+def test_the_minutes_of_the_builds_ahead_are_announced(
+    cache: Path, own_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KOALESCE_TOOL_KUBERNETES")
+    monkeypatch.delenv("KOALESCE_TOOL_ETCD")
+    monkeypatch.setattr(gobuild, "find_go", lambda: None)
+    said: list[str] = []
+
+    with pytest.raises(GoMissing):
+        Toolchain(progress=said.append).local_cluster("1.37")
+
+    assert said[0] == "making what isn't there yet: etcd, kubernetes; up to 12 minutes on two cores, once"
 
 
 def test_without_dns_there_is_no_coredns(cache: Path, own_tools: Path) -> None:
