@@ -40,6 +40,7 @@ class FakeApi:
         self.failing: dict[str, tuple[int, Object | str]] = {}  # what a path contains -> status and body
         self.token: str | None = None
         self.deaf = False  # watches send nothing
+        self.hanging_up = 0  # so many of the next calls are ended without an answer
         self.answering = threading.Event()
         self.answering.set()
         self.page = 500
@@ -250,6 +251,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.api.bodies.append((self.headers["Content-Type"], url.path, body))
             self.body = body
             self.api.answering.wait()
+            if self.api.hanging_up:
+                self.api.hanging_up -= 1
+                self.close_connection = True
+                return
             if self.api.token and self.headers.get("Authorization") != f"Bearer {self.api.token}":
                 self._refuse(401, "Unauthorized", "Unauthorized")
                 return

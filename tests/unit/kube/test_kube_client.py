@@ -168,6 +168,29 @@ def test_a_silent_server_is_given_up_at_the_deadline(kube: Kube, api: FakeApi) -
     assert time.monotonic() - began < 2
 
 
+def test_a_read_on_a_connection_that_the_server_gave_up_is_made_on_another(kube: Kube, api: FakeApi) -> None:
+    kube.version()
+    api.hanging_up = 1
+
+    assert kube.version() == "1.37.2"
+
+    api.hanging_up = 2
+    with pytest.raises(ApiError) as caught:
+        kube.version()
+    assert (caught.value.reason, caught.value.transient) == ("ConnectionReset", True)
+
+
+def test_a_write_is_never_made_twice(kube: Kube, api: FakeApi) -> None:
+    kube.resource("cm")
+    api.hanging_up = 1
+
+    with pytest.raises(ApiError) as caught:
+        kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+
+    assert (caught.value.reason, caught.value.transient) == ("ConnectionReset", True)
+    assert api.count("POST", "/configmaps") == 1
+
+
 def test_a_call_ends_when_it_is_cancelled(kube: Kube, api: FakeApi) -> None:
     kube.version()
     api.answering.clear()

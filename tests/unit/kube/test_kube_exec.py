@@ -243,6 +243,7 @@ def test_works_over_tls(
         result = connect(kubeconfig, Limits()).exec("web", ["x"], namespace="one", timeout=5)
 
     assert (result.code, result.out) == (3, "".join(f"{number:02d}" for number in range(50)))
+    assert result.seconds < 5  # it was not the deadline that woke the reader
 
 
 def test_a_capture_within_its_cap_and_tail_is_whole() -> None:

@@ -184,6 +184,33 @@ def test_a_watch_that_stays_silent_for_too_long_is_replaced(kubeconfig: Path, ap
     watcher.view.close()
 
 
+def test_a_watch_may_be_silent_for_longer_than_a_call(
+    kubeconfig: Path, api: FakeApi, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koalesce.kube.transport._CONNECT_TIMEOUT", 0.1)
+    api.streaming = "refused"
+    watcher = Watcher(connect(kubeconfig, LIMITS))
+    assert watcher.look() is None
+    assert until(lambda: len(api.watches()) == 2)
+
+    threading.Event().wait(0.4)
+
+    assert len(api.watches()) == 2
+    watcher.view.close()
+
+
+def test_a_look_waits_while_the_server_is_away(watcher: Watcher, api: FakeApi) -> None:
+    api.put("a", data="1")
+    assert watcher.look() == "1"
+    api.failing["/configmaps"] = (503, "away")
+    before = len(api.requests)
+    api.cut()
+    assert until(lambda: len(api.requests) > before)
+    threading.Timer(0.2, api.failing.clear).start()
+
+    assert watcher.look() == "1"
+
+
 def test_a_first_look_is_never_older_than_the_cluster(kube: Kube, watcher: Watcher, api: FakeApi) -> None:
     api.put("a", data="1")
     api.put("b", labels={"app": "web"})
