@@ -6,6 +6,7 @@ Whatever happens between `up` and its end (an error, ^C, a lost machine), the cl
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -347,12 +348,15 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
 
 
 def nodes_of(entry: Entry) -> tuple[Node, ...]:
-    """The nodes of a cluster that is up, as its Terraform state tells; ProvisionError if it can't."""
-    root = root_of(entry)
-    if not (root / STATE_FILE).exists():
-        raise ProvisionError(f"cluster {entry.name} isn't up, or plain Terraform made it: there is no state in {root}")
-    outputs = Terraform(root).output()
-    check_outputs(outputs)
+    """The nodes of a cluster that is up, as its Terraform state or its own files tell; ProvisionError if neither can."""
+    root, own = root_of(entry), Path(entry.folder) / "outputs.json"
+    if (root / STATE_FILE).exists():
+        outputs = Terraform(root).output()
+        check_outputs(outputs)
+    elif entry.folder and own.exists():  # plain Terraform made it, in a folder that we don't know
+        outputs = json.loads(own.read_text(encoding="utf-8"))
+    else:
+        raise ProvisionError(f"cluster {entry.name} isn't up: there is no Terraform state in {root}")
     return tuple(_node(node) for node in outputs["nodes"])
 
 

@@ -15,7 +15,7 @@ from koalesce.local.ledger import Entry, Ledger
 from koalesce.providers.session import ClusterSession, roots_folder
 from koalesce.terraform.client import LOG_FILE
 
-State = Literal["running", "kept", "stopped", "dead"]
+State = Literal["running", "kept", "dead"]
 _LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
 SessionOf = Callable[[Entry], ClusterSession]
 
@@ -39,12 +39,12 @@ def sweep(ledger: Ledger | None = None, session_of: SessionOf = ClusterSession.o
 
 
 def state(entry: Entry, ledger: Ledger) -> State:
-    """Who answers for a cluster: a living run, people (kept; stopped if its processes are gone), or nobody any more."""
+    """Who answers for a cluster: a living run, people (kept), or nobody any more: then it is dead, as is one without processes."""
     if is_held(entry.name, ledger):
         return "running"
-    if entry.keep:
-        return "kept" if entry.supervisor is None or entry.is_supervised else "stopped"
-    return "running" if entry.is_supervised else "dead"
+    if entry.is_supervised:
+        return "kept" if entry.keep or not entry.session else "running"  # without a session, plain Terraform made it
+    return "kept" if entry.keep and entry.supervisor is None else "dead"
 
 
 def is_held(name: str, ledger: Ledger) -> bool:

@@ -17,12 +17,14 @@ import pytest
 from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
-from koalesce.local.ledger import Entry, Ledger, NameInUse, Thing
+from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
 from koalesce.providers.session import STATE_FILE, ClusterSession, nodes_of
 from koalesce.providers.sweeping import is_held, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
 
+LIVING = Process.of(os.getpid())
+GONE = Process(pid=os.getpid(), start=1)
 NODE = {"name": "one", "role": "control-plane", "address": "198.18.0.10", "pod_cidr": "10.244.0.0/24"}
 
 
@@ -470,8 +472,34 @@ def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are
 
 
 def test_nodes_of_a_cluster_without_state_can_not_be_had(world: World) -> None:
-    with pytest.raises(ProvisionError, match="there is no state"):
+    with pytest.raises(ProvisionError, match="there is no Terraform state"):
         nodes_of(Entry(name="quick-1", session={"terraform": str(world.root / "nowhere")}))
+
+
+def test_nodes_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: World) -> None:
+    node = NODE | {"exec": ["nsenter", "--"], "logs": {}}
+    (world.root / "outputs.json").write_text(json.dumps({"nodes": [node]}))
+
+    (found,) = nodes_of(Entry(name="plain", folder=str(world.root), session={"terraform": str(world.root / "nowhere")}))
+
+    assert (found.name, found.exec) == ("one", ("nsenter", "--"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"session": {"terraform": "/a"}}, "dead"),
+        ({"session": {"terraform": "/a"}, "supervisor": LIVING}, "running"),
+        ({"session": {"terraform": "/a"}, "keep": True}, "kept"),
+        ({"session": {"terraform": "/a"}, "keep": True, "supervisor": LIVING}, "kept"),
+        ({"session": {"terraform": "/a"}, "keep": True, "supervisor": GONE}, "dead"),
+        ({"supervisor": LIVING}, "kept"),
+        ({"supervisor": GONE}, "dead"),
+        ({}, "dead"),
+    ],
+)
+def test_the_state_of_a_cluster_that_nobody_holds(world: World, fields: dict[str, Any], expected: str) -> None:
+    assert state(Entry(name="a", **fields), world.ledger) == expected
 
 
 def test_the_local_provider_lists_what_the_ledger_knew(world: World, tmp_path: Path) -> None:
