@@ -1,0 +1,15 @@
+"""Every benchmark, one after the other: `python -m tests.benchmarks`. Prints figures, asserts none."""
+
+from __future__ import annotations
+
+from tests.benchmarks import clusters, reports, waiting
+
+
+def main() -> None:
+    """Print all of them."""
+    for benchmark in (waiting, clusters, reports):
+        print(f"\n{(benchmark.__doc__ or '').splitlines()[0]}")
+        benchmark.main()
+
+
+main()

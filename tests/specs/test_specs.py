@@ -1,0 +1,123 @@
+"""The specs of this repository, run as users run them: green as they are, red when one expectation is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPECS = ROOT / "specs"
+
+pytestmark = pytest.mark.spec
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left: its exit code, what it printed, and its JUnit report."""
+
+    code: int
+    text: str
+    junit: Path
+
+    def cases(self, kind: str) -> list[str]:
+        """The names of the test cases with a `failure`, `error` or `skipped`."""
+        return [
+            case.get("name", "")
+            for case in ElementTree.parse(self.junit).iter("testcase")
+            if case.find(kind) is not None
+        ]
+
+    def count(self) -> int:
+        """How many test cases there are."""
+        return sum(1 for _ in ElementTree.parse(self.junit).iter("testcase"))
+
+
+def koalesce(tmp_path: Path, spec: Path, *arguments: str) -> Run:
+    junit = tmp_path / "report.xml"
+    command = [sys.executable, "-m", "koalesce", "run", str(spec), "--junit", str(junit), *arguments]
+    environment = {**os.environ, "KOALESCE_STATE_DIR": str(tmp_path / "state"), "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
+    return Run(code=done.returncode, text=done.stdout + done.stderr, junit=junit)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "kube-router", "coredns", "flannel"])
+def test_a_spec_is_green(tmp_path: Path, name: str) -> None:
+    run = koalesce(tmp_path, SPECS / f"{name}.yaml")
+
+    assert run.code == 0, run.text
+    assert (run.cases("failure"), run.cases("error"), run.cases("skipped")) == ([], [], []), run.text
+    assert run.count() >= 8
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A spec with one expectation made wrong, the test that must go red, and what its message must say."""
+
+    spec: str
+    right: str
+    wrong: str
+    test: str
+    said: str
+
+
+WRONG = [
+    Wrong(
+        spec="quickstart",
+        right='{text: "${{ vars.greeting }}"}\n      - wait-for: {resource: configmap/greeting, exists: true}',
+        wrong='{text: "${{ vars.greeting }}"}\n      - wait-for: {resource: configmap/greetings, exists: true}\n        timeout: 1s',
+        test="apply, wait-for and delete",
+        said=r"configmap/greetings .*does not exist",
+    ),
+    Wrong(
+        spec="kube-router",
+        right="{from: {pod: stranger}, to: {pod: server, port: 8080}, expect: rejected}\n        timeout: 60s",
+        wrong="{from: {pod: stranger}, to: {pod: server, port: 8080}, expect: allowed}\n        timeout: 3s",
+        test="a NetworkPolicy lets a friend in and keeps a stranger out",
+        said=r"(rejected|refused).*expected.*allowed|expected: +allowed",
+    ),
+    Wrong(
+        spec="coredns",
+        right='stdout: {contains: "status: NXDOMAIN"}',
+        wrong='stdout: {contains: "status: NOERROR"}',
+        test="a name that is not there is NXDOMAIN, not an error",
+        said=r"status: NXDOMAIN",
+    ),
+    Wrong(
+        spec="flannel",
+        right="mtu: 1450",
+        wrong="mtu: 1500",
+        test="every node has a vxlan device with room for its header",
+        said=r"1450.*expected.*1500|expected.*1500",
+    ),
+]
+
+
+@pytest.fixture
+def beside(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file beside the specs, which finds what they find; removed afterwards."""
+    wrong: Wrong = request.param
+    written = (SPECS / f"{wrong.spec}.yaml").read_text()
+    assert written.count(wrong.right) == 1, f"{wrong.spec}.yaml no longer has, once: {wrong.right}"
+    path = SPECS / f"_wrong-{wrong.spec}-{os.getpid()}.yaml"
+    path.write_text(written.replace(wrong.right, wrong.wrong))
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("beside", "wrong"), [(wrong, wrong) for wrong in WRONG], ids=[w.spec for w in WRONG], indirect=["beside"]
+)
+def test_a_wrong_expectation_is_red_and_says_why(tmp_path: Path, beside: Path, wrong: Wrong) -> None:
+    run = koalesce(tmp_path, beside, "--run", f"^{re.escape(wrong.test)}$")
+
+    assert run.code == 1, run.text
+    assert run.cases("failure") == [wrong.test], run.text
+    assert re.search(wrong.said, run.text), run.text
