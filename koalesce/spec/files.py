@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 
 from koalesce.errors import UsageError
@@ -21,7 +22,7 @@ class SpecFiles:
 
     def resolve(self, path: str) -> list[Path]:
         """Files of a path, a folder (its manifests) or a glob; UsageError if there are none, or outside of the project."""
-        if any(character in path for character in "*?[") and not (self.folder / path).exists():
+        if any(character in path for character in "*?[") and not os.path.lexists(self.folder / path):
             return self._globbed(path)
         found = self.confined(path)
         if not found.is_dir():
@@ -33,11 +34,12 @@ class SpecFiles:
 
     def confined(self, path: str) -> Path:
         """A file or folder that is there, with links followed; UsageError if it isn't, or outside of the project."""
-        if "\0" in path:
-            raise UsageError("a path has no NUL characters")
         target = self._checked(self.folder / path, path)
-        if not target.exists():
-            raise UsageError(f"{path}: no such file", hint=self._similar(path))
+        try:
+            target.stat()
+        except OSError as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+            raise UsageError(f"{path}: {reason}", hint=self._similar(path)) from error
         return target
 
     def shown(self, path: Path) -> str:
@@ -53,6 +55,8 @@ class SpecFiles:
         return files
 
     def _checked(self, target: Path, path: str) -> Path:
+        if "\0" in path:
+            raise UsageError("a path has no NUL characters")
         try:
             resolved = target.resolve()
         except (OSError, RuntimeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -228,8 +228,16 @@ class _Draft:
         try:
             return Spec.model_validate(data)
         except ValidationError as error:
-            self.problems += problems_of(error, data, (), self.source, adapter=Spec, lenient=True)
+            found = problems_of(error, data, (), self.source, adapter=Spec, lenient=True)
+            self.problems += found or self._unknown_values(error, data)
             return None
+
+    def _unknown_values(self, error: ValidationError, data: Any) -> list[Problem]:
+        """Expressions without a value where one is needed before there is a cluster (an unset `env.NAME`, say)."""
+        found = problems_of(error, data, (), self.source, adapter=Spec)
+        return [
+            replace(problem, message="has no value before the run, and needs one here", hint=None) for problem in found
+        ]
 
 
 def _value_at(data: Any, where: Path) -> Any:

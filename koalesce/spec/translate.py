@@ -194,6 +194,8 @@ def _problem(
 
 def _not_one_of(fault: _Fault, where: Path, source: Source) -> Problem:
     allowed = str(fault.context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+    for python, yaml in (("True", "true"), ("False", "false"), ("None", "null")):
+        allowed = allowed.replace(python, yaml)
     choices = allowed.split(", ")
     hint = did_you_mean(fault.value, choices) if isinstance(fault.value, str) and len(choices) > 1 else None
     found = f'"{fault.value}"' if isinstance(fault.value, str) else _named(fault.value)

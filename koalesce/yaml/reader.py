@@ -46,6 +46,8 @@ _HARMLESS_TAGS = {_TAG + "map", _TAG + "seq"}
 _TYPED_TAGS = {
     _TAG + name: kind for name, kind in (("int", int), ("float", (int, float)), ("bool", bool), ("null", type(None)))
 }
+# Tabs that separate, and anchors with a colon: the parser in C takes them. (In manifests they may: kubectl's parser does.)
+_TAKEN_DIFFERENTLY = re.compile(r"\t|[&*][^\s,\[\]{}]*:(?=\s)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -60,7 +62,7 @@ def read(
     if len(text) > bounds.size:
         message = f"the file has {len(text):,} characters; at most {bounds.size:,} are read"
         return [], [Problem.at(path, text[:200], Position(1, 1), message)]
-    if pure or not _HAS_C or (rules == "spec" and "\t" in text):
+    if pure or not _HAS_C or (rules == "spec" and _TAKEN_DIFFERENTLY.search(text)):
         return _Reading(text, path, rules, bounds).run(_pure_events(text))
     reading = _Reading(text, path, rules, bounds)
     documents, problems = reading.run(_c_events(text))

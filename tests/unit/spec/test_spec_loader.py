@@ -143,6 +143,16 @@ def test_variables_refer_to_each_other_and_to_the_environment(project: Path) -> 
     assert loaded(project, text).variables == {"tag": "v1"}
 
 
+def test_what_is_needed_before_the_run_must_have_a_value(project: Path) -> None:
+    text = 'vars: {n: "${{ env.REGISTRY }}"}\ncluster: {nodes: "${{ vars.n }}"}\n'
+
+    assert refused(project, text) == ["s.yaml:5:18: cluster.nodes: has no value before the run, and needs one here"]
+    assert refused(project, 'tests: "${{ vars.tests }}"') == [
+        "s.yaml:4:8: tests: has no value before the run, and needs one here",
+        's.yaml:4:8: tests: vars.tests: there is no variable "tests"',
+    ]
+
+
 def test_variables_of_the_command_line_take_the_type_that_is_declared(project: Path) -> None:
     text = 'vars: {count: 1, version: "1.30", on: false, items: [a]}'
 
