@@ -71,6 +71,7 @@ class Terraform:
         self._on_event = on_event
         self._cancel = cancel
         self._grace = grace
+        self._outputs: dict[str, Any] | None = None
         if variables is not None:
             write_variables(self.folder, variables)
 
@@ -85,9 +86,10 @@ class Terraform:
 
     def apply(self) -> None:
         """Make what the root describes, without asking and without looking first at what can't exist yet."""
-        self._follow(
+        events = self._follow(
             "apply", json=IsFlagged, auto_approve=IsFlagged, input=False, refresh=False, lock_timeout=_LOCK_TIMEOUT
         )
+        self._outputs = _outputs(events)
 
     def destroy(self) -> None:
         """Remove all that the state knows."""
@@ -97,6 +99,8 @@ class Terraform:
 
     def output(self) -> dict[str, Any]:
         """The outputs' values by name, sensitive ones too."""
+        if self._outputs is not None:
+            return self._outputs
         printed: list[str] = []
         complaints: list[str] = []
 
@@ -186,6 +190,15 @@ _PLUGIN_HINT = (
     "a Terraform plugin could not be had: check the network, or name a mirror (terraform.d/plugins in the root's folder, "
     "or a provider_installation in $TF_CLI_CONFIG_FILE)"
 )
+
+
+def _outputs(events: list[TerraformEvent]) -> dict[str, Any] | None:
+    """The outputs that apply told at its end; None if it kept any for itself, as it does with sensitive ones."""
+    told = [event.data.get("outputs") for event in events if event.type == "outputs"]
+    last = told[-1] if told else None
+    if not isinstance(last, dict) or not all(isinstance(entry, dict) and "value" in entry for entry in last.values()):
+        return None
+    return {name: entry["value"] for name, entry in last.items()}
 
 
 def write_variables(folder: Path, variables: Mapping[str, Any]) -> Path:

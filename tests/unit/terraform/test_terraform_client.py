@@ -197,6 +197,27 @@ def test_output_gives_values(fake: Fake) -> None:
     assert fake.says(json.dumps(document, indent=2)).terraform().output() == {"contract": 1, "key": "k"}
 
 
+def test_outputs_that_apply_told_are_not_asked_for_again(fake: Fake) -> None:
+    planned = '{"@message":"Outputs: 1","type":"outputs","outputs":{"n":{"sensitive":false,"action":"create"}}}'
+    applied = '{"@message":"Outputs: 1","type":"outputs","outputs":{"n":{"sensitive":false,"type":"number","value":1}}}'
+    terraform = fake.says(VERSION, planned, applied).terraform()
+
+    terraform.apply()
+
+    assert terraform.output() == {"n": 1}
+    assert len(fake.calls) == 1
+
+
+def test_outputs_that_apply_keeps_for_itself_are_asked_for(fake: Fake) -> None:
+    told = '{"@message":"Outputs: 1","type":"outputs","outputs":{"n":{"sensitive":true,"type":"number"}}}'
+    terraform = fake.does(f"""case $1 in apply) echo '{told}';; *) echo '{{"n": {{"value": 1}}}}';; esac""").terraform()
+
+    terraform.apply()
+
+    assert terraform.output() == {"n": 1}
+    assert fake.calls[1:] == ["output -json -no-color"]
+
+
 @pytest.mark.parametrize("script", ["echo '[1]'", "echo nothing", "echo '{\"a\": 1}'"])
 def test_output_refuses_what_is_no_output(fake: Fake, script: str) -> None:
     with pytest.raises(ProvisionError, match="something else than outputs"):
