@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
 from koalesce.errors import ProvisionError
-from koalesce.toolchain.images import INDEXES, OCI_CONFIG, OCI_LAYER, Descriptor, ImageStore, is_for_this_machine
+from koalesce.toolchain.blobs import Descriptor
+from koalesce.toolchain.images import INDEXES, OCI_CONFIG, OCI_LAYER, ImageStore, is_for_this_machine
 from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.reference import Reference
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.errors import ProvisionError
-from koalesce.toolchain.images import INDEXES, OCI_INDEX, Descriptor, ImageStore, is_for_this_machine
+from koalesce.toolchain.blobs import Descriptor
+from koalesce.toolchain.images import INDEXES, OCI_INDEX, ImageStore, is_for_this_machine
 from koalesce.toolchain.reference import Reference
 
 

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import ProvisionError
+from koalesce.toolchain.blobs import Descriptor
 from koalesce.toolchain.debian import Debian
-from koalesce.toolchain.images import OCI_LAYER, Descriptor, ImageStore
+from koalesce.toolchain.images import OCI_LAYER, ImageStore
 from koalesce.toolchain.layers import Entry, of_tree, with_folders, write_layer
 from koalesce.toolchain.machine import release
 from koalesce.toolchain.recipes import Recipe

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import tempfile
@@ -15,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from koalesce.errors import ProvisionError
 from koalesce.process import Cancel
+from koalesce.toolchain.blobs import BlobWriter, Descriptor
 from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.network import Network
 from koalesce.toolchain.reference import Reference, is_digest
@@ -35,7 +35,6 @@ _REFERENCE = "org.opencontainers.image.ref.name"
 _SOURCE = "dev.koalesce.source"
 _WRITING = ".writing-"
 _KEPT_UNUSED = 7 * 86400.0
-_CHUNK = 1 << 20
 
 
 class ImageUnavailable(ProvisionError):
@@ -48,19 +47,6 @@ class ImageUnavailable(ProvisionError):
             "`cluster.images` of the spec, or make it with `koalesce image build FILE`",
         )
         self.ref = ref
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
-    """Points to a blob: media type, digest, size in bytes."""
-
-    media_type: str
-    digest: str
-    size: int
-
-    def document(self) -> dict[str, Any]:
-        """As it stands in manifests and indexes."""
-        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,42 +264,6 @@ class ImageStore:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.root / name)
-
-
-class BlobWriter:
-    """Takes the bytes of one blob, then publishes them under their digest."""
-
-    def __init__(self, file: Any, blobs: Path) -> None:
-        self._file: IO[bytes] = file
-        self._path = Path(file.name)
-        self._blobs = blobs
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes) -> int:
-        """Append to the blob."""
-        self._hash.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    def copy(self, source: IO[bytes]) -> None:
-        """Append all that is left of a file."""
-        while data := source.read(_CHUNK):
-            self.write(data)
-
-    @property
-    def digest(self) -> str:
-        """The digest of what was written so far."""
-        return f"sha256:{self._hash.hexdigest()}"
-
-    def commit(self, media_type: str) -> Descriptor:
-        """Publish the blob, on disk for good."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        target = self._blobs / self._hash.hexdigest()
-        self._path.chmod(0o644)
-        self._path.replace(target)
-        return Descriptor(media_type=media_type, digest=self.digest, size=self.size)
 
 
 def is_for_this_machine(entry: Mapping[str, Any]) -> bool:

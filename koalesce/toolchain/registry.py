@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.process import Cancel
+from koalesce.toolchain.blobs import Descriptor
 from koalesce.toolchain.images import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
     INDEXES,
     OCI_INDEX,
     OCI_MANIFEST,
-    Descriptor,
     ImageStore,
     ImageUnavailable,
     is_for_this_machine,

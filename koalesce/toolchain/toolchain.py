@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,40 +9,18 @@ from pathlib import Path
 from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.process import Cancel
-from koalesce.toolchain import recipes
+from koalesce.toolchain import builtin, recipes
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.download import Downloader, DownloadFailed
 from koalesce.toolchain.finder import Finder, Found
 from koalesce.toolchain.generate import Generator
 from koalesce.toolchain.gobuild import GoBuilder
-from koalesce.toolchain.imagebuild import DEFAULT_PATH, Contents, ImageBuilder, PlacedFile, read_contents
+from koalesce.toolchain.imagebuild import ImageBuilder, read_contents
 from koalesce.toolchain.images import ImageStore
-from koalesce.toolchain.machine import release
 from koalesce.toolchain.network import Network
 from koalesce.toolchain.releases import Releases, record_pins, version_key
 from koalesce.toolchain.shelf import Shelf
-
-# Commands that a node calls, and the Debian package that has each.
-_COMMANDS = {
-    "conntrack": "conntrack",
-    "ethtool": "ethtool",
-    "ip": "iproute2",
-    "ip6tables": "iptables",
-    "ipset": "ipset",
-    "iptables": "iptables",
-    "iptables-save": "iptables",
-    "modprobe": "kmod",
-    "mount": "mount",
-    "nft": "nftables",
-    "nsenter": "util-linux",
-    "socat": "socat",
-    "sysctl": "procps",
-    "tc": "iproute2",
-}
-# /usr/local isn't part of a node's root, so what lies there doesn't count.
-_HOST_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-_FORMAT = 3  # of the unpacked trees: raise it when the same packages would be unpacked in another way
-_PROBE_PACKAGES = ("bash", "coreutils", "curl", "dash", "iproute2", "netcat-openbsd")
+from koalesce.toolchain.system import SystemPackages, command, missing_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +76,9 @@ class Toolchain:
         self._pins = self.root / "recipes" / "pins.json"
         self._releases = Releases.load(self._pins)
         self._downloader = Downloader(Network(), progress=progress, cancel=cancel)
-        self._debian = Debian(self.root / "debian", progress=progress, cancel=cancel)
-        self._builder = ImageBuilder(self.images, self._shelf, self._debian)
+        debian = Debian(self.root / "debian", progress=progress, cancel=cancel)
+        self._system = SystemPackages(self._shelf, debian, progress)
+        self._builder = ImageBuilder(self.images, self._shelf, debian)
         self._modules = (recipes.SHIPPED, self._added.root)
         self._finder = Finder(
             self._shelf,
@@ -140,9 +116,6 @@ class Toolchain:
         folder = self.tool("kubernetes", version)
         etcd, containerd, cni = self.tool("etcd"), self.tool("containerd"), self.tool("cni-plugins")
         runc, system = self._runc_and_system()
-        images = {"pause": self._pause(), "probe": self._probe(version)}
-        if dns == "coredns":
-            images["coredns"] = self._coredns()
         return LocalTools(
             kubernetes=folder,
             etcd=etcd,
@@ -151,7 +124,7 @@ class Toolchain:
             system=system,
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
-            images=images,
+            images=self._images(version, dns),
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:
@@ -184,7 +157,9 @@ class Toolchain:
     def add(self, text: str) -> str:
         """Support another Kubernetes version: write its recipe, record its publishers' checksums; returns the version."""
         generator = Generator(progress=self._progress, cancel=self._cancel)
-        version = generator.resolve(text)
+        version = text.removeprefix("v")
+        if version not in self.supported():
+            version = generator.resolve(text)
         if version not in self.supported():
             self._added.make(f"kubernetes-{version}", lambda folder: generator.write(version, folder))
         self._record_pins({**self._releases.versions, "kubernetes": version})
@@ -236,7 +211,7 @@ class Toolchain:
 
     def _runc_and_system(self) -> tuple[Path, tuple[Path, ...]]:
         """runc, and the unpacked Debian packages with whatever else the host lacks."""
-        missing = _missing_packages()
+        missing = missing_packages()
         version = self._releases.versions["runc"]
         found = self._finder.find("runc", version)
         if found is None:
@@ -244,52 +219,29 @@ class Toolchain:
                 found = self._finder.download("runc", version)
             except DownloadFailed:
                 missing.add(self._releases.tools["runc"].debian)
-        system = (self._unpacked(missing),) if missing else ()
-        return (found.folder / "runc" if found else _command("runc", system)), system
-
-    def _unpacked(self, packages: set[str]) -> Path:
-        names = sorted(packages)
-
-        def fill(folder: Path) -> None:
-            archives = self._debian.unpack(names, folder, on_host=True)
-            (folder / "packages.txt").write_text("".join(f"{name}\n" for name in archives), encoding="utf-8")
-
-        def waiting() -> None:
-            self._progress("waiting for another run that fetches Debian packages")
-
-        return self._shelf.make(_system_key(packages), fill, waiting=waiting)
+        system = (self._system.provide(missing),) if missing else ()
+        return (found.folder / "runc" if found else command("runc", system)), system
 
     def _system_state(self) -> ToolState:
         """How the commands stand that nodes call, of which some may come from Debian packages."""
-        missing = _missing_packages()
+        missing = missing_packages()
         if self._finder.find("runc", self._releases.versions["runc"]) is None:
             missing.add(self._releases.tools["runc"].debian)
-        folder = self._shelf.find(_system_key(missing)) if missing else Path("/usr")
+        folder = self._system.find(missing) if missing else Path("/usr")
         source = "cache (Debian packages)" if missing else "host"
         plan = f"Debian packages {', '.join(sorted(missing))}"
         return ToolState(tool="system", version="", source=source if folder else "", folder=folder, plan=plan)
 
-    def _pause(self) -> str:
-        config = {"Entrypoint": ["/pause"], "User": "65535:65535"}
-        ref = f"koalesce.dev/pause:{self._releases.versions['pause']}"
-        return self._builder.build(Contents(ref=ref, binaries=(self._placed("pause"),), config=config))
-
-    def _coredns(self) -> str:
-        config = {"Entrypoint": ["/coredns"], "WorkingDir": "/", "ExposedPorts": {"53/tcp": {}, "53/udp": {}}}
-        ref = f"registry.k8s.io/coredns/coredns:v{self._releases.versions['coredns']}"
-        return self._builder.build(Contents(ref=ref, binaries=(self._placed("coredns"),), config=config))
-
-    def _probe(self, kubernetes: str) -> str:
-        version = self._agnhost_version(kubernetes)
-        config = {"Entrypoint": ["/agnhost"], "Cmd": ["pause"], "Env": [f"PATH={DEFAULT_PATH}"]}
-        ref = f"registry.k8s.io/e2e-test-images/agnhost:{version}"
-        binary = self._placed("agnhost", version)
-        return self._builder.build(Contents(ref=ref, packages=_PROBE_PACKAGES, binaries=(binary,), config=config))
-
-    def _placed(self, tool: str, version: str | None = None) -> PlacedFile:
-        """A tool's one binary, in the root of an image."""
-        source = self.tool(tool, version) / tool
-        return PlacedFile(to=f"/{tool}", mode=0o755, source=source, identity=_identity(source))
+    def _images(self, kubernetes: str, dns: str) -> dict[str, str]:
+        """The references of the cluster's own images by role, all of them in the store."""
+        agnhost = self._agnhost_version(kubernetes)
+        contents = {
+            "pause": builtin.pause(self.tool("pause") / "pause", self._releases.versions["pause"]),
+            "probe": builtin.probe(self.tool("agnhost", agnhost) / "agnhost", agnhost),
+        }
+        if dns == "coredns":
+            contents["coredns"] = builtin.coredns(self.tool("coredns") / "coredns", self._releases.versions["coredns"])
+        return {role: self._builder.build(one) for role, one in contents.items()}
 
     def _agnhost_version(self, kubernetes: str) -> str:
         """The version of agnhost that belongs to a Kubernetes version: its recipe lies beside."""
@@ -299,26 +251,3 @@ class Toolchain:
                 f"there is no recipe of Kubernetes {kubernetes}", hint=f"koalesce toolchain add {kubernetes}"
             )
         return recipes.load(recipe.folder / "agnhost.recipe.toml").version
-
-
-def _missing_packages() -> set[str]:
-    """The Debian packages with what the host lacks of the commands that nodes call."""
-    return {package for name, package in _COMMANDS.items() if not shutil.which(name, path=_HOST_PATH)}
-
-
-def _system_key(packages: set[str]) -> str:
-    return f"system/{hashlib.sha256(repr((_FORMAT, release(), sorted(packages))).encode()).hexdigest()[:12]}"
-
-
-def _identity(path: Path) -> str:
-    """Tells a binary's contents without reading all of it."""
-    status = path.stat()
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
-
-
-def _command(name: str, system: tuple[Path, ...]) -> Path:
-    places = [str(root / folder) for root in system for folder in ("usr/sbin", "usr/bin")]
-    found = shutil.which(name, path=os.pathsep.join([*places, _HOST_PATH]))
-    if found is None:
-        raise ProvisionError(f"{name} is neither on this machine nor in its Debian package")
-    return Path(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 
 from koalesce.cli.main import main
 from koalesce.errors import UsageError
-from koalesce.toolchain import Toolchain, gobuild
-from koalesce.toolchain import toolchain as module
+from koalesce.toolchain import Toolchain, gobuild, system
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.generate import Generator
 from koalesce.toolchain.gobuild import GoMissing
+from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.releases import Releases
 from tests.unit.toolchain.images_data import docker_save, layer, tar
+from tests.unit.toolchain.web import Answer, Web
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_an_unsupported_version_lists_the_supported_ones(cache: Path, text: str)
 
 
 def test_a_local_cluster_gets_its_parts(cache: Path, own_tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HOST_PATH", "/nonexistent")
+    monkeypatch.setattr(system, "HOST_PATH", "/nonexistent")
     toolchain = Toolchain()
 
     tools = toolchain.local_cluster("1.34", dns="coredns")
@@ -86,10 +88,10 @@ def test_nothing_is_unpacked_where_the_host_has_everything(
 ) -> None:
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    for name in module._COMMANDS:
+    for name in system.COMMANDS:
         (bin_folder / name).touch()
         (bin_folder / name).chmod(0o755)
-    monkeypatch.setattr(module, "_HOST_PATH", str(bin_folder))
+    monkeypatch.setattr(system, "HOST_PATH", str(bin_folder))
 
     assert Toolchain().local_cluster("1.37", dns="none").system == ()
 
@@ -140,6 +142,25 @@ def test_an_added_version_is_supported_from_then_on(cache: Path, monkeypatch: py
     assert Toolchain().resolve_version("1.36") == "1.36.3"
     assert Toolchain().resolve_version("") == "1.37.2"
     assert any(line.startswith("no checksum of kubernetes 1.36.3 is recorded") for line in said)
+
+
+def test_adding_a_supported_version_records_what_publishers_say(
+    cache: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOALESCE_DOWNLOAD_MIRROR", f"http://{web.address}")
+    for url, sums, _ in Releases.load(cache / "none").files("kubernetes", "1.37.2"):
+        body = hashlib.sha256(url.encode()).hexdigest().encode()
+        web.answers[f"/{sums.removeprefix('https://')}"] = Answer(body)
+
+    assert Toolchain().add("v1.37.2") == "1.37.2"
+
+    pins = Releases.load(cache / "recipes" / "pins.json").pins
+    url = f"https://dl.k8s.io/release/v1.37.2/bin/linux/{architecture()}/kubelet"
+    assert pins[url] == hashlib.sha256(url.encode()).hexdigest()
+    assert len(pins) == 5
+    plans = {state.tool: state.plan for state in Toolchain().states("1.37")}
+    assert plans["kubernetes"] == "download, else build (about 10 min)"
+    assert plans["etcd"] == "build (about 2 min)"
 
 
 def test_the_list_tells_where_each_tool_is_or_would_come_from(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
