@@ -132,6 +132,9 @@ def _in_order(problems: Iterable[Problem], name: str) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda each: (each.path != name, each.path, each.line, each.column))
 
 
+_NO_VALUE = "has no value before the run, and needs one here"
+
+
 @dataclass
 class _Draft:
     """A document on its way to a spec."""
@@ -145,6 +148,9 @@ class _Draft:
     def __post_init__(self) -> None:
         self.data: dict[str, Any] = self.source.document.value
         self.problems: list[Problem] = []
+        self._unresolved: list[
+            Problem
+        ] = []  # at expressions that have no value yet where one is needed (an unset `env.NAME`)
         self.files = SpecFiles(self.file.resolve().parent, self.project.root)
         self.unchecked = UncheckedExpressions(self.files.folder, self.project.root)
 
@@ -163,6 +169,8 @@ class _Draft:
             checks = ExpressionChecks(self.data, self.source, entries, node_names, self.project.env_names)
             self.problems += checks.problems()
         if spec is None:
+            if not self.problems:
+                self.problems += [replace(each, message=_NO_VALUE, hint=None) for each in self._unresolved]
             return None
         loaded = LoadedSpec(
             path=self.file.resolve(),
@@ -229,15 +237,9 @@ class _Draft:
             return Spec.model_validate(data)
         except ValidationError as error:
             found = problems_of(error, data, (), self.source, adapter=Spec, lenient=True)
-            self.problems += found or self._unknown_values(error, data)
+            self.problems += found
+            self._unresolved = [] if found else problems_of(error, data, (), self.source, adapter=Spec)
             return None
-
-    def _unknown_values(self, error: ValidationError, data: Any) -> list[Problem]:
-        """Expressions without a value where one is needed before there is a cluster (an unset `env.NAME`, say)."""
-        found = problems_of(error, data, (), self.source, adapter=Spec)
-        return [
-            replace(problem, message="has no value before the run, and needs one here", hint=None) for problem in found
-        ]
 
 
 def _value_at(data: Any, where: Path) -> Any:

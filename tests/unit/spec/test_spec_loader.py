@@ -148,7 +148,6 @@ def test_what_is_needed_before_the_run_must_have_a_value(project: Path) -> None:
 
     assert refused(project, text) == ["s.yaml:5:18: cluster.nodes: has no value before the run, and needs one here"]
     assert refused(project, 'tests: "${{ vars.tests }}"') == [
-        "s.yaml:4:8: tests: has no value before the run, and needs one here",
         's.yaml:4:8: tests: vars.tests: there is no variable "tests"',
     ]
 
