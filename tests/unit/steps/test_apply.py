@@ -53,9 +53,10 @@ def test_the_undo_is_there_before_the_act() -> None:
     cluster = FakeCluster()
     cluster.kube.fail("apply", api_error(500, "etcd is on fire"))
 
-    with pytest.raises(ApiError, match="clusterrole/reader: etcd is on fire"):
+    with pytest.raises(ApiError, match="clusterrole/reader: etcd is on fire") as raised:
         step(ROLE).act(context(cluster))
 
+    assert raised.value.transient
     assert [what for what, _ in cluster.scope.deferred] == ["delete clusterrole/reader"]
 
 
@@ -115,6 +116,12 @@ def test_what_a_controller_made_in_the_tests_namespace_may_be_changed() -> None:
     )
 
     assert isinstance(outcome, Passed)
+
+
+def test_many_objects_are_counted_in_the_message() -> None:
+    objects = ", ".join(f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c{index}}}}}" for index in range(5))
+
+    assert step(f"apply: {{objects: [{objects}]}}").act(context(FakeCluster())).message == "applied 5 objects"
 
 
 def test_its_own_objects_may_be_changed() -> None:

@@ -152,6 +152,14 @@ def test_null_removes_and_replace_replaces() -> None:
     assert target["data"] == {"a": "1", "b": "2"}
 
 
+def test_a_list_can_be_replaced_as_a_whole() -> None:
+    service = made("Service", "s", spec={"ports": [{"port": 80}]})
+
+    merged = strategic_merge(service, {"spec": {"ports": [{"$patch": "replace"}, {"port": 81}]}})
+
+    assert merged["spec"]["ports"] == [{"port": 81}]
+
+
 def test_finalizers_are_united_and_ports_told_apart() -> None:
     service = made("Service", "s", spec={"ports": [{"port": 80, "name": "a"}, {"port": 81}]})
     service["metadata"]["finalizers"] = ["one"]

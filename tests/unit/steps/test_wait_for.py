@@ -177,6 +177,26 @@ def test_a_failed_job_ends_the_wait() -> None:
     )
 
 
+def test_other_conditions_of_a_failed_job_may_still_come() -> None:
+    failed = {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]}
+    cluster = FakeCluster(made("Job", "load", api="batch/v1", status=failed))
+
+    outcome = step("wait-for: {resource: job/load, condition: Suspended}").attempt(context(cluster))
+
+    assert outcome == Failed("job/load: Suspended is missing", "True", "missing")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ReplicaSet", "web"), ("StatefulSet", "db")])
+def test_objects_of_others_do_not_belong_to_an_owner(kind: str, name: str) -> None:
+    theirs = made("Pod", "x", owner=(kind, name))
+    theirs["metadata"]["ownerReferences"][0]["apiVersion"] = "apps/v1"
+    cluster = FakeCluster(made(kind, name, api="apps/v1"), theirs)
+
+    outcome = step("wait-for: {resource: pods, owner: sts/web, all: true, exists: true}").attempt(context(cluster))
+
+    assert outcome == Failed("there are no pods of sts/web", "there", "no objects")
+
+
 def test_an_ended_pod_ends_the_wait() -> None:
     cluster = FakeCluster(pod("web-0", ready="False", phase="Failed", reason="Evicted", message="disk"))
 
