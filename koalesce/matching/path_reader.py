@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from koalesce.matching.regex import compile_regex
 from koalesce.matching.segments import Chain, Node, Range, Segment, descend, indexed, named, sliced, wildcard
 
 _SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
@@ -215,6 +216,8 @@ def _filter_text(condition: str, whole: str) -> str:
         char = condition[at]
         if char in "'\"":
             end = _quote_end(condition, at, whole)
+            if condition[:at].rstrip().endswith("=~"):
+                compile_regex(condition[at + 1 : end - 1])
             parts.append(condition[at:end].replace("\\", "\\\\"))
         elif char == "@":
             if re.search(r"(==|!=|<=|>=|<|>|=~)\s*$", condition[:at]):

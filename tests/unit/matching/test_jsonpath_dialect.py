@@ -145,6 +145,12 @@ def test_a_filter_that_the_library_refuses_is_named() -> None:
         compile_path("{.a[?(@.b==)]}")
 
 
+@pytest.mark.parametrize("pattern", ["(a+)+", "(", "a" * 1001])
+def test_regular_expressions_in_filters_have_bounds(pattern: str) -> None:
+    with pytest.raises(ValueError, match="regular expression"):
+        compile_path(f"{{.a[?(@.b=~'{pattern}')]}}")
+
+
 @pytest.mark.parametrize(
     ("path", "prefix"),
     [
