@@ -78,6 +78,13 @@ class ClusterSession:
         self.cluster: Cluster | None = None  # once it is up
         self._emit: Emit = lambda event: None
 
+    def check(self) -> None:
+        """Raise what `up` would raise before it starts anything: UsageError for the request, ProvisionError for the machine."""
+        check_name(self.request.name)
+        self.request = self._provider.resolve(self.request)
+        if problems := self._provider.check(self.request):
+            raise ProvisionError(f"no {self.request.provider} cluster can be made here: " + "; ".join(problems))
+
     def up(self, emit: Emit = lambda event: None) -> Cluster:
         """Make the cluster; if that fails or is interrupted, nothing of it is left when this raises.
 
@@ -124,9 +131,7 @@ class ClusterSession:
         return session
 
     def _up(self, began: float) -> Cluster:
-        check_name(self.request.name)
-        self.request = self._provider.resolve(self.request)
-        self._refuse_what_is_lacking()
+        self.check()
         self._sweep()
         self._hold = self._ledger.hold(self.request.name)
         try:
@@ -143,10 +148,6 @@ class ClusterSession:
         self.cluster = cluster
         self._emit(self._ready(cluster, time.monotonic() - began))
         return cluster
-
-    def _refuse_what_is_lacking(self) -> None:
-        if problems := self._provider.check(self.request):
-            raise ProvisionError(f"no {self.request.provider} cluster can be made here: " + "; ".join(problems))
 
     def _sweep(self) -> None:
         """Remove what dead runs left: it may hold names, addresses or memory that we need."""

@@ -31,5 +31,5 @@ def find_problem() -> str | None:
     try:
         find_binary()
     except ProvisionError as error:
-        return error.message
+        return f"{error.message} ({error.hint})"
     return None

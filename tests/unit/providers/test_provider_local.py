@@ -133,7 +133,8 @@ def test_another_system_is_told_to_use_another_provider(machine: Path, monkeypat
 def test_a_missing_terraform_is_a_problem_too(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(machine))
 
-    assert machine_problems(machine) == ["Terraform is missing: neither terraform nor tofu is on the PATH"]
+    (problem,) = machine_problems(machine)
+    assert problem.startswith("Terraform is missing: neither terraform nor tofu is on the PATH (install Terraform")
 
 
 @pytest.fixture
