@@ -34,6 +34,11 @@ class Mirror:
         self._guard = threading.Lock()
         self._server = _Server(address, _Handler, self)
 
+    @property
+    def port(self) -> int:
+        """The port that it serves on."""
+        return self._server.server_port
+
     def start(self) -> None:
         """Serve from a thread of its own."""
         threading.Thread(target=self._server.serve_forever, name="mirror", daemon=True).start()
@@ -78,6 +83,7 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer would look up its own name, which waits for a resolver
+        self.server_port = self.socket.getsockname()[1]
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
 PROBE = "koalesce-probe"
-_OVERLAID = ("/var/lib/containerd", "/var/lib/koalesce")
+_OVERLAID = ("/var/lib/containerd", "/var/lib/koalesce", "/var/lib/kubelet")
 _TOOLS = "/opt/koalesce"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("services", "protocols", "rpc", "ethertypes", "netconfig", "ld.so.cache", "ld.so.conf")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from koalesce.errors import ProvisionError
+from koalesce.local import cgroups
+from koalesce.local.cgroups import Hierarchy, Layout
+
+V1 = """\
+30 20 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset,clone_children
+33 30 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+34 30 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+35 30 0:31 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,release_agent=/lib/agent,name=systemd
+36 30 0:32 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+"""
+
+
+def test_hybrid_machines_use_the_hierarchies_of_v1() -> None:
+    layout = cgroups.detect(V1)
+
+    assert layout.version == 1
+    assert {h.path.name: h.options for h in layout.hierarchies} == {
+        "cpu,cpuacct": "cpu,cpuacct",
+        "cpuset": "cpuset",
+        "memory": "memory",
+        "pids": "pids",
+        "systemd": "name=systemd",
+    }
+
+
+def test_a_node_mounts_each_hierarchy_under_all_its_names() -> None:
+    mounts = {mount["target"]: mount for mount in cgroups.detect(V1).mounts()}
+
+    assert mounts["cpu,cpuacct"]["links"] == ["cpu", "cpuacct"]
+    assert mounts["systemd"]["options"] == "none,name=systemd"
+    assert mounts["memory"] == {"kind": "cgroup", "options": "memory", "target": "memory", "links": []}
+
+
+def test_a_missing_controller_is_named() -> None:
+    without = "\n".join(line for line in V1.splitlines() if "memory" not in line)
+
+    with pytest.raises(ProvisionError, match="the cgroup controllers memory are missing"):
+        cgroups.detect(without)
+
+
+def test_no_cgroups_at_all() -> None:
+    with pytest.raises(ProvisionError, match="no cgroups mounted"):
+        cgroups.detect("30 20 0:26 / /sys rw - sysfs sysfs rw\n")
+
+
+@pytest.fixture
+def unified(tmp_path: Path) -> Path:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (tmp_path / "cgroup.subtree_control").touch()
+    return tmp_path
+
+
+def test_v2_has_one_hierarchy_whose_init_moves_down(unified: Path) -> None:
+    layout = cgroups.detect(f"30 20 0:26 / {unified} rw - cgroup2 cgroup2 rw\n")
+
+    assert layout.version == 2
+    assert layout.mounts() == [{"kind": "cgroup2", "options": "", "target": "", "links": []}]
+    assert layout.evacuation() == {"init": ["cpuset", "cpu", "io", "memory", "pids"]}
+
+
+def test_v2_without_a_controller_is_named(unified: Path) -> None:
+    (unified / "cgroup.controllers").write_text("cpu memory\n")
+
+    with pytest.raises(ProvisionError, match="cpuset, pids are missing"):
+        cgroups.detect(f"30 20 0:26 / {unified} rw - cgroup2 cgroup2 rw\n")
+
+
+def test_made_and_removed_with_what_is_below(tmp_path: Path) -> None:
+    layout = Layout((Hierarchy(tmp_path / "pids", 1, "pids"), Hierarchy(tmp_path / "memory", 1, "memory")))
+    for hierarchy in layout.hierarchies:
+        hierarchy.path.mkdir()
+
+    made = cgroups.make(layout, "c1-abc", "worker-1")
+    assert made == [tmp_path / "pids/koalesce/c1-abc/worker-1", tmp_path / "memory/koalesce/c1-abc/worker-1"]
+    (made[0] / "kubepods" / "pod1").mkdir(parents=True)
+
+    assert cgroups.remove(layout.folders("c1-abc"), seconds=1) == []
+    assert [sorted(h.path.iterdir()) for h in layout.hierarchies] == [[], []]
+
+
+def test_the_shared_folder_stays_while_another_cluster_is_in_it(tmp_path: Path) -> None:
+    layout = Layout((Hierarchy(tmp_path, 1, "pids"),))
+    cgroups.make(layout, "c1")
+    cgroups.make(layout, "c2")
+
+    cgroups.remove(layout.folders("c1"), seconds=1)
+
+    assert [path.name for path in (tmp_path / "koalesce").iterdir()] == ["c2"]
+
+
+def test_what_can_not_be_removed_is_told(tmp_path: Path) -> None:
+    layout = Layout((Hierarchy(tmp_path, 1, "pids"),))
+    (folder,) = cgroups.make(layout, "c1")
+    (folder / "busy").touch()
+
+    assert cgroups.remove(layout.folders("c1"), seconds=0) == [folder]
+
+
+def test_a_new_cpuset_gets_what_its_parent_has(tmp_path: Path) -> None:
+    (tmp_path / "cpuset.cpus").write_text("0-1\n")
+    (tmp_path / "cpuset.mems").write_text("0\n")
+    for folder in (tmp_path / "koalesce", tmp_path / "koalesce" / "c1"):
+        folder.mkdir()
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            (folder / name).write_text("\n")
+
+    (made,) = cgroups.make(Layout((Hierarchy(tmp_path, 1, "cpuset"),)), "c1")
+
+    assert (made / "cpuset.cpus").read_text() == "0-1\n"
+    assert (made / "cpuset.mems").read_text() == "0\n"
+
+
+def test_processes_of_all_groups_below(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "cgroup.procs").write_text("11\n12\n")
+    (tmp_path / "a" / "b" / "cgroup.procs").write_text("13\n0\n")
+
+    assert cgroups.processes([tmp_path / "a"]) == {11, 12, 13}

@@ -1,0 +1,182 @@
+"""Flags and files of the parts of a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce import pki
+from koalesce.local import addons, control_plane, kubelet, network
+from koalesce.local.outputs import outputs
+from koalesce.local.request import LocalRequest, from_mapping
+from koalesce.pki import Pki, PkiRequest
+from koalesce.terraform.contract import check_outputs
+
+NODES = [
+    {"name": "cp", "role": "control-plane"},
+    {
+        "name": "w1",
+        "role": "worker",
+        "labels": {"zone": "a", "node-role.kubernetes.io/edge": ""},
+        "taints": [{"key": "only", "value": "me", "effect": "NoSchedule"}],
+    },
+]
+
+
+def request(**changes: Any) -> LocalRequest:
+    basis = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES}
+    return from_mapping({**basis, **changes})
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    names = {node.name: [node.address] for node in request().nodes}
+    return pki.create(tmp_path_factory.mktemp("pki"), PkiRequest(nodes=names, api_names=request().api_names))
+
+
+def flags(wanted: LocalRequest, component: str) -> dict[str, str]:
+    argv = control_plane.services(wanted)[component].argv
+    return dict(word.removeprefix("--").split("=", 1) for word in argv[1:])
+
+
+def test_arguments_of_the_request_win_under_either_name_of_a_component() -> None:
+    wanted = request(
+        component_args={"apiserver": {"v": "4"}, "kube-apiserver": {"allow-privileged": "false"}, "etcd": {"name": "x"}}
+    )
+
+    assert (flags(wanted, "kube-apiserver")["v"], flags(wanted, "kube-apiserver")["allow-privileged"]) == ("4", "false")
+    assert flags(wanted, "etcd")["name"] == "x"
+    assert "v" not in flags(wanted, "kube-scheduler")
+
+
+def test_feature_gates_reach_every_component(certificates: Pki) -> None:
+    wanted = request(feature_gates={"B": False, "A": True}, runtime_config={"api/alpha": "true"})
+
+    for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+        assert flags(wanted, component)["feature-gates"] == "A=true,B=false"
+    assert flags(wanted, "kube-apiserver")["runtime-config"] == "api/alpha=true"
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    for path in ("/var/lib/kubelet/config.yaml", "/var/lib/kube-proxy/config.yaml"):
+        (text,) = [file["text"] for file in files if file["path"] == path]
+        assert json.loads(text)["featureGates"] == {"B": False, "A": True}
+
+
+def test_authorization_is_as_upstream() -> None:
+    api = flags(request(), "kube-apiserver")
+
+    assert (api["authorization-mode"], api["enable-admission-plugins"]) == ("Node,RBAC", "NodeRestriction")
+    assert api["client-ca-file"] != api["requestheader-client-ca-file"]
+
+
+def test_cgroup_v1_is_allowed_only_where_it_is(certificates: Pki) -> None:
+    def configuration(version: int) -> dict[str, Any]:
+        wanted = request()
+        files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=version)
+        (text,) = [file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml"]
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    assert configuration(1)["failCgroupV1"] is False
+    assert "failCgroupV1" not in configuration(2)
+
+
+def test_keys_are_for_root_only(certificates: Pki) -> None:
+    wanted = request()
+    files = [
+        *control_plane.files(wanted, certificates),
+        *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2),
+    ]
+
+    secret = [file for file in files if "PRIVATE KEY" in file["text"] or "client-key-data" in file["text"]]
+    assert len(secret) >= 10
+    assert {file["mode"] for file in secret} == {0o600}
+
+
+def test_a_worker_has_no_key_but_its_own(certificates: Pki) -> None:
+    wanted = request()
+
+    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="pause:1", cgroup_version=2)
+
+    keys = [file["path"] for file in files if "PRIVATE KEY" in file["text"]]
+    assert keys == ["/etc/kubernetes/pki/kubelet.key"]
+
+
+def test_a_node_is_known_before_its_kubelet_registers() -> None:
+    node = kubelet.node_object(request().nodes[1])
+
+    assert node["metadata"]["labels"] == {
+        "kubernetes.io/hostname": "w1", "zone": "a", "node-role.kubernetes.io/edge": "",
+    }  # fmt: skip
+    assert node["spec"]["podCIDR"] == "10.244.1.0/24"
+    assert node["spec"]["taints"] == [{"key": "only", "value": "me", "effect": "NoSchedule"}]
+    labels = kubelet.node_object(request().control)["metadata"]["labels"]
+    assert labels["node-role.kubernetes.io/control-plane"] == ""
+
+
+def test_a_kubelet_asks_for_no_label_that_it_may_not_have() -> None:
+    wanted = request()
+
+    argv = kubelet.services(wanted, wanted.nodes[1])["kubelet"].argv
+
+    assert "--node-labels=zone=a" in argv
+    assert "--register-with-taints=only=me:NoSchedule" in argv
+
+
+def test_without_kube_proxy_there_is_none(certificates: Pki) -> None:
+    wanted = request(kube_proxy="none")
+
+    assert list(kubelet.services(wanted, wanted.control)) == ["containerd", "kubelet"]
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    assert not [file["path"] for file in files if "proxy" in file["path"]]
+
+
+def test_the_built_in_network_routes_between_nodes_and_other_networks_start_bare() -> None:
+    bridge, bare = request(), request(network="none")
+
+    assert network.uplink(bridge, bridge.nodes[0])[-1] == "route add 10.244.1.0/24 via 198.18.0.11"
+    assert "10.244" not in "".join(network.uplink(bare, bare.nodes[0]))
+    assert network.cni_files(bare, bare.nodes[0]) == []
+    (file,) = network.cni_files(bridge, bridge.nodes[1])
+    plugin = json.loads(file["text"])["plugins"][0]
+    assert plugin["ipam"]["ranges"] == [[{"subnet": "10.244.1.0/24"}]]
+    assert plugin["ipMasq"] is False
+
+
+def test_only_what_leaves_the_cluster_is_masqueraded() -> None:
+    lines = network.masquerading(request()).splitlines()
+
+    returns = [line.split()[3] for line in lines if line.endswith("RETURN")]
+    assert returns == ["10.244.0.0/16", "198.18.0.0/15", "224.0.0.0/4"]
+    assert lines.index("-A KOALESCE-MASQUERADE -j MASQUERADE") > lines.index(
+        "-A KOALESCE-MASQUERADE -d 224.0.0.0/4 -j RETURN"
+    )
+
+
+def test_coredns_gets_its_image_and_address() -> None:
+    objects = {document["kind"]: (path, document) for path, document in addons.coredns("dns:1", "10.96.0.10")}
+
+    assert objects["Service"][1]["spec"]["clusterIP"] == "10.96.0.10"
+    assert objects["Deployment"][0] == "/apis/apps/v1/namespaces/kube-system/deployments"
+    (container,) = objects["Deployment"][1]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "dns:1"
+    assert len(objects) == 6
+
+
+@pytest.mark.parametrize("nodes", [NODES, []])
+def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
+    values = outputs(request(nodes=nodes), Path("/state"), port=16443, pid=42, capabilities=["b", "a"])
+
+    check_outputs({**values, "cleanup": {"argv": ["koalesce"]}})
+    assert values["capabilities"] == ["a", "b"]
+    assert len(values["nodes"]) == len(nodes)
+
+
+def test_logs_are_those_of_what_runs_on_a_node() -> None:
+    control, worker = outputs(request(), Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
+
+    assert set(worker["logs"]) == {"containerd", "kubelet", "kube-proxy"}
+    assert set(control["logs"]) == {*worker["logs"], *control_plane.SERVICES}
+    assert worker["logs"]["kubelet"] == ["cat", "/var/log/koalesce/kubelet.log"]

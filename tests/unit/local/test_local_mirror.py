@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from koalesce.local.mirror import Mirror
+from koalesce.toolchain import ImageStore, ImageUnavailable
+from koalesce.toolchain.images import OCI_LAYER, OCI_MANIFEST
+
+REF = "docker.io/library/busybox:1.36"
+
+
+class Registry:
+    """A mirror on a port of this machine, and what was asked of the registries behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ImageStore(folder)
+        self.layer = self.store.add_bytes(b"layer", OCI_LAYER)
+        self.store.add_image(REF, [self.layer], {})
+        self.asked: list[str] = []
+        self.supply: Callable[[str], object] = self._refuse
+        self.mirror = Mirror(self.store, ("127.0.0.1", 0), fetch=self._fetch)
+        self.mirror.start()
+
+    def _fetch(self, reference: str) -> object:
+        self.asked.append(reference)
+        return self.supply(reference)
+
+    def _refuse(self, reference: str) -> object:
+        raise ImageUnavailable(reference, "there is no network")
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=10)
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, dict(response.getheaders()), body
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    made = Registry(tmp_path / "images")
+    yield made
+    made.mirror.close()
+
+
+def test_it_says_that_it_is_a_registry(registry: Registry) -> None:
+    assert registry.get("/v2/")[::2] == (200, b"{}")
+
+
+def test_a_manifest_by_tag_and_by_digest(registry: Registry) -> None:
+    status, headers, body = registry.get("/v2/library/busybox/manifests/1.36?ns=docker.io")
+
+    assert (status, headers["Content-Type"]) == (200, OCI_MANIFEST)
+    assert json.loads(body)["layers"][0]["digest"] == registry.layer.digest
+    digest = headers["Docker-Content-Digest"]
+    assert registry.get(f"/v2/library/busybox/manifests/{digest}?ns=docker.io")[2] == body
+    assert registry.asked == []
+
+
+def test_head_has_no_body_but_the_length(registry: Registry) -> None:
+    status, headers, body = registry.get("/v2/library/busybox/manifests/1.36", "HEAD")
+
+    assert (status, body) == (200, b"")
+    assert int(headers["Content-Length"]) > 100
+
+
+def test_a_blob(registry: Registry) -> None:
+    status, headers, body = registry.get(f"/v2/library/busybox/blobs/{registry.layer.digest}")
+
+    assert (status, headers["Content-Length"], body) == (200, "5", b"layer")
+
+
+def test_an_image_of_another_registry_is_another_image(registry: Registry) -> None:
+    assert registry.get("/v2/library/busybox/manifests/1.36?ns=quay.io")[0] == 404
+    assert registry.asked == ["quay.io/library/busybox:1.36"]
+
+
+def test_what_can_not_be_had_is_asked_for_once(registry: Registry) -> None:
+    for _ in range(3):
+        status, _, body = registry.get("/v2/a/b/manifests/1?ns=quay.io")
+        assert status == 404
+        assert json.loads(body)["errors"][0]["code"] == "MANIFEST_UNKNOWN"
+
+    assert registry.asked == ["quay.io/a/b:1"]
+
+
+def test_what_can_be_fetched_is_served(registry: Registry) -> None:
+    registry.supply = lambda reference: registry.store.add_image(reference, [registry.layer], {})
+
+    assert registry.get("/v2/a/b/manifests/1?ns=quay.io")[0] == 200
+    assert registry.get("/v2/a/b/manifests/1?ns=quay.io")[0] == 200
+    assert registry.asked == ["quay.io/a/b:1"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v2/a/tags/list", "/v2/../../etc/passwd", f"/v2/a/blobs/sha256:{'0' * 64}", "/v2/a/blobs/passwd"]
+)
+def test_nothing_else_is_served(registry: Registry, path: str) -> None:
+    assert registry.get(path)[0] == 404

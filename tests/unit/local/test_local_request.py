@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from koalesce.errors import UsageError
+from koalesce.local.request import LocalRequest, parse
+
+BASIS = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state"}
+NODES = [{"name": "w1", "role": "worker"}, {"name": "cp", "role": "control-plane", "labels": {"zone": "a"}}]
+
+
+def read(**changes: Any) -> LocalRequest:
+    return parse(json.dumps({**BASIS, "nodes": NODES, **changes}))
+
+
+def test_the_control_plane_comes_first_and_each_node_has_addresses_of_its_own() -> None:
+    request = read()
+
+    assert [(node.name, node.address, node.pod_cidr) for node in request.nodes] == [
+        ("cp", "198.18.0.10", "10.244.0.0/24"),
+        ("w1", "198.18.0.11", "10.244.1.0/24"),
+    ]
+    assert request.control.labels == {"zone": "a"}
+    assert request.api_url == "https://198.18.0.10:6443"
+
+
+def test_services_begin_with_the_api_and_the_tenth_is_dns() -> None:
+    request = read(service_cidr="10.32.0.0/24")
+
+    assert (request.api_service_ip, request.dns_ip) == ("10.32.0.1", "10.32.0.10")
+    assert "10.32.0.1" in request.api_names
+
+
+def test_without_nodes_there_is_a_machine_for_the_control_plane_alone() -> None:
+    request = read(nodes=[])
+
+    assert not request.schedulable
+    assert [node.name for node in request.nodes] == ["control-plane"]
+
+
+def test_settings_of_the_provider() -> None:
+    request = read(settings={"port": 16443, "timeout": 5, "tools": {"runc": "/runc"}, "image_store": "/images"})
+
+    assert (request.port, request.timeout, request.tools) == (16443, 5.0, {"runc": "/runc"})
+    assert str(request.image_store) == "/images"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Nope"}, "'Nope' is no name"),
+        ({"name": "../x"}, "is no name"),
+        ({"nodes": [{"name": "a/b", "role": "control-plane"}]}, "'a/b' is no name"),
+        ({"nodes": [NODES[0]]}, "exactly one node of role control-plane"),
+        ({"nodes": [NODES[1], NODES[1]]}, "two nodes have the same name"),
+        ({"pod_cidr": "10.96.0.0/12"}, "10.96.0.0/12 and 10.96.0.0/16 overlap"),
+        ({"pod_cidr": "198.18.0.0/16"}, "198.18.0.0/16 and 198.18.0.0/15 overlap"),
+        ({"pod_cidr": "10.244.0.0/24"}, "has no /24 for each of 2 nodes"),
+        ({"pod_cidr": "pods"}, "pods"),
+        ({"kube_proxy": "magic"}, "kube_proxy 'magic' is none of iptables, nftables, ipvs, none"),
+        ({"egress": "all"}, "egress 'all' is none of none, host"),
+        ({"kubernetes_version": None, "nodes": 3}, "isn't valid"),
+    ],
+)
+def test_bad_requests_say_what_is_wrong(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(**changes)
+
+    assert message in caught.value.message
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(UsageError, match="state_dir is missing"):
+        parse(json.dumps({"name": "c1", "kubernetes_version": "1.37.2"}))
+
+
+def test_no_json_is_an_error() -> None:
+    with pytest.raises(UsageError, match="isn't valid"):
+        parse("{")
