@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.expressions import has_expression
 from koalesce.matching.matcher import Matcher
+from koalesce.matching.regex import LONGEST_TEXT, compile_regex
 from koalesce.spec.common import Flag, Identifier, Model, Name, PositiveDuration, Text
 from koalesce.spec.conditions import Condition
 
@@ -43,10 +44,7 @@ def _readable_jsonpath(text: str) -> str:
 
 def _readable_regex(text: str) -> str:
     if not has_expression(text):
-        try:
-            re.compile(text)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        compile_regex(text)
     return text
 
 
@@ -83,7 +81,7 @@ def _by_jsonpath(path: str, value: Any) -> Any:
 
 
 def _by_regex(regex: str, value: Any) -> str:
-    match = re.search(regex, _printed(value), re.MULTILINE)
+    match = compile_regex(regex).search(_printed(value)[:LONGEST_TEXT])
     if match is None:
         raise ValueError(f"regex {regex} hit nothing")
     return (match[1] or "") if match.re.groups else match[0]

@@ -60,12 +60,15 @@ class Node:
             node = below
         return position
 
-    def walk(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
-        """Every node with its path, parents first."""
-        yield path, self
-        items = self.children.items() if isinstance(self.children, dict) else enumerate(self.children)
-        for step, child in items:
-            yield from child.walk((*path, step))
+    def walk(self) -> Iterator[tuple[Path, Node]]:
+        """Every node with its path, in the order of the file, parents first."""
+        pending: list[tuple[Path, Node]] = [((), self)]
+        while pending:
+            path, node = pending.pop()
+            yield path, node
+            if node.children:
+                items = node.children.items() if isinstance(node.children, dict) else enumerate(node.children)
+                pending += reversed([((*path, step), child) for step, child in items])
 
 
 def format_path(path: Sequence[str | int]) -> str:

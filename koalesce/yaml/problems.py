@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from koalesce.errors import UsageError
 from koalesce.suggestions import closest
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(NamedTuple):
     """A stretch of one line of a file; line and column count from 1, `length` is at least 1."""
 
     line: int

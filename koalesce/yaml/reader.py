@@ -7,7 +7,7 @@ whose word counts: the same file gives the same answer with and without the C li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,19 +139,9 @@ class _Reading:
         return self._documents, self._problems
 
     def _take(self, event: Any) -> None:
-        match type(event).__name__:
-            case "ScalarEvent":
-                self._scalar(event)
-            case "MappingStartEvent":
-                self._begin(event, {})
-            case "SequenceStartEvent":
-                self._begin(event, [])
-            case "MappingEndEvent" | "SequenceEndEvent":
-                self._end()
-            case "AliasEvent":
-                self._alias(event)
-            case "DocumentStartEvent":
-                self._document(event)
+        handler = _HANDLERS.get(type(event).__name__)
+        if handler is not None:
+            handler(self, event)
 
     def _document(self, event: Any) -> None:
         self._anchors = {}
@@ -221,7 +211,8 @@ class _Reading:
             return written
         return str(value).lower() if isinstance(value, bool) else str(value)
 
-    def _begin(self, event: Any, value: dict[str, Any] | list[Any]) -> None:
+    def _begin(self, event: Any) -> None:
+        value: dict[str, Any] | list[Any] = {} if type(event).__name__ == "MappingStartEvent" else []
         position = _place(event)
         if event.tag is not None and not (self._rules == "manifest" and event.tag in _HARMLESS_TAGS):
             self._add(position, _tag_message(event.tag), self._where())
@@ -235,7 +226,7 @@ class _Reading:
         node.children = {} if isinstance(value, dict) else []
         self._stack.append(_Open(node, event.anchor, self._path_here()))
 
-    def _end(self) -> None:
+    def _end(self, _event: Any) -> None:
         top = self._stack.pop()
         for source in top.merged:
             _merge(top.node, source)
@@ -325,6 +316,17 @@ class _Reading:
             return
         context = f"{error.context}, " if error.context else ""
         self._add(position, f"not valid YAML: {context}{error.problem}", hint=_syntax_hint(str(error.problem)))
+
+
+_HANDLERS: Mapping[str, Callable[[_Reading, Any], None]] = {
+    "AliasEvent": _Reading._alias,
+    "DocumentStartEvent": _Reading._document,
+    "MappingEndEvent": _Reading._end,
+    "MappingStartEvent": _Reading._begin,
+    "ScalarEvent": _Reading._scalar,
+    "SequenceEndEvent": _Reading._end,
+    "SequenceStartEvent": _Reading._begin,
+}
 
 
 def _merge(target: Node, source: Node) -> None:
