@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from koalesce.assets import asset, state_dir
+from koalesce.assets import asset
 from koalesce.cluster import Cluster, ClusterRequest, Node
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
@@ -68,12 +68,12 @@ class ClusterSession:
         ledger: Ledger | None = None,
     ) -> None:
         self.request = request
-        self.folder = (folder or roots_folder() / request.name).absolute()
+        self._ledger = ledger or Ledger()
+        self.folder = (folder or roots_folder(self._ledger) / request.name).absolute()
         self._spec = spec
         self._cancel = cancel
         self._provider = provider or provider_of(request.provider)
         self._terraform = terraform
-        self._ledger = ledger or Ledger()
         self._hold: Hold | None = None
         self.cluster: Cluster | None = None  # once it is up
         self._emit: Emit = lambda event: None
@@ -306,14 +306,14 @@ def _of_system(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 
 
-def roots_folder() -> Path:
+def roots_folder(ledger: Ledger) -> Path:
     """Where copies of Terraform roots lie by default, one folder a cluster."""
-    return state_dir() / "terraform"
+    return ledger.folder.parent / "terraform"
 
 
-def root_of(entry: Entry) -> Path:
-    """The copy of the Terraform root that a cluster was made from."""
-    return Path(entry.session.get(_ROOT) or roots_folder() / entry.name)
+def root_of(entry: Entry) -> Path | None:
+    """The copy of the Terraform root that a cluster was made from; None if plain Terraform made it."""
+    return Path(entry.session[_ROOT]) if entry.session.get(_ROOT) else None
 
 
 def copy_root(provider: str, folder: Path) -> None:
@@ -351,13 +351,15 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
 def nodes_of(entry: Entry) -> tuple[Node, ...]:
     """The nodes of a cluster that is up, as its Terraform state or its own files tell; ProvisionError if neither can."""
     root, own = root_of(entry), Path(entry.folder) / "outputs.json"
-    if (root / STATE_FILE).exists():
+    if root is not None and (root / STATE_FILE).exists():
         outputs = Terraform(root).output()
         check_outputs(outputs)
     elif entry.folder and own.exists():  # plain Terraform made it, in a folder that we don't know
         outputs = json.loads(own.read_text(encoding="utf-8"))
     else:
-        raise ProvisionError(f"cluster {entry.name} isn't up: there is no Terraform state in {root}")
+        raise ProvisionError(
+            f"cluster {entry.name} isn't up: there is no Terraform state in {root or 'any folder we know'}"
+        )
     return tuple(_node(node) for node in outputs["nodes"])
 
 

@@ -455,11 +455,14 @@ def test_a_living_runs_cluster_is_not_swept(world: World) -> None:
 def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are_old(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KOALESCE_STATE_DIR", str(world.root))
-    for name, age in (("gone", 0), ("failed", 3600), ("long-failed", 30 * 24 * 3600), ("known", 0), ("held", 0)):
+    root, log = "koalesce.auto.tfvars.json", "terraform.log"
+    for name, file, age in (
+        ("gone", root, 0), ("known", root, 0), ("held", root, 0), ("failed", log, 3600), ("failed-long-ago", log, 30 * 24 * 3600),
+        ("foreign", "main.tf", 30 * 24 * 3600),
+    ):  # fmt: skip
         folder = world.root / "terraform" / name
         folder.mkdir(parents=True)
-        (folder / ("terraform.log" if "failed" in name else STATE_FILE)).touch()
+        (folder / file).touch()
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
     world.ledger.begin(Entry(name="known", keep=True))
@@ -467,7 +470,7 @@ def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are
 
     sweep(world.ledger, world.of_entry)
 
-    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "held", "known"]
+    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "foreign", "held", "known"]
     hold.release()
 
 
