@@ -27,7 +27,7 @@ def structure_problems(
 ) -> list[Problem]:
     """Every problem between the parts of a spec; `providers` are the cluster providers that there are."""
     problems: list[Problem] = []
-    for checks in (_duplicates, _needs, _nodes, _cluster_names, _addresses):
+    for checks in (_duplicates, _test_names, _needs, _nodes, _cluster_names, _addresses):
         problems += checks(data, source)
     problems += _provider(data, source, providers)
     return problems
@@ -77,6 +77,14 @@ def name_clashes(names: Collection[str], data: Mapping[str, Any], source: Source
     for name in sorted({name for name in names if list(names).count(name) > 1}):
         if written.count(name) < 2:
             yield source.problem_at(("cluster", "nodes"), f'two nodes would be named "{name}"', key=True)
+
+
+def _test_names(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
+    """Reports call the spec's own steps by the section that they stand in."""
+    for index, test in _items(data, "tests"):
+        if (name := _text(test, "name")) in ("setup", "cleanup"):
+            message = f'"{name}" is what the spec\'s own {name} is called in reports'
+            yield source.problem_at(("tests", index, "name"), message, hint="give the test another name")
 
 
 def _component_names(data: Mapping[str, Any]) -> dict[str, int]:
