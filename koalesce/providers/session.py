@@ -5,31 +5,25 @@ Whatever happens between `up` and its end (an error, ^C, a lost machine), the cl
 
 from __future__ import annotations
 
-import contextlib
-import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from koalesce.assets import asset
-from koalesce.cluster import Cluster, ClusterRequest, Node
+from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
-from koalesce.kube import Kube
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
+from koalesce.providers import roots
 from koalesce.providers.base import Provider
 from koalesce.providers.naming import check_name
-from koalesce.terraform.client import LOG_FILE, Terraform
+from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_variables
 from koalesce.terraform.events import TerraformEvent
 
-STATE_FILE = "terraform.tfstate"
-_ROOT = "terraform"  # key of the entry's session: where the copy of the root is
 Emit = Callable[[AnyEvent], None]
 
 
@@ -69,7 +63,7 @@ class ClusterSession:
     ) -> None:
         self.request = request
         self._ledger = ledger or Ledger()
-        self.folder = (folder or roots_folder(self._ledger) / request.name).absolute()
+        self.folder = (folder or roots.default_folder(self._ledger, request.name)).absolute()
         self._spec = spec
         self._cancel = cancel
         self._provider = provider or provider_of(request.provider)
@@ -122,7 +116,7 @@ class ClusterSession:
         request = ClusterRequest(
             name=entry.name, run_id=entry.run_id, provider=entry.provider, kubernetes=entry.kubernetes, nodes=()
         )
-        session = cls(request, root_of(entry), provider=provider, terraform=terraform, ledger=ledger)
+        session = cls(request, roots.folder_of(entry), provider=provider, terraform=terraform, ledger=ledger)
         session._hold = session._ledger.try_hold(entry.name)
         if session._hold is None:
             raise UsageError(
@@ -175,14 +169,14 @@ class ClusterSession:
                 run_id=self.request.run_id,
                 kubernetes=self.request.kubernetes,
                 nodes=tuple(node.name for node in self.request.nodes),
-                session={_ROOT: str(self.folder)},
+                session=roots.note(self.folder),
             )
         )
 
     def _make(self) -> Cluster:
         with self._phase("toolchain") as progress:
             self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
-        copy_root(self.request.provider, self.folder)
+        roots.copy(self.request.provider, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)
         terraform = self._terraform(self.folder, variables=variables, on_event=self._on_terraform, cancel=self._cancel)
@@ -192,7 +186,7 @@ class ClusterSession:
             terraform.apply()
             outputs = terraform.output()
             check_outputs(outputs)
-        return cluster_of(self.request, outputs)
+        return roots.cluster_of(self.request, outputs)
 
     def _undo(self, error: BaseException) -> None:
         """Destroy what a failed `up` made; Terraform's log stays, for people."""
@@ -206,7 +200,7 @@ class ClusterSession:
         """Destroy, tidy up, and forget; TeardownError if any of it can't be done."""
         try:
             self._destroy()
-            self._clear(keep_log=keep_log)
+            roots.remove(self.folder, keep_log=keep_log)
             self._forget()
         except OSError as error:
             name = self.request.name
@@ -218,7 +212,7 @@ class ClusterSession:
         """Destroy by Terraform, else by the provider's own means; then look that nothing is left."""
         name, failure = self.request.name, ""
         known = self._ledger.find(name)
-        if (self.folder / STATE_FILE).exists():
+        if roots.has_state(self.folder):
             try:
                 self._terraform(self.folder, on_event=self._on_terraform).destroy()
             except KoalesceError as error:
@@ -244,16 +238,6 @@ class ClusterSession:
         except KoalesceError as error:
             return [error.message]
         return []
-
-    def _clear(self, *, keep_log: bool) -> None:
-        """Remove the copy of the root with its state and variables."""
-        for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif not (keep_log and path.name == LOG_FILE):
-                path.unlink()
-        with contextlib.suppress(OSError):  # it doesn't exist, or holds the log
-            self.folder.rmdir()
 
     def _forget(self) -> None:
         self._ledger.remove(self.request.name)
@@ -304,71 +288,3 @@ class ClusterSession:
 def _of_system(error: OSError) -> str:
     """What the system says, and of which file."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
-
-
-def roots_folder(ledger: Ledger) -> Path:
-    """Where copies of Terraform roots lie by default, one folder a cluster."""
-    return ledger.folder.parent / "terraform"
-
-
-def root_of(entry: Entry) -> Path | None:
-    """The copy of the Terraform root that a cluster was made from; None if plain Terraform made it."""
-    return Path(entry.session[_ROOT]) if entry.session.get(_ROOT) else None
-
-
-def copy_root(provider: str, folder: Path) -> None:
-    """Copy a provider's Terraform root into a folder that only we may look into."""
-    source = asset("terraform", provider)
-    if not source.is_dir():
-        raise ProvisionError(
-            f"Koalesce's own files are incomplete: there is no {source}", hint="install Koalesce again"
-        )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    (folder / LOG_FILE).unlink(missing_ok=True)  # of an earlier cluster of this name
-    for file in sorted(source.glob("*.tf")):
-        shutil.copyfile(file, folder / file.name)
-
-
-def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
-    """The cluster that a root's outputs (which keep the contract) tell of."""
-    kubeconfig = Path(outputs["kubeconfig_path"])
-    return Cluster(
-        name=request.name,
-        provider=request.provider,
-        kubernetes=request.kubernetes,
-        nodes=tuple(_node(entry) for entry in outputs["nodes"]),
-        kubeconfig=kubeconfig,
-        kube=Kube(kubeconfig),
-        dns_ip=outputs["dns_ip"],
-        capabilities=frozenset(outputs["capabilities"]),
-        pod_cidr=request.pod_cidr,
-        service_cidr=request.service_cidr,
-        host_exec=tuple(outputs["host_exec"]),
-    )
-
-
-def nodes_of(entry: Entry) -> tuple[Node, ...]:
-    """The nodes of a cluster that is up, as its Terraform state or its own files tell; ProvisionError if neither can."""
-    root, own = root_of(entry), Path(entry.folder) / "outputs.json"
-    if root is not None and (root / STATE_FILE).exists():
-        outputs = Terraform(root).output()
-        check_outputs(outputs)
-    elif entry.folder and own.exists():  # plain Terraform made it, in a folder that we don't know
-        outputs = json.loads(own.read_text(encoding="utf-8"))
-    else:
-        raise ProvisionError(
-            f"cluster {entry.name} isn't up: there is no Terraform state in {root or 'any folder we know'}"
-        )
-    return tuple(_node(node) for node in outputs["nodes"])
-
-
-def _node(entry: Mapping[str, Any]) -> Node:
-    return Node(
-        name=entry["name"],
-        role=entry["role"],
-        address=entry["address"],
-        pod_cidr=entry["pod_cidr"],
-        exec=tuple(entry["exec"]),
-        logs={component: tuple(argv) for component, argv in entry["logs"].items()},
-    )

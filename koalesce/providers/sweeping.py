@@ -12,8 +12,8 @@ from typing import Literal
 
 from koalesce.errors import KoalesceError, TeardownError, UsageError
 from koalesce.local.ledger import Entry, Ledger
-from koalesce.providers.session import ClusterSession, roots_folder
-from koalesce.terraform.client import LOG_FILE, VARIABLES_FILE
+from koalesce.providers import roots
+from koalesce.providers.session import ClusterSession
 
 State = Literal["running", "kept", "dead"]
 _LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
@@ -85,10 +85,8 @@ def _remove(entry: Entry, session_of: SessionOf) -> Swept | None:
 
 def _remove_orphans(ledger: Ledger) -> None:
     """Remove copies of Terraform roots whose cluster is gone: a supervisor outlived its runner and did the rest."""
-    for folder in roots_folder(ledger).glob("*"):
-        if not folder.is_dir() or ledger.find(folder.name) or is_held(folder.name, ledger):
+    for folder in roots.copies(ledger):
+        if ledger.find(folder.name) or is_held(folder.name, ledger):
             continue
-        names = {path.name for path in folder.iterdir()}
-        is_old = time.time() - folder.stat().st_mtime > _LOGS_STAY
-        if VARIABLES_FILE in names or (names == {LOG_FILE} and is_old):  # whatever else is there isn't ours
+        if not roots.is_log_only(folder) or time.time() - folder.stat().st_mtime > _LOGS_STAY:
             shutil.rmtree(folder, ignore_errors=True)

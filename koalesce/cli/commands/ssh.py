@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _node(name: str, node: str) -> Node:
-    from koalesce.providers.session import nodes_of
+    from koalesce.providers.roots import nodes_of
     from koalesce.providers.sweeping import find
 
     return _named(nodes_of(find(name)), node, name)

@@ -18,7 +18,8 @@ from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
-from koalesce.providers.session import STATE_FILE, ClusterSession, nodes_of
+from koalesce.providers.roots import nodes_of
+from koalesce.providers.session import ClusterSession
 from koalesce.providers.sweeping import is_held, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
@@ -121,7 +122,7 @@ class FakeTerraform:
         self.world.does("init")
 
     def apply(self) -> None:
-        (self.folder / STATE_FILE).write_text("{}")
+        (self.folder / "terraform.tfstate").write_text("{}")
         self.world.things.add("link veth1")
         self.on_event(TerraformEvent(type="provision_progress", message="", output="Executing: [secret]"))
         self.on_event(TerraformEvent(type="provision_progress", message="", output="nodes ready"))
@@ -201,6 +202,17 @@ def test_down_destroys_looks_and_forgets(world: World) -> None:
     assert not world.folder.exists()
     assert world.ledger.entries() == []
     assert not is_held("quick-1", world.ledger)
+
+
+def test_files_of_others_in_the_folder_stay(world: World) -> None:
+    world.folder.mkdir()
+    (world.folder / "notes.txt").write_text("mine")
+    session = world.session()
+    session.up()
+
+    session.down()
+
+    assert [path.name for path in world.folder.iterdir()] == ["notes.txt"]
 
 
 def test_down_twice_is_as_good_as_once(world: World) -> None:

@@ -1,0 +1,124 @@
+"""Copies of Terraform roots: where they are, what is in them, and the clusters that their outputs tell of."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from koalesce.assets import asset
+from koalesce.cluster import Cluster, ClusterRequest, Node
+from koalesce.errors import ProvisionError
+from koalesce.kube import Kube
+from koalesce.local.ledger import Entry, Ledger
+from koalesce.terraform.client import LOG_FILE, VARIABLES_FILE, Terraform
+from koalesce.terraform.contract import check_outputs
+
+_STATE_FILE = "terraform.tfstate"
+_OURS = ("*.tf", "*.tfstate*", ".terraform*", VARIABLES_FILE, LOG_FILE)
+_KEY = "terraform"  # of an entry's session: where the copy of the root is
+
+
+def default_folder(ledger: Ledger, name: str) -> Path:
+    """Where the copy of a root lies unless it was said otherwise: beside the ledger."""
+    return ledger.folder.parent / "terraform" / name
+
+
+def copies(ledger: Ledger) -> Iterator[Path]:
+    """The copies that lie there; what else may be there is left out."""
+    for folder in default_folder(ledger, ".").glob("*"):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if VARIABLES_FILE in names or names == {LOG_FILE}:
+            yield folder
+
+
+def is_log_only(folder: Path) -> bool:
+    """Whether nothing is left of a copy but the log of an apply that failed."""
+    return [path.name for path in folder.iterdir()] == [LOG_FILE]
+
+
+def note(folder: Path) -> dict[str, str]:
+    """What a ledger entry's `session` says of the copy."""
+    return {_KEY: str(folder)}
+
+
+def folder_of(entry: Entry) -> Path | None:
+    """The copy that a cluster was made from; None if plain Terraform made it."""
+    return Path(entry.session[_KEY]) if entry.session.get(_KEY) else None
+
+
+def has_state(folder: Path) -> bool:
+    """Whether Terraform has begun to make something from this copy."""
+    return (folder / _STATE_FILE).exists()
+
+
+def copy(provider: str, folder: Path) -> None:
+    """Copy a provider's Terraform root into a folder that only we may look into."""
+    source = asset("terraform", provider)
+    if not source.is_dir():
+        raise ProvisionError(
+            f"Koalesce's own files are incomplete: there is no {source}", hint="install Koalesce again"
+        )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / LOG_FILE).unlink(missing_ok=True)  # of an earlier cluster of this name
+    for file in sorted(source.glob("*.tf")):
+        shutil.copyfile(file, folder / file.name)
+
+
+def remove(folder: Path, *, keep_log: bool) -> None:
+    """Remove a copy with its state and variables, and nothing else; the log of an apply that failed may stay."""
+    for path in [path for pattern in _OURS for path in folder.glob(pattern)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif not (keep_log and path.name == LOG_FILE):
+            path.unlink(missing_ok=True)  # two patterns may find it
+    with contextlib.suppress(OSError):  # it doesn't exist, or holds the log or something of others
+        folder.rmdir()
+
+
+def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
+    """The cluster that a root's outputs (which keep the contract) tell of."""
+    kubeconfig = Path(outputs["kubeconfig_path"])
+    return Cluster(
+        name=request.name,
+        provider=request.provider,
+        kubernetes=request.kubernetes,
+        nodes=tuple(_node(entry) for entry in outputs["nodes"]),
+        kubeconfig=kubeconfig,
+        kube=Kube(kubeconfig),
+        dns_ip=outputs["dns_ip"],
+        capabilities=frozenset(outputs["capabilities"]),
+        pod_cidr=request.pod_cidr,
+        service_cidr=request.service_cidr,
+        host_exec=tuple(outputs["host_exec"]),
+    )
+
+
+def nodes_of(entry: Entry) -> tuple[Node, ...]:
+    """The nodes of a cluster that is up, as its Terraform state or its own files tell; ProvisionError if neither can."""
+    root, own = folder_of(entry), Path(entry.folder) / "outputs.json"
+    if root is not None and has_state(root):
+        outputs = Terraform(root).output()
+        check_outputs(outputs)
+    elif entry.folder and own.exists():  # plain Terraform made it, in a folder that we don't know
+        outputs = json.loads(own.read_text(encoding="utf-8"))
+    else:
+        raise ProvisionError(
+            f"cluster {entry.name} isn't up: there is no Terraform state in {root or 'any folder we know'}"
+        )
+    return tuple(_node(node) for node in outputs["nodes"])
+
+
+def _node(entry: Mapping[str, Any]) -> Node:
+    return Node(
+        name=entry["name"],
+        role=entry["role"],
+        address=entry["address"],
+        pod_cidr=entry["pod_cidr"],
+        exec=tuple(entry["exec"]),
+        logs={component: tuple(argv) for component, argv in entry["logs"].items()},
+    )
