@@ -50,7 +50,7 @@ class SpecStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStarted(Event):
-    """A part of making a cluster ready begins: `toolchain`, `images`, `terraform init`, `component kube-router` …"""
+    """A part of making a cluster ready begins: `toolchain`, `images`, `terraform init`, `component kube-router`."""
 
     spec: str
     phase: str
@@ -210,8 +210,21 @@ class RunFinished(Event):
 
 
 AnyEvent = (
-    RunStarted | SpecStarted | PhaseStarted | PhaseProgress | PhaseFinished | ClusterReady | TestStarted | StepStarted
-    | StepAttempted | StepFinished | TestFinished | TeardownStarted | TeardownFinished | SpecFinished | RunFinished
+    RunStarted
+    | SpecStarted
+    | PhaseStarted
+    | PhaseProgress
+    | PhaseFinished
+    | ClusterReady
+    | TestStarted
+    | StepStarted
+    | StepAttempted
+    | StepFinished
+    | TestFinished
+    | TeardownStarted
+    | TeardownFinished
+    | SpecFinished
+    | RunFinished
 )
 
 
@@ -219,15 +232,30 @@ class _Registry:
     types: ClassVar[dict[str, type[Event]]] = {
         kind.__name__: kind
         for kind in (
-            RunStarted, SpecStarted, PhaseStarted, PhaseProgress, PhaseFinished, ClusterReady, TestStarted, StepStarted,
-            StepAttempted, StepFinished, TestFinished, TeardownStarted, TeardownFinished, SpecFinished, RunFinished,
+            RunStarted,
+            SpecStarted,
+            PhaseStarted,
+            PhaseProgress,
+            PhaseFinished,
+            ClusterReady,
+            TestStarted,
+            StepStarted,
+            StepAttempted,
+            StepFinished,
+            TestFinished,
+            TeardownStarted,
+            TeardownFinished,
+            SpecFinished,
+            RunFinished,
         )
     }
 
 
 def to_json(event: AnyEvent) -> str:
     """One line of `events.jsonl`."""
-    return json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {"event": type(event).__name__, **dataclasses.asdict(event)}, ensure_ascii=False, separators=(",", ":")
+    )
 
 
 def from_json(line: str) -> AnyEvent:
@@ -239,7 +267,9 @@ def from_json(line: str) -> AnyEvent:
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80]}")
     names = {f.name for f in dataclasses.fields(kind)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names
+    }
     try:
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
     except TypeError as error:

@@ -63,7 +63,8 @@ class CommandError(KoalesceError):
     def __init__(self, result: Result, *, hint: str | None = None) -> None:
         output = (result.err.strip() or result.out.strip())[-2000:]
         super().__init__(
-            f"{shlex.join(result.command)}: exit code {result.code}" + (f"\n{_indent(output)}" if output else ""), hint=hint
+            f"{shlex.join(result.command)}: exit code {result.code}" + (f"\n{_indent(output)}" if output else ""),
+            hint=hint,
         )
         self.result = result
 
@@ -71,7 +72,9 @@ class CommandError(KoalesceError):
 class CommandTimeout(KoalesceError):
     """A command was still running at its deadline (or was cancelled) and was ended."""
 
-    def __init__(self, command: Sequence[str], seconds: float, *, cancelled: bool, stdout: bytes, stderr: bytes) -> None:
+    def __init__(
+        self, command: Sequence[str], seconds: float, *, cancelled: bool, stdout: bytes, stderr: bytes
+    ) -> None:
         why = "cancelled" if cancelled else "still running"
         super().__init__(f"{shlex.join(command)}: {why} after {seconds:.1f}s")
         self.cancelled = cancelled

@@ -114,7 +114,11 @@ class Model(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, arbitrary_types_allowed=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
         defer_build=True,
     )
 
@@ -125,7 +129,9 @@ class Step(Model, ABC):
     key: ClassVar[str]
     short_field: ClassVar[str | None] = None  # the field that a bare scalar or list stands for: `sleep: 5s`
     writes: ClassVar[bool] = False  # acts on the cluster
-    polls: ClassVar[bool] = False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
+    polls: ClassVar[bool] = (
+        False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
+    )
 
     def __init_subclass__(cls, *, key: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -110,10 +111,18 @@ def test_a_root_that_keeps_a_contract_has_no_differences(tmp_path: Path) -> None
         ('variable "name"', 'variable "title"', "variable name is missing"),
         ('variable "name"', 'variable "title"', "variable title is not in the contract"),
         ("type        = string # required", "type = number", "variable name has type number, the contract string"),
-        ("optional(map(string), {})", "map(string)", "variable nodes has type list(object({name=string,labels=map(string)}))"),
+        (
+            "optional(map(string), {})",
+            "map(string)",
+            "variable nodes has type list(object({name=string,labels=map(string)}))",
+        ),
         ("default = []", "default = [1]", "variable nodes has default [1], the contract []"),
         ("default = []", "", "variable nodes has no default"),
-        ("type        = string", 'type = string\n  default = ""', "variable name has a default, the contract requires a value"),
+        (
+            "type        = string",
+            'type = string\n  default = ""',
+            "variable name has a default, the contract requires a value",
+        ),
         ('"A name."', '"The name."', "variable name is described otherwise"),
         ('output "contract"', 'output "number"', "output contract is missing"),
         ("value       = 1", "value = 2", "output contract has value 2, the contract 1"),
@@ -204,9 +213,7 @@ _TOKEN = re.compile(
 
 def read_blocks(text: str) -> Iterator[Block]:
     """The top-level blocks that have one label; enough of HCL for variables and outputs that hold no heredoc."""
-    tokens = [
-        (match.group(), match.start()) for match in _TOKEN.finditer(text) if match.lastgroup != "skip"
-    ]
+    tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text) if match.lastgroup != "skip"]
     lines = [text.count("\n", 0, start) for _, start in tokens]
     words = [word for word, _ in tokens]
     index = 0
@@ -236,7 +243,9 @@ def _attributes(words: list[str], lines: list[int], index: int, end: int) -> dic
 def _expression(words: list[str], lines: list[int]) -> str:
     """An expression on one line, with the commas that line breaks may stand for."""
     text = words[0]
-    for before, word, broken in zip(words, words[1:], (a != b for a, b in zip(lines, lines[1:], strict=False)), strict=False):
+    for before, word, broken in zip(
+        words, words[1:], (a != b for a, b in itertools.pairwise(lines)), strict=False
+    ):
         text += "," + word if broken and before not in "([{," and word not in ")]}," else word
     return text
 
