@@ -14,7 +14,7 @@ from koalesce.local.request import API_PORT
 from koalesce.pki import Pki
 
 _PATIENCE = 5.0
-_PAUSE = 0.02
+_PAUSE = 0.04
 
 
 class Api:

@@ -19,6 +19,7 @@ from koalesce import process
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
 from koalesce.local import addons, capabilities, cgroups, control_plane, kubelet, machine, netns, network, nodeplan
 from koalesce.local.api import Api, Deadline
+from koalesce.local.datastore import Datastore, Seeds
 from koalesce.local.egress import Egress
 from koalesce.local.forwarder import Forwarder
 from koalesce.local.ledger import Ledger, Process, Thing
@@ -44,6 +45,7 @@ class Bringup:
     store: ImageStore
     ledger: Ledger
     folder: Path
+    seeds: Path
     phases: Phases
     stopping: threading.Event
     on_ended: Callable[[Ended], None]
@@ -98,48 +100,63 @@ class Bringup:
         request = self.request
         control = self.nodes[request.control.name]
         services = control_plane.services(request)
-        control.start(services["etcd"])
+        inside = NetNamespace.of_process(control.pid)
+        datastore = Datastore(pki, inside)
+        seeds = Seeds(self.seeds, request)
+        with self.phases.phase("etcd"):
+            control.start(services["etcd"])
+            deadline.until("etcd to answer", datastore.answers, why=lambda: self._said(control, "etcd"))
+            is_planted = seeds.plant(datastore)
         control.start(services["kube-apiserver"])
         waiting = [pool.submit(self._probe, control)]
         if request.schedulable:
             waiting += [pool.submit(self._prepare_runtime, node, deadline) for node in request.nodes]
         api = Api(pki, request.control.address)
         with self.phases.phase("api server"):
-            deadline.until(
-                "the API server to answer",
-                lambda: api.request("GET", "/readyz/poststarthook/rbac/bootstrap-roles")[0] == 200,
-                why=lambda: self._said(control, "kube-apiserver", "etcd"),
-            )
+            self._await_api(api, control, deadline, "/version")
+        self._start_kubelets(api, deadline)
+        if not is_planted:
+            # The other parts exit, or wait long before they try again, when they have no roles yet.
+            with self.phases.phase("roles"):
+                self._await_api(api, control, deadline, "/readyz/poststarthook/rbac/bootstrap-roles")
         control.start(services["kube-controller-manager"])
         control.start(services["kube-scheduler"])
-        for node in request.nodes if request.schedulable else ():
-            api.create(
-                "/api/v1/nodes", kubelet.node_object(node), keep_trying=lambda: deadline.pause("the Node objects")
-            )
-            self._start_kubelet(node)
+        self._start_proxies()
         with self.phases.phase("add-ons"):
             self._create_addons(api, deadline)
         with self.phases.phase("images"):
             _settle(waiting)
+        with self.phases.phase("api server ready"):
+            self._await_api(api, control, deadline, "/readyz")
+        if not is_planted:
+            seeds.gather(datastore)
         if request.schedulable and request.network == "bridge":
-            with self.phases.phase("nodes ready"):
-                deadline.until(
-                    "all nodes to be Ready",
-                    lambda: len(_ready_nodes(api)) == len(request.nodes),
-                    why=lambda: self._unready(api),
-                )
-            if request.dns == "coredns":
-                with self.phases.phase("dns"):
-                    inside = NetNamespace.of_process(control.pid)
-                    deadline.until(
-                        "CoreDNS to answer",
-                        lambda: addons.answers(inside, request.dns_ip),
-                        why=lambda: _pods(api),
-                    )
-                    inside.close()
-        else:
-            deadline.until("the API server to be ready", lambda: api.request("GET", "/readyz")[0] == 200)
+            self._await_nodes(api, inside, deadline)
+        inside.close()
         api.close()
+
+    def _await_api(self, api: Api, control: RunningNode, deadline: Deadline, path: str) -> None:
+        deadline.until(
+            f"the API server to answer to {path}",
+            lambda: api.request("GET", path)[0] == 200,
+            why=lambda: self._said(control, "kube-apiserver", "etcd"),
+        )
+
+    def _await_nodes(self, api: Api, inside: NetNamespace, deadline: Deadline) -> None:
+        """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""
+        with self.phases.phase("nodes ready"):
+            deadline.until(
+                "all nodes to be Ready",
+                lambda: len(_ready_nodes(api)) == len(self.request.nodes),
+                why=lambda: self._unready(api),
+            )
+        if self.request.dns == "coredns":
+            with self.phases.phase("dns"):
+                deadline.until(
+                    "CoreDNS to answer",
+                    lambda: addons.answers(inside, self.request.dns_ip),
+                    why=lambda: _pods(api),
+                )
 
     def _listen(self) -> socket.socket:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -218,10 +235,16 @@ class Bringup:
             ]
             self._run(node, pull)
 
-    def _start_kubelet(self, spec: NodeSpec) -> None:
-        for name, service in kubelet.services(self.request, spec).items():
-            if name != "containerd":
-                self.nodes[spec.name].start(service)
+    def _start_kubelets(self, api: Api, deadline: Deadline) -> None:
+        for node in self.request.nodes if self.request.schedulable else ():
+            document = kubelet.node_object(node)
+            api.create("/api/v1/nodes", document, keep_trying=lambda: deadline.pause("the Node objects"))
+            self.nodes[node.name].start(kubelet.services(self.request, node)["kubelet"])
+
+    def _start_proxies(self) -> None:
+        for node in self.request.nodes if self.request.schedulable else ():
+            if proxy := kubelet.services(self.request, node).get("kube-proxy"):
+                self.nodes[node.name].start(proxy)
 
     def _create_addons(self, api: Api, deadline: Deadline) -> None:
         if self.request.dns != "coredns":

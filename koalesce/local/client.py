@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import koalesce
+from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError
 from koalesce.local import machine, request, teardown
 from koalesce.local.ledger import Ledger
@@ -30,7 +31,13 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
     ledger.unsupervised(wanted.name)
     tools, store = _tools(wanted, progress)
     reader, writer = os.pipe()
-    handed = {"request": json.loads(text), "tools": tools, "store": str(store), "ledger": str(ledger.folder)}
+    handed = {
+        "request": json.loads(text),
+        "tools": tools,
+        "store": str(store),
+        "ledger": str(ledger.folder),
+        "seeds": str(cache_dir() / "datastore"),
+    }
     _spawn(writer, json.dumps(handed), ledger.log(wanted.name))
     os.close(writer)
     _follow(reader, progress, ledger.log(wanted.name))

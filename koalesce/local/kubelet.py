@@ -73,6 +73,10 @@ def node_object(node: NodeSpec) -> dict[str, Any]:
             "podCIDRs": [node.pod_cidr],
             "taints": [dict(taint) for taint in node.taints],
         },
+        # kube-proxy looks for it at once, and then only every second.
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
+        },
     }
 
 

@@ -66,6 +66,7 @@ class Supervisor:
     store: ImageStore
     ledger: Ledger
     status: _Status
+    seeds: Path
     stopping: threading.Event = field(default_factory=threading.Event)
     hold: Hold | None = None
 
@@ -85,6 +86,7 @@ class Supervisor:
             store=self.store,
             ledger=self.ledger,
             folder=folder,
+            seeds=self.seeds,
             phases=Phases(SystemClock(), self.status.line),
             stopping=self.stopping,
             on_ended=self._log_end,
@@ -200,6 +202,7 @@ def main() -> int:
         store=ImageStore(Path(data["store"])),
         ledger=Ledger(Path(data["ledger"])),
         status=status,
+        seeds=Path(data["seeds"]),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())

@@ -134,7 +134,7 @@ def test_what_is_left_is_told_and_stays_in_the_ledger(
     (tmp_path / "group" / "busy" / "file").touch()
     ledger.add(Entry(name="c1", things=(Thing("cgroup", str(tmp_path / "group")),)))
 
-    with pytest.raises(TeardownError, match="of cluster c1 there is still: /.*/group") as caught:
+    with pytest.raises(TeardownError, match=r"of cluster c1 there is still: /.*/group") as caught:
         teardown.down(ledger, "c1")
 
     assert caught.value.command == "koalesce down c1"
