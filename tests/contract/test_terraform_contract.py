@@ -243,9 +243,7 @@ def _attributes(words: list[str], lines: list[int], index: int, end: int) -> dic
 def _expression(words: list[str], lines: list[int]) -> str:
     """An expression on one line, with the commas that line breaks may stand for."""
     text = words[0]
-    for before, word, broken in zip(
-        words, words[1:], (a != b for a, b in itertools.pairwise(lines)), strict=False
-    ):
+    for before, word, broken in zip(words, words[1:], (a != b for a, b in itertools.pairwise(lines)), strict=False):
         text += "," + word if broken and before not in "([{," and word not in ")]}," else word
     return text
 
