@@ -1,0 +1,196 @@
+"""Starts what runs on the nodes, in the order that wastes the least time: control plane, kubelets, proxies, add-ons."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koalesce import process
+from koalesce.local import addons, capabilities, control_plane, kubelet, network
+from koalesce.local.api import Api, Deadline
+from koalesce.local.datastore import Datastore, Seeds
+from koalesce.local.netns import NetNamespace
+from koalesce.local.node import RunningNode, exec_prefix
+from koalesce.local.phases import Phases
+from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.pki import Pki
+from koalesce.toolchain import LocalTools
+
+_PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
+_COMMAND_PATIENCE = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Start:
+    """The start of a cluster whose nodes are there but run nothing yet."""
+
+    request: LocalRequest
+    tools: LocalTools
+    nodes: Mapping[str, RunningNode]
+    pki: Pki
+    seeds: Seeds
+    phases: Phases
+    deadline: Deadline
+    stopping: threading.Event
+    cgroup_version: int
+
+    def run(self) -> frozenset[str]:
+        """Start everything, wait until it works, and return what the cluster can do."""
+        specs = self.request.nodes if self.request.schedulable else ()
+        with ThreadPoolExecutor(max_workers=len(specs) + 1, thread_name_prefix="start") as pool:
+            try:
+                return self._run(pool, specs)
+            except BaseException:
+                self.stopping.set()  # the threads have nothing to wait for any more
+                raise
+
+    def _run(self, pool: ThreadPoolExecutor, specs: Sequence[NodeSpec]) -> frozenset[str]:
+        inside = NetNamespace.of_process(self._control.pid)
+        datastore = Datastore(self.pki, inside)
+        is_planted = self._start_api(datastore)
+        found = pool.submit(self._probe)
+        runtimes = [pool.submit(self._start_runtime, spec) for spec in specs]
+        api = Api(self.pki, self.request.control.address)
+        with self.phases.phase("api server"):
+            self._await_api(api, "/version")
+        self._start_kubelets(api, specs)
+        if not is_planted:
+            # The other parts exit, or wait long before they try again, when they have no roles yet.
+            with self.phases.phase("roles"):
+                self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
+        self._start_the_rest(specs)
+        with self.phases.phase("add-ons"):
+            self._create_addons(api)
+        with self.phases.phase("images"):
+            _settle(runtimes)
+        with self.phases.phase("api server ready"):
+            self._await_api(api, "/readyz")
+        if not is_planted:
+            self.seeds.gather(datastore)
+        if specs and self.request.network == "bridge":
+            self._await_nodes(api, inside)
+        inside.close()
+        api.close()
+        return found.result()
+
+    @property
+    def _control(self) -> RunningNode:
+        return self.nodes[self.request.control.name]
+
+    def _start_api(self, datastore: Datastore) -> bool:
+        """Start etcd and the API server; returns whether the datastore had been filled before."""
+        services = control_plane.services(self.request)
+        with self.phases.phase("etcd"):
+            self._control.start(services["etcd"])
+            self.deadline.until("etcd to answer", datastore.answers, why=lambda: said(self._control, "etcd"))
+            is_planted = self.seeds.plant(datastore)
+        self._control.start(services["kube-apiserver"])
+        return is_planted
+
+    def _start_runtime(self, spec: NodeSpec) -> None:
+        """Start containerd and have it pull what the node must have from the start."""
+        node = self.nodes[spec.name]
+        node.start(kubelet.services(self.request, spec)["containerd"])
+        if self.request.network == "bridge":
+            self._command(node, ["iptables-restore", "--noflush", "--wait"], network.masquerading(self.request))
+        endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
+        self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
+        for reference in dict.fromkeys((self.tools.images["pause"], *self.request.preload)):
+            self._command(node, [*_PULL, reference])
+
+    def _start_kubelets(self, api: Api, specs: Sequence[NodeSpec]) -> None:
+        for spec in specs:
+            document = kubelet.node_object(spec)
+            api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
+            self.nodes[spec.name].start(kubelet.services(self.request, spec)["kubelet"])
+
+    def _start_the_rest(self, specs: Sequence[NodeSpec]) -> None:
+        services = control_plane.services(self.request)
+        self._control.start(services["kube-controller-manager"])
+        self._control.start(services["kube-scheduler"])
+        for spec in specs:
+            if proxy := kubelet.services(self.request, spec).get("kube-proxy"):
+                self.nodes[spec.name].start(proxy)
+
+    def _create_addons(self, api: Api) -> None:
+        if self.request.dns != "coredns":
+            return
+        for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
+            api.create(path, document, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
+
+    def _await_api(self, api: Api, path: str) -> None:
+        self.deadline.until(
+            f"the API server to answer to {path}",
+            lambda: api.request("GET", path)[0] == 200,
+            why=lambda: said(self._control, "kube-apiserver", "etcd"),
+        )
+
+    def _await_nodes(self, api: Api, inside: NetNamespace) -> None:
+        """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""
+        with self.phases.phase("nodes ready"):
+            self.deadline.until(
+                "all nodes to be Ready",
+                lambda: ready_nodes(api) == set(self.nodes),
+                why=lambda: self._unready(api),
+            )
+        if self.request.dns == "coredns":
+            with self.phases.phase("dns"):
+                self.deadline.until(
+                    "CoreDNS to answer",
+                    lambda: addons.answers(inside, self.request.dns_ip),
+                    why=lambda: _pods(api),
+                )
+
+    def _unready(self, api: Api) -> str:
+        ready = ready_nodes(api)
+        return "\n".join(said(node, "kubelet") for name, node in self.nodes.items() if name not in ready)
+
+    def _probe(self) -> frozenset[str]:
+        run: Callable[[Sequence[str]], str] = lambda command: self._command(self._control, command)  # noqa: E731
+        return capabilities.probe(self.request, run, cgroup_version=self.cgroup_version)
+
+    def _command(self, node: RunningNode, command: Sequence[str], text: str = "") -> str:
+        words = [*exec_prefix(f"/proc/{node.pid}"), *command]
+        done = process.run(words, stdin=text.encode(), timeout=_COMMAND_PATIENCE, cancel=self.stopping)
+        return done.check().out
+
+
+def said(node: RunningNode, *services: str) -> str:
+    """The last lines that services of a node wrote, for messages."""
+    tails = {service: node.log_tail(service) for service in services}
+    return "\n".join(
+        f"{service} on {node.name} said last:\n" + "\n".join(f"  | {line}" for line in tail.splitlines())
+        for service, tail in tails.items()
+        if tail
+    )
+
+
+def ready_nodes(api: Api) -> set[str]:
+    """The names of the nodes that are Ready; none while the API server can't say."""
+    status, body = api.request("GET", "/api/v1/nodes")
+    nodes: list[dict[str, Any]] = json.loads(body)["items"] if status == 200 else []
+    return {
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node["status"].get("conditions", ())
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+
+
+def _settle(waiting: Sequence[Future[None]]) -> None:
+    for future in waiting:
+        future.result()
+
+
+def _pods(api: Api) -> str:
+    """What the pods of kube-system wait for."""
+    lines = []
+    for pod in api.get("/api/v1/namespaces/kube-system/pods")["items"]:
+        states = [status["state"] for status in pod["status"].get("containerStatuses", ())]
+        lines.append(f"  | {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {json.dumps(states)}")
+    return "\n".join(lines)
