@@ -145,6 +145,20 @@ def test_two_specs_are_refused(spec: Path) -> None:
         bring_up(RunOptions(paths=(str(spec), str(spec))))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variables": {"size": "3"}}, '--set size: no spec of this run has a variable "size"'),
+        ({"images": {"Not An Image": Path("a.tar")}}, "'Not An Image' is not an image reference"),
+    ],
+)
+def test_options_that_fit_nothing_are_refused(spec: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        bring_up(RunOptions(paths=(str(spec),), **options))
+
+    assert caught.value.message == message
+
+
 def test_a_spec_from_elsewhere_wants_trust(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     foreign = tmp_path_factory.mktemp("foreign") / "tiny.yaml"
     foreign.write_text(SPEC)
