@@ -12,7 +12,7 @@ from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.components import NotReady
 from koalesce.engine.options import RunOptions
-from koalesce.engine.selection import check_trusted
+from koalesce.engine.selection import check_settable, check_trusted
 from koalesce.engine.session import RunSession, new_session
 from koalesce.engine.spec_run import check, provision
 from koalesce.errors import Interrupted, KoalesceError, TeardownError, UsageError
@@ -46,6 +46,7 @@ def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = No
     if not options.trust:
         check_trusted(paths, options.root or project_root(Path.cwd()))
     (loaded,) = load_all(paths, variables=options.variables, env=dict(os.environ))
+    check_settable([loaded], options.variables)
     check(loaded, options)
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     chosen = name or cluster_name(loaded.spec.metadata.name, session.run_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.options import RunOptions
-from koalesce.engine.selection import Selected, check_trusted, select
+from koalesce.engine.selection import Selected, check_settable, check_trusted, select
 from koalesce.engine.session import RunSession, new_session
 from koalesce.engine.spec_run import SpecResult, SpecRun, check
 from koalesce.events import AnyEvent, RunFinished, RunStarted, Status
@@ -31,6 +31,7 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     if not options.trust:
         check_trusted(paths, root)
     loaded = load_all(paths, variables=options.variables, env=dict(os.environ))
+    check_settable(loaded, options.variables)
     selected = select(loaded, options.select)
     for each in selected:
         check(each.loaded, options)

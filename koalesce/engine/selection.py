@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.spec import LoadedSpec
-from koalesce.spec.models import Test
+from koalesce.spec.models import Spec, Test
+from koalesce.yaml.problems import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,21 @@ def _tests(loaded: LoadedSpec, wanted: re.Pattern[str] | None) -> list[tuple[Tes
         for index, test in enumerate(loaded.spec.tests)
         if wanted is None or wanted.search(test.name)
     ]
+
+
+def check_settable(loaded: Sequence[LoadedSpec], names: Iterable[str]) -> None:
+    """Raise UsageError for a variable that the command line sets and none of the specs has: a typo would change nothing."""
+    known = {name for spec in loaded for name in _declared(spec.spec)}
+    for name in names:
+        if name not in known:
+            have = f"they have {', '.join(sorted(known))}" if known else "they have none"
+            raise UsageError(
+                f'--set {name}: no spec of this run has a variable "{name}"', hint=did_you_mean(name, known) or have
+            )
+
+
+def _declared(spec: Spec) -> set[str]:
+    return set(spec.vars).union(*(test.vars for test in spec.tests))
 
 
 def check_trusted(paths: list[Path], root: Path) -> None:

@@ -32,6 +32,7 @@ from koalesce.spec.components import Component
 from koalesce.spec.models import Test
 from koalesce.steps.manifests import image_references
 from koalesce.toolchain import Toolchain
+from koalesce.toolchain.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,10 +274,12 @@ def overrides(options: RunOptions) -> dict[str, Any]:
 def check(loaded: LoadedSpec, options: RunOptions) -> None:
     """Find what can't be right before anything starts: UsageError for a request that its provider never serves.
 
-    Patches and images of components are tried on their manifests, but for those from the web.
+    An image of the command line must have a name that is one. Patches and images of components are tried on their manifests, but for those from the web.
     """
     request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
     provider(request.provider).resolve(request)
+    for reference in options.images:
+        Reference.parse(reference)
     for component in _resolved(loaded):
         if all(isinstance(source, str) for source in component.manifests):
             prepared(component, component_objects(component, loaded.files))

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from koalesce.errors import UsageError
 from koalesce.yaml.problems import did_you_mean
@@ -22,7 +23,7 @@ def discover(patterns: Sequence[str]) -> list[Path]:
     """The specs of files, folders (with what is below them) and `./...`; without patterns those below the working folder.
 
     A file that is named is taken for a spec whatever it holds. Each spec comes once, in the order of the patterns. UsageError for a
-    path that isn't there; a folder without specs gives none.
+    path that isn't there and a folder that can't be read; a folder without specs gives none.
     """
     found: dict[Path, Path] = {}
     for pattern in patterns or ["./..."]:
@@ -50,12 +51,16 @@ def _folder(pattern: str) -> str | None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for base, names, files in os.walk(folder):
+    for base, names, files in os.walk(folder, onerror=_refuse):
         names[:] = [name for name in names if not name.startswith((".", "_")) and name != "testdata"]
         for name in files:
             path = Path(base, name)
             if name.endswith(SUFFIXES) and not name.startswith((".", "_")) and is_spec(path):
                 yield path
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UsageError(f"{error.filename}: can't be read: {error.strerror}")
 
 
 def is_spec(path: Path) -> bool:

@@ -214,7 +214,7 @@ def _files(path: Path) -> Iterator[_Files]:
             raise
         raise BadArchive(path, f"can't be read: {error.strerror}") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise BadArchive(path, f"is no tar archive, or is truncated: {error}") from error
+        raise BadArchive(path, "is no tar archive, or is truncated") from error
 
 
 class _Folder:

@@ -143,7 +143,16 @@ def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no
             _close(view, reports)
     except Abandoned as abandoned:
         _leave(abandoned)
+    if not (end.passed or end.failed or end.error or end.skipped or end.interrupted):
+        print(_nothing(options), file=sys.stderr)
     return exit_codes.of_run(end, no_skips=no_skips)
+
+
+def _nothing(options: RunOptions) -> str:
+    """Why no test ran, where none was even skipped."""
+    if options.select is None:
+        return "the specs have no tests"
+    return f"no test has a name that matches {options.select!r}\n  hint: koalesce list shows their names"
 
 
 def _close(view: View, reports: Reports) -> None:

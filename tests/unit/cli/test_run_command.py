@@ -18,7 +18,7 @@ from koalesce.cli.main import main
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.errors import ProvisionError, UsageError
-from koalesce.events import AnyEvent
+from koalesce.events import AnyEvent, RunFinished
 from koalesce.reporters import FILE_REPORTERS
 from koalesce.reporters.jsonl import read_events
 
@@ -155,6 +155,28 @@ def test_a_report_lost_on_the_way_is_an_error_after_a_green_run(
 
     assert main(["run", "specs", "--junit", "junit.xml"]) == 3
     assert capsys.readouterr().err == "error: the report of --junit could not be written: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--run", "gone"], "no test has a name that matches 'gone'\n  hint: koalesce list shows their names\n"),
+        ([], "the specs have no tests\n"),
+    ],
+)
+def test_no_test_at_all_is_5_and_told(
+    engine: FakeEngine,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
+) -> None:
+    end = RunFinished(status="skipped", passed=0, failed=0, error=0, skipped=0, seconds=0.0)
+    monkeypatch.setattr(koalesce.engine, "run", lambda options: iter([end]))
+
+    assert main(["run", "specs", *words]) == 5
+
+    assert capsys.readouterr().err == message
 
 
 def test_every_file_reporter_has_its_flag() -> None:

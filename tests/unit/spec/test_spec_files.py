@@ -63,6 +63,18 @@ def test_a_path_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.Mo
     assert str(caught.value) == 'quikstart.yaml: no such file or folder\n  hint: did you mean "quickstart.yaml"?'
 
 
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.scandir", refuse)  # for root, no folder refuses to be read
+
+    with pytest.raises(UsageError) as caught:
+        discover([str(tmp_path)])
+
+    assert str(caught.value) == f"{tmp_path}: can't be read: Permission denied"
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> SpecFiles:
     write(

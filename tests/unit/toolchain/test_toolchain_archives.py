@@ -171,8 +171,10 @@ def test_a_missing_blob_is_named(store: ImageStore, tmp_path: Path) -> None:
 def test_what_is_no_archive_is_said(store: ImageStore, tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "a.tar").write_bytes(content)
 
-    with pytest.raises(BadArchive, match=why):
+    with pytest.raises(BadArchive, match=why) as caught:
         store.add_archive(tmp_path / "a.tar")
+
+    assert "\n" not in caught.value.message
 
 
 def test_a_missing_archive_is_said(store: ImageStore, tmp_path: Path) -> None:
