@@ -35,7 +35,7 @@ def coredns(image: str, address: str) -> list[tuple[str, Mapping[str, Any]]]:
     return [(_PATHS[document["kind"]], document) for document in documents]
 
 
-def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.3) -> bool:
+def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.15) -> bool:
     """Whether a DNS server, asked from a network namespace, knows the cluster's API Service (RFC 1035, 4.1)."""
     with namespace.entered():
         asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

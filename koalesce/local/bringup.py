@@ -75,6 +75,7 @@ class Bringup:
             netns.new()
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
+            machine.set_sysctls(network.FABRIC_SYSCTLS)
             netns.ip(*network.fabric())
             self.mirror = Mirror(self.store, (GATEWAY, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()

@@ -58,7 +58,6 @@ class Egress:
             self._own(self.link, str(far))
         cluster.close()
         netns.ip(f"addr add {far}/{prefix} dev {_INSIDE}", f"link set {_INSIDE} up", f"route add default via {near}")
-        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         self._own(_INSIDE, "")
         _serve_names(self.host)
 

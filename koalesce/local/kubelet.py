@@ -158,6 +158,9 @@ def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any
         "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
         # nf_conntrack_max is read-only outside the first network namespace: leave it alone.
         "conntrack": {"maxPerCore": 0, "min": 0},
+        # Rules follow Services and endpoints at once; upstream waits up to a second, for the sake of large clusters.
+        "iptables": {"minSyncPeriod": "100ms"},
+        "nftables": {"minSyncPeriod": "100ms"},
         "featureGates": dict(request.feature_gates),
     }
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
@@ -59,6 +60,12 @@ def leave_bridges_alone() -> None:
     """Have no packet filter see what crosses a bridge in the calling thread's network namespace."""
     for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
         path.write_text("0")
+
+
+def set_sysctls(values: Mapping[str, str]) -> None:
+    """Set what the calling thread's network namespace has of its own."""
+    for name, value in values.items():
+        Path("/proc/sys", name).write_text(value)
 
 
 def takes_overlays(folder: Path) -> bool:

@@ -24,6 +24,14 @@ NODE_SYSCTLS = {
 }
 
 
+# Of the cluster's namespace: as a router without a way out it refuses what it can't deliver, where silence would cost time-outs.
+FABRIC_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/default/send_redirects": "0",
+}
+
+
 def fabric() -> list[str]:
     """The ip(8) commands that make the fabric in the cluster's namespace."""
     return [
