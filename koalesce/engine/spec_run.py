@@ -274,7 +274,8 @@ def overrides(options: RunOptions) -> dict[str, Any]:
 def check(loaded: LoadedSpec, options: RunOptions) -> None:
     """Find what can't be right before anything starts: UsageError for a request that its provider never serves.
 
-    An image of the command line must have a name that is one. Patches and images of components are tried on their manifests, but for those from the web.
+    An image of the command line must have a name that is one. Patches and images of components are tried on their manifests,
+    but for those from the web.
     """
     request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
     provider(request.provider).resolve(request)
