@@ -214,18 +214,13 @@ def test_an_image_that_can_not_be_had_is_told_within_seconds(cluster: Cluster) -
 
 @pytest.mark.parametrize("service", ["kubelet", "containerd", "kube-proxy", "kube-scheduler"])
 def test_a_killed_service_comes_back(cluster: Cluster, service: str) -> None:
-    find = (
-        f"for p in /proc/[0-9]*; do grep -qs ^/opt/koalesce/bin/{service}$ $p/comm && :; done; pidof {service} || true"
-    )
-    node = "control-plane"
+    look = f"tr '\\0' ' ' <$p/cmdline | grep -qs '^/opt/koalesce/bin/{service} ' && echo ${{p#/proc/}}"
 
     def pids() -> list[str]:
-        script = f"for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -qs '^/opt/koalesce/bin/{service} ' && echo ${{p#/proc/}}; done; true"
-        return cluster.run(node, "sh", "-c", script).split()
+        return cluster.run("control-plane", "sh", "-c", f"for p in /proc/[0-9]*; do {look}; done; true").split()
 
     (before,) = pids()
-    del find
-    cluster.run(node, "kill", "-9", before)
+    cluster.run("control-plane", "kill", "-9", before)
 
     eventually(lambda: pids() not in ([], [before]), 20)
 
