@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any
 
 from koalesce.clock import Clock
 from koalesce.cluster import Cluster
 from koalesce.durations import format_seconds
-from koalesce.engine.attempts import Interrupt, Looked, Looker, RetryPolicy, Sleeper, act_until_ready
+from koalesce.engine.attempts import Interrupt, Looked, Looker, Sleeper, act_until_ready
+from koalesce.engine.judging import as_expected, explained, in_time, is_retried, outcome_name, policy_of, rule_of
 from koalesce.engine.scopes import StepScope, TestScope
-from koalesce.engine.verdicts import Consistently, Eventually, Never, Rule, StableFor
 from koalesce.errors import KoalesceError
-from koalesce.events import AnyEvent, OutcomeName, Status, StepAttempted, StepFinished, StepStarted
-from koalesce.kube import ApiError
+from koalesce.events import AnyEvent, Status, StepAttempted, StepFinished, StepStarted
+from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
-from koalesce.spec.fields import ExpectedFailure, Output, StepFields
-from koalesce.steps.base import Action, Assertion, Errored, Failed, Files, Hold, Outcome, Passed, Step, StepContext
+from koalesce.spec.fields import Output, StepFields
+from koalesce.steps.base import Action, Assertion, Errored, Failed, Files, Hold, Outcome, Passed, StepContext
 from koalesce.steps.sightings import Sightings
 
 DEFAULT_TIMEOUT = 30.0
@@ -119,8 +119,8 @@ class _StepRun:
         self._start(timeout)
         looked = self._look(bound, values, timeout)
         outputs = self._outputs(bound.fields, looked)
-        looked = _in_time(looked, bound.fields)
-        return self._finish(_status(looked.outcome), looked), outputs
+        looked = in_time(looked, bound.fields)
+        return self._finish(outcome_name(looked.outcome), looked), outputs
 
     def none(self, reason: str) -> StepFinished:
         """A step over an empty list has observed nothing, and fails."""
@@ -153,59 +153,59 @@ class _StepRun:
         return timeout
 
     def _look(self, bound: BoundStep, values: Mapping[str, Any], timeout: float) -> Looked:
-        """All attempts of the step."""
-        runner, step, fields = self._runner, bound.step, bound.fields
-        began = runner.clock.monotonic()
-        scope = StepScope(test=runner.scope, clock=runner.clock, deadline=began + timeout)
+        """All attempts of the step, and what they mean."""
+        runner = self._runner
         sleeper = Sleeper(runner.clock, runner.interrupt)
         view = runner.cluster.kube.view(sleeper.wake)
-        context = StepContext(
-            cluster=runner.cluster,
-            view=view,
-            namespace=runner.namespace,
-            scope=scope,
-            files=runner.files,
-            labels=runner.labels,
-            variables=values,
-            may_not_exist=fields.may_not_exist,
-            patient=fields.patient,
-            negated=fields.never is not None,
-            sightings=runner.sightings,
-        )
-        policy = _policy(fields, once=self._section.once or not _is_retried(step, fields))
-
-        def attempt() -> Outcome:
-            view.begin()
-            return step.attempt(context)  # type: ignore[attr-defined, no-any-return]  # called for assertions only
-
+        deadline = runner.clock.monotonic() + timeout
         try:
-            if isinstance(step, Action):
-                looked = act_until_ready(
-                    lambda: step.act(context),
-                    deadline=scope.deadline,
-                    clock=runner.clock,
-                    sleeper=sleeper,
-                    policy=policy,
-                )
-            elif isinstance(step, Assertion):
-                looked = Looker(
-                    rule=_rule(fields, scope.deadline, began),
-                    policy=policy,
-                    clock=runner.clock,
-                    sleeper=sleeper,
-                    look=attempt,
-                    is_watched=lambda: view.has_read and not step.polls,
-                    seen=self._attempted,
-                ).run()
-            else:
-                looked = Looked(
-                    outcome=Errored(f"steps of the type {step.key} don't run in this place"), attempts=0, seconds=0.0
-                )
-            looked = self._hold(looked, sleeper)
-            return _explained(_expected(looked, fields), view.history())
+            looked = self._attempts(bound, self._context(bound.fields, values, view, deadline), deadline, sleeper)
+            return explained(as_expected(self._hold(looked, sleeper), bound.fields), view.history())
         finally:
             view.close()
             sleeper.close()
+
+    def _context(self, fields: StepFields, values: Mapping[str, Any], view: View, deadline: float) -> StepContext:
+        runner = self._runner
+        return StepContext(
+            cluster=runner.cluster,
+            view=view,
+            namespace=runner.namespace,
+            scope=StepScope(test=runner.scope, clock=runner.clock, deadline=deadline),
+            files=runner.files,
+            labels=runner.labels,
+            variables=values,
+            sightings=runner.sightings,
+            may_not_exist=fields.may_not_exist,
+            patient=fields.patient,
+            negated=fields.never is not None,
+        )
+
+    def _attempts(self, bound: BoundStep, context: StepContext, deadline: float, sleeper: Sleeper) -> Looked:
+        clock, step, fields, view = self._runner.clock, bound.step, bound.fields, context.view
+        policy = policy_of(fields, once=self._section.once or not is_retried(step, fields))
+        if isinstance(step, Action):
+            return act_until_ready(
+                lambda: step.act(context), deadline=deadline, clock=clock, sleeper=sleeper, policy=policy
+            )
+        if not isinstance(step, Assertion):
+            return Looked(
+                outcome=Errored(f"steps of the type {step.key} don't run in this place"), attempts=0, seconds=0.0
+            )
+
+        def attempt() -> Outcome:
+            view.begin()
+            return step.attempt(context)
+
+        return Looker(
+            rule=rule_of(fields, deadline, clock.monotonic()),
+            policy=policy,
+            clock=clock,
+            sleeper=sleeper,
+            look=attempt,
+            is_watched=lambda: view.has_read and not step.polls,
+            seen=self._attempted,
+        ).run()
 
     def _hold(self, looked: Looked, sleeper: Sleeper) -> Looked:
         """Let the time of a `sleep` pass."""
@@ -248,7 +248,7 @@ class _StepRun:
         self._runner.emit(
             StepAttempted(
                 spec=section.spec, test=section.test, section=section.name, index=self._index, attempt=number,
-                outcome=_outcome_name(outcome), message=message,
+                outcome=outcome_name(outcome), message=message,
             )
         )  # fmt: skip
 
@@ -274,104 +274,6 @@ def _item_suffix(item: Mapping[str, Any]) -> str:
         value = value.get("name", item["index"])
     text = value if isinstance(value, str) else json.dumps(value)
     return f" [{text}]"
-
-
-def _is_retried(step: Step, fields: StepFields) -> bool:
-    timed = fields.stable_for or fields.consistently or fields.never
-    return bool(fields.retry or timed) or not isinstance(step, Assertion) or step.is_retried()
-
-
-def _policy(fields: StepFields, *, once: bool) -> RetryPolicy:
-    default = RetryPolicy()
-    retry = fields.retry
-    if retry is None:
-        return RetryPolicy(attempts=1) if once else default
-    every = retry.every.seconds if retry.every else default.every
-    longest = retry.max.seconds if retry.max else (max(every, default.longest) if retry.backoff else every)
-    return RetryPolicy(
-        every=every, backoff=retry.backoff or 1.0, longest=longest, attempts=1 if once else retry.attempts
-    )
-
-
-def _rule(fields: StepFields, deadline: float, began: float) -> Rule:
-    if fields.stable_for:
-        return StableFor(deadline=deadline, hold=fields.stable_for.seconds)
-    if fields.consistently:
-        return Consistently(end=began + fields.consistently.seconds)
-    if fields.never:
-        return Never(end=began + fields.never.seconds)
-    return Eventually(deadline=deadline)
-
-
-def _status(outcome: Outcome) -> Status:
-    return _outcome_name(outcome)
-
-
-def _outcome_name(outcome: Outcome) -> OutcomeName:
-    match outcome:
-        case Passed() | Hold():
-            return "passed"
-        case Failed():
-            return "failed"
-        case Errored():
-            return "error"
-        case _:
-            assert_never(outcome)
-
-
-def _in_time(looked: Looked, fields: StepFields) -> Looked:
-    """`within`: what held too late has failed."""
-    if fields.within is None or not isinstance(looked.outcome, Passed):
-        return looked
-    settled = looked.settled if looked.settled is not None else looked.seconds
-    if settled > fields.within.seconds:
-        took = format_seconds(settled)
-        looked.outcome = Failed(
-            f"held only after {took}: {looked.outcome.message}", expected=f"within {fields.within}", actual=took
-        )
-    return looked
-
-
-def _expected(looked: Looked, fields: StepFields) -> Looked:
-    """`expectFailure`: a refusal is what was hoped for."""
-    wanted = fields.expect_failure
-    if wanted is False:
-        return looked
-    match looked.outcome:
-        case Passed(message=message):
-            looked.outcome = Failed(f"was to be refused, but was not: {message}", expected="a refusal", actual="done")
-        case Failed(message=message):
-            problem = _refusal_problem(wanted, message, looked.refused) if isinstance(wanted, ExpectedFailure) else None
-            looked.outcome = (
-                Failed(problem, actual=message) if problem else Passed(f"refused: {message}", {"message": message})
-            )
-        case _:
-            pass
-    return looked
-
-
-def _refusal_problem(wanted: ExpectedFailure, message: str, refused: ApiError | None) -> str | None:
-    """What is wrong with a refusal, None if it is as expected."""
-    if wanted.code is not None and (refused is None or wanted.code != refused.status):
-        return f"refused with the status {refused.status if refused else 'of no API server'}, expected {wanted.code}"
-    if wanted.reason is not None and (refused is None or wanted.reason != refused.reason):
-        return f"refused with the reason {refused.reason if refused else 'of no API server'}, expected {wanted.reason}"
-    if wanted.message is not None:
-        from koalesce.matching.matcher import Matcher  # imported here: few steps expect a failure
-
-        mismatch = Matcher.model_validate(wanted.message).check(message)
-        return f"refused, but in other words: {mismatch.message}" if mismatch else None
-    return None
-
-
-def _explained(looked: Looked, history: list[str]) -> Looked:
-    """A failure with what changed while it was waited for."""
-    outcome = looked.outcome
-    if isinstance(outcome, Failed) and history:
-        lines = "\n".join(["what changed meanwhile:", *(f"  {line}" for line in history[-12:])])
-        detail = f"{outcome.detail}\n{lines}" if outcome.detail else lines
-        looked.outcome = Failed(outcome.message, outcome.expected, outcome.actual, detail, outcome.final)
-    return looked
 
 
 def _read_output(name: str, output: Output, value: Any, outputs: dict[str, Any]) -> str | None:
