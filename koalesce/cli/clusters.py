@@ -8,9 +8,13 @@ from collections.abc import Iterable
 from koalesce.providers.sweeping import Swept, sweep
 
 
-def sweep_quietly() -> None:
-    """Remove what dead runs left before doing anything else; what resists is told, and doesn't stop us."""
-    complain_of(sweep())
+def sweep_first() -> None:
+    """Remove what dead runs left before doing anything else; it is told beside the output, also of what resists."""
+    swept = sweep()
+    for one in swept:
+        if not one.problem:
+            print(f"removed {one.name}, left by a dead run", file=sys.stderr)
+    complain_of(swept)
 
 
 def complain_of(swept: Iterable[Swept]) -> bool:

@@ -5,6 +5,7 @@ Whatever happens between `up` and its end (an error, ^C, a lost machine), the cl
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,7 +90,13 @@ class ClusterSession:
         try:
             return self._up(time.monotonic())
         except OSError as error:
-            raise ProvisionError(f"the cluster can't be made: {_of_system(error)}") from error
+            raise ProvisionError(f"the cluster can't be made: {_of_system(error)}", hint=self._room(error)) from error
+
+    def _room(self, error: OSError) -> str | None:
+        """What to do about a full disk, which the system doesn't name."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        return f"make room on the disk that holds {self.folder.parent}, or set KOALESCE_STATE_DIR to a folder elsewhere"
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""

@@ -179,7 +179,8 @@ class Terraform:
             )
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         last = "\n".join(line for line in raw[-10:])
-        return ProvisionError(f"{self._name} {command} failed: {how}" + (f"\n{last}" if last else ""))
+        said = f"the program is {self._binary}; all it said: {self._log}"
+        return ProvisionError(f"{self._name} {command} failed: {how}" + (f"\n{last}" if last else ""), hint=said)
 
     @property
     def _log(self) -> Path:

@@ -26,11 +26,11 @@ def run(args: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from koalesce.cli import exit_codes
-    from koalesce.cli.clusters import sweep_quietly
+    from koalesce.cli.clusters import sweep_first
     from koalesce.local.ledger import Ledger
     from koalesce.providers.sweeping import state
 
-    sweep_quietly()
+    sweep_first()
     ledger = Ledger()
     entries = sorted(ledger.entries(), key=lambda entry: (entry.created, entry.name))
     if args.quiet:

@@ -71,7 +71,7 @@ def test_looking_at_clusters_sweeps_the_dead(
     assert main(["clusters", "-q"]) == exit_codes.PASSED
 
     assert destroyed == ["dead"]
-    assert capsys.readouterr().out.splitlines() == ["kept", "living"]
+    assert capsys.readouterr() == ("kept\nliving\n", "removed dead, left by a dead run\n")
     living.release()
 
 

@@ -163,7 +163,7 @@ def test_what_a_provisioner_showed_before_its_error_is_left_out(fake: Fake) -> N
 
 
 def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
-    with pytest.raises(ProvisionError, match=r"exit code 7\nout of memory"):
+    with pytest.raises(ProvisionError, match=r"exit code 7\nout of memory\n  hint: the program is /.*terraform.log$"):
         fake.does("echo out of memory >&2; exit 7").terraform().apply()
 
 
