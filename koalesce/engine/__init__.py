@@ -2,7 +2,7 @@
 
 from koalesce.engine.making import up
 from koalesce.engine.options import RunOptions
+from koalesce.engine.provision import provision
 from koalesce.engine.runner import run
-from koalesce.engine.spec_run import provision
 
 __all__ = ["RunOptions", "provision", "run", "up"]

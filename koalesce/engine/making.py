@@ -12,9 +12,9 @@ from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.components import NotReady
 from koalesce.engine.options import RunOptions
+from koalesce.engine.provision import check, provision
 from koalesce.engine.selection import check_settable, check_trusted
 from koalesce.engine.session import RunSession, new_session
-from koalesce.engine.spec_run import check, provision
 from koalesce.errors import Interrupted, KoalesceError, TeardownError, UsageError
 from koalesce.events import (
     AnyEvent,

@@ -12,10 +12,12 @@ from pathlib import Path
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.options import RunOptions
+from koalesce.engine.provision import check
 from koalesce.engine.selection import Selected, check_settable, check_trusted, select
 from koalesce.engine.session import RunSession, new_session
-from koalesce.engine.spec_run import SpecResult, SpecRun, check
-from koalesce.events import AnyEvent, RunFinished, RunStarted, Status
+from koalesce.engine.spec_run import SpecResult, SpecRun
+from koalesce.engine.statuses import overall
+from koalesce.events import AnyEvent, RunFinished, RunStarted
 from koalesce.spec import discover, load_all
 from koalesce.spec.project import project_root
 
@@ -74,19 +76,11 @@ def _run_all(session: RunSession, selected: list[Selected], options: RunOptions)
 def _finished(results: list[SpecResult], session: RunSession, seconds: float, *, crashed: bool) -> RunFinished:
     counts = Counter(test.status for result in results for test in result.tests)
     return RunFinished(
-        status="error" if crashed else _status(results),
+        status="error" if crashed else overall(result.status for result in results),
         passed=counts["passed"], failed=counts["failed"], error=counts["error"], skipped=counts["skipped"],
         seconds=round(seconds, 4), interrupted=session.cancel.is_set(),
         teardown_failed=any(result.teardown_failed for result in results),
     )  # fmt: skip
-
-
-def _status(results: list[SpecResult]) -> Status:
-    statuses = {result.status for result in results}
-    for status in ("failed", "error", "passed"):
-        if status in statuses:
-            return status
-    return "skipped"
 
 
 def _machine() -> dict[str, object]:

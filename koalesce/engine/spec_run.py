@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
-from koalesce.engine.components import Install, NotReady, in_order, install, prepared
+from koalesce.engine.components import NotReady
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
-from koalesce.engine.images import provide_images
-from koalesce.engine.manifests import component_objects
 from koalesce.engine.options import RunOptions
-from koalesce.engine.phases import phase
-from koalesce.engine.readiness import await_dns, await_nodes
+from koalesce.engine.provision import provision
 from koalesce.engine.schedule import run_all
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.selection import Selected
 from koalesce.engine.session import RunSession
+from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TeardownFinished, TeardownStarted, TestFinished
-from koalesce.providers import provider
 from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
-from koalesce.spec.components import Component
 from koalesce.spec.models import Test
-from koalesce.steps.manifests import image_references
-from koalesce.toolchain import Toolchain
-from koalesce.toolchain.reference import Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +97,10 @@ class SpecRun:
             return "error", self._abandon(str(error))
 
     def _run(self) -> tuple[Status, str]:
-        stage, request = provision(
+        stage = provision(
             self._session, self._loaded, self._options, folder=self._folder, opened=self._opened,
             name=cluster_name(self._loaded.spec.metadata.name, self._session.run_id),
         )  # fmt: skip
-        del request
         if missing := [name for name in self._loaded.spec.requires if name not in stage.cluster.capabilities]:
             reason = f"the cluster lacks {', '.join(missing)}"
             self._skip_rest(reason)
@@ -123,7 +114,7 @@ class SpecRun:
                 return ("failed" if finished.status == "failed" else "error"), f"setup: {finished.message}"
             stage = _with_values(stage, {"setup": given})
         self._run_tests(stage)
-        status, problem = _overall(self._tests), self._clean_up(stage)
+        status, problem = overall(test.status for test in self._tests), self._clean_up(stage)
         return ("error" if problem and status in ("passed", "skipped") else status), problem
 
     def _opened(self, cluster_session: ClusterSession) -> None:
@@ -204,128 +195,5 @@ class _Case:
         return self.test.is_alone
 
 
-def provision(
-    session: RunSession,
-    loaded: LoadedSpec,
-    options: RunOptions,
-    *,
-    name: str,
-    folder: Any,
-    opened: Any = lambda _session: None,
-) -> tuple[Stage, ClusterRequest]:
-    """Make a spec's cluster with its images and components; `opened` is told the cluster's session before it starts.
-
-    Raises KoalesceError, or NotReady for a component; the caller ends the session.
-    """
-    spec, path = loaded.spec, loaded.shown
-    ClusterSession(
-        loaded.request(name, session.run_id, overrides(options)), spec=path
-    ).check()  # images may take minutes
-    with phase(session, path, "images") as progress:
-        toolchain = Toolchain(cancel=session.cancel, progress=progress)
-        installs = [
-            prepared(component, component_objects(component, loaded.files, cancel=session.cancel))
-            for component in in_order(_resolved(loaded), spec.cluster.network)
-        ]
-        images = provide_images(
-            spec.cluster.images, overrides=options.images,
-            needed=[ref for item in installs for ref in image_references(item.objects)], files=loaded.files,
-            values=loaded.scope, toolchain=toolchain, progress=progress, cancel=session.cancel,
-        )  # fmt: skip
-    request = loaded.request(
-        name, session.run_id, overrides(options),
-        images=(*images.given, *images.needed), preload=images.given,
-    )  # fmt: skip
-    cluster_session = ClusterSession(request, spec=path, cancel=session.cancel)
-    opened(cluster_session)
-    cluster = cluster_session.up(session.emit)
-    stage = Stage(
-        session=session, loaded=loaded, spec=path, cluster=cluster, files=loaded.files, folder=folder,
-        values={**loaded.scope, **cluster_values(cluster), "components": {i.component.name: _component_values(i) for i in installs}},
-        disposable=not options.keep,
-    )  # fmt: skip
-    _install(stage, installs, spec.cluster.network, spec.cluster.dns, has_workers=bool(request.nodes))
-    return stage, request
-
-
-def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, *, has_workers: bool) -> None:
-    """The network first; then Ready and DNS are awaited, then the rest."""
-    waits = has_workers and network != "none"
-    names = [item.component.name for item in installs]
-    until = names.index(network) + 1 if network in names else 0
-    for item in installs[:until]:
-        install(stage, item)
-    if waits:
-        with phase(stage.session, stage.spec, "nodes ready"):
-            await_nodes(stage.session.waiter, stage.cluster)
-    if waits and dns == "coredns":
-        with phase(stage.session, stage.spec, "dns"):
-            await_dns(stage.session.waiter, stage.cluster)
-    for item in installs[until:]:
-        install(stage, item)
-
-
-def overrides(options: RunOptions) -> dict[str, Any]:
-    """What the command line says instead of a spec's `cluster` section."""
-    said = {"provider": options.provider, "kubernetes": options.kubernetes}
-    return {field: value for field, value in said.items() if value is not None}
-
-
-def check(loaded: LoadedSpec, options: RunOptions) -> None:
-    """Find what can't be right before anything starts: UsageError for a request that its provider never serves.
-
-    An image of the command line must have a name that is one. Patches and images of components are tried on their manifests,
-    but for those from the web.
-    """
-    request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
-    provider(request.provider).resolve(request)
-    for reference in options.images:
-        Reference.parse(reference)
-    for component in _resolved(loaded):
-        if all(isinstance(source, str) for source in component.manifests):
-            prepared(component, component_objects(component, loaded.files))
-
-
-def _resolved(loaded: LoadedSpec) -> list[Component]:
-    return [loaded.component(component, {}) for component in loaded.spec.components]
-
-
-def cluster_values(cluster: Cluster) -> dict[str, Any]:
-    """What expressions may name of a cluster that is up."""
-    return {
-        "cluster": {
-            "name": cluster.name,
-            "provider": cluster.provider,
-            "kubernetes": cluster.kubernetes,
-            "dnsIP": cluster.dns_ip,
-            "podCIDR": cluster.pod_cidr,
-            "serviceCIDR": cluster.service_cidr,
-            "kubeconfig": str(cluster.kubeconfig),
-            "capabilities": sorted(cluster.capabilities),
-        },
-        "nodes": [
-            {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
-            for node in cluster.nodes
-        ],
-    }
-
-
-def _component_values(item: Install) -> dict[str, Any]:
-    return {
-        "name": item.component.name,
-        "namespace": item.component.namespace,
-        "images": image_references(item.objects),
-    }
-
-
 def _with_values(stage: Stage, more: Mapping[str, Any]) -> Stage:
     return dataclasses.replace(stage, values={**stage.values, **more})
-
-
-def _overall(tests: Sequence[TestFinished]) -> Status:
-    """Failed before error before passed; nothing but skips is skipped."""
-    statuses = {test.status for test in tests}
-    for status in ("failed", "error", "passed"):
-        if status in statuses:
-            return status
-    return "skipped"
