@@ -116,6 +116,8 @@ def make(layout: Layout, *parts: str) -> list[Path]:
             folder.mkdir(exist_ok=True)
             if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
                 _copy_cpuset(folder)
+        if hierarchy.version == 2:
+            _check_handed_down(folder)
     return layout.folders(*parts)
 
 
@@ -124,6 +126,15 @@ def _hand_down(folder: Path, controllers: Sequence[str]) -> None:
     for controller in controllers:
         with contextlib.suppress(OSError):
             (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _check_handed_down(folder: Path) -> None:
+    present = (folder / "cgroup.controllers").read_text().split()
+    if missing := [controller for controller in _NEEDED_V2 if controller not in present]:
+        raise ProvisionError(
+            f"the cgroup controllers {', '.join(missing)} are not handed down to {folder}",
+            hint="in a container, move its processes out of the root cgroup, or run it with the host's cgroup namespace",
+        )
 
 
 def _copy_cpuset(folder: Path) -> None:

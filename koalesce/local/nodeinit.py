@@ -32,8 +32,8 @@ _FILES = 1048576
 class InitConfig(TypedDict):
     """What the init of a node is told. `cgroups` are the folders that the node joins, one of each hierarchy.
 
-    `evacuate` names the cgroup below the node's own that the init moves to on cgroup v2, and the controllers that it then
-    hands down; empty on v1.
+    `evacuate` names the cgroup below the node's own that it moves to on cgroup v2, and the controllers that are then handed
+    down; empty on v1.
     """
 
     hostname: str
@@ -227,6 +227,7 @@ def _run(control: socket.socket, config: InitConfig) -> None:
         | syscalls.CLONE_NEWCGROUP
         | syscalls.CLONE_NEWPID
     )
+    _evacuate(config["cgroups"], config["evacuate"])
     pid = os.fork()
     if pid:
         _stay_outside(control, pid)
@@ -234,7 +235,6 @@ def _run(control: socket.socket, config: InitConfig) -> None:
     syscalls.die_with_parent(signal.SIGKILL)
     syscalls.set_hostname(config["hostname"])
     noderoot.enter(config["root"])
-    _evacuate(config["evacuate"])
     _limits()
     _Init(control, config["environment"]).run()
 
@@ -247,13 +247,16 @@ def _stay_outside(control: socket.socket, pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _evacuate(groups: dict[str, list[str]]) -> None:
-    """On cgroup v2 a group with processes can't hand controllers down: move ours to a group below."""
-    for name, controllers in groups.items():
-        folder = f"/sys/fs/cgroup/{name}"
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        _write(f"{folder}/cgroup.procs", "0")
-        _write("/sys/fs/cgroup/cgroup.subtree_control", " ".join(f"+{controller}" for controller in controllers))
+def _evacuate(folders: list[str], groups: dict[str, list[str]]) -> None:
+    """On cgroup v2 a group with processes can't hand controllers down: move to a group below, before the init is born there.
+
+    The cgroup namespace exists already, and its root is the node's group.
+    """
+    for folder in folders:
+        for name, controllers in groups.items():
+            os.makedirs(f"{folder}/{name}", exist_ok=True)  # noqa: PTH103
+            _write(f"{folder}/{name}/cgroup.procs", "0")
+            _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in controllers))
 
 
 def _limits() -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ _LOOK = 1.0
 
 @dataclass(slots=True)
 class _Status:
-    """The way to whoever started us; that it is gone makes no difference."""
+    """The way to whoever started us; `gone` is called when nobody listens any more."""
 
     descriptor: int
+    gone: Callable[[], None] = lambda: None
     _open: bool = True
 
     def tell(self, **message: Any) -> None:
@@ -46,6 +47,7 @@ class _Status:
                 os.write(self.descriptor, json.dumps(message).encode() + b"\n")
             except OSError:
                 self.close()
+                self.gone()
 
     def line(self, text: str) -> None:
         _log.info("%s", text)
@@ -73,6 +75,7 @@ class Supervisor:
     def run(self) -> int:
         """Make the cluster, keep it until it is to end, remove it; returns the exit code."""
         folder = self.request.state_dir
+        self.status.gone = self._end_unheard
         try:
             self._begin(folder)
         except KoalesceError as error:
@@ -173,6 +176,11 @@ class Supervisor:
         else:
             _log.info("the runner is gone")
             self.stopping.set()
+
+    def _end_unheard(self) -> None:
+        """Whoever asked for the cluster ended before it was up: nobody would ever know of it."""
+        _log.info("who asked for the cluster is gone")
+        self.stopping.set()
 
     def _log_end(self, ended: Ended) -> None:
         _log.warning("%s on %s ended with code %d (%d in a row)", ended.service, ended.node, ended.code, ended.exits)

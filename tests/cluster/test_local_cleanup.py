@@ -81,7 +81,11 @@ class Machine:
 
     def left(self) -> list[str]:
         """What is there now and wasn't before."""
-        return [f"{kind} {name}" for kind, now in self.look().items() for name in sorted(now - self.before[kind])]
+        now = self.look()
+        # Settings that other clusters had raised before can't be compared.
+        known = {setting.split()[0] for setting in self.before["setting"]}
+        now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
+        return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
 
     def _processes(self) -> set[str]:
         """Those whose command, environment or cgroup tells that they are of this cluster."""
@@ -171,6 +175,20 @@ def test_a_killed_runner_ends_the_cluster_by_itself(ledger: Ledger, before: Mach
         else:
             eventually((ledger.folder / NAME / "nodes" / "worker-1").exists)
         runner.kill()
+
+    eventually(lambda: not before.left())
+
+
+def test_a_start_that_nobody_waits_for_any_more_is_given_up(ledger: Ledger, before: Machine) -> None:
+    """Terraform kills what it waits for when it is interrupted."""
+    code = "import sys; from koalesce.cli.main import main; sys.exit(main(['local', 'up']))"
+    environment = {**os.environ, "KOALESCE_STATE_DIR": str(ledger.folder.parent)}
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, env=environment) as starting:
+        assert starting.stdin is not None
+        starting.stdin.write(request(ledger.folder / NAME).encode())
+        starting.stdin.close()
+        eventually((ledger.folder / NAME / "nodes" / "worker-1").exists)
+        starting.kill()
 
     eventually(lambda: not before.left())
 

@@ -67,6 +67,18 @@ def test_v2_has_one_hierarchy_whose_init_moves_down(unified: Path) -> None:
     assert layout.evacuation() == {"init": ["cpuset", "cpu", "io", "memory", "pids"]}
 
 
+def test_v2_that_hands_nothing_down_says_what_to_do(unified: Path) -> None:
+    for folder in (unified / "koalesce", unified / "koalesce" / "c1"):
+        folder.mkdir()
+        (folder / "cgroup.controllers").write_text("cpu pids\n")
+        (folder / "cgroup.subtree_control").touch()
+
+    with pytest.raises(ProvisionError, match="cpuset, memory are not handed down") as caught:
+        cgroups.make(Layout((Hierarchy(unified, 2),)), "c1")
+
+    assert "root cgroup" in str(caught.value.hint)
+
+
 def test_v2_without_a_controller_is_named(unified: Path) -> None:
     (unified / "cgroup.controllers").write_text("cpu memory\n")
 
