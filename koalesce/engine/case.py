@@ -12,7 +12,7 @@ from koalesce.cluster import Cluster
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
 from koalesce.engine.namespaces import labels, make_namespace, namespace_name, remove_namespace
 from koalesce.engine.scopes import TestScope
-from koalesce.engine.session import RunSession
+from koalesce.engine.session import RunSession, make_private
 from koalesce.engine.stepping import DEFAULT_TIMEOUT, Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.events import Status, StepFinished, TestFinished, TestStarted
@@ -171,6 +171,7 @@ class _Case:
         """Run the author's onFailure steps and collect the evidence; returns the folder."""
         if self._stage.session.cancel.is_set():
             return ""
+        make_private(self._stage.session.folder)
         folder = self._stage.folder / (self.namespace if self._name != "setup" else "setup")
         runner = self._runner(TestScope(cancel=self._stage.session.cancel))
         for index, entry in enumerate(on_failure):
@@ -184,7 +185,7 @@ class _Case:
 
     def _evidence_namespaces(self) -> tuple[str, ...]:
         setup = self.values.get("setup", {}).get("namespace")
-        components = {component["namespace"] for component in self.values.get("components", {}).values()}
+        components = {name for item in self.values.get("components", {}).values() for name in item["namespaces"]}
         return tuple(dict.fromkeys([self.namespace, *([setup] if setup else []), *sorted(components), "kube-system"]))
 
     def _undo(self) -> list[str]:

@@ -17,6 +17,7 @@ from koalesce.errors import KoalesceError
 _TAIL_LINES = 1000
 _TIMEOUT = 10.0
 _AT_ONCE = 4
+_UNINTERESTING = ("default", "kube-node-lease", "kube-public")
 _NETWORK = {
     "addresses": "ip -details address",
     "routes": "ip route show table all; ip -6 route show table all",
@@ -69,6 +70,15 @@ def collect_evidence(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple
             for name, look in _log_jobs(writer, cluster, namespace).items():
                 pool.submit(writer.collect, f"namespaces/{namespace}/{name}", look)
     writer.write("not-collected.txt", "\n".join(writer.problems))
+
+
+def all_namespaces(cluster: Cluster) -> tuple[str, ...]:
+    """Every namespace that may hold something of interest; kube-system alone, where the API doesn't tell."""
+    try:
+        found = cluster.kube.list(cluster.kube.resource("namespaces"))
+    except KoalesceError:
+        return ("kube-system",)
+    return tuple(name for each in found if (name := each["metadata"]["name"]) not in _UNINTERESTING)
 
 
 def _namespace_jobs(cluster: Cluster, namespace: str) -> dict[str, Callable[[], str]]:

@@ -134,5 +134,6 @@ def _component_values(item: Install) -> dict[str, Any]:
     return {
         "name": item.component.name,
         "namespace": item.component.namespace,
+        "namespaces": sorted({obj["metadata"].get("namespace") or item.component.namespace for obj in item.objects}),
         "images": image_references(item.objects),
     }

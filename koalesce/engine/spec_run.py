@@ -10,13 +10,13 @@ from typing import Any
 
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.components import NotReady
-from koalesce.engine.evidence import EvidenceWriter, collect_evidence
+from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import provision
 from koalesce.engine.schedule import run_all
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.selection import Selected
-from koalesce.engine.session import RunSession
+from koalesce.engine.session import RunSession, make_private
 from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
@@ -147,8 +147,8 @@ class SpecRun:
         session = self._cluster_session
         if session is not None and session.cluster is not None and not self._session.cancel.is_set():
             writer = EvidenceWriter(folder=self._folder / "cluster", masks=self._session.masks)
-            namespaces = {component.namespace for component in self._loaded.spec.components} | {"kube-system"}
-            collect_evidence(writer, session.cluster, tuple(sorted(namespaces)))
+            make_private(self._session.folder)
+            collect_evidence(writer, session.cluster, all_namespaces(session.cluster))
             self._evidence = self._session.shown(writer.folder)
         self._skip_rest(message.splitlines()[0] if message else "")
         return message
