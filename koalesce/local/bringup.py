@@ -180,10 +180,11 @@ class Bringup:
         return ClusterError(f"{ended.service} does not stay up, it ended with code {ended.code}\n{tail}".rstrip())
 
     def look(self) -> None:
-        """Note in the log when a node has ended by itself."""
+        """Note when a node has ended by itself, and lead no command to its pid, which another process may get."""
         for name, node in self.nodes.items():
             if node.has_ended and name not in self.gone:
                 self.gone.add(name)
+                (self.folder / "nodes" / name / "process").unlink(missing_ok=True)
                 _log.warning("node %s has ended", name)
 
     def close(self) -> None:
