@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ from koalesce.toolchain import ImageStore, LocalTools
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0
+_FULL = 16 * 1024 * 1024  # bytes free
 
 
 @dataclass(slots=True)
@@ -133,9 +135,10 @@ class Supervisor:
             bringup.run()
             self._announce(bringup, folder)
         except KoalesceError as error:
+            error.hint = error.hint or _full_disk(folder)
             return error
         except OSError as error:
-            return ProvisionError(f"the cluster can't be made: {error}", hint=_hint(error))
+            return ProvisionError(f"the cluster can't be made: {error}", hint=_full_disk(folder))
         while not self.stopping.wait(_LOOK):
             bringup.look()
         return None
@@ -192,8 +195,10 @@ def _tools(values: Mapping[str, Any]) -> LocalTools:
     return LocalTools(**found, system=tuple(Path(path) for path in values["system"]), images=values["images"])
 
 
-def _hint(error: OSError) -> str | None:
-    return "the disk is full; free some space" if error.errno == 28 else None
+def _full_disk(folder: Path) -> str | None:
+    """What to do if the disk is full, of which whatever failed may not have been able to say a word."""
+    free = shutil.disk_usage(folder).free
+    return f"the disk of {folder} is full; free some space" if free < _FULL else None
 
 
 def main() -> int:
