@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
-from koalesce.local import cgroups
+from koalesce.local import cgroups, netns
 from koalesce.local.cgroups import Layout
 
 _COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount"}
@@ -28,7 +28,7 @@ def check(folder: Path) -> Layout:
             hint="run as root (sudo -E koalesce …) or use another cluster provider",
         )
     for command, package in _COMMANDS.items():
-        if shutil.which(command) is None:
+        if shutil.which(command, path=netns.environment()["PATH"]) is None:
             raise ProvisionError(f"the command {command} is missing on this machine", hint=f"install {package}")
     if not Path("/dev/kmsg").exists():
         raise ProvisionError("/dev/kmsg is missing, which kubelets read", hint="run in a privileged container or a VM")
@@ -49,10 +49,9 @@ def load_modules() -> None:
     br_netfilter, once loaded, filters the bridges of the whole machine until told not to: it is told at once.
     """
     bridges = Path("/proc/sys/net/bridge")
-    if bridges.exists() or shutil.which("modprobe") is None:
+    if bridges.exists() or not (modprobe := shutil.which("modprobe", path=netns.environment()["PATH"])):
         return
-    command = ["modprobe", "--all", "--quiet", *_MODULES]
-    subprocess.run(command, capture_output=True, timeout=20, check=False)
+    subprocess.run([modprobe, "--all", "--quiet", *_MODULES], capture_output=True, timeout=20, check=False)
     leave_bridges_alone()
 
 

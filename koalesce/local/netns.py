@@ -59,8 +59,13 @@ def command(words: Sequence[str], text: str = "") -> str:
     return _run(words, text)
 
 
+def environment() -> dict[str, str]:
+    """Our environment, in which the commands of administrators are found, whoever's PATH we were started with."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
+
+
 def _run(words: Sequence[str], text: str) -> str:
-    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False, env=environment())
     if done.returncode:
         raise ProvisionError(
             f"{' '.join(words)}: {done.stderr.strip() or f'exit code {done.returncode}'}\n{text}".strip()

@@ -6,13 +6,12 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from koalesce.errors import TeardownError
-from koalesce.local import cgroups, syscalls
+from koalesce.errors import KoalesceError, TeardownError
+from koalesce.local import cgroups, netns, syscalls
 from koalesce.local.ledger import Entry, Ledger, Process, ThingKind
 from koalesce.local.sysctls import SharedSettings
 
@@ -56,7 +55,8 @@ def undo(ledger: Ledger, entry: Entry) -> None:
     cgroups.kill(groups)
     left = [str(path) for path in cgroups.remove(groups, seconds=_CGROUP_PATIENCE)]
     for link in _names(entry, "link"):
-        subprocess.run(["ip", "link", "del", link], capture_output=True, timeout=10, check=False)
+        with contextlib.suppress(KoalesceError):  # it is gone with its namespace, or can't be removed
+            netns.ip(f"link del {link}")
         if Path(f"/sys/class/net/{link}").exists():
             left.append(f"link {link}")
     for holder in _names(entry, "sysctls"):
