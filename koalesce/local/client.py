@@ -17,7 +17,6 @@ from koalesce.errors import ProvisionError
 from koalesce.local import machine, request, teardown
 from koalesce.local.ledger import Ledger
 from koalesce.local.request import LocalRequest
-from koalesce.toolchain import Toolchain
 
 
 def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], None]) -> None:
@@ -45,13 +44,15 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
 
 def down(name: str, *, ledger: Ledger | None = None) -> None:
     """Remove a cluster; without one of this name all is well. TeardownError says what is left of it."""
-    ledger = ledger or Ledger()
-    teardown.down(ledger, name)
-    ledger.log(name).unlink(missing_ok=True)
+    teardown.down(ledger or Ledger(), name)
 
 
 def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mapping[str, Any], Path]:
     """The tools as JSON, and the image store's folder."""
+    if wanted.tools and wanted.image_store:
+        return wanted.tools, wanted.image_store
+    from koalesce.toolchain import Toolchain  # imported here: it takes longer than what is left to do without it
+
     toolchain = Toolchain(progress=progress)
     store = wanted.image_store or toolchain.images.root
     if wanted.tools:

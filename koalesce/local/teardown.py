@@ -28,6 +28,7 @@ def down(ledger: Ledger, name: str) -> None:
         end(entry.supervisor)
     if (entry := ledger.find(name)) is not None:
         undo(ledger, entry)
+    ledger.log(name).unlink(missing_ok=True)
     if ledger.lock(name).exists() and (hold := ledger.try_hold(name)):
         hold.release()  # the file of a dead runner's lock goes with it
 
