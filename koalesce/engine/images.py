@@ -11,7 +11,7 @@ from koalesce.errors import ProvisionError
 from koalesce.expressions import resolve
 from koalesce.process import Cancel
 from koalesce.spec.cluster import ImageSource
-from koalesce.steps.base import Files
+from koalesce.spec.files import SpecFiles
 from koalesce.toolchain import Toolchain
 
 
@@ -28,7 +28,7 @@ def provide_images(
     *,
     overrides: Mapping[str, Path],
     needed: Iterable[str],
-    files: Files,
+    files: SpecFiles,
     values: Mapping[str, Any],
     toolchain: Toolchain,
     progress: Callable[[str], None],
@@ -56,7 +56,7 @@ def provide_images(
 def _provide(
     source: ImageSource,
     ref: str | None,
-    files: Files,
+    files: SpecFiles,
     values: Mapping[str, Any],
     toolchain: Toolchain,
     progress: Callable[[str], None],
@@ -67,7 +67,7 @@ def _provide(
         return store.add_archive(_one_file(files, resolve(place, values)), ref)
     if source.build:
         definition = _one_file(files, resolve(source.build, values))
-        built = toolchain.build_image(definition)
+        built = toolchain.build_image(definition, root=files.root)
         if ref is not None and store.normalize(ref) != built:
             raise ProvisionError(f"{source.build} makes the image {built}, not {store.normalize(ref)}")
         return [built]
@@ -76,7 +76,7 @@ def _provide(
     return [store.normalize(ref)] if store.has(ref) else [store.pull(ref, progress=progress, cancel=cancel)]
 
 
-def _one_file(files: Files, path: str) -> Path:
+def _one_file(files: SpecFiles, path: str) -> Path:
     found = files.resolve(path)
     if len(found) != 1:
         raise ProvisionError(f"{path} are {len(found)} files; an image comes from one")

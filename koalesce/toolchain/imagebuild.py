@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from koalesce.errors import ProvisionError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.toolchain.blobs import Descriptor
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.images import OCI_LAYER, ImageStore
@@ -70,17 +70,20 @@ class Contents:
         return f"sha256:{seen.hexdigest()}"
 
 
-def read_contents(path: Path, build: Callable[[Recipe], Path]) -> Contents:
-    """What the image of a definition file is made of; `build` builds a Go program and returns its binary."""
+def read_contents(path: Path, build: Callable[[Recipe], Path], *, root: Path) -> Contents:
+    """What the image of a definition file is made of; `build` builds a Go program and returns its binary.
+
+    UsageError for files that aren't below `root`, with links followed.
+    """
     from koalesce.toolchain.definition import load
 
     definition = load(path)
-    folder = path.resolve().parent
+    place = _Place(path.resolve().parent, root.resolve())
     binaries = []
     for program in definition.go:
-        binary = build(_recipe(program, folder))
+        binary = build(_recipe(program, place))
         binaries.append(PlacedFile(to=program.to, mode=0o755, source=binary, identity=str(binary)))
-    files = [placed for file in definition.files for placed in _files_of(file, folder)]
+    files = [placed for file in definition.files for placed in _files_of(file, place)]
     return Contents(
         ref=definition.ref,
         packages=definition.packages,
@@ -91,9 +94,26 @@ def read_contents(path: Path, build: Callable[[Recipe], Path]) -> Contents:
     )
 
 
-def _recipe(program: GoProgram, folder: Path) -> Recipe:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a definition lies, and the project that all its files are in."""
+
+    folder: Path
+    root: Path
+
+    def find(self, written: str) -> Path:
+        return self.confined(self.folder / written)
+
+    def confined(self, path: Path) -> Path:
+        found = path.resolve()
+        if not found.is_relative_to(self.root):
+            raise UsageError(f"{path} leads outside of the project's folder {self.root}, so no image takes it in")
+        return found
+
+
+def _recipe(program: GoProgram, place: _Place) -> Recipe:
     name = PurePosixPath(program.to).name
-    module = (folder / program.folder).resolve()
+    module = place.find(program.folder)
     if not (module / "go.mod").is_file():
         raise ProvisionError(f"{module} has no go.mod, from which {name} would be built")
     static = '-extldflags "-static"' if program.cgo else ""
@@ -112,13 +132,16 @@ def _recipe(program: GoProgram, folder: Path) -> Recipe:
     )
 
 
-def _files_of(file: File, folder: Path) -> list[PlacedFile]:
+def _files_of(file: File, place: _Place) -> list[PlacedFile]:
     if file.content is not None:
         return [PlacedFile(to=file.to, mode=file.mode or 0o644, content=file.content.encode())]
-    source = (folder / str(file.source)).resolve()
+    source = place.find(str(file.source))
     if source.is_dir():
         found = sorted(path for path in source.rglob("*") if path.is_file())
-        return [_copied(path, f"{file.to}/{path.relative_to(source).as_posix()}", file.mode) for path in found]
+        return [
+            _copied(place.confined(path), f"{file.to}/{path.relative_to(source).as_posix()}", file.mode)
+            for path in found
+        ]
     if not source.is_file():
         raise ProvisionError(f"{source} doesn't exist; an image definition adds it as {file.to}")
     return [_copied(source, file.to, file.mode)]

@@ -143,9 +143,9 @@ class Toolchain:
             return self._runc_and_system()[0].parent
         return self.tool(name, version or None)
 
-    def build_image(self, definition: Path) -> str:
-        """Build the image of a definition file into the store; returns its complete reference."""
-        contents = read_contents(definition, lambda recipe: self._finder.build(recipe) / recipe.output)
+    def build_image(self, definition: Path, *, root: Path) -> str:
+        """Build the image of a definition file, from files below `root`, into the store; returns its complete reference."""
+        contents = read_contents(definition, lambda recipe: self._finder.build(recipe) / recipe.output, root=root)
         return self._builder.build(contents)
 
     def states(self, kubernetes: str) -> list[ToolState]:

@@ -52,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _act(args: argparse.Namespace, toolchain: Toolchain, stop: Stop) -> None:
     from koalesce.errors import UsageError
+    from koalesce.spec.project import project_root
     from koalesce.toolchain.export import export
 
     store = toolchain.images
     match args.action:
         case "build":
-            ref = toolchain.build_image(args.definition)
+            ref = toolchain.build_image(args.definition, root=project_root(args.definition.parent))
             if args.output:
                 export(store, ref, args.output)
             print(ref)

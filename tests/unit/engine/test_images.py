@@ -11,8 +11,8 @@ import pytest
 from koalesce.engine.images import Images, provide_images
 from koalesce.errors import ProvisionError
 from koalesce.spec.cluster import ImageSource
+from koalesce.spec.files import SpecFiles
 from koalesce.toolchain import ImageStore, ImageUnavailable, Toolchain
-from tests.fakes import FakeFiles
 
 
 class FakeStore:
@@ -40,7 +40,8 @@ class FakeToolchain:
     def __init__(self, store: FakeStore) -> None:
         self.images = store
 
-    def build_image(self, definition: Path) -> str:
+    def build_image(self, definition: Path, *, root: Path) -> str:
+        assert definition.is_relative_to(root)
         return self.images.add_archive(definition, "built:1")[0]
 
 
@@ -53,7 +54,7 @@ def provide(
 ) -> Images:
     return provide_images(
         [ImageSource.model_validate(source) for source in sources], overrides=overrides or {}, needed=needed,
-        files=FakeFiles(root), values={"vars": {"version": "2"}}, toolchain=cast("Toolchain", FakeToolchain(store)),
+        files=SpecFiles(root, root), values={"vars": {"version": "2"}}, toolchain=cast("Toolchain", FakeToolchain(store)),
         progress=lambda _: None, cancel=None,
     )  # fmt: skip
 

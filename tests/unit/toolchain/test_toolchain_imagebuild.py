@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from koalesce.errors import ProvisionError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.definition import BadDefinition, load
 from koalesce.toolchain.imagebuild import Contents, ImageBuilder, PlacedFile, inside, read_contents
@@ -107,7 +107,7 @@ def layers(store: ImageStore, ref: str) -> list[dict[str, str]]:
 
 
 def test_an_image_is_made_of_what_its_definition_says(store: ImageStore, builder: ImageBuilder, tmp_path: Path) -> None:
-    ref = builder.build(read_contents(write(tmp_path), fake_build))
+    ref = builder.build(read_contents(write(tmp_path), fake_build, root=tmp_path))
 
     assert ref == "docker.io/example/x:1"
     assert layers(store, ref) == [
@@ -132,10 +132,10 @@ def test_building_again_makes_nothing(
     store: ImageStore, builder: ImageBuilder, debian: FakeDebian, tmp_path: Path
 ) -> None:
     path = write(tmp_path)
-    ref = builder.build(read_contents(path, fake_build))
+    ref = builder.build(read_contents(path, fake_build, root=tmp_path))
     before = store.manifest(ref)
 
-    builder.build(read_contents(path, fake_build))
+    builder.build(read_contents(path, fake_build, root=tmp_path))
 
     assert store.manifest(ref) == before
     assert debian.unpacked == [["bash", "iptables"]]
@@ -143,11 +143,11 @@ def test_building_again_makes_nothing(
 
 def test_a_changed_file_makes_another_image(store: ImageStore, builder: ImageBuilder, tmp_path: Path) -> None:
     path = write(tmp_path)
-    ref = builder.build(read_contents(path, fake_build))
+    ref = builder.build(read_contents(path, fake_build, root=tmp_path))
     before = store.manifest(ref)
     (path.parent / "motd").write_text("bye")
 
-    builder.build(read_contents(path, fake_build))
+    builder.build(read_contents(path, fake_build, root=tmp_path))
 
     assert store.manifest(ref) != before
     assert layers(store, ref)[2]["etc/motd"] == "bye"
@@ -174,7 +174,7 @@ def test_modes_are_those_of_the_definition_or_the_source(
     (tmp_path / "definition" / "tool").chmod(0o700)
     text = "apiVersion: koalesce.dev/v1alpha1\nkind: Image\nref: x\nfiles: [{from: tool, to: /tool}, {from: motd, to: /m, mode: '0600'}]\n"
 
-    ref = builder.build(read_contents(write(tmp_path, text), fake_build))
+    ref = builder.build(read_contents(write(tmp_path, text), fake_build, root=tmp_path))
 
     _, content, _ = store.manifest(ref) or ("", b"", "")
     path = store.blob(json.loads(content)["layers"][0]["digest"])
@@ -190,7 +190,9 @@ def test_cgo_programs_are_linked_statically(tmp_path: Path) -> None:
         seen.append(recipe)
         return fake_build(recipe)
 
-    read_contents(write(tmp_path, DEFINITION.replace("    ldflags:", "    cgo: true\n    ldflags:")), build)
+    read_contents(
+        write(tmp_path, DEFINITION.replace("    ldflags:", "    cgo: true\n    ldflags:")), build, root=tmp_path
+    )
 
     assert (seen[0].cgo, seen[0].tags) == (True, ("netgo", "osusergo"))
     assert seen[0].ldflags == '-extldflags "-static" -X main.version=1'
@@ -202,7 +204,28 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     (path.parent / missing).unlink()
 
     with pytest.raises(ProvisionError, match=missing.partition("/")[0]):
-        read_contents(path, fake_build)
+        read_contents(path, fake_build, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("from: motd", "from: /etc/hostname"),
+        ("from: motd", "from: link"),
+        ("from: motd", "from: folder"),
+        ("folder: module", "folder: .."),
+    ],
+)
+def test_files_outside_of_the_project_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    assert old in DEFINITION
+    path = write(tmp_path / "project", DEFINITION.replace(old, new))
+    (tmp_path / "go.mod").write_text("module secret\n")
+    (path.parent / "folder").mkdir()
+    for link in ("link", "folder/link"):
+        (path.parent / link).symlink_to(tmp_path / "go.mod")
+
+    with pytest.raises(UsageError, match="leads outside of the project's folder"):
+        read_contents(path, fake_build, root=path.parent)
 
 
 @pytest.mark.parametrize(
