@@ -32,17 +32,18 @@ def file_problems(data: Mapping[str, Any], source: Source, files: SpecFiles) -> 
             problems.append(source.problem_at(where, error.message, hint=error.hint))
             continue
         if not has_expressions:
-            problems += _manifest_problems(found, files)
+            problems += _manifest_problems(found, files, source.problem_at(where, f"{path}: has no objects"))
     return problems
 
 
-def _manifest_problems(paths: list[FilePath], files: SpecFiles) -> list[Problem]:
+def _manifest_problems(paths: list[FilePath], files: SpecFiles, empty: Problem) -> list[Problem]:
+    """What is wrong inside of manifests; `empty` where they have no objects, so that installing them would do nothing."""
     manifests = [path for path in paths if path.suffix in MANIFEST_SUFFIXES]
     try:
-        load_manifests(manifests, shown=[files.shown(path) for path in manifests])
+        objects = load_manifests(manifests, shown=[files.shown(path) for path in manifests])
     except InvalidDocument as error:
         return list(error.problems)
-    return []
+    return [] if objects or len(manifests) < len(paths) or not paths else [empty]
 
 
 def _named_files(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

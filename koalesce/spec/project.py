@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.errors import UsageError
+from koalesce.yaml.problems import did_you_mean
 
 _FILE = "koalesce.toml"
+_KNOWN = ("env",)
 
 
 def project_root(folder: Path) -> Path:
@@ -40,7 +42,9 @@ class Project:
     def find(cls, folder: Path, root: Path | None = None) -> Project:
         """The project of a folder; UsageError for settings that can't be read."""
         home = root.resolve() if root is not None else project_root(folder)
-        return cls(home, frozenset(_env_names(_settings(home), home)))
+        settings = _settings(home)
+        _refuse_unknown(settings, home)
+        return cls(home, frozenset(_env_names(settings, home)))
 
     def visible(self, environment: Mapping[str, str]) -> dict[str, str]:
         """What specs may see of an environment."""
@@ -62,6 +66,15 @@ def _toml(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _refuse_unknown(settings: Mapping[str, Any], root: Path) -> None:
+    for name in settings:
+        if name not in _KNOWN:
+            raise UsageError(
+                f"the settings of {root}: {name}: unknown setting",
+                hint=did_you_mean(name, _KNOWN) or f"there is {', '.join(_KNOWN)}",
+            )
 
 
 def _env_names(settings: Mapping[str, Any], root: Path) -> list[str]:

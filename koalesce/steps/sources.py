@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StrictBool
@@ -42,7 +43,9 @@ class FileSources(Model):
             if "${{" in path:
                 continue
             try:
-                load_manifests(files.resolve(path))
+                found_in = files.resolve(path)
+                if not load_manifests(found_in, shown=[_shown(file) for file in found_in]):
+                    found.append(f"{path}: has no objects")
             except InvalidDocument as error:
                 found += [problem.headline for problem in error.problems]
             except UsageError as error:
@@ -54,3 +57,9 @@ class FileSources(Model):
         for path in self.paths:
             for manifest in load_manifests(context.files.resolve(path)):
                 yield resolve(manifest.object, context.variables) if self.expressions else manifest.object
+
+
+def _shown(path: Path) -> str:
+    """A file as people know it: relative to the working folder where it's below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

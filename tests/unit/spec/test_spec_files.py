@@ -173,3 +173,12 @@ def test_the_project_begins_at_its_settings_or_repository(tmp_path: Path) -> Non
     assert project_root(tmp_path / "e") == tmp_path / "e"
     assert Project.find(tmp_path / "a/b").env_names == {"X"}
     assert Project.find(tmp_path / "a/b").visible({"X": "1", "Y": "2"}) == {"X": "1"}
+
+
+def test_an_unknown_setting_of_a_project_is_told(tmp_path: Path) -> None:
+    write(tmp_path, {"koalesce.toml": 'envv = ["X"]\n'})
+
+    with pytest.raises(UsageError) as caught:
+        Project.find(tmp_path)
+
+    assert str(caught.value) == f'the settings of {tmp_path}: envv: unknown setting\n  hint: did you mean "env"?'

@@ -336,3 +336,13 @@ def test_settings_that_can_not_be_read_are_told(project: Path) -> None:
 
     with pytest.raises(UsageError, match="env takes a list of names"):
         loaded(project, "")
+
+
+def test_manifests_without_objects_are_told(project: Path) -> None:
+    (project / "m.yaml").write_text("# nothing\n---\n")
+    text = "components: [{name: a, manifests: [m.yaml]}]\ntests: [{name: t, steps: [apply: {file: m.yaml}]}]"
+
+    assert refused(project, text) == [
+        "s.yaml:4:36: components[0].manifests[0]: m.yaml: has no objects",
+        "s.yaml:5:27: tests[0].steps[0].apply: m.yaml: has no objects",
+    ]
