@@ -132,6 +132,7 @@ def _controller_manager(request: LocalRequest) -> dict[str, str]:
         "cluster-cidr": request.pod_cidr,
         "node-cidr-mask-size": "24",
         "service-cluster-ip-range": request.service_cidr,
+        "flex-volume-plugin-dir": "/var/lib/kubelet/volume-plugins",
         # At the default rate (20 requests a second) making its service-account clients takes five seconds.
         "kube-api-qps": "1000",
         "kube-api-burst": "2000",

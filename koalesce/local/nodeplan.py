@@ -17,6 +17,7 @@ from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
 PROBE = "koalesce-probe"
+_EMPTY = ("/etc/cni/net.d", "/etc/kubernetes/manifests", "/run/lock", "/var/lib/kubelet/volume-plugins")
 _OVERLAID = ("/var/lib/containerd", "/var/lib/koalesce", "/var/lib/kubelet")
 _TOOLS = "/opt/koalesce"
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -69,6 +70,7 @@ def plan(
         overlays=[_cni_plugins(tools)],
         tmpfs=[*([control_plane.ETCD_DATA] if node.is_control_plane else ()), *(() if on_disk else _OVERLAID)],
         cgroups=layout.mounts(),
+        folders=list(_EMPTY),
         files=files,
         masks={**_KERNEL, **_identity_masks()},
         sysctls=network.NODE_SYSCTLS,

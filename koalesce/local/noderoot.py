@@ -73,6 +73,7 @@ class RootPlan(TypedDict):
     overlays: list[Overlay]
     tmpfs: list[str]
     cgroups: list[CgroupMount]
+    folders: list[str]
     files: list[File]
     masks: dict[str, str]
     sysctls: dict[str, str]
@@ -103,6 +104,8 @@ def enter(plan: RootPlan) -> None:
     for name, target in plan["links"].items():
         _folder(os.path.dirname(root + name))
         os.symlink(target, root + name)
+    for folder in plan["folders"]:
+        _folder(root + folder)
     for file in plan["files"]:
         _write(root + file["path"], file["text"], file["mode"])
     _write_sysctls(f"{root}/proc/sys", plan["sysctls"])
