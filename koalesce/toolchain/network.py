@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from email.message import Message
-from typing import Any
+from typing import Any, TypeVar
 
 from koalesce.errors import Interrupted
 from koalesce.process import Cancel
 
+_T = TypeVar("_T")
 _TIMEOUT = 8.0
+_LOOK = 0.1  # seconds between looks at whether to stop
 
 
 class Unreachable(Exception):
@@ -57,10 +62,9 @@ class Network:
         if authorization:
             request.add_unredirected_header("Authorization", authorization)
         try:
-            self._resolve(url)
-            answer: http.client.HTTPResponse = urllib.request.build_opener(_Redirects).open(
-                request, timeout=self._timeout
-            )
+            self._resolve(url, cancel)
+            opener = urllib.request.build_opener(_Redirects)
+            answer: http.client.HTTPResponse = _await(lambda: opener.open(request, timeout=self._timeout), cancel)
         except urllib.error.HTTPError as error:
             with error:  # holds the connection
                 raise Refused(error.code, str(error.reason), error.headers) from None
@@ -80,27 +84,14 @@ class Network:
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"the connection broke ({self._reason(error)})") from error
 
-    def _resolve(self, url: str) -> None:
+    def _resolve(self, url: str, cancel: Cancel | None) -> None:
         """Bound the time of name resolution, which has no time limit of its own; behind a proxy it isn't ours to do."""
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""
         if urllib.request.getproxies().get(parts.scheme) and not urllib.request.proxy_bypass(host):
             return
-        errors: list[OSError] = []
-
-        def look_up() -> None:
-            try:
-                socket.getaddrinfo(host, parts.port or parts.scheme, type=socket.SOCK_STREAM)
-            except OSError as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=look_up, name=f"resolve {host}", daemon=True)
-        thread.start()
-        thread.join(self._timeout)
-        if thread.is_alive():
-            raise TimeoutError
-        if errors:
-            raise errors[0]
+        port = parts.port or parts.scheme
+        _await(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), cancel, seconds=self._timeout)
 
     def _reason(self, error: Exception) -> str:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -111,6 +102,26 @@ class Network:
         if isinstance(cause, ssl.SSLError):
             return f"TLS: {cause.reason}"
         return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _await(call: Callable[[], _T], cancel: Cancel | None, *, seconds: float = math.inf) -> _T:
+    """What a call returns that can't be interrupted; Interrupted or TimeoutError leave it behind, in a thread of its own."""
+    future: Future[_T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)  # raised again below
+
+    threading.Thread(target=work, name="network", daemon=True).start()
+    deadline = time.monotonic() + seconds
+    while not wait([future], timeout=_LOOK).done:
+        if cancel is not None and cancel.is_set():
+            raise Interrupted
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return future.result()
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
