@@ -38,9 +38,8 @@ def provision(
     Raises KoalesceError, or NotReady for a component; the caller ends the session.
     """
     spec, path = loaded.spec, loaded.shown
-    ClusterSession(
-        loaded.request(name, session.run_id, overrides(options)), spec=path
-    ).check()  # images may take minutes
+    with phase(session, path, "machine"):  # what it lacks is told before images are made, which may take minutes
+        ClusterSession(loaded.request(name, session.run_id, overrides(options)), spec=path).check()
     with phase(session, path, "images") as progress:
         toolchain = Toolchain(cancel=session.cancel, progress=progress)
         installs = [

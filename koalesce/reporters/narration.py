@@ -128,7 +128,9 @@ class Narrator:
     def _test_finished(self, event: TestFinished) -> list[Line]:
         head = Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s)", event.status)
         if event.status == "skipped":
-            is_known = self._skipped.get(event.spec) == event.message
+            reason = event.message.removeprefix("not run: ")
+            told = [known.partition("\n")[0] for known in self._told.get(event.spec, [])]
+            is_known = reason in told or self._skipped.get(event.spec) == event.message
             self._skipped[event.spec] = event.message
             return [head] if is_known else [head, *_quote(event.message or "no reason given", "    ")]
         if event.status in _BAD:

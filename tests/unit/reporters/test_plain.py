@@ -96,7 +96,6 @@ def test_a_component_that_is_not_ready_is_told_once_and_what_is_new_after_it() -
         "    | b",
         "--- FAIL: component cni (2s)",
         "--- SKIP: t (0.00s)",
-        "    not run: component cni: ds/cni is rolled out: 1 of 3 pods",
         "--- SKIP: u (0.00s)",
         "--- FAIL: specs/a.yaml",
         "    | pods of another kind",
