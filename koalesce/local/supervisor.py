@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import shutil
 import signal
 import sys
@@ -50,6 +51,18 @@ class _Status:
             except OSError:
                 self.close()
                 self.gone()
+
+    def watch(self) -> None:
+        """From now on, notice at once when nobody listens any more: a pipe without a reader is in error (poll(2))."""
+        threading.Thread(target=self._wait_for_end, args=(os.dup(self.descriptor),), name="status", daemon=True).start()
+
+    def _wait_for_end(self, descriptor: int) -> None:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLERR)
+        poll.poll()
+        os.close(descriptor)
+        if self._open:
+            self.gone()
 
     def line(self, text: str) -> None:
         _log.info("%s", text)
@@ -96,6 +109,7 @@ class Supervisor:
             stopping=self.stopping,
             on_ended=self._log_end,
         )
+        self.status.watch()
         trouble = problem = None
         try:
             trouble = self._live(bringup, folder)
