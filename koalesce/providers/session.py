@@ -90,13 +90,7 @@ class ClusterSession:
         try:
             return self._up(time.monotonic())
         except OSError as error:
-            raise ProvisionError(f"the cluster can't be made: {_of_system(error)}", hint=self._room(error)) from error
-
-    def _room(self, error: OSError) -> str | None:
-        """What to do about a full disk, which the system doesn't name."""
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return None
-        return f"make room on the disk that holds {self.folder.parent}, or set KOALESCE_STATE_DIR to a folder elsewhere"
+            raise self._told(error) from error
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
@@ -266,6 +260,10 @@ class ClusterSession:
         self._emit(PhaseStarted(spec=self._spec, phase=name))
         try:
             yield lambda message: self._emit(PhaseProgress(spec=self._spec, phase=name, message=message))
+        except OSError as error:
+            problem = self._told(error)
+            self._finish(name, began, "error", str(problem))
+            raise problem from error
         except BaseException as error:
             self._finish(name, began, "error", str(error) or type(error).__name__)
             raise
@@ -274,6 +272,13 @@ class ClusterSession:
     def _finish(self, name: str, began: float, status: Status, message: str) -> None:
         seconds = round(time.monotonic() - began, 4)
         self._emit(PhaseFinished(spec=self._spec, phase=name, status=status, seconds=seconds, message=message))
+
+    def _told(self, error: OSError) -> ProvisionError:
+        """What the system refused, as an error of ours; of a full disk it doesn't name the folder."""
+        hint = None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = f"make room on the disk that holds {self.folder.parent}, or set KOALESCE_STATE_DIR to a folder elsewhere"
+        return ProvisionError(f"the cluster can't be made: {_of_system(error)}", hint=hint)
 
     def _ready(self, cluster: Cluster, seconds: float) -> ClusterReady:
         nodes: tuple[Mapping[str, Any], ...] = tuple(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from koalesce.errors import UsageError
-from koalesce.yaml.problems import did_you_mean
+from koalesce.spec.files import similar_file
 
 SUFFIXES = (".yaml", ".yml")
 _HEAD = 8192
@@ -40,7 +40,7 @@ def _matches(pattern: str) -> Iterator[Path]:
     elif path.exists() and folder is None:
         yield path
     else:
-        raise UsageError(f"{pattern}: no such file or folder", hint=_similar(path))
+        raise UsageError(f"{pattern}: no such file or folder", hint=similar_file(path))
 
 
 def _folder(pattern: str) -> str | None:
@@ -75,10 +75,3 @@ def is_spec(path: Path) -> bool:
     documents = (part for part in _SEPARATOR.split(head) if _CONTENT.search(part))
     first = next(documents, "")
     return bool(_API.search(first) and _KIND.search(first))
-
-
-def _similar(path: Path) -> str | None:
-    try:
-        return did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.expressions import has_expression
-from koalesce.yaml.problems import did_you_mean
+from koalesce.suggestions import closest
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -39,7 +39,7 @@ class SpecFiles:
             target.stat()
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
-            raise UsageError(f"{path}: {reason}", hint=self._similar(path)) from error
+            raise UsageError(f"{path}: {reason}", hint=similar_file(self.folder / path)) from error
         return target
 
     def shown(self, path: Path) -> str:
@@ -65,14 +65,6 @@ class SpecFiles:
             raise UsageError(f"{path}: leads outside of the project's folder")
         return resolved
 
-    def _similar(self, path: str) -> str | None:
-        target = self.folder / path
-        try:
-            names = [entry.name for entry in target.parent.iterdir()]
-        except OSError:
-            return None
-        return did_you_mean(target.name, names)
-
 
 class UncheckedExpressions(SpecFiles):
     """The same files, for checks before expressions are filled in: a path with one is passed over."""
@@ -84,6 +76,18 @@ class UncheckedExpressions(SpecFiles):
     def confined(self, path: str) -> Path:
         """A file that is there; the spec's folder for a path with an expression."""
         return self.folder if has_expression(path) else super().confined(path)
+
+
+def similar_file(path: Path) -> str | None:
+    """`did you mean "x"?` for a path that isn't there; that two files have the same suffix makes them no more alike."""
+    try:
+        beside = [Path(entry.name) for entry in path.parent.iterdir()]
+    except OSError:
+        return None
+    by_stem = {other.stem: other.name for other in beside if other.suffix == path.suffix}
+    by_stem |= {other.stem: other.name for other in beside if other.stem == path.stem}
+    found = closest(path.stem, by_stem)
+    return f'did you mean "{by_stem[found]}"?' if found is not None else None
 
 
 def shown(path: Path) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from koalesce.errors import UsageError
 from koalesce.spec import discover
-from koalesce.spec.files import SpecFiles, UncheckedExpressions
+from koalesce.spec.files import SpecFiles, UncheckedExpressions, similar_file
 from koalesce.spec.project import Project, project_root
 
 SPEC = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\n"
@@ -73,6 +73,21 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
         discover([str(tmp_path)])
 
     assert str(caught.value) == f"{tmp_path}: can't be read: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("deploymnt.yaml", 'did you mean "deployment.yaml"?'),
+        ("deployment.yml", 'did you mean "deployment.yaml"?'),
+        ("nope.yaml", None),
+        ("gone/nope.yaml", None),
+    ],
+)
+def test_a_similar_file_is_suggested(tmp_path: Path, path: str, hint: str | None) -> None:
+    write(tmp_path, {"deployment.yaml": POD, "types.yaml": POD, "notes.txt": ""})
+
+    assert similar_file(tmp_path / path) == hint
 
 
 @pytest.fixture
