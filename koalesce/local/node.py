@@ -101,10 +101,6 @@ class RunningNode:
             restart=service.restart,
         )
 
-    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
-        """Have the init end a service for good."""
-        self._request(op="stop", name=name, signal=int(number))
-
     def log_tail(self, service: str, lines: int = 12) -> str:
         """The last lines that a service (or `init`) wrote."""
         path = self.var / "init.log" if service == "init" else self.var / "log" / Path(LOGS).name / f"{service}.log"

@@ -54,7 +54,6 @@ class _Service:
     started: float = 0.0
     exits: int = 0
     due: float | None = None
-    stopping: bool = False
 
 
 @dataclass(slots=True)
@@ -101,44 +100,29 @@ class _Init:
                 answer = self._handle(request)
             except (OSError, KeyError, ValueError) as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
-            self.send({"answer": request.get("id"), **answer})
+            self.send({"answer": request["op"], **answer})
         return bool(data)
 
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        match request["op"]:
-            case "start":
-                service = _Service(request["name"], request["argv"], request["environment"], request["restart"])
-                self.services[service.name] = service
-                self._start(service)
-                return {"pid": service.pid}
-            case "stop":
-                return self._stop(self.services[request["name"]], request["signal"])
-            case "status":
-                return {"services": {s.name: {"pid": s.pid, "exits": s.exits} for s in self.services.values()}}
-            case other:
-                raise ValueError(f"unknown request {other!r}")
+        if request["op"] != "start":
+            raise ValueError(f"unknown request {request['op']!r}")
+        service = _Service(request["name"], request["argv"], request["environment"], request["restart"])
+        self.services[service.name] = service
+        self._start(service)
+        return {"pid": service.pid}
 
     def _start(self, service: _Service) -> None:
         service.due = None
-        service.stopping = False
         service.started = time.monotonic()
         service.pid = os.fork()
         if service.pid == 0:
             _become(service, self.environment)
-
-    def _stop(self, service: _Service, number: int) -> dict[str, Any]:
-        service.stopping = True
-        service.due = None
-        if service.pid:
-            os.killpg(service.pid, number)
-        return {"pid": service.pid}
 
     def _start_due(self) -> None:
         now = time.monotonic()
         for service in self.services.values():
             if service.due is not None and service.due <= now:
                 self._start(service)
-                self.send({"event": "restarted", "service": service.name, "pid": service.pid})
 
     def _reap(self) -> None:
         while True:
@@ -158,7 +142,7 @@ class _Init:
         if now - service.started > _HEALTHY_AFTER:
             service.exits = 0
         service.exits += 1
-        if service.restart and not service.stopping:
+        if service.restart:
             service.due = now + _BACK_OFF[min(service.exits, len(_BACK_OFF)) - 1]
         with contextlib.suppress(OSError), open(_log(service.name), "a") as log:  # noqa: PTH123
             log.write(f"koalesce: {service.name} ended with code {code}\n")

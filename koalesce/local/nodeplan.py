@@ -20,8 +20,13 @@ PROBE = "koalesce-probe"
 _EMPTY = ("/etc/cni/net.d", "/etc/kubernetes/manifests", "/run/lock", "/var/lib/kubelet/volume-plugins")
 _OVERLAID = ("/var/lib/containerd", "/var/lib/koalesce", "/var/lib/kubelet")
 _TOOLS = "/opt/koalesce"
+_BINARIES = {
+    "kubernetes": ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
+    "etcd": ("etcd", "etcdctl", "etcdutl"),
+    "containerd": ("containerd", "containerd-shim-runc-v2", "ctr"),
+}
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_ETC = ("services", "protocols", "rpc", "ethertypes", "netconfig", "ld.so.cache", "ld.so.conf")
+_ETC = ("services", "protocols", "rpc", "ethertypes", "netconfig", "ld.so.conf")
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -114,7 +119,7 @@ def _identity_masks() -> dict[str, str]:
 def _borrowed(tools: LocalTools) -> list[File]:
     """Public tables of the host that programs need: names of services and protocols, trusted authorities."""
     roots = [*tools.system, Path("/")]
-    paths = [f"etc/{name}" for name in _ETC if name != "ld.so.cache"]
+    paths = [f"etc/{name}" for name in _ETC]
     paths += sorted(
         {f"etc/iproute2/{p.name}" for root in roots for p in (root / "etc/iproute2").glob("*") if p.is_file()}
     )
@@ -138,8 +143,9 @@ def _links(tools: LocalTools) -> dict[str, str]:
             if path.is_symlink() and path.suffix != ".gz":
                 links[f"/etc/alternatives/{path.name}"] = str(path.readlink())
     for name, folder in _tool_folders(tools).items():
-        for path in sorted(folder.iterdir()):
-            links[f"{_TOOLS}/bin/{path.name}"] = f"../{name}/{path.name}"
+        for binary in _BINARIES[name]:
+            if (folder / binary).exists():
+                links[f"{_TOOLS}/bin/{binary}"] = f"../{name}/{binary}"
     links[f"{_TOOLS}/bin/runc"] = "../runc"
     links[f"{_TOOLS}/bin/{PROBE}"] = f"../{PROBE}"
     return links
