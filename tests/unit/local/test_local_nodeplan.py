@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce import pki
+from koalesce.local import nodeplan
+from koalesce.local.cgroups import Hierarchy, Layout
+from koalesce.local.nodeinit import InitConfig
+from koalesce.local.request import from_mapping
+from koalesce.pki import PkiRequest
+from koalesce.toolchain import LocalTools
+
+NODES = [{"name": "cp", "role": "control-plane"}, {"name": "w1", "role": "worker"}]
+LAYOUT = Layout((Hierarchy(Path("/sys/fs/cgroup/pids"), 1, "pids"),))
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> LocalTools:
+    root = tmp_path_factory.mktemp("tools")
+    for path in (
+        "kubernetes/kubelet",
+        "kubernetes/kube",
+        "etcd/etcd",
+        "containerd/ctr",
+        "containerd/ls",
+        "runc",
+        "probe",
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    (root / "system/etc/alternatives").mkdir(parents=True)
+    (root / "system/etc/alternatives/pager").symlink_to("/usr/bin/less")
+    (root / "system/etc/services").write_text("domain 53/udp\n")
+    folders = {name: root / name for name in ("kubernetes", "etcd", "containerd", "cni", "runc", "probe")}
+    return LocalTools(**folders, system=(root / "system",), images={"pause": "pause:1"})
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> pki.Pki:
+    names = {"cp": ["198.18.0.10"], "w1": ["198.18.0.11"]}
+    return pki.create(tmp_path_factory.mktemp("pki"), PkiRequest(nodes=names, api_names=["127.0.0.1"]))
+
+
+def plan(
+    tools: LocalTools, certificates: pki.Pki, node: int = 1, *, on_disk: bool = True, **changes: Any
+) -> InitConfig:
+    basis = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES}
+    request = from_mapping({**basis, **changes})
+    return nodeplan.plan(
+        request, request.nodes[node], tools, certificates,
+        folder=Path("/state/w1"), layout=LAYOUT, cgroups=[Path("/cg/w1")], on_disk=on_disk,
+    )  # fmt: skip
+
+
+def texts(config: InitConfig) -> dict[str, str]:
+    return {file["path"]: file["text"] for file in config["root"]["files"]}
+
+
+def test_only_var_and_the_plugins_can_be_written_to(tools: LocalTools, certificates: pki.Pki) -> None:
+    root = plan(tools, certificates)["root"]
+
+    assert [bind["source"] for bind in root["binds"] if bind["writable"]] == ["/state/w1/var"]
+    assert [overlay["target"] for overlay in root["overlays"]] == ["/opt/cni/bin"]
+    assert root["usr"] == [str(tools.system[0] / "usr"), "/usr"]
+
+
+def test_tools_are_linked_by_name(tools: LocalTools, certificates: pki.Pki) -> None:
+    links = plan(tools, certificates)["root"]["links"]
+
+    assert {path: target for path, target in links.items() if path.startswith("/opt")} == {
+        "/opt/koalesce/bin/kubelet": "../kubernetes/kubelet",
+        "/opt/koalesce/bin/etcd": "../etcd/etcd",
+        "/opt/koalesce/bin/ctr": "../containerd/ctr",
+        "/opt/koalesce/bin/runc": "../runc",
+        "/opt/koalesce/bin/koalesce-probe": "../koalesce-probe",
+    }
+    assert links["/etc/alternatives/pager"] == "/usr/bin/less"
+
+
+def test_users_and_names_are_the_nodes_own(tools: LocalTools, certificates: pki.Pki) -> None:
+    files = texts(plan(tools, certificates))
+
+    assert [line.split(":")[0] for line in files["/etc/passwd"].splitlines()] == ["root", "nobody"]
+    assert "/etc/shadow" not in files
+    assert "198.18.0.10 cp\n198.18.0.11 w1\n" in files["/etc/hosts"]
+    assert files["/etc/services"] == "domain 53/udp\n"
+    assert files["/etc/resolv.conf"] == "nameserver 198.18.0.1\n"
+
+
+def test_no_two_nodes_have_the_same_identity(tools: LocalTools, certificates: pki.Pki) -> None:
+    first, second = plan(tools, certificates), plan(tools, certificates)
+
+    assert texts(first)["/etc/machine-id"] != texts(second)["/etc/machine-id"]
+    boot = "/proc/sys/kernel/random/boot_id"
+    assert first["root"]["masks"][boot] != second["root"]["masks"][boot]
+
+
+def test_keys_of_the_control_plane_are_on_its_node_only(tools: LocalTools, certificates: pki.Pki) -> None:
+    control, worker = texts(plan(tools, certificates, 0)), texts(plan(tools, certificates, 1))
+
+    assert {"/etc/kubernetes/pki/ca.key", "/etc/kubernetes/admin.conf"} <= set(control)
+    assert not [path for path in worker if path.endswith((".key", "admin.conf")) and "kubelet" not in path]
+
+
+def test_what_can_not_be_on_the_disk_is_kept_in_memory(tools: LocalTools, certificates: pki.Pki) -> None:
+    assert plan(tools, certificates)["root"]["tmpfs"] == []
+    assert plan(tools, certificates, 0)["root"]["tmpfs"] == ["/var/lib/etcd"]
+    assert "/var/lib/containerd" in plan(tools, certificates, on_disk=False)["root"]["tmpfs"]
+
+
+def test_a_control_plane_without_nodes_has_no_kubelet(tools: LocalTools, certificates: pki.Pki) -> None:
+    files = texts(plan(tools, certificates, 0, nodes=[]))
+
+    assert "/etc/kubernetes/admin.conf" in files
+    assert not [path for path in files if path.startswith(("/var/lib/kubelet", "/etc/containerd", "/etc/cni"))]
