@@ -10,7 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -96,12 +96,13 @@ def run(
     cancel: Cancel | None = None,
     cap: int = DEFAULT_CAP,
     on_line: Callable[[str, str], None] | None = None,
+    dies_with_us: bool = False,
 ) -> Result:
     """Run a command to its end and return what it left; the code is not checked (see `Result.check`).
 
     `timeout` in seconds; at the deadline, or once `cancel` is set, the whole process group gets SIGTERM, then SIGKILL, and
     CommandTimeout is raised. Each stream keeps at most `cap` bytes (head). `on_line` gets ("stdout" | "stderr", line) as
-    they come. `env` replaces the environment as a whole.
+    they come. `env` replaces the environment as a whole. `dies_with_us`: it ends even where we are killed and can't end it.
     """
     words = [str(word) for word in command]
     _log.debug("run: %s", shlex.join(words))
@@ -119,7 +120,7 @@ def run(
     except OSError as error:
         raise CommandMissing(f"can't run {words[0]}: {error.strerror}") from error
     deadline = None if timeout is None else started + timeout
-    with process:
+    with process, _guard(process.pid) if dies_with_us else contextlib.nullcontext():
         try:
             out, err, ended = _pump(process, stdin, deadline, cancel, cap, on_line)
         except BaseException:
@@ -137,6 +138,20 @@ def run(
         seconds=seconds,
         truncated=out.cut or err.cut,
     )
+
+
+@contextlib.contextmanager
+def _guard(group: int) -> Iterator[None]:
+    """A process that ends a process group when we are killed: then its standard input ends without a line on it."""
+    waits = ["sh", "-c", 'read -r _ || kill -s KILL -- "-$1"', "sh", str(group)]
+    guard = subprocess.Popen(
+        waits, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            guard.communicate(b"over\n")
 
 
 class _Stream:

@@ -70,6 +70,7 @@ class Script(PrintedMatchers, Assertion, key="script"):
                     env={**os.environ, **self._environment(context)},
                     timeout=timeout,
                     cancel=context.scope.cancel,
+                    dies_with_us=True,
                 )
         except process.CommandTimeout as error:
             if error.cancelled:

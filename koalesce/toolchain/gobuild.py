@@ -66,7 +66,13 @@ class GoBuilder:
         watch = _Watch(name, self._progress)
         try:
             result = process.run(
-                command, cwd=folder, env=environment, timeout=_TIMEOUT, cancel=self._cancel, on_line=watch.line
+                command,
+                cwd=folder,
+                env=environment,
+                timeout=_TIMEOUT,
+                cancel=self._cancel,
+                on_line=watch.line,
+                dies_with_us=True,
             )
         except process.CommandTimeout as error:
             if error.cancelled:
