@@ -1,8 +1,8 @@
-"""What every API server writes into an empty datastore, kept from the first start of a version and put back before later ones.
+"""What every control plane writes into an empty datastore, kept from the first start of a version and put back before later ones.
 
-Making roles, priority levels and the like one by one takes an API server two seconds; finding them made, none. Only objects that say
-nothing of a particular cluster are kept: no certificates, addresses, leases or service accounts. The API server checks and completes
-them as at any restart. etcd is spoken to through its JSON gateway (https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/).
+Making roles, priority levels and the like one by one takes an API server two seconds, and its controllers some more for their service
+accounts; finding them made, none. Only objects that say nothing of a particular cluster are kept: no certificates, addresses, leases
+or secrets. They are checked and completed as at any restart. etcd is spoken to through its JSON gateway (https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from koalesce.local.request import LocalRequest
 from koalesce.pki import Pki
 
 _log = logging.getLogger(__name__)
-_FORMAT = 1
+_FORMAT = 2
 _KEPT = (
     "/registry/apiregistration.k8s.io/apiservices/",
     "/registry/clusterrolebindings/",
@@ -39,9 +39,10 @@ _KEPT = (
     "/registry/prioritylevelconfigurations/",
     "/registry/rolebindings/",
     "/registry/roles/",
+    "/registry/serviceaccounts/",
 )
 # Of the kept kinds, what the add-ons bring.
-_LEFT_OUT = ("system:coredns",)
+_LEFT_OUT = ("/system:coredns", "/coredns")
 _UID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _AT_ONCE = 100  # operations in a transaction; etcd takes 128
 _PATIENCE = 5.0

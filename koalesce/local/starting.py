@@ -70,10 +70,10 @@ class Start:
             _settle(runtimes)
         with self.phases.phase("api server ready"):
             self._await_api(api, "/readyz")
-        if not is_planted:
-            self.seeds.gather(datastore)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
+        if not is_planted:
+            self.seeds.gather(datastore)
         inside.close()
         api.close()
         return found.result()

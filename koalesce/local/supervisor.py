@@ -43,6 +43,7 @@ class _Status:
     descriptor: int
     gone: Callable[[], None] = lambda: None
     _open: bool = True
+    _said_last: bool = False
 
     def tell(self, **message: Any) -> None:
         if self._open:
@@ -61,12 +62,18 @@ class _Status:
         poll.register(descriptor, select.POLLERR)
         poll.poll()
         os.close(descriptor)
-        if self._open:
+        if self._open and not self._said_last:
             self.gone()
 
     def line(self, text: str) -> None:
         _log.info("%s", text)
         self.tell(line=text)
+
+    def tell_last(self, **message: Any) -> None:
+        """Say the last thing there is to say: whoever hears it may go."""
+        self._said_last = True
+        self.tell(**message)
+        self.close()
 
     def close(self) -> None:
         if self._open:
@@ -165,8 +172,7 @@ class Supervisor:
         (folder / "outputs.json").write_text(json.dumps(values, indent=2))
         bringup.phases.save(folder / "phases.json")
         self.ledger.change(self.request.name, ready=True)
-        self.status.tell(ready=True)
-        self.status.close()
+        self.status.tell_last(ready=True)
 
     def _end(self, bringup: Bringup) -> KoalesceError | None:
         _log.info("ending")

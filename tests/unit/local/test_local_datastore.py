@@ -48,6 +48,7 @@ def test_only_what_says_nothing_of_a_cluster_is_kept(tmp_path: Path) -> None:
             "/registry/clusterroles/view": b"view",
             "/registry/clusterroles/system:coredns": b"of an add-on",
             "/registry/namespaces/kube-system": b"ns",
+            "/registry/serviceaccounts/kube-system/coredns": b"of an add-on",
             "/registry/secrets/kube-system/token": b"secret",
             "/registry/configmaps/kube-system/extension-apiserver-authentication": b"certificates",
             "/registry/masterleases/198.18.0.10": b"address",
