@@ -46,7 +46,7 @@ def request(name: str, nodes: tuple[NodeRequest, ...] = (), **gates: bool) -> Cl
 
 
 def test_a_cluster_is_made_used_and_destroyed(unchanged: Path) -> None:
-    session = ClusterSession(request("t-life", TWO))
+    session = ClusterSession(request("sess-life", TWO))
     cluster = session.up()
 
     assert cluster.kube.version().lstrip("v").startswith("1.37.")
@@ -61,7 +61,7 @@ def test_a_cluster_is_made_used_and_destroyed(unchanged: Path) -> None:
         assert subprocess.run([*cluster.host_exec, sys.executable, "-c", connect]).returncode == 0
     assert cluster.kubeconfig.stat().st_mode & 0o077 == 0
     with pytest.raises(NameInUse):
-        ClusterSession(request("t-life")).up()
+        ClusterSession(request("sess-life")).up()
 
     cluster.kube.close()
     session.down()
@@ -72,18 +72,18 @@ def test_an_interrupted_apply_leaves_nothing(unchanged: Path, line: str) -> None
     cancel = threading.Event()
 
     with pytest.raises(Interrupted):
-        ClusterSession(request("t-cancel"), cancel=cancel).up(_once(line, cancel.set))
+        ClusterSession(request("sess-cancel"), cancel=cancel).up(_once(line, cancel.set))
 
 
 def test_a_failed_apply_says_why_and_leaves_nothing(unchanged: Path) -> None:
     with pytest.raises(ProvisionError, match="unrecognized feature gate: Nonsense"):
-        ClusterSession(request("t-fail", Nonsense=True)).up()
+        ClusterSession(request("sess-fail", Nonsense=True)).up()
 
 
 def test_a_killed_runner_leaves_nothing(unchanged: Path, project: Path) -> None:
     """Its supervisor ends the cluster by itself, Terraform comes to its end; the next command removes the rest."""
     runner = subprocess.Popen(
-        [*koalesce_command(), "up", "tiny.yaml", "--name", "t-killed"], cwd=project, stdout=subprocess.PIPE, text=True
+        [*koalesce_command(), "up", "tiny.yaml", "--name", "sess-killed"], cwd=project, stdout=subprocess.PIPE, text=True
     )
     with runner:
         assert runner.stdout is not None
@@ -95,19 +95,19 @@ def test_a_killed_runner_leaves_nothing(unchanged: Path, project: Path) -> None:
 
 
 def test_a_kept_cluster_is_listed_entered_and_destroyed(unchanged: Path, project: Path) -> None:
-    up = _koalesce("up", "tiny.yaml", "--name", "t-kept", cwd=project)
+    up = _koalesce("up", "tiny.yaml", "--name", "sess-kept", cwd=project)
     assert up.returncode == 0, up.stdout + up.stderr
-    assert f"export KUBECONFIG={unchanged}/clusters/t-kept/kubeconfig" in up.stdout
+    assert f"export KUBECONFIG={unchanged}/clusters/sess-kept/kubeconfig" in up.stdout
 
     listed = _koalesce("clusters").stdout.splitlines()
-    assert listed[1].split()[0] == "t-kept"
+    assert listed[1].split()[0] == "sess-kept"
     assert listed[1].split()[2:4] == ["kept", "1"]
-    entered = _koalesce("ssh", "t-kept", "control-plane", "--", "sh", "-c", "hostname; exit 9")
+    entered = _koalesce("ssh", "sess-kept", "control-plane", "--", "sh", "-c", "hostname; exit 9")
     assert (entered.returncode, entered.stdout) == (9, "control-plane\n")
     assert _koalesce("sweep").stdout == "nothing to sweep\n"
 
-    down = _koalesce("down", "t-kept")
-    assert (down.returncode, down.stdout.partition(" (")[0]) == (0, "t-kept: destroyed")
+    down = _koalesce("down", "sess-kept")
+    assert (down.returncode, down.stdout.partition(" (")[0]) == (0, "sess-kept: destroyed")
     assert _koalesce("clusters").stdout == "no cluster is up\n"
 
 
@@ -139,7 +139,7 @@ def _machine(folder: Path) -> dict[str, list[str]]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
         "mounts": sorted(point for point in mounts if point.startswith(str(folder))),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/koalesce/t-*") if path.is_dir()),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/koalesce/sess-*") if path.is_dir()),
         "processes": _processes(str(folder).encode()),
         "files": sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name not in _LASTING),
     }
@@ -157,7 +157,7 @@ def _processes(mark: bytes) -> list[str]:
             groups = (entry / "cgroup").read_text()
         except OSError:
             continue
-        if int(entry.name) != os.getpid() and (mark in text or "/koalesce/t-" in groups):
+        if int(entry.name) != os.getpid() and (mark in text or "/koalesce/sess-" in groups):
             found.append((entry / "cmdline").read_text().replace("\0", " ") if entry.exists() else entry.name)
     return sorted(found)
 
