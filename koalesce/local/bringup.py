@@ -188,15 +188,13 @@ class Bringup:
                 _log.warning("node %s has ended", name)
 
     def close(self) -> None:
-        """End all nodes and servers; what else there is is in the ledger."""
+        """End the nodes and the ways to them; what else there is is in the ledger. The mirror ends with this process."""
         for node in self.nodes.values():
             node.kill()
         for node in self.nodes.values():
             node.wait_ended()
         if self._egress:
             self._egress.close()
-        if self.mirror:
-            self.mirror.close()
         if self.forwarder:
             self.forwarder.close()
         if self._host:
