@@ -160,9 +160,15 @@ def _complain(text: str, *, prefix: str = "error: ") -> None:
 def _report_unexpected(error: Exception, *, is_debug: bool) -> None:
     if is_debug:
         _print_traceback()
-    summary = f"{type(error).__name__}: {error}".split("\n")[0]
-    advice = "" if is_debug else "\n  hint: run it again with --debug to see where it comes from, and report it"
-    _complain(f"unexpected: {summary}{advice}")
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, BrokenPipeError):
+        what = (
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        )  # a full disk, a folder of others
+        advice = "run it again with --debug to see where it comes from"
+    else:
+        what = f"unexpected: {type(error).__name__}: {error}".split("\n")[0]
+        advice = "run it again with --debug to see where it comes from, and report it"
+    _complain(what if is_debug else f"{what}\n  hint: {advice}")
 
 
 def _print_traceback() -> None:

@@ -190,6 +190,22 @@ def test_an_unexpected_error_is_3_without_a_traceback(
     assert "--debug" in text
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "/a/b"), "error: /a/b: Permission denied"),
+        (OSError(28, "No space left on device"), "error: No space left on device"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(
+    behave: Callable[[Callable[[], int]], None], capsys: pytest.CaptureFixture[str], error: OSError, message: str
+) -> None:
+    behave(fail(error))
+
+    assert main(["version"]) == 3
+    assert capsys.readouterr().err == f"{message}\n  hint: run it again with --debug to see where it comes from\n"
+
+
 @pytest.mark.parametrize("how", ["flag", "variable"])
 def test_debug_shows_where_it_comes_from(
     behave: Callable[[Callable[[], int]], None],
