@@ -83,7 +83,10 @@ def test_a_failed_apply_says_why_and_leaves_nothing(unchanged: Path) -> None:
 def test_a_killed_runner_leaves_nothing(unchanged: Path, project: Path) -> None:
     """Its supervisor ends the cluster by itself, Terraform comes to its end; the next command removes the rest."""
     runner = subprocess.Popen(
-        [*koalesce_command(), "up", "tiny.yaml", "--name", "sess-killed"], cwd=project, stdout=subprocess.PIPE, text=True
+        [*koalesce_command(), "up", "tiny.yaml", "--name", "sess-killed"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with runner:
         assert runner.stdout is not None

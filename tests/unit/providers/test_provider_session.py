@@ -350,7 +350,9 @@ def test_a_full_disk_is_an_error_of_ours_and_all_is_undone(world: World) -> None
 
     assert caught.value.message == "the cluster can't be made: /runs/terraform.log: No space left on device"
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith(f"make room on the disk that holds {world.folder.parent}, or set KOALESCE_STATE")
+    assert caught.value.hint.startswith(
+        f"make room on the disk that holds {world.folder.parent}, or set KOALESCE_STATE"
+    )
     assert world.ledger.entries() == []
 
 
