@@ -15,6 +15,9 @@ from koalesce.pki import Pki
 
 _PATIENCE = 5.0
 _PAUSE = 0.04
+# What a Service is refused with until a starting API server has written down which addresses there are for Services
+# (ErrMismatchedNetwork of k8s.io/kubernetes/pkg/registry/core/service/ipallocator).
+_NO_RANGE = b"the provided network does not match the current range"
 
 
 class Api:
@@ -54,7 +57,7 @@ class Api:
             status, body = self.request("POST", path, value)
             if status in (200, 201, 202, 409):
                 return
-            if 400 <= status < 500 and status not in (403, 404, 429):
+            if 400 <= status < 500 and status not in (403, 404, 429) and _NO_RANGE not in body:
                 raise ClusterError(f"POST {path}: {_text(status, body)}")
             keep_trying()
 

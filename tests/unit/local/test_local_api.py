@@ -1,0 +1,40 @@
+"""Requests to an API server that is starting."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from koalesce.errors import ClusterError
+from koalesce.local.api import Api
+
+NO_RANGE = "failed to allocate IP 10.96.0.10: the provided network does not match the current range"
+
+
+class ScriptedApi(Api):
+    """Gives one prepared answer after the other."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self.answers = list(answers)
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        status, message = self.answers.pop(0)
+        return status, json.dumps({"message": message}).encode()
+
+
+def test_creating_goes_on_until_the_server_is_ready_for_it() -> None:
+    api = ScriptedApi((0, "refused"), (403, "no roles yet"), (422, NO_RANGE), (201, ""))
+    pauses: list[str] = []
+
+    api.create("/api/v1/namespaces/kube-system/services", {}, keep_trying=lambda: pauses.append("pause"))
+
+    assert (api.answers, len(pauses)) == ([], 3)
+
+
+def test_what_is_invalid_is_not_tried_again() -> None:
+    api = ScriptedApi((422, "spec.ports: Required value"), (201, ""))
+
+    with pytest.raises(ClusterError, match="POST /x: 422 .*Required value"):
+        api.create("/x", {}, keep_trying=lambda: pytest.fail("it was tried again"))
