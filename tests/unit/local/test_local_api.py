@@ -36,5 +36,5 @@ def test_creating_goes_on_until_the_server_is_ready_for_it() -> None:
 def test_what_is_invalid_is_not_tried_again() -> None:
     api = ScriptedApi((422, "spec.ports: Required value"), (201, ""))
 
-    with pytest.raises(ClusterError, match="POST /x: 422 .*Required value"):
+    with pytest.raises(ClusterError, match=r"POST /x: 422 .*Required value"):
         api.create("/x", {}, keep_trying=lambda: pytest.fail("it was tried again"))
