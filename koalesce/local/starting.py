@@ -58,14 +58,11 @@ class Start:
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
             self._await_api(api, "/version")
-        self._start_kubelets(api, specs)
         if not is_planted:
-            # The other parts exit, or wait long before they try again, when they have no roles yet.
+            # The controller manager exits, and others wait long before they try again, when they have no roles yet.
             with self.phases.phase("roles"):
                 self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
-        self._start_the_rest(specs)
-        with self.phases.phase("add-ons"):
-            self._create_addons(api)
+        self._start_the_rest(api, specs)
         with self.phases.phase("images"):
             _settle(runtimes)
         with self.phases.phase("api server ready"):
@@ -103,19 +100,20 @@ class Start:
         for reference in dict.fromkeys((self.tools.images["pause"], *self.request.preload)):
             self._command(node, [*_PULL, reference])
 
-    def _start_kubelets(self, api: Api, specs: Sequence[NodeSpec]) -> None:
-        for spec in specs:
-            document = kubelet.node_object(spec)
-            api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
-            self.nodes[spec.name].start(kubelet.services(self.request, spec)["kubelet"])
-
-    def _start_the_rest(self, specs: Sequence[NodeSpec]) -> None:
+    def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
+        """Start all that needs the API server, those first on whom others wait: everything at once would hold everything up."""
         services = control_plane.services(self.request)
         self._control.start(services["kube-controller-manager"])
+        with self.phases.phase("add-ons"):
+            for spec in specs:
+                document = kubelet.node_object(spec)
+                api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
+            self._create_addons(api)
         self._control.start(services["kube-scheduler"])
-        for spec in specs:
-            if proxy := kubelet.services(self.request, spec).get("kube-proxy"):
-                self.nodes[spec.name].start(proxy)
+        for name in ("kubelet", "kube-proxy"):
+            for spec in specs:
+                if service := kubelet.services(self.request, spec).get(name):
+                    self.nodes[spec.name].start(service)
 
     def _create_addons(self, api: Api) -> None:
         if self.request.dns != "coredns":
