@@ -160,8 +160,8 @@ def test_the_hosts_hooks_and_folders_are_not_taken_over() -> None:
 def test_reads_what_apt_would_fetch() -> None:
     lines = [
         "Reading package lists...",
-        "'http://deb.debian.org/x/runc_1.1.5+ds1-1_amd64.deb' runc_1.1.5+ds1-1_amd64.deb 2709960 MD5Sum:0",
-        "'http://deb.debian.org/x/conntrack.deb' conntrack_1%3a1.4.7-1_amd64.deb 35240 ",
+        "'http://debian.example.com/x/runc_1.1.5+ds1-1_amd64.deb' runc_1.1.5+ds1-1_amd64.deb 2709960 MD5Sum:0",
+        "'http://debian.example.com/x/conntrack.deb' conntrack_1%3a1.4.7-1_amd64.deb 35240 ",
     ]
 
     assert archive_names(lines) == ["runc_1.1.5+ds1-1_amd64.deb", "conntrack_1%3a1.4.7-1_amd64.deb"]

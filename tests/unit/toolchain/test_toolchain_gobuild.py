@@ -91,7 +91,7 @@ def test_announces_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("go: x: Get https://proxy.golang.org/: dial tcp: lookup proxy.golang.org: no such host", "set GOPROXY"),
+        ("go: x: Get https://goproxy.example.com/: dial tcp: lookup goproxy.example.com: no such host", "set GOPROXY"),
         ("module lookup disabled by GOPROXY=off", "set GOPROXY"),
         ("verifying x@v1.0.0: checksum mismatch", "something else than what is pinned"),
         ("./main.go:1: syntax error", "the output above says why"),
