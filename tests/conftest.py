@@ -6,5 +6,6 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Take ^C as at a terminal, for us and for the programs that tests start: background jobs of a shell begin with it ignored."""
+    """Take signals as at a terminal, for us and for what tests start: background jobs of a shell begin with some ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
