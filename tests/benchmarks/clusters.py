@@ -69,7 +69,7 @@ def one_run(folder: Path) -> dict[str, float]:
         match event:
             case PhaseProgress(phase="terraform apply", message=message):
                 # what the supervisor says of itself: "1.50s api server"
-                if said := re.fullmatch(r"([\d.]+)s (.+)", message):
+                if said := re.fullmatch(r"\s*([\d.]+)s\s+(.+)", message):
                     found[f"  apply, until: {said[2]}"] = float(said[1])
             case PhaseFinished(phase=phase, seconds=seconds):
                 found[phase] = seconds
