@@ -99,7 +99,6 @@ class StepContext:
     files: Files
     labels: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
-    evidence: Path | None = None
     may_not_exist: bool = False
     patient: bool = False
     negated: bool = False  # under `never`: "does not exist" may be what is hoped for
