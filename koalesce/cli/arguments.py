@@ -43,6 +43,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
+def add_values(parser: argparse._ActionsContainer) -> None:
+    """Declare `--set` and `--image`: what a command gives to specs."""
+    for flag, metavar, text in (
+        ("--set", "NAME=VALUE", "set a variable of the specs"),
+        ("--image", "REF=PATH", "supply an image from an archive or a folder"),
+    ):
+        parser.add_argument(flag, metavar=metavar, type=assignment, action="append", default=[], help=text)
+
+
 def duration(text: str) -> Duration:
     """A flag's duration."""
     from koalesce.durations import Duration

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.components import NotReady
+from koalesce.engine.ending import end
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check, provision
 from koalesce.engine.selection import check_settable, check_trusted
-from koalesce.engine.session import RunSession, new_session
+from koalesce.engine.session import RunSession, follow, new_session
 from koalesce.errors import Interrupted, KoalesceError, TeardownError, UsageError
 from koalesce.events import (
     AnyEvent,
@@ -23,14 +23,11 @@ from koalesce.events import (
     SpecFinished,
     SpecStarted,
     Status,
-    TeardownFinished,
-    TeardownStarted,
 )
 from koalesce.providers.naming import check_name, cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec, load_all
 from koalesce.spec.project import project_root
-from koalesce.steps.base import Errored
 
 
 def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = None) -> Iterator[AnyEvent]:
@@ -50,17 +47,7 @@ def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = No
     check(loaded, options)
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     chosen = name or cluster_name(loaded.spec.metadata.name, session.run_id)
-    return _events(_Making(session=session, loaded=loaded, options=options, name=chosen))
-
-
-def _events(making: _Making) -> Iterator[AnyEvent]:
-    worker = threading.Thread(target=making.run, name="up")
-    worker.start()
-    try:
-        yield from making.session.stream
-    finally:
-        making.session.cancel.set()
-        worker.join()
+    return follow(session, _Making(session=session, loaded=loaded, options=options, name=chosen).run)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +67,8 @@ class _Making:
         try:
             self._begin()
             status, message = self._provision()
-            self._end(keep=status == "passed")
+            gone = end(self.session, self.loaded.shown, self.cluster_session, keep=status == "passed")
+            self.teardown_failed = self.teardown_failed or not gone
             self.session.emit(
                 SpecFinished(spec=self.loaded.shown, status=status, seconds=self._since(began), message=message)
             )
@@ -104,8 +92,7 @@ class _Making:
                 self.session, self.loaded, self.options, name=self.name, folder=self.session.folder, opened=self._opened
             )
         except NotReady as verdict:
-            status: Status = "error" if isinstance(verdict.outcome, Errored) else "failed"
-            return status, f"{verdict}\n{verdict.outcome.detail}".rstrip()
+            return verdict.status, f"{verdict}\n{verdict.outcome.detail}".rstrip()
         except Interrupted:
             return "error", self.session.interrupt.reason
         except KoalesceError as error:
@@ -115,34 +102,6 @@ class _Making:
 
     def _opened(self, cluster_session: ClusterSession) -> None:
         self.cluster_session = cluster_session
-
-    def _end(self, *, keep: bool) -> None:
-        """Keep the cluster, or destroy what there is of it."""
-        session = self.cluster_session
-        if session is None or session.cluster is None:
-            return
-        session.cluster.kube.close()
-        if keep:
-            session.keep()
-            self._tell_end(0.0, kept=True)
-            return
-        began = self.session.clock.monotonic()
-        self.session.emit(TeardownStarted(spec=self.loaded.shown, cluster=self.name))
-        try:
-            session.down()
-        except TeardownError as error:
-            self.teardown_failed = True
-            self._tell_end(self._since(began), message=error.message, command=error.command)
-        else:
-            self._tell_end(self._since(began))
-
-    def _tell_end(self, seconds: float, *, kept: bool = False, message: str = "", command: str = "") -> None:
-        self.session.emit(
-            TeardownFinished(
-                spec=self.loaded.shown, cluster=self.name, seconds=seconds, kept=kept, message=message,
-                command=command or f"koalesce down {self.name}",
-            )
-        )  # fmt: skip
 
     def _since(self, began: float) -> float:
         return round(self.session.clock.monotonic() - began, 4)

@@ -6,7 +6,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from koalesce import __version__
@@ -14,7 +13,7 @@ from koalesce.clock import Clock, SystemClock
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check
 from koalesce.engine.selection import Selected, check_settable, check_trusted, select
-from koalesce.engine.session import RunSession, new_session
+from koalesce.engine.session import RunSession, follow, new_session
 from koalesce.engine.spec_run import SpecResult, SpecRun
 from koalesce.engine.statuses import overall
 from koalesce.events import AnyEvent, RunFinished, RunStarted
@@ -38,18 +37,7 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     for each in selected:
         check(each.loaded, options)
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
-    return _events(session, selected, options)
-
-
-def _events(session: RunSession, selected: list[Selected], options: RunOptions) -> Iterator[AnyEvent]:
-    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-        worker = pool.submit(_run_all, session, selected, options)
-        try:
-            yield from session.stream
-        finally:
-            if not worker.done():
-                session.cancel.set()
-    worker.result()
+    return follow(session, lambda: _run_all(session, selected, options))
 
 
 def _run_all(session: RunSession, selected: list[Selected], options: RunOptions) -> None:

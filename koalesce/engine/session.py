@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,3 +69,18 @@ def make_private(folder: Path) -> None:
     """Make a folder that only its owner may look into."""
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)  # noqa: PTH101 - also for a folder that was there
+
+
+def follow(session: RunSession, work: Callable[[], None]) -> Iterator[AnyEvent]:
+    """Do the work in a thread and yield its events to their end; raises what the work raised, after the last event.
+
+    Whoever stops listening early ends the work.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+        worker = pool.submit(work)
+        try:
+            yield from session.stream
+        finally:
+            if not worker.done():
+                session.cancel.set()
+    worker.result()

@@ -10,6 +10,7 @@ from typing import Any
 
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.components import NotReady
+from koalesce.engine.ending import end
 from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import provision
@@ -20,7 +21,7 @@ from koalesce.engine.session import RunSession, make_private
 from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
-from koalesce.events import SpecFinished, SpecStarted, Status, TeardownFinished, TeardownStarted, TestFinished
+from koalesce.events import SpecFinished, SpecStarted, Status, TestFinished
 from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
@@ -62,7 +63,8 @@ class SpecRun:
             status, message = self._guarded()
         finally:
             timer.cancel()
-            self._teardown()
+            gone = end(self._session, self._path, self._cluster_session, keep=self._options.keep)
+            self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
         seconds = round(self._session.clock.monotonic() - began, 4)
         self._session.emit(
@@ -158,31 +160,6 @@ class SpecRun:
         for test, line in self._selected.tests:
             if test.name not in done:
                 self._tests.append(skip_test(self._session, self._path, test, line, f"not run: {reason}"))
-
-    def _teardown(self) -> None:
-        """Destroy the cluster, or leave it where it's to be kept."""
-        session = self._cluster_session
-        if session is None or session.cluster is None:  # an `up` that didn't succeed has undone itself
-            return
-        name = session.request.name
-        if self._options.keep:
-            session.keep()
-            self._session.emit(
-                TeardownFinished(spec=self._path, cluster=name, seconds=0.0, kept=True, command=f"koalesce down {name}")
-            )
-            return
-        session.cluster.kube.close()
-        began = self._session.clock.monotonic()
-        self._session.emit(TeardownStarted(spec=self._path, cluster=name))
-        problem, command = "", ""
-        try:
-            session.down()
-        except TeardownError as error:
-            self._teardown_failed, problem, command = True, error.message, error.command
-        seconds = round(self._session.clock.monotonic() - began, 4)
-        self._session.emit(
-            TeardownFinished(spec=self._path, cluster=name, seconds=seconds, message=problem, command=command)
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import assignment, duration, pattern, positive
+from koalesce.cli.arguments import add_values, duration, pattern, positive
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,17 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="select",
         help="only tests whose names match",
     )
-    what.add_argument(
-        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the specs"
-    )
-    what.add_argument(
-        "--image",
-        metavar="REF=PATH",
-        type=assignment,
-        action="append",
-        default=[],
-        help="supply an image from an archive or a folder",
-    )
+    add_values(what)
     what.add_argument("--no-skips", action="store_true", help="exit with 5 if any test is skipped")
     where = parser.add_argument_group("where it runs")
     where.add_argument("--provider", metavar="NAME", help="make clusters with this provider instead of the specs'")

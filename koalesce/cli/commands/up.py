@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import assignment
+from koalesce.cli.arguments import add_values
 
 if TYPE_CHECKING:
     from koalesce.cli.stopping import Stop
@@ -26,17 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which cluster, and where."""
     parser.add_argument("spec", metavar="SPEC", help="the spec whose cluster, images and components are wanted")
     parser.add_argument("--name", help="name of the cluster (default: made from the spec's)")
-    parser.add_argument(
-        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the spec"
-    )
-    parser.add_argument(
-        "--image",
-        metavar="REF=PATH",
-        type=assignment,
-        action="append",
-        default=[],
-        help="supply an image from an archive or a folder",
-    )
+    add_values(parser)
     parser.add_argument("--provider", metavar="NAME", help="make it with this provider instead of the spec's")
     parser.add_argument("--kubernetes", metavar="VERSION", help="with this version of Kubernetes instead of the spec's")
     parser.add_argument("--trust", action="store_true", help="take a spec from outside the project too: it is code")

@@ -30,6 +30,7 @@ class FakeSession:
     """A cluster's session that notes how it ended."""
 
     def __init__(self, *, resists: bool = False) -> None:
+        self.request = SimpleNamespace(name="tiny")
         self.cluster: Any = SimpleNamespace(kube=SimpleNamespace(close=lambda: None))
         self.ends: list[str] = []
         self._resists = resists

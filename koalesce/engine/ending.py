@@ -1,0 +1,34 @@
+"""The end of a cluster, told as events: kept where it is to stay, otherwise destroyed."""
+
+from __future__ import annotations
+
+from koalesce.engine.session import RunSession
+from koalesce.errors import TeardownError
+from koalesce.events import TeardownFinished, TeardownStarted
+from koalesce.providers.session import ClusterSession
+
+
+def end(run: RunSession, spec: str, session: ClusterSession | None, *, keep: bool) -> bool:
+    """Keep or destroy the cluster of a session, if it has one; whether nothing is left that shouldn't be.
+
+    An `up` that didn't succeed has undone itself: there is nothing to end then.
+    """
+    if session is None or session.cluster is None:
+        return True
+    name = session.request.name
+    by_hand = f"koalesce down {name}"
+    session.cluster.kube.close()
+    if keep:
+        session.keep()
+        run.emit(TeardownFinished(spec=spec, cluster=name, seconds=0.0, kept=True, command=by_hand))
+        return True
+    began = run.clock.monotonic()
+    run.emit(TeardownStarted(spec=spec, cluster=name))
+    problem, command = "", ""
+    try:
+        session.down()
+    except TeardownError as error:
+        problem, command = error.message, error.command
+    seconds = round(run.clock.monotonic() - began, 4)
+    run.emit(TeardownFinished(spec=spec, cluster=name, seconds=seconds, message=problem, command=command))
+    return not problem
