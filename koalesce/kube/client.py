@@ -129,11 +129,12 @@ class Kube:
         namespace: str | None = None,
         *,
         metadata_only: bool = False,
+        subresource: str = "",
         timeout: float = 30.0,
         cancel: Cancel | None = None,
     ) -> Object | None:
-        """The object, or None if there is none."""
-        path, accept = self._path(resource, namespace, name), _METADATA if metadata_only else None
+        """The object (or its subresource, such as `scale`), or None if there is none."""
+        path, accept = self._path(resource, namespace, name, subresource), _METADATA if metadata_only else None
         try:
             return _object(self.request("GET", path, accept=accept, timeout=timeout, cancel=cancel))
         except ApiError as error:
@@ -198,12 +199,32 @@ class Kube:
             )
         )
 
-    def create(self, obj: Mapping[str, Any], *, namespace: str | None = None) -> Object:
+    def create(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        field_manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
+    ) -> Object:
         """Create an object; 409 `AlreadyExists` if there is one. `metadata.generateName` works."""
         self._expect_kinds(obj)
         resource, namespace, _ = self._address(obj, namespace)
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        query = _writing(field_manager, dry_run)
         return _object(self.request("POST", self._path(resource, namespace, None), query=query, body=obj))
+
+    def replace(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        field_manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
+    ) -> Object:
+        """Put an object in the place of the one that is there; 409 `Conflict` if its resourceVersion is no longer current."""
+        resource, namespace, name = self._address(obj, namespace)
+        query = _writing(field_manager, dry_run)
+        return _object(self.request("PUT", self._path(resource, namespace, name), query=query, body=obj))
 
     def patch(
         self,
@@ -214,9 +235,11 @@ class Kube:
         *,
         type: Literal["merge", "json", "strategic"] = "merge",  # noqa: A002 - kubectl's word
         subresource: str = "",
+        field_manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
     ) -> Object:
         """Patch an object; `strategic` works on built-in kinds only."""
-        query = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+        query = _writing(field_manager, dry_run)
         path = self._path(resource, namespace, name, subresource)
         return _object(self.request("PATCH", path, query=query, body=body, content_type=_PATCH_TYPES[type]))
 
@@ -366,6 +389,11 @@ class Kube:
 
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+
+
+def _writing(field_manager: str, dry_run: bool) -> dict[str, Any]:
+    """What every request that writes says beside its body."""
+    return {"fieldManager": field_manager, "fieldValidation": "Strict", "dryRun": "All" if dry_run else None}
 
 
 def _object(answer: Any) -> Object:

@@ -53,7 +53,8 @@ class ApiError(ClusterError):
     """The API server did not do what was asked.
 
     `status` is the HTTP status, 0 where no answer came; `reason` is the server's word (`NotFound`, `Conflict`) or one of ours
-    (`ConnectionRefused`, `Timeout`, `Cancelled`, …).
+    (`ConnectionRefused`, `Timeout`, `Cancelled`, …). `said` is the server's message as it came. `lasting`: whoever asked knows that
+    asking again is of no use.
     """
 
     def __init__(
@@ -65,8 +66,12 @@ class ApiError(ClusterError):
         causes: Iterable[Cause] = (),
         details: Mapping[str, Any] | None = None,
         hint: str | None = None,
+        said: str = "",
+        lasting: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.said = said or message
+        self.lasting = lasting
         self.status = status
         self.reason = reason
         self.causes = tuple(causes)
@@ -75,6 +80,8 @@ class ApiError(ClusterError):
     @property
     def transient(self) -> bool:
         """Whether the same call may well succeed later: the server isn't ready (yet), rather than the call wrong."""
+        if self.lasting:
+            return False
         if self.status == 0:
             return self.reason in _PASSES
         if self.status == 429 or _NOT_READY.search(self.message):
@@ -109,10 +116,17 @@ class ApiError(ClusterError):
         )
         code = int(document.get("code") or status)
         reason = document.get("reason") or _reason(code)
-        message = document.get("message") or f"{call}: {reason} (HTTP {code})"
-        if reason == CONFLICT and any(cause.reason == "FieldManagerConflict" for cause in causes):
-            message = _render_conflicts(call, causes)
-        return cls(message, status=code, reason=reason, causes=causes, details=details)
+        said = document.get("message") or f"{call}: {reason} (HTTP {code})"
+        is_shared = reason == CONFLICT and any(cause.reason == "FieldManagerConflict" for cause in causes)
+        message = _render_conflicts(causes) if is_shared else said
+        return cls(message, status=code, reason=reason, causes=causes, details=details, said=said)
+
+    def about(self, what: str, *, status: int | None = None, lasting: bool = False) -> ApiError:
+        """The same refusal, its message saying what it is about."""
+        return ApiError(
+            f"{what}: {self.message}", status=self.status if status is None else status, reason=self.reason,
+            causes=self.causes, details=self.details, hint=self.hint, said=self.said, lasting=lasting or self.lasting,
+        )  # fmt: skip
 
 
 class UnknownKind(ApiError):
@@ -162,6 +176,16 @@ def _reason(status: int) -> str:
     }.get(status, f"HTTP{status}")  # fmt: skip
 
 
-def _render_conflicts(call: str, causes: Iterable[Cause]) -> str:
-    lines = [f"{cause.field}: {cause.message}" for cause in causes]
-    return "\n  ".join([f"{call}: fields belong to another field manager", *lines])
+_MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"')
+
+
+def _render_conflicts(causes: Iterable[Cause]) -> str:
+    """A sentence, and below it a table of fields and those who manage them."""
+    rows = []
+    for cause in causes:
+        found = _MANAGER.search(cause.message)
+        rows.append((cause.field, found["manager"] if found else cause.message))
+    width = max(len("field"), *(len(field) for field, _ in rows))
+    count = "1 field belongs" if len(rows) == 1 else f"{len(rows)} fields belong"
+    table = [f"{field:<{width}}  {manager}" for field, manager in (("field", "manager"), *rows)]
+    return "\n".join([f"{count} to another field manager", *table])

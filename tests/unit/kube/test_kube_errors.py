@@ -74,11 +74,23 @@ def test_conflicts_are_listed_field_by_field() -> None:
     error = ApiError.from_answer(409, json.dumps(body).encode(), "PATCH /x")
 
     assert error.message == (
-        "PATCH /x: fields belong to another field manager\n"
-        '  .spec.replicas: conflict with "kubectl"\n'
-        '  .spec.paused: conflict with "helm"'
+        "2 fields belong to another field manager\n"
+        "field           manager\n"
+        ".spec.replicas  kubectl\n"
+        ".spec.paused    helm"
     )
+    assert error.said == "long"
     assert error.causes[0] == Cause("FieldManagerConflict", 'conflict with "kubectl"', ".spec.replicas")
+
+
+def test_a_refusal_says_what_it_is_about_and_keeps_what_the_server_said() -> None:
+    error = ApiError("the object has been modified", status=409, reason="Conflict")
+
+    about = error.about("pod/web", lasting=True)
+
+    assert (about.message, about.said) == ("pod/web: the object has been modified", "the object has been modified")
+    assert (about.status, about.reason) == (409, "Conflict")
+    assert (error.transient, about.transient) == (True, False)
 
 
 def test_an_answer_that_is_no_status_object_is_quoted() -> None:
