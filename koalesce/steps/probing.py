@@ -17,7 +17,7 @@ from koalesce.steps.base import StepContext
 from koalesce.steps.places import Source
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
-_VERSION = "0.1.0"
+_VERSION = "0.2.0"
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64

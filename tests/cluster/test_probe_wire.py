@@ -51,7 +51,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("probe") / "koalesce-probe"
     environment = {**os.environ, "CGO_ENABLED": "0"}
     subprocess.run(
-        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.1.0", env=environment, check=True
+        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.2.0", env=environment, check=True
     )
     return binary
 
@@ -233,6 +233,77 @@ def test_http(probe: Path) -> None:
     assert (redirected["http"]["status"], followed["http"]["body"]) == (302, "server")
     assert resolved["http"]["body"] == "server"
     assert [result["outcome"] for result in (refused, rejected, denied)] == ["refused", "rejected", "error"]
+
+
+@pytest.mark.usefixtures("network")
+def test_http_tells_a_lost_connection_from_a_silent_server(probe: Path) -> None:
+    def http(url: str) -> dict[str, Any]:
+        return {"type": "http", "http": {"method": "GET", "url": url}, "limit": 0.5}
+
+    urls = (
+        "http://10.99.2.2:9/", "http://10.99.3.3/", "http://10.99.3.4/", "http://10.99.2.2:8082/", "http://10.99.2.2:8083/",
+        "https://10.99.2.2:8080/", "http://no-such-name.invalid/",
+    )  # fmt: skip
+    results = look(probe, *map(http, urls))
+
+    assert [(result["outcome"], result["stage"]) for result in results[:6]] == [
+        ("refused", "connect"),
+        ("dropped", "connect"),
+        ("rejected", "connect"),
+        ("dropped", "answer"),
+        ("refused", "answer"),
+        ("allowed", "tls"),
+    ]
+    assert results[6]["outcome"] == "error"
+
+
+@pytest.mark.usefixtures("network")
+def test_a_port_and_an_address_to_send_from(probe: Path) -> None:
+    results = look(
+        probe,
+        {"type": "tcp", "host": "10.99.2.2", "port": 8080, "bind": "0.0.0.0:40404"},
+        {"type": "udp", "host": "fd99:2::2", "port": 8081, "bind": "0.0.0.0:40405"},
+        {"type": "tcp", "host": "10.99.2.2", "port": 8080, "bind": "10.99.1.2:0"},
+        {"type": "tcp", "host": "10.99.2.2", "port": 8080, "bind": "10.99.1.77:0"},
+        {"type": "udp", "host": "10.99.2.2", "port": 8081, "bind": "[fd99:1::2]:0"},
+    )
+
+    assert [result["outcome"] for result in results] == ["allowed", "allowed", "allowed", "error", "error"]
+    assert [result["local"] for result in results[:2]] == ["10.99.1.2:40404", "[fd99:1::2]:40405"]
+    assert "can't send from 10.99.1.77" in results[3]["reason"]
+
+
+@pytest.mark.usefixtures("network")
+def test_an_answer_that_comes_in_pieces_is_read_to_its_end(probe: Path) -> None:
+    pieces, banner = look(
+        probe,
+        {"type": "tcp", "host": "10.99.2.2", "port": 8084, "payload": "x", "readReply": True},
+        {"type": "tcp", "host": "10.99.2.2", "port": 8084, "readReply": True},
+    )
+
+    assert (pieces["reply"], banner["reply"]) == ("one two\n", "one two\n")
+
+
+@pytest.mark.usefixtures("network")
+def test_dns_outcomes(probe: Path) -> None:
+    def dns(server: str, **wish: Any) -> dict[str, Any]:
+        return {"type": "dns", "dns": {"name": "web.example", "type": "A", "server": server, **wish}, "limit": 0.5}
+
+    answered, over_tcp, refused, rejected, dropped, garbled = look(
+        probe,
+        dns("10.99.2.2:5353"),
+        dns("10.99.2.2:5353", transport="tcp"),
+        dns("10.99.2.2:9"),
+        dns("10.99.3.4"),
+        dns("10.99.3.3"),
+        dns("10.99.2.2:8081", name="hostname"),
+    )
+
+    record = {"name": "web.example.", "type": "A", "ttl": 5, "data": "192.0.2.1"}
+    assert (answered["dns"]["rcode"], answered["dns"]["answers"]) == ("NOERROR", [record])
+    assert (answered["dns"]["transport"], over_tcp["dns"]["transport"]) == ("udp", "tcp")
+    assert [result["outcome"] for result in (refused, rejected, dropped)] == ["refused", "rejected", "dropped"]
+    assert garbled["outcome"] == "dropped"
 
 
 @pytest.mark.usefixtures("network")

@@ -1,4 +1,5 @@
-"""A server in a namespace: /clientip, /hostname and /redirect over HTTP on 8080, `clientip` over UDP on 8081, silence on 8082, resets on 8083."""
+"""A server in a namespace: /clientip, /hostname and /redirect over HTTP on 8080, `clientip` over UDP on 8081, silence on 8082, resets on 8083,
+an answer in two pieces on 8084, DNS on 5353."""
 
 import contextlib
 import http.server
@@ -6,6 +7,7 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 
 
 class Web(http.server.BaseHTTPRequestHandler):
@@ -69,7 +71,40 @@ def reset(sock):
         conn.close()
 
 
+def in_pieces(sock):
+    while True:
+        conn, _ = sock.accept()
+        conn.sendall(b"one ")
+        time.sleep(0.05)
+        conn.sendall(b"two\n")
+        conn.recv(1)
+        conn.close()
+
+
+def dns_answer(question):
+    """The one address 192.0.2.1, with a TTL of 5, whatever is asked."""
+    header = question[:2] + struct.pack("!HHHHH", 0x8400, 1, 1, 0, 0)
+    return header + question[12:] + struct.pack("!HHHIH4B", 0xC00C, 1, 1, 5, 4, 192, 0, 2, 1)
+
+
+class Names(socketserver.BaseRequestHandler):
+    def handle(self):
+        data, sock = self.request
+        sock.sendto(dns_answer(data), self.client_address)
+
+
+def names_over_tcp(sock):
+    while True:
+        conn, _ = sock.accept()
+        answer = dns_answer(conn.recv(4096)[2:])
+        conn.sendall(struct.pack("!H", len(answer)) + answer)
+        conn.close()
+
+
 silent = listen(8082)
+threading.Thread(target=in_pieces, args=(listen(8084),), daemon=True).start()
+threading.Thread(target=names_over_tcp, args=(listen(5353),), daemon=True).start()
+threading.Thread(target=Udp(("::", 5353), Names).serve_forever, daemon=True).start()
 threading.Thread(target=reset, args=(listen(8083),), daemon=True).start()
 threading.Thread(target=Udp(("::", 8081), Datagrams).serve_forever, daemon=True).start()
 web = Server(("::", 8080), Web)

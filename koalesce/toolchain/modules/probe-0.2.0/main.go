@@ -5,7 +5,7 @@
 //
 //	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT] tcp|udp HOST:PORT
 //	koalesce-probe [-container ID] [-limit 5s] http URL
-//	koalesce-probe [-container ID] [-limit 5s] dns NAME [TYPE [SERVER]]
+//	koalesce-probe [-container ID] [-limit 5s] [-transport udp|tcp] [-search] dns NAME [TYPE [SERVER]]
 package main
 
 import (
@@ -33,6 +33,8 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 	container := flags.String("container", "", "look from this container, by the runtime's ID")
 	limit := flags.Duration("limit", 5*time.Second, "time limit")
 	source := flags.Bool("source", false, "ask the server which address it saw")
+	transport := flags.String("transport", "", "ask for a name over udp or tcp only")
+	search := flags.Bool("search", false, "look for a name below the search list of /etc/resolv.conf")
 	payload := flags.String("payload", "", "what to send")
 	shown := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(arguments); err != nil {
@@ -52,6 +54,9 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 		return err
 	}
 	target.Limit, target.AskSource, target.Payload = limit.Seconds(), *source, *payload
+	if target.DNS != nil {
+		target.DNS.Transport, target.DNS.Search = *transport, *search
+	}
 	return show(Source{Container: *container, Targets: []Target{target}}, output)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"net"
 	"net/http"
@@ -111,5 +112,48 @@ func TestASilentServerIsDropped(t *testing.T) {
 
 	if found.Outcome != Dropped || found.Reason != "connected, but no answer came to GET "+url || found.Seconds > 0.9 {
 		t.Errorf("got %+v", found)
+	}
+}
+
+func TestHowFarARequestCame(t *testing.T) {
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	defer secure.Close()
+	strict := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	strict.StartTLS()
+	defer strict.Close()
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	defer plain.Close()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for _, each := range []struct {
+		url  string
+		wish HTTPWish
+		want Stage
+	}{
+		{secure.URL, HTTPWish{}, Securing},
+		{strict.URL, HTTPWish{TLS: &TLSWish{Insecure: true}}, Securing},
+		{strings.Replace(plain.URL, "http:", "https:", 1), HTTPWish{}, Securing},
+		{plain.URL, HTTPWish{}, Answering},
+		{closed.URL, HTTPWish{}, Connecting},
+	} {
+		if found := get(each.url, each.wish); found.HTTP != nil || found.Stage != each.want {
+			t.Errorf("%s: got %q, expected %q: %+v", each.url, found.Stage, each.want, found)
+		}
+	}
+}
+
+func TestTimesAreInOrder(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+	defer server.Close()
+
+	found := get(server.URL, HTTPWish{TLS: &TLSWish{Insecure: true}})
+
+	if found.HTTP == nil || found.Stage != "" {
+		t.Fatalf("got %+v", found)
+	}
+	times := found.HTTP.Timing
+	if times.Connect <= 0 || times.TLS < times.Connect || times.FirstByte < times.TLS || times.Total < times.FirstByte {
+		t.Errorf("got %+v", times)
 	}
 }

@@ -13,19 +13,11 @@ import (
 
 // open makes a non-blocking socket of the address' family that queues ICMP errors, and begins to connect it.
 // A datagram socket is connected at once; err is EINPROGRESS for a stream.
-func open(kind int, target netip.AddrPort) (int, error) {
+func open(kind int, target, from netip.AddrPort) (int, error) {
 	v6 := target.Addr().Is6()
 	family := syscall.AF_INET
-	var address syscall.Sockaddr = &syscall.SockaddrInet4{Port: int(target.Port())}
 	if v6 {
 		family = syscall.AF_INET6
-		zone := 0
-		if link, err := net.InterfaceByName(target.Addr().Zone()); err == nil {
-			zone = link.Index
-		}
-		address = &syscall.SockaddrInet6{Port: int(target.Port()), Addr: target.Addr().As16(), ZoneId: uint32(zone)}
-	} else {
-		address.(*syscall.SockaddrInet4).Addr = target.Addr().As4()
 	}
 	fd, err := syscall.Socket(family, kind|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -35,12 +27,63 @@ func open(kind int, target netip.AddrPort) (int, error) {
 		_ = syscall.Close(fd)
 		return -1, err
 	}
-	return fd, syscall.Connect(fd, address)
+	if from.IsValid() {
+		if err := bind(fd, from, v6); err != nil {
+			_ = syscall.Close(fd)
+			return -1, err
+		}
+	}
+	return fd, syscall.Connect(fd, socketAddress(target))
+}
+
+// bind makes a socket send from an address and a port. A port may be used again at once after a connection from it.
+func bind(fd int, from netip.AddrPort, v6 bool) error {
+	if from.Addr().IsUnspecified() && from.Addr().Is6() != v6 {
+		any := netip.IPv4Unspecified()
+		if v6 {
+			any = netip.IPv6Unspecified()
+		}
+		from = netip.AddrPortFrom(any, from.Port())
+	}
+	if from.Addr().Is6() != v6 {
+		return fmt.Errorf("can't send from %s: the target is of the other family", from.Addr())
+	}
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if err := syscall.Bind(fd, socketAddress(from)); err != nil {
+		return fmt.Errorf("can't send from %s: %s", from, err)
+	}
+	return nil
+}
+
+func socketAddress(pair netip.AddrPort) syscall.Sockaddr {
+	if pair.Addr().Is4() {
+		return &syscall.SockaddrInet4{Port: int(pair.Port()), Addr: pair.Addr().As4()}
+	}
+	zone := 0
+	if link, err := net.InterfaceByName(pair.Addr().Zone()); err == nil {
+		zone = link.Index
+	}
+	return &syscall.SockaddrInet6{Port: int(pair.Port()), Addr: pair.Addr().As16(), ZoneId: uint32(zone)}
+}
+
+// ends are the addresses that a target means, and what to send from.
+func ends(ctx context.Context, target Target) ([]netip.Addr, netip.AddrPort, error) {
+	from := netip.AddrPort{}
+	if target.Bind != "" {
+		var err error
+		if from, err = netip.ParseAddrPort(target.Bind); err != nil {
+			return nil, from, err
+		}
+	}
+	addresses, err := addressesOf(ctx, target.Host, target.Family)
+	return addresses, from, err
 }
 
 // connectTCP completes a handshake until the deadline. The connection is nil unless the outcome is allowed.
-func connectTCP(target netip.AddrPort, deadline time.Time) (net.Conn, verdict) {
-	fd, err := open(syscall.SOCK_STREAM, target)
+func connectTCP(target, from netip.AddrPort, deadline time.Time) (net.Conn, verdict) {
+	fd, err := open(syscall.SOCK_STREAM, target, from)
 	if fd < 0 {
 		return nil, judge(-1, err, false, target)
 	}
@@ -139,13 +182,23 @@ func addressesOf(ctx context.Context, host, family string) ([]netip.Addr, error)
 	resolver := net.Resolver{PreferGo: true}
 	found, err := resolver.LookupNetIP(ctx, network, host)
 	if err != nil {
-		return nil, fmt.Errorf("can't resolve %s: %s", host, resolveReason(err))
+		var failure *net.DNSError
+		reason := fmt.Sprintf("can't resolve %s: %s", host, resolveReason(err))
+		return nil, &unresolved{reason: reason, isMissing: errors.As(err, &failure) && failure.IsNotFound}
 	}
 	for index, address := range found {
 		found[index] = address.Unmap()
 	}
 	return found, nil
 }
+
+// unresolved says why a name has no address; isMissing: because its server said so.
+type unresolved struct {
+	reason    string
+	isMissing bool
+}
+
+func (u *unresolved) Error() string { return u.reason }
 
 func resolveReason(err error) string {
 	var failure *net.DNSError

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -34,7 +36,8 @@ func probeHTTP(_ context.Context, target Target, deadline time.Time) Result {
 	if err != nil {
 		return Result{Outcome: Errored, Reason: err.Error()}
 	}
-	dialer := &dialer{wish: wish, family: target.Family, deadline: deadline}
+	dialer := &dialer{wish: wish, family: target.Family, deadline: deadline, started: time.Now()}
+	request = request.WithContext(httptrace.WithClientTrace(request.Context(), dialer.trace()))
 	client := &http.Client{
 		Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.dial, TLSClientConfig: security, DisableKeepAlives: true, DisableCompression: true,
@@ -50,6 +53,8 @@ func probeHTTP(_ context.Context, target Target, deadline time.Time) Result {
 	defer func() { _ = response.Body.Close() }()
 	result.Outcome = Allowed
 	result.HTTP = read(response, wish, &result)
+	result.HTTP.Timing = dialer.timing
+	result.HTTP.Timing.Total = dialer.since()
 	return result
 }
 
@@ -125,12 +130,33 @@ type dialer struct {
 	wish     *HTTPWish
 	family   string
 	deadline time.Time
+	started  time.Time
 	last     verdict
+	stage    Stage
+	timing   Timing
+}
+
+// trace notes when the parts of a request were done, and which of them began last.
+func (d *dialer) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		TLSHandshakeStart: func() { d.stage = Securing },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				d.stage, d.timing.TLS = Answering, d.since()
+			}
+		},
+		GotFirstResponseByte: func() { d.timing.FirstByte = d.since() },
+	}
+}
+
+func (d *dialer) since() float64 {
+	return math.Round(time.Since(d.started).Seconds()*1e6) / 1e6
 }
 
 func (d *dialer) dial(ctx context.Context, _, hostPort string) (net.Conn, error) {
 	ctx, cancel := context.WithDeadline(ctx, d.deadline)
 	defer cancel()
+	d.stage, d.timing = Connecting, Timing{}
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		return nil, d.impossible(err)
@@ -154,7 +180,7 @@ func (d *dialer) dial(ctx context.Context, _, hostPort string) (net.Conn, error)
 		if by := d.denied(address); by != "" {
 			return verdict{outcome: Errored, reason: fmt.Sprintf("%s is in %s, which is not to be reached from here", address, by)}
 		}
-		made, found := connectTCP(netip.AddrPortFrom(address, uint16(port)), until)
+		made, found := connectTCP(netip.AddrPortFrom(address, uint16(port)), netip.AddrPort{}, until)
 		conn = made
 		return found
 	})
@@ -162,10 +188,15 @@ func (d *dialer) dial(ctx context.Context, _, hostPort string) (net.Conn, error)
 		return nil, d.last
 	}
 	_ = conn.SetDeadline(d.deadline)
+	d.stage, d.timing.Connect = Answering, d.since()
 	return conn, nil
 }
 
 func (d *dialer) impossible(err error) error {
+	var failure *unresolved
+	if errors.As(err, &failure) && failure.isMissing {
+		d.stage = Resolving
+	}
 	d.last = verdict{outcome: Errored, reason: err.Error()}
 	return d.last
 }
@@ -190,7 +221,17 @@ func explain(err error, dialer *dialer, wish *HTTPWish, result *Result) {
 		result.Outcome, result.Reason = Errored, err.Error()
 	case dialer.last.outcome == Allowed:
 		afterConnect(err, wish.Method+" "+wish.URL, result)
+		if isAlert(err) {
+			dialer.stage = Securing
+		}
 	}
+	result.Stage = dialer.stage
+}
+
+// isAlert says whether TLS itself refused: with TLS 1.3 a server that wants another client certificate does so after the handshake.
+func isAlert(err error) bool {
+	var failure *net.OpError
+	return errors.As(err, &failure) && (failure.Op == "remote error" || failure.Op == "local error")
 }
 
 func read(response *http.Response, wish *HTTPWish, result *Result) *HTTPResponse {

@@ -27,6 +27,8 @@ type Target struct {
 	Payload string `json:"payload,omitempty"`
 	// ReadReply makes tcp wait for an answer or a banner; udp always does.
 	ReadReply bool `json:"readReply,omitempty"`
+	// Bind is the address and port to send from, 0.0.0.0 or [::] for any address and 0 for any port; tcp and udp only.
+	Bind string `json:"bind,omitempty"`
 	// AskSource asks the server which address it saw: GET /clientip over tcp, "clientip" over udp, as agnhost netexec answers.
 	AskSource bool      `json:"askSource,omitempty"`
 	HTTP      *HTTPWish `json:"http,omitempty"`
@@ -62,7 +64,10 @@ type DNSWish struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
 	Server string `json:"server,omitempty"`
-	TCP    bool   `json:"tcp,omitempty"`
+	// Transport is udp, tcp, or empty for udp and then tcp where the answer is truncated.
+	Transport string `json:"transport,omitempty"`
+	// Search makes names out of /etc/resolv.conf's search list and ndots; without it the name is taken to be whole.
+	Search bool `json:"search,omitempty"`
 }
 
 // Answer is what is printed.
@@ -85,9 +90,11 @@ type Result struct {
 	Outcome Outcome `json:"outcome"`
 	Reason  string  `json:"reason,omitempty"`
 	Failure string  `json:"failure,omitempty"`
-	Local   string  `json:"local,omitempty"`  // source address and port, as this side has it
-	Remote  string  `json:"remote,omitempty"` // address and port that were tried
-	ICMP    *ICMP   `json:"icmp,omitempty"`
+	// Stage is how far a try came that ended without an answer; http only.
+	Stage  Stage  `json:"stage,omitempty"`
+	Local  string `json:"local,omitempty"`  // source address and port, as this side has it
+	Remote string `json:"remote,omitempty"` // address and port that were tried
+	ICMP   *ICMP  `json:"icmp,omitempty"`
 	// SeenSource is the address that the server saw, without its port.
 	SeenSource string        `json:"seenSource,omitempty"`
 	Reply      string        `json:"reply,omitempty"`
@@ -113,7 +120,26 @@ type HTTPResponse struct {
 	BodyBase64 string              `json:"bodyBase64,omitempty"`
 	Truncated  bool                `json:"truncated,omitempty"`
 	TLS        *TLSPeer            `json:"tls,omitempty"`
+	Timing     Timing              `json:"timing"`
 }
+
+// Timing counts the seconds from the start until each point, as curl's --write-out does; after redirects that of the last request.
+type Timing struct {
+	Connect   float64 `json:"connect"`
+	TLS       float64 `json:"tls,omitempty"`
+	FirstByte float64 `json:"firstByte"`
+	Total     float64 `json:"total"`
+}
+
+// Stage is a part of a request.
+type Stage string
+
+const (
+	Resolving  Stage = "resolve" // the server of names said that there is no such name
+	Securing   Stage = "tls"     // the TLS handshake
+	Connecting Stage = "connect"
+	Answering  Stage = "answer"
+)
 
 // TLSPeer is the server's certificate and what was agreed with it.
 type TLSPeer struct {
@@ -124,15 +150,20 @@ type TLSPeer struct {
 	NotAfter string   `json:"notAfter"`
 }
 
-// DNSResponse is the answer to a DNSWish.
+// DNSResponse is the answer to a DNSWish. Name is the one that it is about, one of those that were Asked.
 type DNSResponse struct {
-	Server  string      `json:"server"`
-	Rcode   string      `json:"rcode"`
-	Answers []DNSAnswer `json:"answers"`
+	Server    string          `json:"server"`
+	Transport string          `json:"transport"`
+	Name      string          `json:"name"`
+	Asked     []string        `json:"asked"`
+	Rcode     string          `json:"rcode"`
+	Flags     map[string]bool `json:"flags"`
+	Answers   []DNSRecord     `json:"answers"`
+	Authority []DNSRecord     `json:"authority,omitempty"`
 }
 
-// DNSAnswer is one record of the answer section.
-type DNSAnswer struct {
+// DNSRecord is one resource record.
+type DNSRecord struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 	TTL  uint32 `json:"ttl"`

@@ -11,7 +11,7 @@ import (
 
 // probeUDP sends one datagram and waits for one. A server that doesn't answer can't be told from a filter.
 func probeUDP(ctx context.Context, target Target, deadline time.Time) Result {
-	addresses, err := addressesOf(ctx, target.Host, target.Family)
+	addresses, from, err := ends(ctx, target)
 	if err != nil {
 		return Result{Outcome: Errored, Reason: err.Error()}
 	}
@@ -24,7 +24,7 @@ func probeUDP(ctx context.Context, target Target, deadline time.Time) Result {
 	}
 	var reply []byte
 	found := tryEach(addresses, deadline, func(address netip.Addr, until time.Time) verdict {
-		answer, found := exchangeUDP(netip.AddrPortFrom(address, uint16(target.Port)), []byte(payload), until)
+		answer, found := exchangeUDP(netip.AddrPortFrom(address, uint16(target.Port)), []byte(payload), from, until)
 		reply = answer
 		return found
 	})
@@ -39,8 +39,8 @@ func probeUDP(ctx context.Context, target Target, deadline time.Time) Result {
 }
 
 // exchangeUDP sends a datagram and returns the answer, which is nil unless the outcome is allowed.
-func exchangeUDP(target netip.AddrPort, payload []byte, deadline time.Time) ([]byte, verdict) {
-	fd, err := open(syscall.SOCK_DGRAM, target)
+func exchangeUDP(target netip.AddrPort, payload []byte, from netip.AddrPort, deadline time.Time) ([]byte, verdict) {
+	fd, err := open(syscall.SOCK_DGRAM, target, from)
 	if fd < 0 {
 		return nil, judge(-1, err, false, target)
 	}

@@ -15,17 +15,20 @@ import (
 	"time"
 )
 
-const maxReply = 64 * 1024
+const (
+	maxReply   = 64 * 1024
+	replyPause = 100 * time.Millisecond
+)
 
 // probeTCP connects, and speaks where the target says so.
 func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
-	addresses, err := addressesOf(ctx, target.Host, target.Family)
+	addresses, from, err := ends(ctx, target)
 	if err != nil {
 		return Result{Outcome: Errored, Reason: err.Error()}
 	}
 	var conn net.Conn
 	found := tryEach(addresses, deadline, func(address netip.Addr, until time.Time) verdict {
-		made, found := connectTCP(netip.AddrPortFrom(address, uint16(target.Port)), until)
+		made, found := connectTCP(netip.AddrPortFrom(address, uint16(target.Port)), from, until)
 		conn = made
 		return found
 	})
@@ -39,13 +42,13 @@ func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
 	case target.AskSource:
 		askSourceTCP(conn, target, &result)
 	case target.Payload != "" || target.ReadReply:
-		converse(conn, target, &result)
+		converse(conn, target, deadline, &result)
 	}
 	return result
 }
 
 func (v verdict) result() Result {
-	result := Result{Outcome: v.outcome, Reason: v.reason, ICMP: v.icmp}
+	result := Result{Outcome: v.outcome, Reason: v.reason, Failure: v.failure, ICMP: v.icmp}
 	if v.local.IsValid() && !v.local.Addr().IsUnspecified() {
 		result.Local = v.local.String()
 	}
@@ -88,7 +91,7 @@ func (r *Result) seen() {
 }
 
 // converse writes the payload and reads one answer.
-func converse(conn net.Conn, target Target, result *Result) {
+func converse(conn net.Conn, target Target, deadline time.Time, result *Result) {
 	if _, err := io.WriteString(conn, target.Payload); err != nil {
 		afterConnect(err, "the payload", result)
 		return
@@ -96,12 +99,28 @@ func converse(conn net.Conn, target Target, result *Result) {
 	if !target.ReadReply {
 		return
 	}
-	buffer := make([]byte, maxReply)
-	size, err := conn.Read(buffer)
-	result.Reply = strings.ToValidUTF8(string(buffer[:size]), "\uFFFD")
-	if err != nil && size == 0 {
+	reply, err := readReply(conn, deadline)
+	result.Reply = strings.ToValidUTF8(string(reply), "\uFFFD")
+	if err != nil && len(reply) == 0 {
 		afterConnect(err, "the payload", result)
 	}
+}
+
+// readReply reads until the other side closes, pauses for longer than packets of one answer are apart, or the deadline comes.
+func readReply(conn net.Conn, deadline time.Time) ([]byte, error) {
+	buffer := make([]byte, maxReply)
+	size, err := conn.Read(buffer)
+	for err == nil && size < len(buffer) {
+		pause := time.Now().Add(replyPause)
+		if pause.After(deadline) {
+			pause = deadline
+		}
+		_ = conn.SetReadDeadline(pause)
+		var more int
+		more, err = conn.Read(buffer[size:])
+		size += more
+	}
+	return buffer[:size], err
 }
 
 // afterConnect judges an error on an established connection: silence and resets are the network's, all else the server's.

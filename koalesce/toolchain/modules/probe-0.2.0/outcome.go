@@ -36,6 +36,7 @@ const (
 type verdict struct {
 	outcome Outcome
 	reason  string
+	failure string
 	icmp    *ICMP
 	local   netip.AddrPort
 	remote  netip.AddrPort
