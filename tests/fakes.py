@@ -323,6 +323,10 @@ class FakeScope:
     seconds: float = 30.0
     cancel: threading.Event = field(default_factory=threading.Event)
     deferred: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
+    time: float = 0.0
+
+    def now(self) -> float:
+        return self.time
 
     def remaining(self) -> float:
         return self.seconds

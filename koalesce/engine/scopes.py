@@ -58,6 +58,10 @@ class StepScope:
         """Seconds until the deadline; a look at the deadline itself still gets a moment."""
         return max(self.deadline - self.clock.monotonic(), LAST_LOOK)
 
+    def now(self) -> float:
+        """Seconds of the run's clock."""
+        return self.clock.monotonic()
+
     def defer(self, what: str, undo: Callable[[], None]) -> None:
         """Register an undo with the test."""
         self.test.defer(what, undo)

@@ -17,6 +17,8 @@ from koalesce.kube.view import View
 from koalesce.process import Cancel
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from koalesce.kube.exec_result import ExecResult
     from koalesce.kube.transport import Answer, Transport
 
@@ -102,6 +104,16 @@ class Kube:
     def version(self) -> str:
         """The server's version without the v: `1.37.2`."""
         return str(self.request("GET", "/version")["gitVersion"]).removeprefix("v")
+
+    def now(self, *, timeout: float = 30.0, cancel: Cancel | None = None) -> datetime:
+        """The time by the server's own clock, to the second."""
+        from email.utils import parsedate_to_datetime
+
+        answer = self._send("GET", "/version", None, None, None, None, timeout, cancel)
+        try:
+            return parsedate_to_datetime(answer.date)
+        except ValueError as error:
+            raise ApiError(f"GET /version: the answer has no date: {answer.date!r}", reason=BAD_ANSWER) from error
 
     def resources(self) -> tuple[Resource, ...]:
         """All kinds that the cluster serves, in its order of preference."""
@@ -293,6 +305,8 @@ class Kube:
         previous: bool = False,
         tail_lines: int | None = None,
         since_seconds: int | None = None,
+        since_time: str = "",
+        timestamps: bool = False,
         timeout: float = 30.0,
         cancel: Cancel | None = None,
     ) -> str:
@@ -301,7 +315,7 @@ class Kube:
 
         return logs.read(
             self, pod, namespace=namespace, container=container,
-            previous=previous, tail_lines=tail_lines, since_seconds=since_seconds,
+            previous=previous, tail_lines=tail_lines, since_seconds=since_seconds, since_time=since_time, timestamps=timestamps,
             timeout=timeout, cancel=cancel,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from koalesce.kube.client import Kube
     from koalesce.process import Cancel
 
-_MOST = 16 * 1024 * 1024  # bytes
+MOST = 16 * 1024 * 1024  # bytes
 
 
 def read(
@@ -22,6 +22,8 @@ def read(
     previous: bool = False,
     tail_lines: int | None = None,
     since_seconds: int | None = None,
+    since_time: str = "",
+    timestamps: bool = False,
     timeout: float = 30.0,
     cancel: Cancel | None = None,
 ) -> str:
@@ -31,7 +33,9 @@ def read(
         "previous": previous,
         "tailLines": tail_lines,
         "sinceSeconds": since_seconds,
-        "limitBytes": _MOST,
+        "sinceTime": since_time,
+        "timestamps": timestamps,
+        "limitBytes": MOST,
     }
     path = PODS.path(namespace, pod, "log")
     return kube.text("GET", path, query=query, timeout=timeout, cancel=cancel)

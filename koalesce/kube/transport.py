@@ -34,11 +34,12 @@ _BROKEN = (HTTPError, OSError, ValueError, AttributeError)
 
 
 class Answer:
-    """What came back: status and whole body."""
+    """What came back: status and whole body, and when, by the server's clock (the header `Date`; empty without one)."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, date: str = "") -> None:
         self.status = status
         self.body = body
+        self.date = date
 
 
 class Stream:
@@ -216,7 +217,7 @@ def _read(response: BaseHTTPResponse, call: Call, name: str) -> Answer:
         raise no_answer(error, call, name) from error
     call.attach(None)
     response.release_conn()
-    return Answer(response.status, body)
+    return Answer(response.status, body, response.headers.get("Date", ""))
 
 
 def _encode(query: Query | None) -> str:
