@@ -78,7 +78,7 @@ class PhaseFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterReady(Event):
-    """The cluster is up (its components not yet)."""
+    """The cluster is up (its components not yet). `shared`: it was up before the run, and stays up after it."""
 
     spec: str
     cluster: str
@@ -88,6 +88,7 @@ class ClusterReady(Event):
     capabilities: tuple[str, ...]
     kubeconfig: str
     seconds: float
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,6 +135,8 @@ class _Follower:
         match event:
             case PhaseStarted():
                 self._left.setdefault(event.spec, "")
+            case ClusterReady(shared=True):
+                self._left.pop(event.spec, None)  # it stays up in any case
             case ClusterReady():
                 self._left[event.spec] = event.cluster
             case TeardownFinished(message=""):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,25 @@ class Stage:
     disposable: bool = True  # the cluster goes away after the run
 
 
-def run_setup(stage: Stage, setup: Setup) -> tuple[TestFinished, dict[str, Any]]:
-    """Run the spec's setup; its outputs and namespace are the second value."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUp:
+    """A setup that has run: how it ended, what it gives to the tests, and what undoes it and tells what went wrong in that."""
+
+    finished: TestFinished
+    given: dict[str, Any]
+    undo: Callable[[], list[str]]
+
+
+def run_setup(stage: Stage, setup: Setup) -> SetUp:
+    """Run the spec's setup; whoever keeps the cluster for other specs undoes it after the tests."""
     case = _Case(
         stage, "setup", Test.model_construct(name="setup", steps=setup.steps), line=setup.steps[0].line, section="setup"
     )
     finished = case.run(
         setup.steps, setup.on_failure, timeout=setup.timeout.seconds if setup.timeout else None, keep=True
     )
-    return finished, {"outputs": case.values.get("outputs", {}), "namespace": case.namespace}
+    given = {"outputs": case.values.get("outputs", {}), "namespace": case.namespace}
+    return SetUp(finished=finished, given=given, undo=case.undo)
 
 
 def run_test(stage: Stage, test: Test, line: int) -> TestFinished:
@@ -133,7 +143,7 @@ class _Case:
             status, message = "error", str(error)
             evidence = self._explain(())
         if not keep:
-            problems = self._undo()
+            problems = self.undo()
         if problems and status == "passed":
             status, message = "error", "clean-up: " + "; ".join(problems)
         finished = TestFinished(
@@ -172,7 +182,7 @@ class _Case:
         if self._stage.session.cancel.is_set():
             return ""
         make_private(self._stage.session.folder)
-        folder = self._stage.folder / (self.namespace if self._name != "setup" else "setup")
+        folder = self._folder()
         runner = self._runner(TestScope(cancel=self._stage.session.cancel))
         for index, entry in enumerate(on_failure):
             result = runner.run(self._of("onFailure", once=True), index, entry)
@@ -188,7 +198,7 @@ class _Case:
         components = {name for item in self.values.get("components", {}).values() for name in item["namespaces"]}
         return tuple(dict.fromkeys([self.namespace, *([setup] if setup else []), *sorted(components), "kube-system"]))
 
-    def _undo(self) -> list[str]:
+    def undo(self) -> list[str]:
         """The author's clean-up, then whatever the steps have registered, then the namespace; returns what went wrong."""
         if self._stage.session.cancel.is_set() and self._stage.disposable:
             return []
@@ -206,12 +216,17 @@ class _Case:
             problems.append(error.message)
         return problems
 
+    def _folder(self) -> Path:
+        """Where everything of this test is kept that outlives it."""
+        return self._stage.folder / (self.namespace if self._name != "setup" else "setup")
+
     def _runner(self, scope: TestScope) -> StepRunner:
         stage = self._stage
         return StepRunner(
             cluster=stage.cluster, namespace=self.namespace, scope=scope, clock=stage.session.clock,
             interrupt=stage.session.interrupt, files=stage.files, emit=stage.session.emit,
             labels=labels(stage.session.run_id, self._name), values=self.values,
+            artifacts=self._folder() / "copied",
         )  # fmt: skip
 
     def _of(

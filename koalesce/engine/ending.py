@@ -5,14 +5,20 @@ from __future__ import annotations
 from koalesce.engine.session import RunSession
 from koalesce.errors import TeardownError
 from koalesce.events import TeardownFinished, TeardownStarted
+from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.session import ClusterSession
 
 
-def end(run: RunSession, spec: str, session: ClusterSession | None, *, keep: bool) -> bool:
+def end(run: RunSession, spec: str, session: ClusterSession | JoinedCluster | None, *, keep: bool) -> bool:
     """Keep or destroy the cluster of a session, if it has one; whether nothing is left that shouldn't be.
 
-    An `up` that didn't succeed has undone itself: there is nothing to end then.
+    An `up` that didn't succeed has undone itself: there is nothing to end then. A cluster that was up before is let go of.
     """
+    if isinstance(session, JoinedCluster):
+        if session.cluster is not None:
+            session.cluster.kube.close()
+        session.leave()
+        return True
     if session is None or session.cluster is None:
         return True
     name = session.request.name

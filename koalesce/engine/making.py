@@ -24,6 +24,7 @@ from koalesce.events import (
     SpecStarted,
     Status,
 )
+from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.naming import check_name, cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec, load_all
@@ -58,7 +59,7 @@ class _Making:
     loaded: LoadedSpec
     options: RunOptions
     name: str
-    cluster_session: ClusterSession | None = None
+    cluster_session: ClusterSession | JoinedCluster | None = None
     teardown_failed: bool = False
 
     def run(self) -> None:
@@ -100,7 +101,7 @@ class _Making:
             return "error", str(error)
         return ("error", self.session.interrupt.reason) if self.session.cancel.is_set() else ("passed", "")
 
-    def _opened(self, cluster_session: ClusterSession) -> None:
+    def _opened(self, cluster_session: ClusterSession | JoinedCluster) -> None:
         self.cluster_session = cluster_session
 
     def _since(self, began: float) -> float:

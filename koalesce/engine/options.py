@@ -15,12 +15,13 @@ class RunOptions:
     """The command line's wishes; everything that isn't said comes from the specs.
 
     `select` is a regular expression that is looked for in names of tests; `images` maps references to archives; `cancel` ends the run
-    (with teardown) once it is set.
+    (with teardown) once it is set. `cluster` is one that is up, on which all specs run, and which stays.
     """
 
     paths: tuple[str, ...] = ()
     root: Path | None = None
     keep: bool = False
+    cluster: str | None = None
     provider: str | None = None
     kubernetes: str | None = None
     images: Mapping[str, Path] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from koalesce.engine.phases import phase
 from koalesce.engine.readiness import await_dns, await_nodes
 from koalesce.engine.session import RunSession
 from koalesce.providers import provider
+from koalesce.providers.joining import DNS_NOTE, NETWORK_NOTE, JoinedCluster
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
 from koalesce.spec.components import Component
@@ -31,15 +32,16 @@ def provision(
     *,
     name: str,
     folder: Path,
-    opened: Callable[[ClusterSession], None] = lambda _session: None,
+    opened: Callable[[ClusterSession | JoinedCluster], None] = lambda _session: None,
 ) -> Stage:
-    """Make a spec's cluster with its images and components; `opened` is told the cluster's session before it starts.
+    """Make a spec's cluster (or join one that is up) with its images and components; `opened` is told its session before it starts.
 
     Raises KoalesceError, or NotReady for a component; the caller ends the session.
     """
     spec, path = loaded.spec, loaded.shown
-    with phase(session, path, "machine"):  # what it lacks is told before images are made, which may take minutes
-        ClusterSession(loaded.request(name, session.run_id, overrides(options)), spec=path).check()
+    if options.cluster is None:
+        with phase(session, path, "machine"):  # what it lacks is told before images are made, which may take minutes
+            ClusterSession(loaded.request(name, session.run_id, overrides(options)), spec=path).check()
     with phase(session, path, "images") as progress:
         toolchain = Toolchain(cancel=session.cancel, progress=progress)
         installs = [
@@ -55,15 +57,25 @@ def provision(
         name, session.run_id, overrides(options),
         images=(*images.given, *images.needed), preload=images.given,
     )  # fmt: skip
-    cluster_session = ClusterSession(request, spec=path, cancel=session.cancel)
-    opened(cluster_session)
-    cluster = cluster_session.up(session.emit)
+    if options.cluster is None:
+        notes = {NETWORK_NOTE: spec.cluster.network, DNS_NOTE: spec.cluster.dns}
+        cluster_session = ClusterSession(request, spec=path, cancel=session.cancel, notes=notes)
+        opened(cluster_session)
+        cluster = cluster_session.up(session.emit)
+    else:
+        joined = JoinedCluster(options.cluster, spec=path)
+        opened(joined)
+        cluster = joined.up(session.emit)
+        with phase(session, path, "images on nodes"):
+            joined.supply(images.given)
     stage = Stage(
         session=session, loaded=loaded, spec=path, cluster=cluster, files=loaded.files, folder=folder,
         values={**loaded.scope, **cluster_values(cluster), "components": {i.component.name: _component_values(i) for i in installs}},
-        disposable=not options.keep,
+        disposable=not options.keep and options.cluster is None,
     )  # fmt: skip
     _install(stage, installs, spec.cluster.network, spec.cluster.dns, has_workers=bool(request.nodes))
+    if options.cluster is not None:
+        joined.note(spec.cluster.network, [item.component.name for item in installs])
     return stage
 
 

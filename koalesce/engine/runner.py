@@ -10,6 +10,7 @@ from pathlib import Path
 
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
+from koalesce.engine.joining import check_fits
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check
 from koalesce.engine.selection import Selected, check_settable, check_trusted, select
@@ -36,6 +37,8 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     selected = select(loaded, options.select)
     for each in selected:
         check(each.loaded, options)
+    if options.cluster is not None:
+        check_fits(options.cluster, [each.loaded for each in selected])
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     return follow(session, lambda: _run_all(session, selected, options))
 

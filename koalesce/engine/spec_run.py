@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TestFinished
+from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
@@ -49,9 +50,10 @@ class SpecRun:
         self._path = selected.loaded.shown
         self._folder = session.folder / (selected.loaded.spec.metadata.name)
         self._tests: list[TestFinished] = []
-        self._cluster_session: ClusterSession | None = None
+        self._cluster_session: ClusterSession | JoinedCluster | None = None
         self._evidence = ""
         self._teardown_failed = False
+        self._undo_setup: Callable[[], list[str]] = list  # nothing where the cluster goes, or is kept as it is
 
     def run(self) -> SpecResult:
         """Everything; says what went wrong in the last event, raises nothing that concerns the user."""
@@ -61,6 +63,8 @@ class SpecRun:
         self._session.emit(SpecStarted(spec=self._path, name=self._loaded.spec.metadata.name, tests=names))
         try:
             status, message = self._guarded()
+            if problems := self._undo_setup():
+                status, message = _with_problems(status, message, problems)
         finally:
             timer.cancel()
             gone = end(self._session, self._path, self._cluster_session, keep=self._options.keep)
@@ -109,17 +113,19 @@ class SpecRun:
             return "skipped", reason
         setup = self._loaded.spec.setup
         if setup.steps:
-            finished, given = run_setup(stage, setup)
-            if finished.status != "passed":
-                self._evidence = finished.evidence
+            done = run_setup(stage, setup)
+            if self._options.cluster is not None:
+                self._undo_setup = done.undo
+            if done.finished.status != "passed":
+                self._evidence = done.finished.evidence
                 self._skip_rest("the spec's setup did not pass")
-                return ("failed" if finished.status == "failed" else "error"), f"setup: {finished.message}"
-            stage = _with_values(stage, {"setup": given})
+                return ("failed" if done.finished.status == "failed" else "error"), f"setup: {done.finished.message}"
+            stage = _with_values(stage, {"setup": done.given})
         self._run_tests(stage)
         status, problem = overall(test.status for test in self._tests), self._clean_up(stage)
         return ("error" if problem and status in ("passed", "skipped") else status), problem
 
-    def _opened(self, cluster_session: ClusterSession) -> None:
+    def _opened(self, cluster_session: ClusterSession | JoinedCluster) -> None:
         self._cluster_session = cluster_session
 
     def _run_tests(self, stage: Stage) -> None:
@@ -170,6 +176,16 @@ class _Case:
     @property
     def is_alone(self) -> bool:
         return self.test.is_alone
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        return self.test.locks
+
+
+def _with_problems(status: Status, message: str, problems: list[str]) -> tuple[Status, str]:
+    """How a spec ended whose setup could not be undone."""
+    told = "clean-up of the setup: " + "; ".join(problems)
+    return ("error" if status in ("passed", "skipped") else status), "\n".join(part for part in (message, told) if part)
 
 
 def _with_values(stage: Stage, more: Mapping[str, Any]) -> Stage:

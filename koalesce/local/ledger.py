@@ -182,6 +182,20 @@ class Ledger:
                 return Hold(self, name, descriptor)
             os.close(descriptor)
 
+    def try_share(self, name: str) -> Share | None:
+        """A share of a cluster that nobody answers for (a kept one), which keeps others from removing it; None where somebody does."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        while True:
+            descriptor = os.open(self.lock(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if _is_current(descriptor, self.lock(name)):
+                return Share(descriptor)
+            os.close(descriptor)
+
     def wait_for_hold(self, name: str) -> Hold | None:
         """Wait until whoever holds a cluster lets go or ends; None if it was let go in good order."""
         try:
@@ -252,6 +266,19 @@ class Hold:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class Share:
+    """A lock on a cluster that several runs may have at once. It is let go by `release`, or by the end of this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let go; the lock's file stays for those who share it. A second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def _now() -> str:

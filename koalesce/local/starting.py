@@ -21,7 +21,7 @@ from koalesce.local.request import LocalRequest, NodeSpec
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
-_PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
+PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
 
 
@@ -98,7 +98,7 @@ class Start:
         endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
         self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
         for reference in dict.fromkeys((self.tools.images["pause"], *self.request.preload)):
-            self._command(node, [*_PULL, reference])
+            self._command(node, [*PULL, reference])
 
     def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
         """Start all that needs the API server, those first on whom others wait: everything at once would hold everything up."""

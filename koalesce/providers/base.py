@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest
+    from koalesce.cluster import ClusterRequest, Node
     from koalesce.local.ledger import Entry
     from koalesce.process import Cancel
 
@@ -28,6 +28,9 @@ class Provider(Protocol):
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         """Terraform variables of the contract; `folder` is the root's copy. Call `prepare` before."""
+
+    def supply(self, node: Node, images: Sequence[str]) -> str:
+        """Have images of the machine's store on a node of a cluster that is up, as they are now; what went wrong, or nothing."""
 
     def remains(self, entry: Entry) -> list[str]:
         """What is still there of a cluster that the ledger knew, listed without asking Terraform; empty if nothing."""

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -14,11 +14,12 @@ from koalesce.assets import state_dir
 from koalesce.errors import ProvisionError, UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest
+    from koalesce.cluster import ClusterRequest, Node
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
+_PULL_PATIENCE = 60.0
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "network": ("bridge", "none"),
@@ -92,6 +93,16 @@ class LocalProvider:
             "koalesce_command": koalesce_command(),
             "settings": self._settings,
         }
+
+    def supply(self, node: Node, images: Sequence[str]) -> str:
+        """Have the node pull them from the cluster's mirror, which serves the machine's image store."""
+        from koalesce.local.starting import PULL
+
+        for image in images:
+            pulled = node.run([*PULL, image], timeout=_PULL_PATIENCE)
+            if pulled.code:
+                return f"{image} can't be pulled: {pulled.err.strip()}"
+        return ""
 
     def remains(self, entry: Entry) -> list[str]:
         """What the ledger knew of that is still there: its supervisor, cgroups, links, folders and mounts."""

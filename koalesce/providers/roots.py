@@ -45,6 +45,15 @@ def note(folder: Path) -> dict[str, str]:
     return {_KEY: str(folder)}
 
 
+def made_with(entry: Entry) -> dict[str, Any] | None:
+    """The Terraform variables that a cluster was made with; None if plain Terraform made it, in a folder that we don't know."""
+    root = folder_of(entry)
+    if root is None or not (root / VARIABLES_FILE).is_file():
+        return None
+    found: dict[str, Any] = json.loads((root / VARIABLES_FILE).read_text(encoding="utf-8"))
+    return found
+
+
 def folder_of(entry: Entry) -> Path | None:
     """The copy that a cluster was made from; None if plain Terraform made it."""
     return Path(entry.session[_KEY]) if entry.session.get(_KEY) else None
@@ -99,18 +108,24 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
 
 
 def nodes_of(entry: Entry) -> tuple[Node, ...]:
-    """The nodes of a cluster that is up, as its Terraform state or its own files tell; ProvisionError if neither can."""
+    """The nodes of a cluster that is up; ProvisionError if they can't be told."""
+    return tuple(_node(node) for node in outputs_of(entry)["nodes"])
+
+
+def outputs_of(entry: Entry) -> dict[str, Any]:
+    """The outputs of a cluster that is up, as its own files (without starting Terraform) or its state tell; ProvisionError if neither can."""
     root, own = folder_of(entry), Path(entry.folder) / "outputs.json"
-    if root is not None and has_state(root):
+    outputs: dict[str, Any]
+    if entry.folder and own.exists():
+        outputs = json.loads(own.read_text(encoding="utf-8"))
+    elif root is not None and has_state(root):
         outputs = Terraform(root).output()
         check_outputs(outputs)
-    elif entry.folder and own.exists():  # plain Terraform made it, in a folder that we don't know
-        outputs = json.loads(own.read_text(encoding="utf-8"))
     else:
         raise ProvisionError(
             f"cluster {entry.name} isn't up: there is no Terraform state in {root or 'any folder we know'}"
         )
-    return tuple(_node(node) for node in outputs["nodes"])
+    return outputs
 
 
 def _node(entry: Mapping[str, Any]) -> Node:

@@ -49,6 +49,7 @@ class ClusterSession:
 
     `folder` gets the copy of the provider's Terraform root, its state and its log; it is made (0700), and removed with the
     cluster; by default it lies beside the ledger. `emit` gets phases as events of `spec`. `cancel` ends `up`, never `down`.
+    `notes` are kept with the cluster's entry in the ledger, for those who use it later.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class ClusterSession:
         provider: Provider | None = None,
         terraform: Callable[..., TerraformClient] = Terraform,
         ledger: Ledger | None = None,
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         self.request = request
         self._ledger = ledger or Ledger()
         self.folder = (folder or roots.default_folder(self._ledger, request.name)).absolute()
         self._spec = spec
+        self._notes = notes or {}
         self._cancel = cancel
         self._provider = provider or provider_of(request.provider)
         self._terraform = terraform
@@ -120,9 +123,8 @@ class ClusterSession:
         session = cls(request, roots.folder_of(entry), provider=provider, terraform=terraform, ledger=ledger)
         session._hold = session._ledger.try_hold(entry.name)
         if session._hold is None:
-            raise UsageError(
-                f"cluster {entry.name} belongs to a run that is alive", hint="end that run; it destroys the cluster"
-            )
+            what, hint = ("is in use by", "") if entry.keep else ("belongs to", "; it destroys the cluster")
+            raise UsageError(f"cluster {entry.name} {what} a run that is alive", hint=f"end that run{hint}")
         return session
 
     def _up(self, began: float) -> Cluster:
@@ -141,7 +143,7 @@ class ClusterSession:
             self._undo(error)
             raise
         self.cluster = cluster
-        self._emit(self._ready(cluster, time.monotonic() - began))
+        self._emit(ready_event(cluster, self._spec, time.monotonic() - began))
         return cluster
 
     def _sweep(self) -> None:
@@ -170,7 +172,7 @@ class ClusterSession:
                 run_id=self.request.run_id,
                 kubernetes=self.request.kubernetes,
                 nodes=tuple(node.name for node in self.request.nodes),
-                session=roots.note(self.folder),
+                session={**self._notes, **roots.note(self.folder)},
             )
         )
 
@@ -280,21 +282,24 @@ class ClusterSession:
             hint = f"make room on the disk that holds {self.folder.parent}, or set KOALESCE_STATE_DIR to a folder elsewhere"
         return ProvisionError(f"the cluster can't be made: {_of_system(error)}", hint=hint)
 
-    def _ready(self, cluster: Cluster, seconds: float) -> ClusterReady:
-        nodes: tuple[Mapping[str, Any], ...] = tuple(
-            {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
-            for node in cluster.nodes
-        )
-        return ClusterReady(
-            spec=self._spec,
-            cluster=cluster.name,
-            provider=cluster.provider,
-            kubernetes=cluster.kubernetes,
-            nodes=nodes,
-            capabilities=tuple(sorted(cluster.capabilities)),
-            kubeconfig=str(cluster.kubeconfig),
-            seconds=round(seconds, 4),
-        )
+
+def ready_event(cluster: Cluster, spec: str, seconds: float, *, shared: bool = False) -> ClusterReady:
+    """That a cluster is up for a spec; `shared`: it was up before, and stays."""
+    nodes: tuple[Mapping[str, Any], ...] = tuple(
+        {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
+        for node in cluster.nodes
+    )
+    return ClusterReady(
+        spec=spec,
+        cluster=cluster.name,
+        provider=cluster.provider,
+        kubernetes=cluster.kubernetes,
+        nodes=nodes,
+        capabilities=tuple(sorted(cluster.capabilities)),
+        kubeconfig=str(cluster.kubeconfig),
+        seconds=round(seconds, 4),
+        shared=shared,
+    )
 
 
 def _of_system(error: OSError) -> str:

@@ -27,6 +27,7 @@ examples:
   koalesce run                                        every spec below this folder
   koalesce run specs/kube-router.yaml --run 'policy'  the tests with "policy" in their names
   koalesce run specs/ --junit report.xml --no-skips   as a CI system wants it
+  koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
 
 exit codes:
@@ -54,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where it runs")
     where.add_argument("--provider", metavar="NAME", help="make clusters with this provider instead of the specs'")
     where.add_argument("--kubernetes", metavar="VERSION", help="run this version of Kubernetes instead of the specs'")
+    where.add_argument(
+        "--cluster", metavar="NAME", help="run all specs on this cluster, which `koalesce up` made and which stays"
+    )
     where.add_argument("--keep", action="store_true", help="keep the clusters when the run ends")
     how = parser.add_argument_group("how it runs")
     how.add_argument(
@@ -101,6 +105,11 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
     from koalesce.cli.specs import find_specs
     from koalesce.engine import RunOptions
 
+    for flag in ("provider", "kubernetes", "keep"):
+        if args.cluster is not None and getattr(args, flag):
+            raise UsageError(
+                f"--{flag} says how clusters are made; --cluster takes one as it is", hint="leave out one of them"
+            )
     images = {reference: Path(path) for reference, path in args.image}
     for reference, path in images.items():
         if not path.exists():
@@ -108,6 +117,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
     return RunOptions(
         paths=tuple(str(path) for path in find_specs(args.paths)),
         keep=args.keep,
+        cluster=args.cluster,
         provider=args.provider,
         kubernetes=args.kubernetes,
         images=images,

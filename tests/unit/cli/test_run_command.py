@@ -99,6 +99,12 @@ def test_flags_become_options(engine: FakeEngine) -> None:
     )
 
 
+def test_a_cluster_that_is_up_is_an_option(engine: FakeEngine) -> None:
+    main(["run", "specs", "--cluster", "dev"])
+
+    assert engine.options[0].cluster == "dev"
+
+
 def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
     main(["run"])
 
@@ -118,6 +124,7 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
         (["--run", "a["], "'a[' is not a regular expression"),
         (["--timeout", "10"], "write it with a unit"),
         (["--parallel", "0"], "is not a whole number from 1"),
+        (["--cluster", "dev", "--keep"], "--keep says how clusters are made; --cluster takes one as it is"),
     ],
 )
 def test_bad_input_is_2_before_anything_starts(

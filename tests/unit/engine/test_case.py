@@ -266,11 +266,13 @@ tests: [{name: t, steps: [{sleep: 1ms}]}]
 """,
     )
 
-    finished, given = run_setup(world.stage, world.loaded.spec.setup)
+    done = run_setup(world.stage, world.loaded.spec.setup)
 
-    assert finished.status == "passed"
-    assert given["outputs"] == {"answer": "42"}
+    assert done.finished.status == "passed"
+    assert done.given["outputs"] == {"answer": "42"}
     assert world.verbs("delete") == []
+    assert done.undo() == []
+    assert len(world.verbs("delete")) == 1
 
 
 def test_the_interrupt_ends_a_test_as_an_error(tmp_path: Path) -> None:
