@@ -45,8 +45,8 @@ class Discovery:
 
     def find(self, name: str) -> Resource:
         """The kind that kubectl would take for this name: plural, singular, kind or short name, with `.group` or `.version.group`."""
-        wanted = list(_readings(name))
-        found = self._search(lambda resources: _by_name(resources, wanted))
+        wanted = list(readings(name))
+        found = self._search(lambda resources: by_name(resources, wanted))
         if found is None:
             raise UnknownKind(f'the cluster has no kind "{name}"', hint=self._suggestion(name))
         return found
@@ -109,7 +109,7 @@ class Discovery:
         return f'did you mean "{close[0]}"?' if close else None
 
 
-def _readings(name: str) -> Iterator[tuple[str, str | None, str | None]]:
+def readings(name: str) -> Iterator[tuple[str, str | None, str | None]]:
     """(word, version, group) as the name may be meant; None is any."""
     word, _, rest = name.lower().partition(".")
     if not rest:
@@ -121,13 +121,14 @@ def _readings(name: str) -> Iterator[tuple[str, str | None, str | None]]:
     yield word, None, rest
 
 
-def _by_name(resources: Iterable[Resource], readings: Iterable[tuple[str, str | None, str | None]]) -> Resource | None:
+def by_name(resources: Iterable[Resource], names: Iterable[tuple[str, str | None, str | None]]) -> Resource | None:
+    """The first of the kinds that one of these (word, version, group) names; full names before short ones."""
     known = list(resources)
-    for word, version, group in readings:
+    for word, version, group in names:
         fitting = [r for r in known if group in (None, r.group) and version in (None, r.version)]
-        for names in (_full_names, _short_names):
+        for names_of in (_full_names, _short_names):
             for resource in fitting:
-                if word in names(resource):
+                if word in names_of(resource):
                     return resource
     return None
 

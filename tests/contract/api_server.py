@@ -41,8 +41,9 @@ def find_binaries() -> tuple[Path, Path] | str:
 class ApiServer:
     """Processes, their files below `folder`, and a client."""
 
-    def __init__(self, binaries: tuple[Path, Path], folder: Path) -> None:
+    def __init__(self, binaries: tuple[Path, Path], folder: Path, *, flags: tuple[str, ...] = ()) -> None:
         self._apiserver, self._etcd = binaries
+        self._flags = flags
         self._folder = folder
         self._ports = _free_ports(3)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -70,7 +71,7 @@ class ApiServer:
             f"--token-auth-file={self._folder / 'tokens.csv'}", "--authorization-mode=RBAC",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.96.0.0/16",
-            "--disable-admission-plugins=ServiceAccount",
+            "--disable-admission-plugins=ServiceAccount", *self._flags,
         )  # fmt: skip
         self._await_ready()
 

@@ -1,0 +1,63 @@
+"""The shipped table of built-in kinds against a real API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from koalesce.kube import builtin
+from koalesce.matching.shapes import Shape
+from tests.contract.api_server import ApiServer
+from tests.contract.builtin_table import Table
+
+
+def test_the_table_knows_every_kind_that_a_server_has(api_server: ApiServer) -> None:
+    served = {
+        (r.api_version, r.kind, r.plural, r.singular, r.namespaced, r.short_names)
+        for r in api_server.kube.resources()
+        if not r.group.endswith(".example.com")
+    }
+    known = {(r.api_version, r.kind, r.plural, r.singular, r.namespaced, r.short_names) for r in builtin.resources()}
+
+    assert len(served) > 50
+    assert served <= known
+
+
+def test_the_table_knows_the_fields_that_a_server_has(api_server: ApiServer) -> None:
+    made: dict[str, Any] = Table(api_server.kube, skip=(".example.com",)).make()
+    looked: set[str] = set()
+
+    for row in made["kinds"]:
+        (
+            api_version,
+            kind,
+            *_,
+        ) = row.split(" ")
+        name = row.split(" ")[5]
+        assert differences(Shape(made["types"], name), builtin.shape_of(api_version, kind), looked) == [], row
+
+    assert len(looked) > 300
+
+
+def differences(theirs: Shape, ours: Shape, looked: set[str]) -> list[str]:
+    """Fields that aren't of the same type in both."""
+    if theirs.text in looked:
+        return []
+    looked.add(theirs.text)
+    if (theirs.is_list, theirs.keys, theirs.is_set, theirs.is_open) != (
+        ours.is_list,
+        ours.keys,
+        ours.is_set,
+        ours.is_open,
+    ):
+        return [f"{theirs.text} is {ours.text}"]
+    if theirs.is_list or theirs.is_open:
+        mine, yours = (theirs.element, ours.element) if theirs.is_list else (theirs.field("x"), ours.field("x"))
+        return [] if mine is None or yours is None else differences(mine, yours, looked)
+    if theirs.names != ours.names:
+        return [f"{theirs.text}: {(theirs.names or frozenset()) ^ (ours.names or frozenset())}"]
+    found = []
+    for name in theirs.names or ():
+        mine, yours = theirs.field(name), ours.field(name)
+        assert mine is not None
+        found += differences(mine, yours, looked) if yours is not None else [f"{theirs.text}.{name} is missing"]
+    return found
