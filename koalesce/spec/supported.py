@@ -76,7 +76,6 @@ UNSUPPORTED: tuple[Unsupported, ...] = (
     Unsupported(("cluster", "nodes", "*", "subnet")),
     Unsupported(("components", "*", "manifests", "*", "kustomize")),
     Unsupported(("components", "*", "manifests", "*", "helm")),
-    Unsupported(("tests", "*", "locks")),
     Unsupported(("tests", "*", "matrix")),
     Unsupported(("tests", "*", "reruns")),
     *(Unsupported((*steps.split("."), "*", "cluster")) for steps in _STEPS),
