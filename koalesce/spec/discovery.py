@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from koalesce.errors import UsageError
 from koalesce.spec.files import similar_file
+from koalesce.spec.project import Project
 
 SUFFIXES = (".yaml", ".yml")
 _HEAD = 8192
@@ -22,7 +23,7 @@ _CONTENT = re.compile(r"^[^#\s]", re.MULTILINE)
 def discover(patterns: Sequence[str]) -> list[Path]:
     """The specs of files, folders (with what is below them) and `./...`; without patterns those below the working folder.
 
-    A file that is named is taken for a spec whatever it holds. Each spec comes once, in the order of the patterns. UsageError for a
+    A file that is named is taken for a spec whatever it holds; below a folder, what the project excludes is left out. Each spec comes once, in the order of the patterns. UsageError for a
     path that isn't there and a folder that can't be read; a folder without specs gives none.
     """
     found: dict[Path, Path] = {}
@@ -51,12 +52,17 @@ def _folder(pattern: str) -> str | None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
+    project = Project.find(folder)
     for base, names, files in os.walk(folder, onerror=_refuse):
-        names[:] = [name for name in names if not name.startswith((".", "_")) and name != "testdata"]
+        names[:] = [name for name in names if _is_looked_into(name) and not project.excludes(Path(base, name))]
         for name in files:
             path = Path(base, name)
-            if name.endswith(SUFFIXES) and not name.startswith((".", "_")) and is_spec(path):
+            if name.endswith(SUFFIXES) and _is_looked_into(name) and not project.excludes(path) and is_spec(path):
                 yield path
+
+
+def _is_looked_into(name: str) -> bool:
+    return not name.startswith((".", "_")) and name != "testdata"
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from koalesce.errors import UsageError
 from koalesce.yaml.problems import did_you_mean
 
 _FILE = "koalesce.toml"
-_KNOWN = ("env",)
+_KNOWN = ("env", "exclude")
 
 
 def project_root(folder: Path) -> Path:
@@ -33,10 +34,15 @@ def _is_configured(folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A folder, and its settings: `env` in koalesce.toml lists the variables of the environment that specs may see."""
+    """A folder, and its settings in koalesce.toml.
+
+    `env` lists the variables of the environment that specs may see. `exclude` lists files and folders (globs, relative to the root;
+    `*` matches across folders too) that are left out where specs are looked for below a folder; who names them gets them all the same.
+    """
 
     root: Path
     env_names: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, folder: Path, root: Path | None = None) -> Project:
@@ -44,7 +50,15 @@ class Project:
         home = root.resolve() if root is not None else project_root(folder)
         settings = _settings(home)
         _refuse_unknown(settings, home)
-        return cls(home, frozenset(_env_names(settings, home)))
+        names, globs = _texts(settings, home, "env", "names of variables"), _texts(settings, home, "exclude", "globs")
+        return cls(home, frozenset(names), tuple(globs))
+
+    def excludes(self, path: Path) -> bool:
+        """Whether a file or folder is left out where specs are looked for."""
+        if not self.exclude or not (absolute := path.resolve()).is_relative_to(self.root):
+            return False
+        name = absolute.relative_to(self.root).as_posix()
+        return any(fnmatchcase(name, pattern.removeprefix("./").rstrip("/")) for pattern in self.exclude)
 
     def visible(self, environment: Mapping[str, str]) -> dict[str, str]:
         """What specs may see of an environment."""
@@ -77,8 +91,8 @@ def _refuse_unknown(settings: Mapping[str, Any], root: Path) -> None:
             )
 
 
-def _env_names(settings: Mapping[str, Any], root: Path) -> list[str]:
-    names = settings.get("env", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"the settings of {root}: env takes a list of names of variables")
-    return names
+def _texts(settings: Mapping[str, Any], root: Path, name: str, what: str) -> list[str]:
+    found = settings.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise UsageError(f"the settings of {root}: {name} takes a list of {what}")
+    return found

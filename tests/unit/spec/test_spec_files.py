@@ -53,6 +53,23 @@ def test_specs_are_found_below_folders(tmp_path: Path, monkeypatch: pytest.Monke
     assert [str(path) for path in discover(["pod.yaml", "testdata"])] == ["pod.yaml", "testdata/d.yaml"]
 
 
+def test_what_a_project_excludes_is_found_only_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.yaml", "bad/b.yaml", "bad/deep/c.yaml", "docs/x/d.yaml", "docs/x/e-slow.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("apiVersion: koalesce.dev/v1alpha1\nkind: Spec\n")
+    (tmp_path / "koalesce.toml").write_text('exclude = ["bad/", "docs/*-slow.yaml"]')
+
+    assert [str(path) for path in discover([])] == ["a.yaml", "docs/x/d.yaml"]
+    assert [str(path) for path in discover(["bad", "docs/x/e-slow.yaml"])] == [
+        "bad/b.yaml",
+        "bad/deep/c.yaml",
+        "docs/x/e-slow.yaml",
+    ]
+
+
 def test_a_path_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"quickstart.yaml": SPEC})
