@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from pydantic.alias_generators import to_camel
 
 from koalesce.matching import operators
+from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.partial import partial_match, problems
+from koalesce.matching.partial import Matching, partial_match, problems
 
 Comparable = StrictInt | StrictFloat | StrictStr
 
@@ -48,11 +49,23 @@ class MatcherFields(BaseModel):
     in_: list[Any] | StrictStr | None = Field(default=None, alias="in")
     """Equal to one of these."""
     in_cidr: StrictStr | None = Field(default=None, alias="inCIDR")
-    """An IP address out of this network, such as `10.244.0.0/16`."""
+    """An IP address (or a smaller network) out of this network, such as `10.244.0.0/16`."""
     not_in: list[Any] | StrictStr | None = None
     """There, and equal to none of these."""
     count: StrictInt | StrictStr | dict[str, Any] | None = None
     """A list of so many elements, or of a count as in `{ge: 2}`."""
+    absent: StrictBool | None = None
+    """`true`: there is no such value; null counts as none. That what should hold it is missing, too, proves nothing."""
+    before: StrictStr | None = None
+    """A time before this one, as `2026-01-31T12:00:00Z`."""
+    after: StrictStr | None = None
+    """A time after this one."""
+    older_than: StrictStr | None = None
+    """A time more than this long ago (`5m`), by the API server's clock; only of values of objects."""
+    newer_than: StrictStr | None = None
+    """A time less than this long ago, or yet to come."""
+    semver: StrictStr | None = None
+    """A version that fits comparisons: `">=1.36"`, `">=1.34 <1.37"`; each as exact as it's written, so that `"1.37"` is any 1.37.x."""
     unique: StrictBool | None = None
     """A list without two equal elements."""
     exists: StrictBool | None = None
@@ -69,6 +82,10 @@ class MatcherFields(BaseModel):
     """At least so many elements of a list match `match`."""
     at_most: StrictInt | StrictStr | None = None
     """At most so many elements of a list match `match`."""
+    any_of: list[Any] | None = None
+    """At least one of these expectations holds."""
+    all_of: list[Any] | None = None
+    """Each of these expectations holds."""
     match: Any = None
     """What `exactly`, `atLeast` and `atMost` count."""
     contains_in_order: list[Any] | None = None
@@ -76,8 +93,7 @@ class MatcherFields(BaseModel):
 
     @model_validator(mode="after")
     def _check_operands(self) -> MatcherFields:
-        if found := operators.problems(self.operators(), problems):
-            raise ValueError("; ".join(found))
+        refuse(operators.problems(self.operators(), problems), self)
         return self
 
     def operators(self) -> dict[str, Any]:
@@ -85,9 +101,9 @@ class MatcherFields(BaseModel):
         fields = MatcherFields.model_fields
         return {fields[name].alias or name: getattr(self, name) for name in fields if name in self.model_fields_set}
 
-    def mismatches(self, value: Any) -> list[Mismatch]:
+    def mismatches(self, value: Any, match: Matching = partial_match) -> list[Mismatch]:
         """What the value lacks; none if all operators hold. MISSING stands for a value that isn't there."""
-        return operators.apply(self.operators(), value, partial_match)
+        return operators.apply(self.operators(), value, match)
 
     def check(self, value: Any) -> Mismatch | None:
         """The first thing that the value lacks, or None."""

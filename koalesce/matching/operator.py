@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from koalesce.matching.diff import render
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import Mismatch
 
-# Compares a pattern with a value: `partial.partial_match`, which in turn uses the operators.
-Match = Callable[[Any, Any], list[Mismatch]]
-Problems = Callable[[Any], list[str]]
+
+class Match(Protocol):
+    """Compares a pattern with a value: `partial.Matching`, which in turn uses the operators."""
+
+    def __call__(self, expected: Any, actual: Any) -> list[Mismatch]:
+        """The differences."""
+
+    def below(self, key: str | int) -> Match:
+        """The comparison of what is at a key or an index of the value."""
+
+    @property
+    def now(self) -> Callable[[], datetime] | None:
+        """The time of the look, where one is known."""
+
+
+Problems = Callable[[Any], list[Flaw]]
 
 
 class Unfit(Exception):  # not an error: a value that an operator can't look at
@@ -24,7 +39,7 @@ class Operator:
 
     phrase: Callable[[Any], str]
     check: Callable[[Any, Any, Match], list[Mismatch]]
-    problem: Callable[[Any, Problems], list[str]]
+    problem: Callable[[Any, Problems], list[Flaw]]
 
 
 def simple(
@@ -33,17 +48,31 @@ def simple(
     problem: Callable[[Any], str | None] = lambda operand: None,
 ) -> Operator:
     """An operator that either holds or doesn't; `holds` may raise Unfit."""
+    return depending(phrase, lambda operand, value, match: holds(operand, value), problem)
+
+
+def depending(
+    phrase: Callable[[Any], str],
+    holds: Callable[[Any, Any, Match], bool],
+    problem: Callable[[Any], str | None],
+) -> Operator:
+    """As `simple`, where the comparison as a whole matters (its time)."""
 
     def check(operand: Any, value: Any, match: Match) -> list[Mismatch]:
         expected = phrase(operand)
         try:
-            if holds(operand, value):
+            if holds(operand, value, match):
                 return []
         except Unfit as unfit:
             return [Mismatch("", expected, render(value), f"is {render(value)}, {unfit}; expected {expected}")]
         return [Mismatch("", expected, render(value), f"is {render(value)}, expected {expected}")]
 
-    return Operator(phrase, check, lambda operand, nested: [said] if (said := problem(operand)) else [])
+    return Operator(phrase, check, lambda operand, nested: flaws(problem(operand)))
+
+
+def flaws(said: str | None) -> list[Flaw]:
+    """A sentence as a flaw of the operand as a whole; none for None."""
+    return [Flaw((), said)] if said else []
 
 
 def whole(expected: str, value: Any) -> Mismatch:

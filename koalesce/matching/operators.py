@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from koalesce.matching.comparisons import age, comparison, in_network, in_range, moment
 from koalesce.matching.diff import render
 from koalesce.matching.equality import canonical, equal, kind_of, unequal
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import MISSING, Mismatch, member
-from koalesce.matching.operator import Match, Operator, Problems, Unfit, is_unresolved, simple, whole
-from koalesce.matching.quantifiers import counted, every, in_order, is_count, no_element, patterns_problems, some
-from koalesce.matching.quantity import ordered
+from koalesce.matching.operator import Match, Operator, Problems, Unfit, flaws, is_unresolved, simple, whole
+from koalesce.matching.quantifiers import (
+    all_of,
+    any_of,
+    counted,
+    every,
+    in_order,
+    is_count,
+    no_element,
+    patterns_problems,
+    some,
+)
 from koalesce.matching.regex import LONGEST_TEXT, compile_regex
 
 
@@ -29,27 +39,23 @@ def apply(operators: Mapping[str, Any], value: Any, match: Match) -> list[Mismat
     return []
 
 
-def problems(operators: Mapping[str, Any], nested: Problems) -> list[str]:
-    """What is wrong with the operators of a matcher, as sentences; operands that hold `${{ }}` are looked at later."""
+def problems(operators: Mapping[str, Any], nested: Problems) -> list[Flaw]:
+    """What is wrong with the operators of a matcher; operands that hold `${{ }}` are looked at later."""
     found = [
-        below(name, problem)
+        flaw.under(name)
         for name, operand in _paired(operators)
         if not is_unresolved(operand)
-        for problem in OPERATORS[name].problem(operand, nested)
+        for flaw in OPERATORS[name].problem(operand, nested)
     ]
+    if "match" in operators:
+        found += [flaw.under("match") for flaw in nested(operators["match"])]
     counted = [name for name in _COUNTED if name in operators]
     if len(counted) > 1:
-        found.append(f"{counted[0]} and {counted[1]} can't stand together")
+        found.append(Flaw((), f"{counted[0]} and {counted[1]} can't stand together"))
     if bool(counted) != ("match" in operators):
-        found.append(
-            "exactly, atLeast and atMost need match, as in {exactly: 2, match: {type: Ready}}, and match needs one of them"
-        )
+        said = "exactly, atLeast and atMost need match, as in {exactly: 2, match: {type: Ready}}, and match needs one of them"
+        found.append(Flaw((), said))
     return found
-
-
-def below(place: str, problem: str) -> str:
-    """A problem seen from further up: `.spec` and `.x: bad` are `.spec.x: bad`."""
-    return place + problem if problem.startswith((".", "[")) else f"{place}: {problem}"
 
 
 def suggestion(name: str) -> str:
@@ -67,31 +73,15 @@ def _paired(operators: Mapping[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _compared(operand: Any, value: Any, holds: Callable[[Any, Any], bool]) -> bool:
-    left, right = ordered(value), ordered(operand)
-    if left is None:
-        raise Unfit(
-            "which is no number, quantity or time" if value is not MISSING else "so there is nothing to compare"
-        )
-    if right is None or type(left) is not type(right):
-        raise Unfit(f"which can't be compared with {render(operand)}")
-    return holds(left, right)
-
-
-def _comparison(sign: str, holds: Callable[[Any, Any], bool]) -> Operator:
-    return simple(
-        lambda operand: f"{sign} {operand}",
-        lambda operand, value: _compared(operand, value, holds),
-        lambda operand: None if ordered(operand) is not None else f"{render(operand)} is no number, quantity or time",
-    )
-
-
 def _searched(pattern: str, value: Any) -> bool:
     if not isinstance(value, str):
         raise Unfit("which is no string")
     if len(value) > LONGEST_TEXT:
         raise Unfit(f"which has {len(value)} characters; a regular expression looks at {LONGEST_TEXT} at most")
-    return compile_regex(pattern).search(value) is not None
+    try:
+        return compile_regex(pattern).search(value) is not None
+    except ValueError as error:  # one that couldn't be checked before: in an expression, or in what may be a map's key
+        raise Unfit(str(error)) from error
 
 
 def _regex_problem(pattern: Any) -> str | None:
@@ -126,7 +116,7 @@ def _contains(operand: Any, value: Any, match: Match) -> list[Mismatch]:
         return [
             mismatch.under(member("", key))
             for key, wanted in operand.items()
-            for mismatch in match(wanted, value.get(key, MISSING))
+            for mismatch in match.below(key)(wanted, value.get(key, MISSING))
         ]
     if isinstance(value, list):
         wanted = operand if isinstance(operand, list) else [operand]
@@ -157,10 +147,11 @@ def _plural(number: Any) -> str:
     return "1 element" if number == 1 else f"{number} elements"
 
 
-def _count_problem(operand: Any, nested: Problems) -> list[str]:
+def _count_problem(operand: Any, nested: Problems) -> list[Flaw]:
     if is_operators(operand):
         return nested(operand)
-    return [] if is_count(operand) else [f"{render(operand)} is no count; write a number, or a comparison as {{ge: 2}}"]
+    said = f"{render(operand)} is no count; write a number, or a comparison as {{ge: 2}}"
+    return flaws(None if is_count(operand) else said)
 
 
 def _unique(operand: Any, value: Any) -> bool:
@@ -172,24 +163,6 @@ def _unique(operand: Any, value: Any) -> bool:
     return is_repeated is not operand
 
 
-def _in_network(operand: Any, value: Any) -> bool:
-    if not isinstance(value, str):
-        raise Unfit("which is no address")
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError as error:
-        raise Unfit("which is no address") from error
-    return address in ipaddress.ip_network(operand)
-
-
-def _network_problem(operand: Any) -> str | None:
-    try:
-        ipaddress.ip_network(operand)
-    except ValueError as error:
-        return f"{error}; write a network such as 10.244.0.0/16"
-    return None
-
-
 def _listed(operand: Any) -> str | None:
     return None if isinstance(operand, list) and operand else "needs a list of values that isn't empty"
 
@@ -198,8 +171,23 @@ def _boolean(operand: Any) -> str | None:
     return None if isinstance(operand, bool) else "is true or false"
 
 
+def _only_true(operand: Any) -> str | None:
+    return None if operand is True else "is true; of what has to be there say exists: true"
+
+
+def _pattern_problems(operand: Any, nested: Problems) -> list[Flaw]:
+    return nested(operand)
+
+
+def _text_problem(operand: Any, nested: Problems) -> list[Flaw]:
+    """Of an operand that's a pattern, or a list of patterns, for elements."""
+    if isinstance(operand, list) and not operand:
+        return flaws("needs a list that isn't empty")
+    return [] if is_operators(operand) else nested(operand)  # of a map, keys that are called like operators are meant
+
+
 def _quantifier(phrase: str, check: Callable[[Any, Any, Match], list[Mismatch]]) -> Operator:
-    return Operator(lambda pattern: f"{phrase} {render(pattern)}", check, lambda pattern, nested: nested(pattern))
+    return Operator(lambda pattern: f"{phrase} {render(pattern)}", check, _pattern_problems)
 
 
 def _equals(operand: Any, value: Any, match: Match) -> list[Mismatch]:
@@ -208,11 +196,20 @@ def _equals(operand: Any, value: Any, match: Match) -> list[Mismatch]:
 
 _COUNTED = ("exactly", "atLeast", "atMost")
 OPERATORS: Mapping[str, Operator] = {
+    "absent": simple(
+        lambda operand: "nothing there",
+        lambda operand, value: value is MISSING or value is None,
+        _only_true,
+    ),
+    "after": moment("after", lambda value, bound: value > bound),
     "all": _quantifier("all elements to match", every),
+    "allOf": Operator(lambda operand: f"all of {render(operand)}", all_of, patterns_problems),
     "any": _quantifier("an element that matches", some),
+    "anyOf": Operator(lambda operand: f"one of {render(operand)}", any_of, patterns_problems),
     "atLeast": counted("at least", lambda hits, number: hits >= number),
     "atMost": counted("at most", lambda hits, number: hits <= number),
-    "contains": Operator(lambda operand: f"to contain {render(operand)}", _contains, lambda operand, nested: []),
+    "before": moment("before", lambda value, bound: value < bound),
+    "contains": Operator(lambda operand: f"to contain {render(operand)}", _contains, _text_problem),
     "containsInOrder": Operator(
         lambda operand: f"elements in the order {render(operand)}", in_order, patterns_problems
     ),
@@ -224,17 +221,18 @@ OPERATORS: Mapping[str, Operator] = {
         lambda operand, value: (value is not MISSING and value is not None) is operand,
         _boolean,
     ),
-    "ge": _comparison("≥", lambda left, right: left >= right),
-    "gt": _comparison(">", lambda left, right: left > right),
+    "ge": comparison("≥", lambda left, right: left >= right),
+    "gt": comparison(">", lambda left, right: left > right),
     "in": simple(
         lambda operand: f"one of {render(operand)}",
         lambda operand, value: any(equal(one, value) for one in operand),
         _listed,
     ),
-    "inCIDR": simple(lambda operand: f"an address in {operand}", _in_network, _network_problem),
-    "le": _comparison("≤", lambda left, right: left <= right),
-    "lt": _comparison("<", lambda left, right: left < right),
+    "inCIDR": in_network(),
+    "le": comparison("≤", lambda left, right: left <= right),
+    "lt": comparison("<", lambda left, right: left < right),
     "matches": simple(lambda operand: f"to match /{operand}/", _searched, _regex_problem),
+    "newerThan": age("less", lambda value, bound: value < bound),
     "none": _quantifier("no element that matches", no_element),
     "notContains": simple(lambda operand: f"not to contain {render(operand)}", _excludes),
     "notEquals": simple(
@@ -251,5 +249,7 @@ OPERATORS: Mapping[str, Operator] = {
         lambda operand, value: not _searched(operand, value),
         _regex_problem,
     ),
+    "olderThan": age("more", lambda value, bound: value > bound),
+    "semver": in_range(),
     "unique": simple(lambda operand: "distinct elements" if operand else "repeated elements", _unique, _boolean),
 }

@@ -1,4 +1,4 @@
-"""Operators on lists: all, any, none, so many, in this order."""
+"""Operators on lists (all, any, none, so many, in this order), and several expectations of one value (any of them, all of them)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from koalesce.matching.diff import render
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import Mismatch, member
-from koalesce.matching.operator import Match, Operator, Problems, is_unresolved
+from koalesce.matching.operator import Match, Operator, Problems, flaws, is_unresolved
+
+Element = tuple[str | int, Any]
 
 _NAMING = frozenset({".type", ".name", ".key", ".metadata.name", ""})
 
@@ -20,7 +23,7 @@ def every(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
         return [elements]
     if not elements:
         return [Mismatch("", expected, "no elements", f"is empty, so there is nothing to check; expected {expected}")]
-    return [mismatch.under(path) for path, item in elements for mismatch in match(pattern, item)]
+    return [mismatch.under(member("", key)) for key, item in elements for mismatch in match.below(key)(pattern, item)]
 
 
 def some(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
@@ -29,7 +32,7 @@ def some(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
     elements = _elements(value, expected)
     if isinstance(elements, Mismatch):
         return [elements]
-    looked = [(path, match(pattern, item)) for path, item in elements]
+    looked = [(member("", key), match.below(key)(pattern, item)) for key, item in elements]
     if any(not found for _, found in looked):
         return []
     if not looked:
@@ -50,9 +53,9 @@ def no_element(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
     if isinstance(elements, Mismatch):
         return [elements]
     return [
-        Mismatch(path, expected, render(item), f"is {render(item)}, expected {expected}")
-        for path, item in elements
-        if not match(pattern, item)
+        Mismatch(member("", key), expected, render(item), f"is {render(item)}, expected {expected}")
+        for key, item in elements
+        if not match.below(key)(pattern, item)
     ]
 
 
@@ -64,9 +67,9 @@ def in_order(patterns: Any, value: Any, match: Match) -> list[Mismatch]:
         return [elements]
     at = 0
     for pattern in patterns:
-        hit = next((index for index in range(at, len(elements)) if not match(pattern, elements[index][1])), None)
+        hit = next((index for index in range(at, len(elements)) if not _misses(pattern, elements[index], match)), None)
         if hit is None:
-            where = f"after {elements[at - 1][0]}" if at else "at all"
+            where = f"after {member('', elements[at - 1][0])}" if at else "at all"
             said = f"has no element that matches {render(pattern)} {where}, expected {expected}"
             return [Mismatch("", expected, render(value), said)]
         at = hit + 1
@@ -85,25 +88,39 @@ def counted(word: str, holds: Callable[[int, int], bool]) -> Operator:
         elements = _elements(value, phrase(operand))
         if isinstance(elements, Mismatch):
             return [elements]
-        hits = [path for path, item in elements if not match(pattern, item)]
+        hits = [member("", element[0]) for element in elements if not _misses(pattern, element, match)]
         if holds(len(hits), number):
             return []
         said = f"{len(hits)} of {len(elements)} elements match" + (f" ({', '.join(hits[:10])})" if hits else "")
         return [Mismatch("", phrase(operand), str(len(hits)), f"{said}, expected {phrase(operand)}")]
 
-    def problem(operand: Any, nested: Problems) -> list[str]:
-        number, pattern = operand
-        found = [] if is_count(number) else [f"{render(number)} is no count; a count is 0 or more"]
-        return found + nested(pattern)
+    def problem(operand: Any, nested: Problems) -> list[Flaw]:
+        return flaws(None if is_count(operand[0]) else f"{render(operand[0])} is no count; a count is 0 or more")
 
     return Operator(phrase, check, problem)
 
 
-def patterns_problems(operand: Any, nested: Problems) -> list[str]:
+def any_of(patterns: Any, value: Any, match: Match) -> list[Mismatch]:
+    """At least one of several patterns matches the value."""
+    looked = [match(pattern, value) for pattern in patterns]
+    if not all(looked):
+        return []
+    nearest = min(looked, key=distance)
+    said = "; ".join(str(mismatch) for mismatch in nearest[:3])
+    expected = f"one of {len(patterns)} alternatives"
+    return [Mismatch("", expected, "none of them", f"is like none of {len(patterns)} alternatives; nearest: {said}")]
+
+
+def all_of(patterns: Any, value: Any, match: Match) -> list[Mismatch]:
+    """Each of several patterns matches the value."""
+    return [mismatch for pattern in patterns for mismatch in match(pattern, value)]
+
+
+def patterns_problems(operand: Any, nested: Problems) -> list[Flaw]:
     """What is wrong with a list of patterns."""
     if not isinstance(operand, list) or not operand:
-        return ["needs a list that isn't empty"]
-    return [problem for pattern in operand for problem in nested(pattern)]
+        return flaws("needs a list that isn't empty")
+    return [flaw.under(index) for index, pattern in enumerate(operand) for flaw in nested(pattern)]
 
 
 def distance(mismatches: Sequence[Mismatch]) -> int:
@@ -111,12 +128,16 @@ def distance(mismatches: Sequence[Mismatch]) -> int:
     return sum(4 if mismatch.path in _NAMING else 1 for mismatch in mismatches)
 
 
-def _elements(value: Any, expected: str) -> list[tuple[str, Any]] | Mismatch:
-    """The elements of a list, or values of a map, with their paths; or why there are none to look at."""
+def _misses(pattern: Any, element: Element, match: Match) -> list[Mismatch]:
+    return match.below(element[0])(pattern, element[1])
+
+
+def _elements(value: Any, expected: str) -> list[Element] | Mismatch:
+    """The elements of a list, or values of a map, with their indexes or keys; or why there are none to look at."""
     if isinstance(value, list):
-        return [(member("", index), item) for index, item in enumerate(value)]
+        return list(enumerate(value))
     if isinstance(value, Mapping):
-        return [(member("", str(key)), item) for key, item in value.items()]
+        return [(str(key), item) for key, item in value.items()]
     return Mismatch("", expected, render(value), f"is {render(value)}, which is no list; expected {expected}")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import match_members, member_problems
 from koalesce.matching.quantifiers import distance
@@ -31,8 +32,7 @@ class Assert(Quantified, Assertion, key="assert"):
     @field_validator("match")
     @classmethod
     def _check_match(cls, match: dict[str, Any] | None) -> dict[str, Any] | None:
-        if found := member_problems(match or {}):
-            raise ValueError("; ".join(found))
+        refuse(member_problems(match or {}), match)
         return match
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from koalesce.matching.diff import render
+from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher, MatcherFields
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import partial_match, problems
@@ -60,8 +61,7 @@ class TextMatcher(MatcherFields):
 
 def check_pattern(expected: Any) -> Any:
     """What is to be matched in part, if it can be; ValueError says what is wrong with its matchers."""
-    if found := problems(expected):
-        raise ValueError("; ".join(found))
+    refuse(problems(expected), expected)
     return expected
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.partial import match_members, partial_match, problems
 
 DEPLOYMENT = {
@@ -25,7 +26,7 @@ DEPLOYMENT = {
         {"spec": {"ports": {"all": {"lt": 1000}}}},
         {"spec": {"paused": None}},
         {"spec": {"paused": {"exists": False}}},
-        {"spec": {"strategy": {"type": {"exists": False}}}},
+        {"spec": {"strategy": {"exists": False}}},
         {"status": {"conditions": {"any": {"type": "Available", "status": "True"}}}},
         {"status": {"conditions": {"exactly": 1, "match": {"status": "False"}}}},
         {"status": {"conditions": {"count": 2}}},
@@ -91,6 +92,6 @@ def test_problems_are_found_at_any_depth() -> None:
     expected = {"a": [{"matches": "("}], "b": {"all": {"x": {"gt": "q"}}}, "c": {"gt": "${{ vars.x }}"}}
 
     assert problems(expected) == [
-        ".a[0]: matches: regular expression '(': missing ), unterminated subpattern at position 0",
-        '.b: all.x: gt: "q" is no number, quantity or time',
+        Flaw(("a", 0, "matches"), "regular expression '(': missing ), unterminated subpattern at position 0"),
+        Flaw(("b", "all", "x", "gt"), '"q" is no number, quantity or time'),
     ]

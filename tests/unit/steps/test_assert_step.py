@@ -166,7 +166,7 @@ def test_a_missing_object_fails() -> None:
         ("assert: {resource: svc/web, match: {}}", "at least 1 item"),
         (
             "assert: {resource: svc/web, match: {spec: {a: {matches: '('}}}}",
-            ".spec.a: matches: regular expression '('",
+            "match.spec.a.matches\n  regular expression '('",
         ),
         (
             "assert: {resource: svc/web, absent: true, match: {a: 1}}",

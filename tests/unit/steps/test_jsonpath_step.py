@@ -103,7 +103,7 @@ def test_one_value_of_many_needs_a_quantifier() -> None:
         ("jsonpath: {resource: nodes, path: '{.a[}'}", "a [ has no ]"),
         ("jsonpath: {resource: nodes}", "Field required"),
         ("jsonpath: {path: '{.a}'}", "Field required"),
-        ("jsonpath: {resource: nodes, path: '{.a}', matches: '('}", "matches: regular expression '('"),
+        ("jsonpath: {resource: nodes, path: '{.a}', matches: '('}", "matches\n  regular expression '('"),
         ("jsonpath: {resource: nodes, path: '{.a}', equal: 1}", "Extra inputs are not permitted"),
     ],
 )
