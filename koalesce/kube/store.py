@@ -13,7 +13,7 @@ from typing import Any
 
 from koalesce.errors import ClusterError
 from koalesce.kube.errors import CANCELLED, TIMEOUT, ApiError, UnknownKind
-from koalesce.kube.history import transitions
+from koalesce.kube.history import Move, transitions
 from koalesce.kube.resource import Resource
 from koalesce.process import Cancel
 
@@ -40,7 +40,7 @@ class Transition:
     at: float
     key: Key
     labels: Mapping[str, str]
-    text: str
+    move: Move
 
 
 Listener = Callable[[Change | None], None]  # None: the store has ended, and with an error
@@ -214,7 +214,7 @@ class Store:
         self._generation += 1
         if is_news:
             now, labels = time.monotonic(), labels_of(new or old or {"metadata": {}})
-            self._transitions.extend(Transition(now, key, labels, text) for text in transitions(old, new))
+            self._transitions.extend(Transition(now, key, labels, move) for move in transitions(old, new))
         return Change(self._generation, key, old, new)
 
 

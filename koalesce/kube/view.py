@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from koalesce.errors import ClusterError
 from koalesce.kube import selector as selectors
 from koalesce.kube.errors import CANCELLED, TIMEOUT, ApiError, UnknownKind
+from koalesce.kube.history import Move, chains
 from koalesce.kube.resource import Resource
-from koalesce.kube.store import Change, Key, Listener, Store, Transition, key_of, labels_of
+from koalesce.kube.store import Change, Key, Listener, Store, key_of, labels_of
 from koalesce.kube.stores import Shared, Stores
 from koalesce.process import Cancel
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 Lines = list[str]
+Known = list[tuple[Resource, Object]]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
 _WATCH_VERBS = frozenset({"list", "watch"})
 
@@ -133,15 +135,28 @@ class View:
             return self._changed
 
     def history(self) -> Lines:
-        """What happened, while this view was there, to the objects that it read: `+1.2s pod/web: Ready: False -> True`."""
+        """What happened, while this view was there, to the objects that it read: `pod/web Ready: False → True +1.2s`."""
         with self._lock:
             seen = list(self._seen.items())
-        happened: dict[tuple[float, str], None] = {}
+        happened: dict[tuple[float, str, Move], None] = {}
         for target, store in seen:
+            kind = target.resource.singular or target.resource.kind.lower()
             for transition in store.transitions(self._made_at):
                 if target.covers(transition.key, transition.labels):
-                    happened[transition.at, self._line(target.resource, transition)] = None
-        return [line for _, line in sorted(happened, key=lambda entry: entry[0])]
+                    at = max(0.0, transition.at - self._made_at)
+                    happened[at, f"{kind}/{transition.key[1]}", transition.move] = None
+        return chains(sorted(happened, key=lambda entry: entry[0]))
+
+    def last_seen(self) -> Known:
+        """What the reads of all attempts were of, as it is by now, as far as watches have told."""
+        with self._lock:
+            seen = list(self._seen.items())
+        found: dict[tuple[str, Key], tuple[Resource, Object]] = {}
+        for target, store in seen:
+            with store.reading() as (objects, _):
+                for key in sorted(_select(objects, target)):
+                    found[target.resource.name, key] = (target.resource, objects[key])
+        return list(found.values())
 
     def close(self) -> None:
         """Let go of the stores; nothing is called any more."""
@@ -244,10 +259,6 @@ class View:
             self._changed = self._changed or concerned
         if concerned:
             self._on_change()
-
-    def _line(self, resource: Resource, transition: Transition) -> str:
-        kind = resource.singular or resource.kind.lower()
-        return f"+{max(0.0, transition.at - self._made_at):.1f}s {kind}/{transition.key[1]}: {transition.text}"
 
 
 def _give_up(store: Store, deadline: float, cancel: Cancel | None) -> None:

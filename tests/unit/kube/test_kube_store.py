@@ -147,7 +147,7 @@ def test_lists_anew_when_its_version_has_expired_and_misses_no_deletion(
     assert watcher.wait()
     assert watcher.look("a") is None
     assert watcher.names() == ["b", "c"]
-    assert any(line.endswith("configmap/a: deleted") for line in watcher.view.history())
+    assert any(line.startswith("configmap/a: deleted +") for line in watcher.view.history())
     assert watcher.calls == 1
 
 

@@ -210,9 +210,7 @@ def test_tells_what_happened_to_what_was_read(view: View, kind: Resource, api: F
     api.put("a", status={"phase": "Running"})
     assert signal.event.wait(5)
 
-    assert [re.sub(r"\+\d+\.\ds", "+T", line) for line in view.history()] == [
-        "+T configmap/a: phase: Pending -> Running"
-    ]
+    assert [re.sub(r"\+\d+\.\ds", "+T", line) for line in view.history()] == ["configmap/a phase: Pending → Running +T"]
 
 
 def test_an_attempt_with_a_failed_read_does_not_count_on_changes(view: View, kind: Resource, api: FakeApi) -> None:
@@ -227,3 +225,22 @@ def test_an_attempt_with_a_failed_read_does_not_count_on_changes(view: View, kin
     view.begin()
     view.get(kind, "a")
     assert view.has_read
+
+
+def test_gives_what_was_read_as_it_is_by_now(view: View, kind: Resource, api: FakeApi, signal: Signal) -> None:
+    api.put("a", data="1", labels={"app": "web"})
+    api.put("b", data="1")
+    view.begin()
+    view.list(kind, namespace="default", selector="app=web")
+    view.begin()
+
+    api.put("c", data="3", labels={"app": "web"})
+    api.put("a", data="2", labels={"app": "web"})
+    while [obj["data"] for obj in view.list(kind, namespace="default", selector="app=web")] != ["2", "3"]:
+        signal.event.clear()
+        assert signal.event.wait(5)
+        view.begin()
+
+    assert [(resource.kind, obj["data"]) for resource, obj in view.last_seen()] == [
+        ("ConfigMap", "2"), ("ConfigMap", "3")
+    ]  # fmt: skip
