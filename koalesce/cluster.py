@@ -99,6 +99,11 @@ class Cluster:
     # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.
     probe: Path | None = None
 
+    @property
+    def has_fixed_nodes(self) -> bool:
+        """Whether its nodes are those that were asked for; what others made may have an autoscaler."""
+        return self.provider != "kubeconfig"
+
     def node(self, name: str) -> Node:
         """The node of this name; KeyError if there is none."""
         for node in self.nodes:

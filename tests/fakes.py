@@ -401,6 +401,7 @@ class FakeCluster:
         self.scope = FakeScope()
         self.nodes = tuple(nodes)
         self.host_exec: tuple[str, ...] = ()
+        self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset()
         self.add(*objects)
 
@@ -420,7 +421,7 @@ class FakeCluster:
         """A `Cluster` made of the fakes."""
         return Cluster(
             name="fake",
-            provider="fake",
+            provider=self.provider,
             kubernetes="1.37.2",
             nodes=cast("tuple[Node, ...]", self.nodes),
             kubeconfig=Path("/nonexistent/kubeconfig"),

@@ -24,6 +24,32 @@ class Rule(Protocol):
     def latest(self, now: float) -> float:
         """The time of the next look at the latest."""
 
+    def finish(self, now: float) -> None:
+        """No more time than this: the next look decides."""
+
+
+@dataclass(slots=True)
+class Doom:
+    """What looks as if it could no longer hold (`final`, or `final_after` a time in which nothing about it changes)."""
+
+    _message: str = ""
+    _due: float | None = None
+
+    def is_certain(self, outcome: Outcome, now: float) -> bool:
+        """Whether there is no hope left, now that this was seen."""
+        if getattr(outcome, "final", False):
+            return True
+        if not isinstance(outcome, Failed) or outcome.final_after is None:
+            self._due = None
+            return False
+        if self._due is None or outcome.message != self._message:
+            self._message, self._due = outcome.message, now + outcome.final_after
+        return now >= self._due
+
+    def latest(self, deadline: float) -> float:
+        """The time of the next look at the latest: when there would be no hope left, or the deadline."""
+        return deadline if self._due is None else min(deadline, self._due)
+
 
 @dataclass(slots=True)
 class Eventually:
@@ -31,19 +57,22 @@ class Eventually:
 
     deadline: float
     settled: float | None = None
+    _doom: Doom = field(default_factory=Doom)
 
     def decide(self, outcome: Outcome, now: float) -> Outcome | None:
         """Decided by the first pass, by something final, or by the deadline."""
         if isinstance(outcome, Passed):
             self.settled = now
             return outcome
-        if getattr(outcome, "final", False) or now >= self.deadline:
-            return outcome
-        return None
+        return outcome if self._doom.is_certain(outcome, now) or now >= self.deadline else None
 
     def latest(self, now: float) -> float:
-        """The deadline."""
-        return self.deadline
+        """The deadline, or when what is seen becomes hopeless."""
+        return self._doom.latest(self.deadline)
+
+    def finish(self, now: float) -> None:
+        """The next look is on the deadline."""
+        self.deadline = min(self.deadline, now)
 
 
 @dataclass(slots=True)
@@ -54,17 +83,20 @@ class StableFor:
     hold: float
     settled: float | None = None
     _breaks: int = 0
+    _is_over: bool = False
+    _doom: Doom = field(default_factory=Doom)
 
     def decide(self, outcome: Outcome, now: float) -> Outcome | None:
         """Decided when it has held long enough, or when it doesn't hold at the deadline or later."""
         if isinstance(outcome, Passed):
             self.settled = now if self.settled is None else self.settled
+            self._doom = Doom()
             if now - self.settled < self.hold:
-                return None
+                return self._cut_short(outcome, now)
             return Passed(f"{outcome.message}, for {format_seconds(self.hold)}", outcome.value)
         self._breaks += self.settled is not None
         self.settled = None
-        if not getattr(outcome, "final", False) and now < self.deadline:
+        if not self._doom.is_certain(outcome, now) and now < self.deadline:
             return None
         if isinstance(outcome, Failed) and self._breaks:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
@@ -74,8 +106,20 @@ class StableFor:
         return outcome
 
     def latest(self, now: float) -> float:
-        """The end of the hold, while it holds; else the deadline."""
-        return self.deadline if self.settled is None else self.settled + self.hold
+        """The end of the hold, while it holds; else as with `Eventually`."""
+        return self._doom.latest(self.deadline) if self.settled is None else self.settled + self.hold
+
+    def finish(self, now: float) -> None:
+        """What hasn't held long enough at the next look has failed."""
+        self.deadline = min(self.deadline, now)
+        self._is_over = True
+
+    def _cut_short(self, outcome: Passed, now: float) -> Failed | None:
+        """It holds, but not for long enough: wait, where there is time."""
+        if not self._is_over:
+            return None
+        held = format_seconds(now - (self.settled or now))
+        return Failed(f"{outcome.message}, but only for {held} until it was stopped", format_seconds(self.hold), held)
 
 
 @dataclass(slots=True)
@@ -97,6 +141,10 @@ class Consistently:
     def latest(self, now: float) -> float:
         """The end."""
         return self.end
+
+    def finish(self, now: float) -> None:
+        """The next look is at the end."""
+        self.end = min(self.end, now)
 
 
 @dataclass(slots=True)
@@ -131,3 +179,7 @@ class Never:
     def latest(self, now: float) -> float:
         """The end."""
         return self.end
+
+    def finish(self, now: float) -> None:
+        """The next look is at the end."""
+        self.end = min(self.end, now)

@@ -34,7 +34,8 @@ class Passed:
 class Failed:
     """The software under test does not do what the spec says (or not yet). `final`: it no longer can; don't look again.
 
-    `expected` and `actual` are short; `detail` may have several lines (a diff, a grid, the nearest candidate).
+    `expected` and `actual` are short; `detail` may have several lines (a diff, a grid, the nearest candidate). `final_after`: it no
+    longer can if looks find the very same (the same message) for this many seconds.
     """
 
     message: str
@@ -42,6 +43,7 @@ class Failed:
     actual: str | None = None
     detail: str = ""
     final: bool = False
+    final_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

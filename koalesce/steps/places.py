@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from koalesce.cluster import Cluster, Node
 from koalesce.steps.base import Errored, Failed, Scope, StepContext
+from koalesce.steps.pods import why_not_running
+from koalesce.steps.prospects import end_of_pod, patiently
+from koalesce.steps.reading import Reader
 from koalesce.steps.vantage import PodsAndNodes, PodSelection, Vantage
 
 Object = Mapping[str, Any]
@@ -47,7 +50,9 @@ def select(where: PodsAndNodes, context: StepContext) -> Selected:
         return unmet(found, context)
     sources = [_pod_source(pod, where.container, context) for pod in found]
     if problems := [source for source in sources if not isinstance(source, Source)]:
-        return unmet(problems[0], context)
+        # One of several pods may be on its way out: only a pod that the author names is waited for in vain.
+        problem = patiently(problems[0]) if where.pod is None or context.patient else problems[0]
+        return unmet(problem, context)
     return [source for source in sources if isinstance(source, Source)]
 
 
@@ -124,7 +129,9 @@ def _pod_source(pod: Object, container: str | None, context: StepContext) -> Sou
     if container and status is None and container not in _container_names(pod):
         return Errored(f"pod {name} has no container {container}", final=True)
     if status is None or "running" not in status.get("state", {}):
-        return Failed(f"pod {name}: {_why_not_running(pod, wanted, status)}", expected="running", actual=_phase(pod))
+        return end_of_pod(Reader.of(context), pod) or Failed(
+            f"pod {name}: {why_not_running(pod, wanted)}", expected="running", actual=_phase(pod)
+        )
     node_name = pod.get("spec", {}).get("nodeName", "")
     node = next((node for node in context.cluster.nodes if node.name == node_name), None)
     return Source(
@@ -151,14 +158,6 @@ def _container_status(pod: Object, name: str) -> Object | None:
     kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     found = [each for kind in kinds for each in status.get(kind, ()) if each.get("name") == name]
     return found[0] if found else None
-
-
-def _why_not_running(pod: Object, container: str, status: Object | None) -> str:
-    state: Object = (status or {}).get("state", {})
-    for kind in ("waiting", "terminated"):
-        if reason := state.get(kind, {}).get("reason"):
-            return f"container {container} does not run: {reason}"
-    return f"does not run: {_phase(pod)}"
 
 
 def _phase(pod: Object) -> str:

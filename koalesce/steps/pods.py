@@ -20,29 +20,45 @@ UNAVAILABLE_IMAGE = frozenset(
         "SignatureValidationFailed",
     }
 )
-# A first pull that fails like this may well succeed at the second.
+# A pull that fails like this may well succeed at the next try.
 _MAY_PASS = re.compile(
-    r"timed? ?out|connection re(fused|set)|\bEOF\b|TLS handshake|temporar|too many requests|try again|50[234] ",
+    r"timed? ?out|connection re(fused|set)|\bEOF\b|TLS handshake|temporar|too many requests|try again|: (429|5\d\d) ",
     re.IGNORECASE,
 )
+# A pull that fails like this was refused by a registry that had been reached, or could never have been asked for.
+_REFUSED = re.compile(
+    r"not ?found|(manifest|name)[ _]unknown|denied|unauthorized|forbidden|authorization failed|insufficient_scope|no match for platform|does not exist"
+    r"|invalid reference|could ?n[o']t parse|x509",
+    re.IGNORECASE,
+)
+# These need no registry to be certain.
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed")
 _ENDED = ("Succeeded", "Failed")
 _WAYS = "supply it in the spec (cluster.images), on the command line (--image REF=PATH), or from a registry that can be reached"
 
 
 def image_verdict(pod: Mapping[str, Any]) -> Errored | None:
-    """An error that ends all waiting if an image of the pod can't be had, naming the image and the ways to supply it; else None."""
+    """An error if an image of the pod can't be had, naming the image and the ways to supply it; else None.
+
+    It's final where the kubelet says that a further try would be of no use.
+    """
     for status in _container_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, said = waiting.get("reason"), str(waiting.get("message", ""))
-        if reason not in UNAVAILABLE_IMAGE or (reason == "ErrImagePull" and _MAY_PASS.search(said)):
+        if reason not in UNAVAILABLE_IMAGE:
             continue
         image = _image_of(pod, status)
         return Errored(
             f'{kind_and_name(pod)}: the image "{image}" of container {status["name"]} can\'t be had ({reason}); {_WAYS}',
             detail=shortened(said, 1000),
-            final=True,
+            final=reason in _HOPELESS or _is_refused(said),
         )
     return None
+
+
+def _is_refused(said: str) -> bool:
+    """Whether the kubelet says that a registry won't give the image, and not only that it has failed so far."""
+    return bool(_REFUSED.search(said)) and not _MAY_PASS.search(said)
 
 
 def is_ready(pod: Mapping[str, Any]) -> bool:
@@ -75,6 +91,16 @@ def why_not_ready(pod: Mapping[str, Any]) -> str:
         return f"its readiness gate {gate} isn't True"
     text = explained(condition(pod, "Ready"))
     return f"isn't Ready: {text}" if text else "isn't Ready yet"
+
+
+def why_not_running(pod: Mapping[str, Any], container: str) -> str:
+    """Why a container of a pod doesn't run, in one clause."""
+    found = next((status for status in _container_statuses(pod) if status["name"] == container), None)
+    if found is not None and (found.get("state") or {}).keys() & {"waiting", "terminated"}:
+        return _state(found, f"container {container}", pod)
+    if not (pod.get("status") or {}).get("containerStatuses") and (why := why_not_ready(pod)):
+        return why
+    return f"container {container} hasn't been started yet"
 
 
 def _container_reasons(pod: Mapping[str, Any]) -> Iterator[str]:

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from koalesce.kube import View
 from koalesce.process import Cancel
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
-from koalesce.steps.pods import has_ended, image_verdict, is_ready, why_not_ready
+from koalesce.steps.pods import has_ended, is_ready, why_not_ready
+from koalesce.steps.prospects import end_of_pod, end_of_workload, is_end, patiently
 from koalesce.steps.reading import Reader, condition, explained, is_true, kind_and_name
 from koalesce.steps.rollout import DECIDERS, rollout_status
 
 Object = Mapping[str, Any]
 Look = Callable[[Reader, Object], Passed | Failed | Errored]
 _MOST_PODS = 5
+_POD_CONDITIONS = frozenset(
+    ("Pod", kind) for kind in ("ready", "containersready", "initialized", "podreadytostartcontainers", "podscheduled")
+)
+_OPPOSITES = {("Job", "complete"): "Failed", ("Job", "failed"): "Complete"}
 
 
 def ready(
-    view: View, objects: Sequence[Object], *, timeout: float = 30.0, cancel: Cancel | None = None, patient: bool = False
+    view: View,
+    objects: Sequence[Object],
+    *,
+    timeout: float = 30.0,
+    cancel: Cancel | None = None,
+    patient: bool = False,
+    memory: dict[str, Any] | None = None,
+    has_fixed_nodes: bool = False,
 ) -> Outcome:
     """One look at whether objects that were applied are ready.
 
     Deployments, DaemonSets and StatefulSets are rolled out, CustomResourceDefinitions Established, APIServices Available, Jobs
-    complete, bare Pods Ready; other kinds need nothing. What can't become ready any more is final, unless `patient`.
+    complete, bare Pods Ready; other kinds need nothing. What can't become ready any more is final, unless `patient`. `memory` is kept
+    from one look to the next; `has_fixed_nodes`: nothing adds nodes where pods lack room.
     """
-    reader = Reader(view, timeout, cancel)
+    reader = Reader(view, timeout, cancel, {} if memory is None else memory, has_fixed_nodes)
     waited = [obj for obj in objects if obj["kind"] in _LOOKS]
     outcomes = [_look(reader, obj) for obj in waited]
+    if patient:
+        outcomes = [patiently(outcome) for outcome in outcomes]
     for outcome in outcomes:
-        if not isinstance(outcome, Passed) and outcome.final and not patient:
+        if not isinstance(outcome, Passed) and is_end(outcome):
             return outcome
     missing = [outcome for outcome in outcomes if not isinstance(outcome, Passed)]
     if missing:
@@ -48,9 +64,8 @@ def workload(reader: Reader, obj: Object) -> Passed | Failed | Errored:
     if isinstance(status, Passed):
         return _on_some_node(reader, obj, status)
     pods = [pod for pod in _pods_of(reader, obj) if not is_ready(pod)]
-    for pod in pods:
-        if verdict := image_verdict(pod):
-            return verdict
+    if is_observed(obj) and (end := end_of_workload(reader, obj, pods)):
+        return _about(obj, end)
     reasons = [f"{kind_and_name(pod)} {why_not_ready(pod)}" for pod in pods] + _refusals(obj)
     if not reasons:
         return status
@@ -70,9 +85,7 @@ def pod(reader: Reader, obj: Object) -> Passed | Failed | Errored:
         "OnFailure",
     ):
         return Passed(f"{name} has succeeded")
-    if verdict := image_verdict(obj):
-        return verdict
-    return Failed(f"{name} {why_not_ready(obj)}", "Ready", "not Ready", final=has_ended(obj))
+    return end_of_pod(reader, obj) or Failed(f"{name} {why_not_ready(obj)}", "Ready", "not Ready")
 
 
 def job(reader: Reader, obj: Object) -> Passed | Failed | Errored:
@@ -83,9 +96,8 @@ def job(reader: Reader, obj: Object) -> Passed | Failed | Errored:
     if is_true(obj, "Failed"):
         return Failed(f"{name} has failed: {explained(condition(obj, 'Failed'))}", "Complete", "Failed", final=True)
     pods = [found for found in _pods_of(reader, obj) if not is_ready(found)]
-    for found in pods:
-        if verdict := image_verdict(found):
-            return verdict
+    if end := end_of_workload(reader, obj, pods):
+        return _about(obj, end)
     reasons = [f"{kind_and_name(found)} {why_not_ready(found)}" for found in pods]
     return Failed(
         f"{name} isn't complete" + (f"; {reasons[0]}" if reasons else ""),
@@ -93,6 +105,50 @@ def job(reader: Reader, obj: Object) -> Passed | Failed | Errored:
         "not complete",
         "\n".join(reasons),
     )
+
+
+def end_of_condition(reader: Reader, obj: Object, name: str, kind: str) -> Failed | Errored | None:
+    """Why a condition of an object can't become True any more; None if it can, or nothing is known of such a condition."""
+    wanted = (obj["kind"], kind.lower())
+    if wanted in _POD_CONDITIONS:
+        if has_ended(obj) and kind.lower() not in ("ready", "containersready"):
+            return None
+        end = end_of_pod(reader, obj)
+        if isinstance(end, Failed):
+            said = f"{end.message}, so it won't be {kind}" if end.final else end.message
+            return replace(end, message=said, expected="True")
+        return end
+    if wanted in _OPPOSITES:
+        other = _OPPOSITES[wanted]
+        if is_true(obj, other):
+            why = explained(condition(obj, other))
+            return Failed(
+                f"{name} is {other}{f': {why}' if why else ''}, so it won't be {kind}", kind, other, final=True
+            )
+        return _end_by_pods(reader, obj) if kind.lower() == "complete" else None
+    if wanted == ("Deployment", "available"):
+        return _end_by_pods(reader, obj)
+    return None
+
+
+def _end_by_pods(reader: Reader, obj: Object) -> Failed | Errored | None:
+    """The end of a workload of which no pod at all is ready."""
+    pods = _pods_of(reader, obj)
+    if not is_observed(obj) or any(is_ready(found) for found in pods):
+        return None
+    end = end_of_workload(reader, obj, pods)
+    return _about(obj, end) if end else None
+
+
+def is_observed(obj: Object) -> bool:
+    """Whether the controller of an object has seen its latest spec: what it says before is of an older one."""
+    status = obj.get("status") or {}
+    return bool(obj["kind"] == "Job" or obj["metadata"].get("generation", 0) <= status.get("observedGeneration", 0))
+
+
+def _about(obj: Object, end: Failed | Errored) -> Failed | Errored:
+    """The end of a pod, told of the object that it's a part of."""
+    return replace(end, message=f"{kind_and_name(obj)}: {end.message}")
 
 
 def holds(kind: str) -> Look:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from koalesce.kube import Resource, UnknownKind, View
@@ -15,16 +15,24 @@ _LONGEST = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A view with a time limit for each read."""
+    """A view with a time limit for each read.
+
+    `memory` is kept from one attempt to the next; `has_fixed_nodes`: nothing adds nodes where pods lack room.
+    """
 
     view: View
     timeout: float = _LONGEST
     cancel: Cancel | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+    has_fixed_nodes: bool = False
 
     @classmethod
     def of(cls, context: StepContext) -> Reader:
         """The reader of a step."""
-        return cls(context.view, max(1.0, min(_LONGEST, context.scope.remaining())), context.scope.cancel)
+        return cls(
+            context.view, max(1.0, min(_LONGEST, context.scope.remaining())), context.scope.cancel,
+            memory=context.memory, has_fixed_nodes=context.cluster.has_fixed_nodes,
+        )  # fmt: skip
 
     def kind(self, name: str) -> Resource:
         """The kind of this name; UnknownKind, with the likely one."""

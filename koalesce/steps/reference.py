@@ -14,6 +14,7 @@ from koalesce.kube import Resource
 from koalesce.kube.selector import parse as parse_selector
 from koalesce.matching.matcher import Matcher
 from koalesce.steps.base import Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.steps.prospects import end_of_object, is_end
 from koalesce.steps.reading import Reader, kind_and_name
 from koalesce.steps.vantage import Selector
 
@@ -200,11 +201,10 @@ class Quantified(Selection):
         """Look at each selected object, and combine; `wanted` completes "2 of 3 pods …"."""
         found = self.find(context)
         if self.resource.name:
-            return (
-                look(found.objects[0]).outcome
-                if found.objects
-                else Failed(f"{self.described} does not exist", wanted, "missing")
-            )
+            gone = end_of_object(context, self.described, found.objects[0] if found.objects else None)
+            if found.objects:
+                return look(found.objects[0]).outcome
+            return gone or Failed(f"{self.described} does not exist", wanted, "missing")
         if not found.objects:
             return self._none_found(context, found, wanted)
         judged = [look(obj) for obj in found.objects]
@@ -222,7 +222,7 @@ class Quantified(Selection):
         if self._complies(good, total):
             return Passed(f"{good} of {total} {self.described} {wanted}", {"items": found.objects})
         bad = sorted((one for one in judged if not isinstance(one.outcome, Passed)), key=lambda one: one.distance)
-        ends = [one.outcome for one in bad if isinstance(one.outcome, Failed | Errored) and one.outcome.final]
+        ends = [one.outcome for one in bad if is_end(one.outcome)]
         if ends and self.all_:
             return ends[0]
         messages = [one.outcome.message for one in bad]

@@ -9,8 +9,9 @@ from pydantic import field_validator, model_validator
 from koalesce.matching.jsonpath import compile_path
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.path_match import PathMatch
-from koalesce.steps.pods import has_ended, image_verdict, why_not_ready
-from koalesce.steps.readiness import workload
+from koalesce.steps.pods import why_not_ready
+from koalesce.steps.prospects import patiently
+from koalesce.steps.readiness import end_of_condition, workload
 from koalesce.steps.reading import Reader, condition, explained
 from koalesce.steps.reference import Judged, Quantified, named
 from koalesce.steps.rollout import DECIDERS
@@ -67,7 +68,7 @@ class WaitFor(Quantified, Assertion, key="wait-for"):
         """Look once."""
         if self.deleted:
             return self._look_for_absence(context)
-        return self.judge(context, lambda obj: Judged(_patient(context, self._look(context, obj))), self._wanted())
+        return self.judge(context, lambda obj: Judged(self._look_on(context, obj)), self._wanted())
 
     def _wanted(self) -> str:
         if self.condition:
@@ -77,10 +78,14 @@ class WaitFor(Quantified, Assertion, key="wait-for"):
             return f"{self.jsonpath.path} {self.jsonpath.expected}"
         return "rolled out" if self.rollout else "there" if self.exists else "gone"
 
+    def _look_on(self, context: StepContext, obj: dict[str, Any]) -> Passed | Failed | Errored:
+        outcome = self._look(context, obj)
+        return patiently(outcome) if context.patient else outcome
+
     def _look(self, context: StepContext, obj: dict[str, Any]) -> Passed | Failed | Errored:
         name = named(obj, context.namespace)
         if self.condition:
-            return _look_at_condition(obj, name, *self.condition.partition("=")[::2])
+            return _look_at_condition(context, obj, name, *self.condition.partition("=")[::2])
         if self.rollout:
             return _look_at_rollout(context, obj, name)
         if self.jsonpath:
@@ -107,14 +112,16 @@ class WaitFor(Quantified, Assertion, key="wait-for"):
         )  # fmt: skip
 
 
-def _look_at_condition(obj: dict[str, Any], name: str, kind: str, status: str) -> Passed | Failed | Errored:
+def _look_at_condition(
+    context: StepContext, obj: dict[str, Any], name: str, kind: str, status: str
+) -> Passed | Failed | Errored:
     wanted = status or "True"
     found = condition(obj, kind)
     actual = str(found.get("status")) if found else "missing"
     behind = _is_behind(obj, found)
     if actual == wanted and not behind:
         return Passed(f"{name} is {kind}" if wanted == "True" else f"{name}: {kind} is {wanted}", obj)
-    if wanted == "True" and (end := _cannot_come(obj, name, kind)):
+    if wanted == "True" and (end := end_of_condition(Reader.of(context), obj, name, kind)):
         return end
     if behind:
         return Failed(
@@ -135,24 +142,6 @@ def _is_behind(obj: dict[str, Any], found: Any) -> str:
     return ""
 
 
-def _cannot_come(obj: dict[str, Any], name: str, kind: str) -> Failed | Errored | None:
-    """Why a condition can't become True any more; None if it can."""
-    if obj["kind"] == "Pod" and kind.lower() in _READY:
-        if verdict := image_verdict(obj):
-            return verdict
-        if has_ended(obj) and kind.lower() in ("ready", "containersready"):
-            return Failed(f"{name} {why_not_ready(obj)}, so it won't be {kind}", "True", "ended", final=True)
-    if obj["kind"] == "Job" and kind.lower() in ("complete", "failed"):
-        other = "Failed" if kind.lower() == "complete" else "Complete"
-        end = condition(obj, other)
-        if end is not None and end.get("status") == "True":
-            why = explained(end)
-            return Failed(
-                f"{name} is {other}{f': {why}' if why else ''}, so it won't be {kind}", kind, other, final=True
-            )
-    return None
-
-
 def _look_at_rollout(context: StepContext, obj: dict[str, Any], name: str) -> Passed | Failed | Errored:
     if obj["kind"] not in DECIDERS:
         return Failed(f"{name} has no rollout; {', '.join(DECIDERS)} have", final=True)
@@ -166,15 +155,6 @@ def _look_at_path(obj: dict[str, Any], name: str, match: PathMatch) -> Passed | 
         hits = compile_path(match.path).find(obj)
         return Passed(f"{name}: {match.path} complies", obj if hits else None)
     return Failed(f"{name}: {mismatch}", mismatch.expected, mismatch.actual)
-
-
-def _patient(context: StepContext, outcome: Passed | Failed | Errored) -> Passed | Failed | Errored:
-    """With `patient`, nothing ends the wait before its time."""
-    if not context.patient or isinstance(outcome, Passed) or not outcome.final:
-        return outcome
-    if isinstance(outcome, Errored):
-        return Errored(outcome.message, outcome.detail)
-    return Failed(outcome.message, outcome.expected, outcome.actual, outcome.detail)
 
 
 def _deletion(obj: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """Rules over time: what decides a row of looks."""
 
+import pytest
+
 from koalesce.engine.verdicts import Consistently, Eventually, Never, StableFor
 from koalesce.steps.base import Errored, Failed, Passed
 
@@ -25,6 +27,45 @@ def test_eventually_ends_at_once_when_it_can_no_longer_hold() -> None:
     gone = Failed("image refused", final=True)
 
     assert Eventually(deadline=10).decide(gone, 0) == gone
+
+
+DOOMED = Failed("no node fits", final_after=10)
+
+
+def test_eventually_ends_when_what_looks_hopeless_has_not_changed_for_its_time() -> None:
+    rule = Eventually(deadline=60)
+
+    assert rule.decide(FAIL, 1) is None
+    assert rule.decide(DOOMED, 2) is None
+    assert rule.latest(2) == 12
+    assert rule.decide(DOOMED, 11.9) is None
+    assert rule.decide(DOOMED, 12) == DOOMED
+
+
+@pytest.mark.parametrize("other", [FAIL, ERROR, Failed("1 of 3 nodes fits", final_after=10)])
+def test_what_looks_hopeless_and_changes_is_given_its_time_anew(other: Failed | Errored) -> None:
+    rule = Eventually(deadline=60)
+
+    assert [rule.decide(o, t) for o, t in [(DOOMED, 0), (other, 9), (DOOMED, 10), (DOOMED, 19)]] == [None] * 4
+    assert rule.decide(DOOMED, 20) == DOOMED
+
+
+def test_the_deadline_comes_before_hopelessness() -> None:
+    rule = Eventually(deadline=5)
+
+    assert rule.decide(DOOMED, 0) is None
+    assert rule.latest(0) == 5
+    assert rule.decide(DOOMED, 5) == DOOMED
+
+
+def test_stable_for_ends_when_it_can_no_longer_hold() -> None:
+    rule = StableFor(deadline=60, hold=3)
+
+    assert [rule.decide(o, t) for o, t in [(PASS, 0), (DOOMED, 1), (PASS, 5), (DOOMED, 6)]] == [None] * 4
+    assert rule.latest(6) == 16
+    outcome = rule.decide(DOOMED, 16)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "no node fits (held, but broke 2 times)"
 
 
 def test_stable_for_starts_anew_after_a_break() -> None:

@@ -114,12 +114,38 @@ def test_an_image_that_can_not_be_had_is_final(field: str) -> None:
     assert "--image REF=PATH" in verdict.message
 
 
-@pytest.mark.parametrize("message", ["dial tcp: i/o timeout", "connection refused", "unexpected EOF"])
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ErrImagePull", 'failed to resolve reference "example.com/web:1": example.com/web:1: not found'),
+        ("ImagePullBackOff", 'Back-off pulling image "web:1": ErrImagePull: pull access denied, repository does not exist'),
+        ("ErrImagePull", "unexpected status from HEAD request to https://example.com/v2/: 403 Forbidden"),
+        ("ErrImagePull", "no match for platform in manifest"),
+        ("InvalidImageName", ""),
+        ("ErrImageNeverPull", ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_for_good_ends_the_wait(reason: str, message: str) -> None:
+    verdict = image_verdict(pod(containerStatuses=[container({"waiting": {"reason": reason, "message": message}})]))
+
+    assert verdict is not None
+    assert verdict.final
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "dial tcp: i/o timeout", "connection refused", "unexpected EOF", "lookup example.com: no such host", "", "Back-off",
+        "unexpected status from HEAD request to https://example.com/v2/: 503 Service Unavailable",
+        "unexpected status from GET request: 429 Too Many Requests: not found in cache",
+    ],
+)  # fmt: skip
 def test_a_first_pull_that_a_network_broke_may_still_succeed(message: str) -> None:
-    assert (
-        image_verdict(pod(containerStatuses=[container({"waiting": {"reason": "ErrImagePull", "message": message}})]))
-        is None
-    )
+    for reason in ("ErrImagePull", "ImagePullBackOff"):
+        waiting = {"waiting": {"reason": reason, "message": f'Back-off pulling "web:404": {message}'}}
+        verdict = image_verdict(pod(containerStatuses=[container(waiting)]))
+        assert verdict is not None
+        assert not verdict.final
 
 
 def test_other_reasons_to_wait_say_nothing_of_images() -> None:

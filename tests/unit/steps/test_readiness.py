@@ -98,13 +98,15 @@ def test_several_that_are_not_ready_are_listed() -> None:
 
 
 def test_an_image_that_can_not_be_had_is_final_unless_patient() -> None:
-    cluster = FakeCluster(deployment(0), pod("web-0", reason="ImagePullBackOff"))
+    wanted = pod("web-0", reason="ErrImageNeverPull")
+    cluster = FakeCluster(wanted)
 
-    outcome = look(cluster, deployment(0))
+    outcomes = [look(cluster, wanted, patient=patient) for patient in (False, True)]
 
-    assert isinstance(outcome, Errored)
-    assert outcome.final
-    assert outcome.message.startswith('pod/web-0: the image "web:1" of container c can\'t be had')
+    assert [isinstance(outcome, Errored) and outcome.final for outcome in outcomes] == [True, False]
+    for outcome in outcomes:
+        assert isinstance(outcome, Errored)
+        assert outcome.message.startswith('pod/web-0: the image "web:1" of container c can\'t be had')
 
 
 def test_a_failed_job_is_final() -> None:

@@ -166,11 +166,11 @@ def test_a_cancelled_command_says_nothing_about_the_cluster(cluster: FakeCluster
 
 def test_pods_that_do_not_run_and_unknown_places(cluster: FakeCluster) -> None:
     waiting = running_pod("client-2", app="broken")
-    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ImagePullBackOff"}}
+    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
     cluster.add(waiting)
 
     assert attempt(cluster, pods="app=broken", command=["x"]) == Failed(
-        "pod client-2: container main does not run: ImagePullBackOff", expected="running", actual="Running"
+        "pod client-2: container main waits: ContainerCreating", expected="running", actual="Running"
     )
     assert attempt(cluster, pod="client-0", container="sidecar", command=["x"]) == Errored(
         "pod client-0 has no container sidecar", final=True
@@ -202,7 +202,7 @@ def test_the_default_container_is_the_annotated_one(cluster: FakeCluster) -> Non
     outcome = attempt(cluster, pod="two", command=["x"])
 
     assert isinstance(outcome, Failed)
-    assert outcome.message == "pod two: does not run: Running"
+    assert outcome.message == "pod two: container side hasn't been started yet"
 
 
 def test_nodes_of_a_cluster_without_access_to_them(cluster: FakeCluster) -> None:
