@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,6 +104,9 @@ class FakeKube:
         self.requests: list[tuple[str, Any]] = []
         self.on_exec: Callable[[str, Sequence[str]], ExecResult] | None = None
         self.on_logs: Callable[[str], str] = lambda pod: ""
+        self.on_log_read: Callable[[str, Mapping[str, Any]], str] | None = None
+        self.time = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+        self.texts: dict[str, str | ApiError] = {}
         self._failures: dict[str, list[ApiError]] = {}
         self._revision = 0
         self._uids = 0
@@ -171,7 +175,14 @@ class FakeKube:
         del self.objects[self._key(self.resource(kind), name, namespace)]
 
     def get(
-        self, resource: Resource, name: str, namespace: str | None = None, *, metadata_only: bool = False
+        self,
+        resource: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        metadata_only: bool = False,
+        subresource: str = "",
+        **_options: Any,
     ) -> dict[str, Any] | None:
         self._request("get")
         return copy.deepcopy(self.objects.get(self._key(resource, name, namespace)))
@@ -206,12 +217,40 @@ class FakeKube:
         key = self._key(self.resource_of(obj), obj["metadata"]["name"], obj["metadata"].get("namespace") or namespace)
         return self._store(merge(self.objects.get(key, {}), obj), namespace)
 
-    def create(self, obj: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
-        self._request("create", {"object": copy.deepcopy(dict(obj)), "namespace": namespace})
-        name = obj["metadata"]["name"]
-        if self._key(self.resource_of(obj), name, obj["metadata"].get("namespace") or namespace) in self.objects:
+    def create(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        field_manager: str = "koalesce",
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        self._request("create", {"object": copy.deepcopy(dict(obj)), "namespace": namespace, "dry_run": dry_run})
+        made = copy.deepcopy(dict(obj))
+        if "name" not in made["metadata"]:
+            self._uids += 1
+            made["metadata"]["name"] = f"{made['metadata']['generateName']}{self._uids}"
+        name = made["metadata"]["name"]
+        if self._key(self.resource_of(made), name, made["metadata"].get("namespace") or namespace) in self.objects:
             raise api_error(409, f'"{name}" already exists', reason="AlreadyExists")
-        return self._store(obj, namespace)
+        return made if dry_run else self._store(made, namespace)
+
+    def replace(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        namespace: str | None = None,
+        field_manager: str = "koalesce",
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        self._request("replace", {"object": copy.deepcopy(dict(obj)), "namespace": namespace, "dry_run": dry_run})
+        metadata = obj["metadata"]
+        before = self.objects[
+            self._key(self.resource_of(obj), metadata["name"], metadata.get("namespace") or namespace)
+        ]
+        if metadata.get("resourceVersion") != before["metadata"]["resourceVersion"]:
+            raise api_error(409, "the object has been modified", reason="Conflict")
+        return copy.deepcopy(dict(obj)) if dry_run else self._store(obj, namespace)
 
     def patch(
         self,
@@ -222,6 +261,8 @@ class FakeKube:
         *,
         type: str = "merge",  # noqa: A002
         subresource: str = "",
+        field_manager: str = "koalesce",
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         self._request(
             "patch", {"name": name, "namespace": namespace, "body": body, "type": type, "subresource": subresource}
@@ -229,7 +270,7 @@ class FakeKube:
         found = self.objects.get(self._key(resource, name, namespace))
         if found is None:
             raise api_error(404, f'{resource.plural} "{name}" not found', reason="NotFound")
-        return self._store(merge(found, body))
+        return merge(found, body) if dry_run else self._store(merge(found, body))  # type: ignore[no-any-return]
 
     def delete(
         self,
@@ -257,8 +298,20 @@ class FakeKube:
             raise api_error(404, f'pods "{pod}" not found', reason="NotFound")
         return self.on_exec(pod, command)
 
-    def logs(self, pod: str, *, namespace: str, **_options: Any) -> str:
+    def now(self, **_options: Any) -> datetime:
+        return self.time
+
+    def text(self, method: str, path: str, **_options: Any) -> str:
+        self._request("text", path)
+        answer = self.texts.get(path, api_error(404, f"{path}: not found", reason="NotFound"))
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    def logs(self, pod: str, *, namespace: str, **options: Any) -> str:
         self._request("logs", {"pod": pod, "namespace": namespace})
+        if self.on_log_read is not None:
+            return self.on_log_read(pod, options)
         return self.on_logs(pod)
 
     def version(self) -> str:
@@ -297,6 +350,9 @@ class FakeView:
     ) -> list[dict[str, Any]]:
         self.reads.append(("list", resource.plural, namespace, selector))
         return self.kube.list(resource, namespace=namespace, selector=selector)
+
+    def now(self, **_options: Any) -> datetime:
+        return self.kube.now()
 
     def begin(self) -> None:
         self.reads.clear()
@@ -359,6 +415,12 @@ class FakeFiles:
         if not found:
             raise UsageError(f"{path}: no such file")
         return found
+
+    def confined(self, path: str) -> Path:
+        target = (self.root or Path("/nonexistent")) / path
+        if not target.exists():
+            raise UsageError(f"{path}: no such file")
+        return target
 
 
 class FakeNode:
@@ -465,7 +527,7 @@ def running_pod(
 
 @dataclass
 class FakeWire:
-    """The probe on a node: `rules` tell what comes of (container ID, `host:port` or URL), `asked` is what it was asked.
+    """The probe on a node: `rules` tell what comes of (container ID, `host:port`, URL or name), `asked` is what it was asked.
 
     A rule is an outcome or the fields of a result; what no rule is about is allowed. Pass it as a node's `answer`.
     """
@@ -486,7 +548,13 @@ class FakeWire:
 
     def _result(self, container: str, target: dict[str, Any]) -> dict[str, Any]:
         self.targets.append(target)
-        where = target["http"]["url"] if target["type"] == "http" else f"{target['host']}:{target['port']}"
+        match target["type"]:
+            case "http":
+                where = target["http"]["url"]
+            case "dns":
+                where = target["dns"]["name"]
+            case _:
+                where = f"{target['host']}:{target['port']}"
         self.asked.append((container, where))
         rule = self.rules.get((container, where), self.rules.get(("*", where), "allowed"))
         fields = {"outcome": rule} if isinstance(rule, str) else rule

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from koalesce.cluster import Cluster, Node
 from koalesce.steps.base import Errored, Failed, Scope, StepContext
 from koalesce.steps.pods import why_not_running
+from koalesce.steps.pods_of import pods_of
 from koalesce.steps.prospects import end_of_pod, patiently
 from koalesce.steps.reading import Reader
 from koalesce.steps.vantage import PodsAndNodes, PodSelection, Vantage
@@ -92,11 +93,12 @@ def select_pods(
     if name is not None:
         pod = context.view.get(kind, name, where, cancel=context.scope.cancel)
         return [pod] if pod is not None else Failed(f"pod {where}/{name} does not exist", actual="missing")
-    selector = pods.selector if pods else ""
-    listed = context.view.list(kind, namespace=where, selector=selector, cancel=context.scope.cancel)
+    listed = pods_of(pods or PodSelection(), namespace, context)
+    if isinstance(listed, Failed):
+        return listed
     found: list[Object] = [pod for pod in listed if _counts(pod)]
-    wanted = f"pod that matches {selector}" if selector else "pod"
-    return found or Failed(f"there is no {wanted} in namespace {where}", expected="at least one pod", actual="none")
+    ended = f"all pods {pods or 'of the namespace'} in namespace {where} have ended or are being deleted"
+    return found or Failed(ended, expected="at least one pod", actual="none")
 
 
 def seconds_left(scope: Scope) -> float:
@@ -124,9 +126,9 @@ def _counts(pod: Object) -> bool:
 
 def _pod_source(pod: Object, container: str | None, context: StepContext) -> Source | Failed | Errored:
     name = pod_name(pod, context)
-    wanted = container or _default_container(pod)
+    wanted = container or default_container(pod)
     status = _container_status(pod, container or wanted)
-    if container and status is None and container not in _container_names(pod):
+    if container and status is None and container not in container_names(pod):
         return Errored(f"pod {name} has no container {container}", final=True)
     if status is None or "running" not in status.get("state", {}):
         return end_of_pod(Reader.of(context), pod) or Failed(
@@ -141,15 +143,17 @@ def _pod_source(pod: Object, container: str | None, context: StepContext) -> Sou
     )  # fmt: skip
 
 
-def _container_names(pod: Object) -> list[str]:
+def container_names(pod: Object) -> list[str]:
+    """A pod's containers, init and ephemeral ones included."""
     spec = pod.get("spec", {})
     kinds = ("containers", "initContainers", "ephemeralContainers")
     return [container["name"] for kind in kinds for container in spec.get(kind, ())]
 
 
-def _default_container(pod: Object) -> str:
+def default_container(pod: Object) -> str:
+    """The container that is meant where none is named."""
     annotated = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
-    names = _container_names(pod)
+    names = container_names(pod)
     return str(annotated) if annotated in names else (names[0] if names else "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ class Sightings:
         self._labels: dict[_Key, Mapping[str, str]] = {}
         self._selections: set[_Key] = set()
         self._claimed: set[_Key] = set()
+        self._numbers = itertools.count(1)
+        self.marks: dict[Any, Any] = {}  # what steps note for later ones, by keys of their own
 
     def note(self, resource: Resource, objects: Iterable[Mapping[str, Any]]) -> None:
         """Objects are, or were, there."""
@@ -51,6 +54,11 @@ class Sightings:
             return False
         self._claimed.add(key)
         return True
+
+    def numbered(self) -> str:
+        """What tells the test's undos of one object apart: nothing for its first undo, otherwise a number."""
+        number = next(self._numbers)
+        return f" ({number})" if number > 1 else ""
 
 
 def _key(resource: Resource, obj: Mapping[str, Any]) -> _Key:

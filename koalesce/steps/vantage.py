@@ -38,17 +38,43 @@ def _host(value: Any) -> Any:
     return True if value in ({}, None) else value
 
 
+def _owner(text: str) -> str:
+    kind, _, name = text.partition("/")
+    if "${{" not in text and not (kind and name):
+        raise ValueError(f"owner {text} needs a kind and a name, such as deployment/web")
+    return text
+
+
+Owner = Annotated[StrictStr, AfterValidator(_owner)]
 Selector = Annotated[StrictStr, BeforeValidator(_selector_text), AfterValidator(_readable)]
 
 
 class PodSelection(Model):
-    """Pods by their labels; a bare selector stands for it."""
+    """Pods by their labels, by what they belong to, or by the component that brought them; a bare selector stands for it."""
 
     selector: Selector = ""
     """A label selector such as `app=client`, or a map of labels; empty: all pods of the namespace."""
 
+    owner: Owner | None = None
+    """What they belong to, directly or through others: `deployment/web`."""
+
+    component: StrictStr | None = None
+    """The component of this spec whose workloads they belong to, in whatever namespace."""
+
     namespace: StrictStr | None = None
     """The namespace to look in; default: the step's, which is the test's own."""
+
+    @model_validator(mode="after")
+    def _component_says_it_all(self) -> PodSelection:
+        if self.component is not None and (self.selector or self.owner or self.namespace):
+            raise ValueError("component stands alone: it says which pods, and where")
+        return self
+
+    def __str__(self) -> str:
+        if self.component is not None:
+            return f"of component {self.component}"
+        words = [self.selector] if self.selector else []
+        return " ".join([*words, *([f"of {self.owner}"] if self.owner else [])]) or "of the namespace"
 
 
 Pods = Annotated[PodSelection, BeforeValidator(_selection)]
@@ -95,7 +121,7 @@ class PodsAndNodes(Model):
         value = getattr(self, name)
         match value:
             case PodSelection():
-                return f"pods {value.selector or 'of the namespace'}"
+                return f"pods {value}"
             case True:
                 return "this machine"
             case list():
