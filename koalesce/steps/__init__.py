@@ -6,10 +6,13 @@ from koalesce.steps.base import Step
 from koalesce.steps.connectivity import Connectivity
 from koalesce.steps.curl import Curl
 from koalesce.steps.delete import Delete
+from koalesce.steps.dns import Dns
 from koalesce.steps.exec import Exec
 from koalesce.steps.jsonpath import JsonPath
 from koalesce.steps.script import Script
 from koalesce.steps.sleep import Sleep
+from koalesce.steps.tcp import Tcp
+from koalesce.steps.udp import Udp
 from koalesce.steps.wait_for import WaitFor
 
 STEPS: dict[str, type[Step]] = {
@@ -18,9 +21,12 @@ STEPS: dict[str, type[Step]] = {
     "connectivity": Connectivity,
     "curl": Curl,
     "delete": Delete,
+    "dns": Dns,
     "exec": Exec,
     "jsonpath": JsonPath,
     "script": Script,
     "sleep": Sleep,
+    "tcp": Tcp,
+    "udp": Udp,
     "wait-for": WaitFor,
 }

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
 
 from koalesce.durations import Duration
-from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, StepContext
 from koalesce.steps.control import Control, Proof
 from koalesce.steps.destination import Destination, Endpoint, Family
 from koalesce.steps.expectations import Expectations, Expected, as_default
-from koalesce.steps.matrix import Cell, Matrix
+from koalesce.steps.matrix import Cell, Matrix, behind_service
 from koalesce.steps.places import Source, select, select_nodes, unmet
 from koalesce.steps.probing import Batch, Observed, Seen, Target, probe
 from koalesce.steps.vantage import Vantage
@@ -149,7 +147,7 @@ class Connectivity(Assertion, key="connectivity"):
         self._check_sources(cells, seen[asked + len(proof.batches) :], context)
         reached = {cell.source.name for cell in cells if cell.observed.outcome == "allowed"}
         unproven = proof.check(controls, reached)
-        return self._verdict(Matrix(cells), unproven, context)
+        return Matrix(cells).verdict(unproven, context)
 
     def _hopes_for_silence(self, source: Source, targets: Sequence[Endpoint]) -> bool:
         return any({"rejected", "dropped"} & set(self.expect.of(source, target)) for target in targets)
@@ -169,7 +167,7 @@ class Connectivity(Assertion, key="connectivity"):
             endpoint=endpoint,
             target=target,
             expected=self.expect.of(source, endpoint),
-            observed=_behind_service(endpoint, target, observed),
+            observed=behind_service(endpoint, target, observed),
             problem=problem,
         )
 
@@ -201,31 +199,3 @@ class Connectivity(Assertion, key="connectivity"):
             network = ipaddress.ip_network(self.source_ip or "", strict=False)
             right, wanted = ipaddress.ip_address(observed.seen_source) in network, str(network)
         return "" if right else f"seen as {observed.seen_source}, expected {wanted}"
-
-    def _verdict(self, matrix: Matrix, unproven: str, context: StepContext) -> Outcome:
-        differing = matrix.differing
-        if not differing:
-            return Errored(unproven) if unproven else Passed(self._summary(matrix), matrix.to_value())
-        detail = matrix.render(context)
-        if all(cell.is_unclear for cell in differing):
-            return Errored(matrix.headline(), detail)
-        if unproven and context.negated:
-            return Errored(unproven, detail)
-        first = differing[0]
-        return Failed(matrix.headline(), expected=first.expectation(), actual=first.observation(), detail=detail)
-
-    def _summary(self, matrix: Matrix) -> str:
-        counted = Counter(cell.observed.outcome for cell in matrix.cells)
-        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
-        count = len(matrix.cells)
-        return f"{count} {'pair' if count == 1 else 'pairs'} as expected: {outcomes}"
-
-
-def _behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:
-    """What was seen through a Service's DNAT, which gives ICMP errors of filters the Service's own address.
-
-    A TCP stack refuses by a reset (RFC 9293, 3.5.2), so that an ICMP error through a Service is a filter's.
-    """
-    if endpoint.kind == "service" and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
-        return replace(observed, outcome="rejected")
-    return observed

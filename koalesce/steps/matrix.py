@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from koalesce.steps.base import StepContext
+from koalesce.matching.mismatch import Mismatch
+from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.destination import Endpoint
 from koalesce.steps.places import Source
 from koalesce.steps.probing import Observed, Target, reproduce
@@ -18,7 +20,7 @@ _WIDTH = 28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One pair. `problem` says what is wrong although the outcome is as expected."""
+    """One pair. `problem` says what is wrong although the outcome is as expected; `mismatch` the same of a value that was looked at."""
 
     source: Source
     endpoint: Endpoint
@@ -26,6 +28,7 @@ class Cell:
     expected: tuple[str, ...]
     observed: Observed
     problem: str = ""
+    mismatch: Mismatch | None = None
 
     @property
     def is_right(self) -> bool:
@@ -43,10 +46,12 @@ class Cell:
 
     def expectation(self) -> str:
         """What was expected, in words."""
-        return " or ".join(self.expected)
+        return self.mismatch.expected if self.mismatch else " or ".join(self.expected)
 
     def observation(self) -> str:
         """What was seen, in words."""
+        if self.mismatch:
+            return self.mismatch.actual
         return f"{self.observed.outcome}, {self.problem}" if self.problem else self.observed.outcome
 
     def __str__(self) -> str:
@@ -118,9 +123,38 @@ class Matrix:
             for row in table
         ]
 
+    def verdict(self, unproven: str, context: StepContext) -> Outcome:
+        """The step's outcome. `unproven` says which source has not shown that it can reach anything, empty if all have."""
+        differing = self.differing
+        if not differing:
+            return Errored(unproven) if unproven else Passed(self._summary(), self.to_value())
+        detail = self.render(context)
+        if all(cell.is_unclear for cell in differing):
+            return Errored(self.headline(), detail)
+        if unproven and context.negated:
+            return Errored(unproven, detail)
+        first = differing[0]
+        return Failed(self.headline(), expected=first.expectation(), actual=first.observation(), detail=detail)
+
     def to_value(self) -> dict[str, Any]:
         """What outputs read."""
         return {"pairs": [cell.to_value() for cell in self.cells]}
+
+    def _summary(self) -> str:
+        counted = Counter(cell.observed.outcome for cell in self.cells)
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counted.items()))
+        count = len(self.cells)
+        return f"{count} {'pair' if count == 1 else 'pairs'} as expected: {outcomes}"
+
+
+def behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:
+    """What was seen through a Service's DNAT, which gives ICMP errors of filters the Service's own address.
+
+    A TCP stack refuses by a reset (RFC 9293, 3.5.2), so that an ICMP error through a Service is a filter's.
+    """
+    if endpoint.kind == "service" and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
+        return replace(observed, outcome="rejected")
+    return observed
 
 
 def _shortened(names: list[str]) -> list[str]:

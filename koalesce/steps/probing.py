@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
 import shlex
@@ -32,23 +33,29 @@ class ProbeError(ClusterError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One thing to try: `tcp` and `udp` have host and port, `http` has the probe's own fields of a request."""
+    """One thing to try: `tcp` and `udp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
 
-    type: Literal["tcp", "udp", "http"]
+    `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from.
+    """
+
+    type: Literal["tcp", "udp", "http", "dns"]
     host: str = ""
     port: int = 0
     family: str = ""
     limit: float = 1.5
     payload: str = ""
     ask_source: bool = False
+    read_reply: bool = False
+    bind: str = ""
     http: Mapping[str, Any] | None = None
+    dns: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the probe reads it."""
         fields = {
             "type": self.type, "host": self.host, "port": self.port, "family": self.family, "limit": self.limit,
-            "payload": self.payload, "readReply": bool(self.payload) and self.type == "tcp",
-            "askSource": self.ask_source, "http": self.http,
+            "payload": self.payload, "readReply": (self.read_reply or bool(self.payload)) and self.type == "tcp",
+            "askSource": self.ask_source, "bind": self.bind, "http": self.http, "dns": self.dns,
         }  # fmt: skip
         return {key: value for key, value in fields.items() if value}
 
@@ -57,6 +64,7 @@ class Target:
 class Observed:
     """What came of a target. `failure` is set where the network let it through and the server didn't do its part.
 
+    `stage` is how far an HTTP request came that got no answer: resolve (there is no such name), connect, tls, answer.
     `local` and `seen_source` are addresses without ports: the one that this side used, and the one that the server saw.
     """
 
@@ -69,7 +77,9 @@ class Observed:
     reply: str = ""
     seconds: float = 0.0
     icmp: Mapping[str, Any] | None = None
+    stage: str = ""
     http: Mapping[str, Any] | None = None
+    dns: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         why = self.failure or self.reason
@@ -78,10 +88,14 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Targets to be looked at from one source."""
+    """Targets to be looked at from one source.
+
+    `own_network` has the source `host` look from this machine's own network instead of where the cluster's addresses can be reached.
+    """
 
     source: Source
     targets: Sequence[Target] = field(default_factory=list)
+    own_network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +113,7 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """
     groups: dict[str, list[int]] = {}
     for index, batch in enumerate(batches):
-        groups.setdefault(_machine(batch.source), []).append(index)
+        groups.setdefault(_machine(batch), []).append(index)
     answers: list[Seen | None] = [None] * len(batches)
 
     def look(indexes: list[int]) -> None:
@@ -123,17 +137,35 @@ def reproduce(source: Source, target: Target, context: StepContext) -> str:
         words += ["-payload", target.payload]
     if target.type == "http":
         words += ["http", str((target.http or {}).get("url", ""))]
+    elif target.dns is not None:
+        words += _dns_words(target.dns)
     else:
         host = f"[{target.host}]" if ":" in target.host else target.host
         words += [target.type, f"{host}:{target.port}"]
     if source.node is None:
-        return shlex.join([*context.cluster.host_exec, "koalesce-probe", *words])
+        prefix = () if is_loopback(target.host) else context.cluster.host_exec
+        return shlex.join([*prefix, "koalesce-probe", *words])
     return shlex.join(["koalesce", "ssh", context.cluster.name, source.node.name, "--", PROGRAM, *words])
 
 
-def _machine(source: Source) -> str:
+def is_loopback(host: str) -> bool:
+    """Whether an address (or `localhost`) means the very machine: from the source `host` that is this one, where port-forwards listen."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _dns_words(wish: Mapping[str, Any]) -> list[str]:
+    words = ["-transport", str(wish["transport"])] if wish.get("transport") else []
+    words += ["-search"] if wish.get("search") else []
+    return [*words, "dns", str(wish["name"]), str(wish["type"]), *([str(wish["server"])] if wish.get("server") else [])]
+
+
+def _machine(batch: Batch) -> str:
+    source = batch.source
     if source.kind == "host":
-        return ""
+        return "/own" if batch.own_network else ""  # no node is called so
     if source.node is None or not source.node.exec:
         raise ProbeError(f"{source.name}: the cluster gives no way to run commands on its node")
     if source.kind == "pod" and not source.container_id:
@@ -152,7 +184,8 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         if node is not None:
             result = node.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
-            command = [*context.cluster.host_exec, str(_local_program(context))]
+            prefix = () if batches[0].own_network else context.cluster.host_exec
+            command = [*prefix, str(_local_program(context))]
             result = process.run(command, stdin=request.encode(), timeout=timeout, cancel=cancel)
     except process.CommandTimeout as error:
         raise ProbeError(f"{where}: the probe gave no answer: {error.message}") from error
@@ -206,7 +239,8 @@ def _observed(result: Mapping[str, Any]) -> Observed:
         outcome=result["outcome"], reason=result.get("reason", ""), failure=result.get("failure", ""),
         local=_address(result.get("local", "")), remote=result.get("remote", ""),
         seen_source=result.get("seenSource", ""), reply=result.get("reply", ""),
-        seconds=result.get("seconds", 0.0), icmp=result.get("icmp"), http=result.get("http"),
+        seconds=result.get("seconds", 0.0), icmp=result.get("icmp"), stage=result.get("stage", ""),
+        http=result.get("http"), dns=result.get("dns"),
     )  # fmt: skip
 
 

@@ -175,7 +175,7 @@ func exchangeTCP(server netip.AddrPort, query []byte, deadline time.Time) ([]byt
 	if err != nil {
 		result := found.result()
 		afterConnect(err, "the DNS question", &result)
-		found.outcome, found.reason, found.failure = result.Outcome, result.Reason, result.Failure
+		found.outcome, found.reason, found.failure, found.stage = result.Outcome, result.Reason, result.Failure, result.Stage
 	}
 	return answer, found
 }

@@ -138,3 +138,18 @@ func TestATruncatedAnswerIsAskedForOverTCPUnlessToldNotTo(t *testing.T) {
 		t.Errorf("then over TCP: got %+v", whole)
 	}
 }
+
+func TestASilentServerThatLetsConnectIsToldFromAFilter(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	wish := &DNSWish{Name: "a.", Type: "A", Server: listener.Addr().String(), Transport: "tcp"}
+	found := try(Target{Type: "dns", Limit: 0.1, DNS: wish})
+
+	if found.Outcome != Dropped || found.Stage != Answering {
+		t.Errorf("got %+v", found)
+	}
+}

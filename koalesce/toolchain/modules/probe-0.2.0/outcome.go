@@ -37,6 +37,7 @@ type verdict struct {
 	outcome Outcome
 	reason  string
 	failure string
+	stage   Stage
 	icmp    *ICMP
 	local   netip.AddrPort
 	remote  netip.AddrPort

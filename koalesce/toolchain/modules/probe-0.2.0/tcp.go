@@ -48,7 +48,7 @@ func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
 }
 
 func (v verdict) result() Result {
-	result := Result{Outcome: v.outcome, Reason: v.reason, Failure: v.failure, ICMP: v.icmp}
+	result := Result{Outcome: v.outcome, Reason: v.reason, Failure: v.failure, Stage: v.stage, ICMP: v.icmp}
 	if v.local.IsValid() && !v.local.Addr().IsUnspecified() {
 		result.Local = v.local.String()
 	}
@@ -125,6 +125,7 @@ func readReply(conn net.Conn, deadline time.Time) ([]byte, error) {
 
 // afterConnect judges an error on an established connection: silence and resets are the network's, all else the server's.
 func afterConnect(err error, what string, result *Result) {
+	result.Stage = Answering
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		result.Outcome, result.Reason = Dropped, "connected, but no answer came to "+what

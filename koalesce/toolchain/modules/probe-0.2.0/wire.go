@@ -90,7 +90,7 @@ type Result struct {
 	Outcome Outcome `json:"outcome"`
 	Reason  string  `json:"reason,omitempty"`
 	Failure string  `json:"failure,omitempty"`
-	// Stage is how far a try came that ended without an answer; http only.
+	// Stage is how far a try came that ended without an answer, where that was further than connecting; http says it always.
 	Stage  Stage  `json:"stage,omitempty"`
 	Local  string `json:"local,omitempty"`  // source address and port, as this side has it
 	Remote string `json:"remote,omitempty"` // address and port that were tried

@@ -1,0 +1,220 @@
+"""Ask for names as programs do, and say what must be answered."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_validator, model_validator
+
+from koalesce.durations import Duration
+from koalesce.matching.matcher import Matcher
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.control import Control, Proof
+from koalesce.steps.destination import Destination, Endpoint
+from koalesce.steps.dns_answer import Flag, Lookup, RecordType, SeenAnswer, WantedAnswer, as_list
+from koalesce.steps.lasting import Lasting
+from koalesce.steps.places import Source, select, unmet
+from koalesce.steps.probing import Batch, Target, is_loopback, probe
+from koalesce.steps.vantage import Vantage
+
+_PORT = 53
+_LONGEST = 253
+Answered = Literal["answer", "refused", "rejected", "dropped"]
+_ANSWERED = ["answer"]
+
+
+def _as_server(value: Any) -> Any:
+    """An address alone, and the port that DNS has."""
+    if isinstance(value, str):
+        value = {"address": value}
+    return {"port": _PORT, **value} if isinstance(value, dict) else value
+
+
+class Dns(Assertion, key="dns"):
+    """Ask a name server for a name, and compare what it answers; from several sources, or of several servers, all answers must fit.
+
+    From a pod the question is asked in the pod's network, of the server that its `resolv.conf` names, and the pod's image doesn't matter.
+    Without `rcode` and `answers` there must be at least one record of the type. What can't be asked satisfies nothing: a server that
+    isn't reached is a failure unless `expect` says so.
+    """
+
+    polls = True
+    short_field = "name"
+
+    from_: Vantage = Field(default_factory=lambda: Vantage(host=True), alias="from")
+    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`; default: `host`, this machine."""
+
+    name: StrictStr = Field(examples=["web.${{ namespace }}.svc.cluster.local"])
+    """The name; it's taken to be whole unless `search` is said. With `type: PTR` also an address."""
+
+    type: RecordType = "A"
+    """What to ask for: A, AAAA, ANY, CNAME, MX, NS, PTR, SOA, SRV or TXT."""
+
+    server: (
+        Annotated[Destination, BeforeValidator(_as_server, json_schema_input_type=StrictStr | Destination)] | None
+    ) = None
+    """Whom to ask: an address, or exactly one of `address`, `service`, `pod`, `pods`, `node` and `nodes`, with a `port` if that isn't 53.
+    Default: the first server of the pod's `resolv.conf`; from nodes and from this machine the cluster's DNS."""
+
+    search: StrictBool = False
+    """Make whole names of it as the pod's programs do, by the search list and `ndots` of the pod's `resolv.conf`."""
+
+    transport: Literal["udp", "tcp"] | None = None
+    """Over what to ask; default: UDP, and again over TCP where the answer is truncated."""
+
+    rcode: Annotated[list[StrictStr], BeforeValidator(as_list), Field(min_length=1)] | None = Field(
+        default=None, examples=["NXDOMAIN"]
+    )
+    """The answer's code: NOERROR (default), NXDOMAIN, SERVFAIL, REFUSED …, or a list of those that will do."""
+
+    answers: list[StrictStr] | Matcher | None = None
+    """The data of the records of this type, as `dig` prints it. A list means exactly these, in any order (dots at the end of names may be left
+    out); a matcher such as `{contains: 10.96.0.10}` or `{all: {inCIDR: 10.96.0.0/16}}` looks at the list of them."""
+
+    ttl: Matcher | None = None
+    """The time to live of each of these records, in seconds: a number, or a matcher such as `{le: 30}`."""
+
+    flags: dict[Flag, StrictBool] = Field(default_factory=dict, examples=[{"aa": True}])
+    """Which flags must be set or not: `aa` (authoritative), `tc` (truncated), `rd`, `ra` (recursion available), `ad`, `cd`."""
+
+    time: Lasting | None = None
+    """How long the answer may take, such as `{lt: 50ms}`; with `search` all names together."""
+
+    expect: Annotated[
+        list[Answered],
+        BeforeValidator(as_list, json_schema_input_type=Answered | list[Answered]),
+        Field(min_length=1),
+    ] = Field(default=["answer"])
+    """`answer` (default), or what else must happen to the question: `refused`, `rejected` or `dropped`, as in `connectivity`; or a list of these three."""
+
+    max_time: Duration = Duration(2.0)
+    """How long to wait for the answer; `dropped` takes all of it."""
+
+    control: Control | None = None
+    """What each source must reach where `rejected` or `dropped` is expected, so that its silence means something; default: the API server."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        labels = name.removesuffix(".").split(".") if name != "." else []
+        if "${{" not in name and (len(name) > _LONGEST or not all(0 < len(label) < 64 for label in labels)):
+            raise ValueError(f'"{name}" is no domain name')
+        return name
+
+    @field_validator("rcode")
+    @classmethod
+    def _is_code(cls, codes: list[str] | None) -> list[str] | None:
+        if wrong := [code for code in codes or () if not code.isupper() and "${{" not in code]:
+            raise ValueError(f'"{wrong[0]}" is no code of DNS; they are written NOERROR, NXDOMAIN, SERVFAIL, REFUSED …')
+        return codes
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Dns:
+        if self.expect != _ANSWERED:
+            if "answer" in self.expect:
+                raise ValueError("expect: answer can't stand beside others: what is it that must happen?")
+            about_answers = ("rcode", "answers", "ttl", "flags", "time")
+            if said := [name for name in about_answers if name in self.model_fields_set]:
+                raise ValueError(f"{said[0]} is about an answer, but expect says that there is none")
+        if self.search and (self.from_.pod is None and self.from_.pods is None):
+            raise ValueError("search needs the resolv.conf of a pod: say from: {pod: …}")
+        if self.max_time.seconds <= 0:
+            raise ValueError("maxTime must be more than 0")
+        return self
+
+    def title(self) -> str:
+        """Name, type and from where."""
+        return f"dns {self.type} {self.name} ({self.from_.place()})"
+
+    def attempt(self, context: StepContext) -> Outcome:
+        """Ask once, from each source of each server, all at the same time."""
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        servers = self._servers(context)
+        if not isinstance(servers, list):
+            return unmet(servers, context)
+        if servers == [None] and self.from_.pod is None and self.from_.pods is None and not context.cluster.dns_ip:
+            return Errored("the cluster has no DNS of its own; say which server to ask", final=True)
+        needs_proof = context.negated or bool({"rejected", "dropped"} & set(self.expect))
+        proof = Proof.prepare(self.control, sources if needs_proof else (), self.max_time.seconds, context)
+        if isinstance(proof, Failed | Errored):
+            return proof
+        lookups = [
+            Lookup(source=source, server=server, target=self._target(server))
+            for source in sources
+            for server in self._asked(source, servers, context)
+        ]
+        return self._look(lookups, sources, proof, context)
+
+    def _look(self, lookups: list[Lookup], sources: list[Source], proof: Proof, context: StepContext) -> Outcome:
+        batches = [
+            self._batch(source, [each.target for each in lookups if each.source is source]) for source in sources
+        ]
+        seen = probe([*batches, *proof.batches], context)
+        results = [observed for answer in seen[: len(batches)] for observed in answer.results]
+        answers = [SeenAnswer(lookup, observed) for lookup, observed in zip(lookups, results, strict=True)]
+        reached = {each.lookup.source.name for each in answers if each.observed.outcome == "allowed"}
+        unproven = proof.check(seen[len(batches) :], reached)
+        return self._verdict(answers, unproven, context)
+
+    def _batch(self, source: Source, targets: list[Target]) -> Batch:
+        own = source.kind == "host" and all(is_loopback(target.host) for target in targets)
+        return Batch(source=source, targets=targets, own_network=own)
+
+    def _verdict(self, answers: Sequence[SeenAnswer], unproven: str, context: StepContext) -> Outcome:
+        wanted = WantedAnswer(
+            type=self.type, ends=tuple(self.expect), rcode=self.rcode, answers=self.answers, ttl=self.ttl,
+            flags=self.flags, time=self.time,
+        )  # fmt: skip
+        failures = [(each, found) for each in answers if (found := wanted.look(each)) is not None]
+        if not failures:
+            if unproven:
+                return Errored(unproven)
+            values = [each.to_value(self.type) for each in answers]
+            is_single = self.from_.pods is None and self.from_.nodes is None and len(values) == 1
+            said = ", ".join(dict.fromkeys(each.summary(self.type) for each in answers))
+            return Passed(f"{self.type} {self.name}: {said}", values[0] if is_single else values)
+        if unproven and context.negated:
+            return Errored(unproven)
+        first, found = failures[0]
+        lines = [f"{each.where}: {other.message}" for each, other in failures[1:]]
+        lines += [line for each, _ in failures[:3] for line in each.lines(context)]
+        count = f" ({len(failures)} of {len(answers)} answers)" if len(answers) > 1 else ""
+        message = f"{first.where}{self.type} {self.name}: {found.message}{count}"
+        if all(each.observed.outcome == "error" for each, _ in failures) and self.expect != _ANSWERED:
+            return Errored(message, "\n".join(lines))
+        return Failed(message, expected=found.expected, actual=found.actual, detail="\n".join(lines))
+
+    def _servers(self, context: StepContext) -> list[Endpoint | None] | Failed | Errored:
+        """Whom to ask; None stands for whom the source asks by itself."""
+        if self.server is None:
+            return [None]
+        protocol = "TCP" if self.transport == "tcp" else "UDP"
+        found = self.server.model_copy(update={"protocol": protocol}).endpoints(None, context)
+        return list(found) if isinstance(found, list) else found
+
+    def _asked(
+        self, source: Source, servers: Sequence[Endpoint | None], context: StepContext
+    ) -> Iterator[Endpoint | None]:
+        for server in servers:
+            if server is None and source.kind != "pod":
+                yield Endpoint(name="the cluster's DNS", host=context.cluster.dns_ip, port=_PORT, kind="address")
+            else:
+                yield server
+
+    def _target(self, server: Endpoint | None) -> Target:
+        wish: dict[str, Any] = {"name": self._whole_name(), "type": self.type, "search": self.search}
+        if server is not None:
+            wish["server"] = str(server)
+        if self.transport:
+            wish["transport"] = self.transport
+        return Target(type="dns", host=server.host if server else "", limit=self.max_time.seconds, dns=wish)
+
+    def _whole_name(self) -> str:
+        try:
+            return ipaddress.ip_address(self.name).reverse_pointer if self.type == "PTR" else self.name
+        except ValueError:
+            return self.name
