@@ -51,8 +51,13 @@ class Taint(Model):
     """A taint of a node."""
 
     key: Text
+    """Its key."""
+
     value: str = ""
+    """Its value."""
+
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    """What it does to pods that don't tolerate it."""
 
 
 class NodeSpec(Model):

@@ -31,7 +31,7 @@ def schema_text() -> str:
 
 def spec_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a spec."""
-    references, definitions = _definitions()
+    references, definitions = definitions_by_model()
     spec = definitions.pop(_name(references[Spec]))
     fields = definitions.pop(_name(references[StepFields]))
     definitions = {name: _with_expressions(schema) for name, schema in definitions.items()}
@@ -47,7 +47,7 @@ def spec_schema() -> dict[str, Any]:
     return _pointed(whole)  # type: ignore[no-any-return]  # a dict in, a dict out
 
 
-def _definitions() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
+def definitions_by_model() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
     """Where the schema of each model is, and all schemas by name."""
     models: list[type[BaseModel]] = [Spec, StepFields, *STEPS.values()]
     found, schema = models_json_schema(
@@ -158,14 +158,14 @@ def _type_property(kind: type[Step], reference: str, schema: dict[str, Any]) -> 
     described = {"description": text.split("\n\n")[0].replace("\n", " "), "markdownDescription": _unindented(text)}
     if kind.short_field is None:
         return {"$ref": reference, **described}
-    short = schema["properties"][_alias(kind, kind.short_field)]
+    short = schema["properties"][field_alias(kind, kind.short_field)]
     return {
         "anyOf": [{key: value for key, value in short.items() if key != "description"}, {"$ref": reference}],
         **described,
     }
 
 
-def _alias(kind: type[Step], name: str) -> str:
+def field_alias(kind: type[Step], name: str) -> str:
     """The name in specs of a field that is given by its name there, or by its name in Python."""
     field = kind.model_fields.get(name)
     return (field.alias or name) if field is not None else name

@@ -33,6 +33,7 @@ class Entry(NamedTuple):  # `dataclasses` would double the time of --help
 COMMANDS: dict[str, Entry] = {
     "clusters": Entry("list the clusters that are up"),
     "down": Entry("destroy clusters that are up"),
+    "explain": Entry("explain step types and fields of a spec"),
     "image": Entry("build, import and list images for clusters"),
     "list": Entry("list specs and their tests"),
     "local": Entry("make and keep clusters on this machine", hidden=True),

@@ -1,0 +1,117 @@
+"""The pages: what each has, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from docs.generator.command_line import command_line
+from docs.generator.matchers import matchers
+from docs.generator.models import described, sections
+from koalesce.spec.reference import Reference, StepText
+from koalesce.steps import STEPS
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+EXAMPLES = ROOT / "docs" / "examples"
+
+_MARK = "<!-- Written by `python -m docs.generator` from the code; changes belong there. -->"
+_KINDS = {
+    "action": "An action: it's done once; only answers of an API server that isn't ready yet are tried again.",
+    "assertion": "An assertion: unless it's said otherwise above, it's looked at until it holds, or until its `timeout`.",
+    "background": "It goes on while later steps run, and ends with its test or by a `stop`.",
+    "group": "It stands for other steps.",
+}
+
+
+def pages() -> Mapping[Path, str]:
+    """All generated pages by the files that they go to."""
+    reference = Reference()
+    found = {
+        REFERENCE / "README.md": _index(reference),
+        REFERENCE / "common-fields.md": _common(reference),
+        REFERENCE / "spec.md": _spec(reference),
+        REFERENCE / "matchers.md": _joined(matchers(reference)),
+        REFERENCE / "command-line.md": _joined(command_line()),
+    }
+    return found | {REFERENCE / "steps" / f"{key}.md": _step(reference, key) for key in STEPS}
+
+
+def _joined(parts: Iterator[str]) -> str:
+    return "\n\n".join([_MARK, *parts]) + "\n"
+
+
+_INDEX = """\
+# Reference
+
+- [A spec](spec.md): its sections, from `cluster` to `tests`
+- [Fields of every step](common-fields.md): name, time, conditions, outputs
+- [Matchers](matchers.md): what a value must be like
+- [Expressions](expressions.md): `${{ … }}`
+- [Command line](command-line.md) and [exit codes](exit-codes.md)
+
+## Steps
+
+A step has exactly one of these types. Each page has a spec as its example, which is run as a test. `koalesce explain` shows the same in the terminal.
+"""
+
+
+def _index(reference: Reference) -> str:
+    rows = ["| step | kind | |", "|---|---|---|"]
+    for key in STEPS:
+        step = reference.step(key)
+        rows.append(f"| [`{key}`](steps/{key}.md) | {step.kind} | {_first_sentence(step)} |")
+    return _joined(iter([_INDEX.rstrip(), "\n".join(rows)]))
+
+
+def _first_sentence(step: StepText) -> str:
+    first = step.model.text.split("\n")[0]
+    return first.split(". ")[0].rstrip(".").replace("|", "\\|") + "."
+
+
+def _common(reference: Reference) -> str:
+    model = reference.common()
+
+    def parts() -> Iterator[str]:
+        yield "# Fields of every step"
+        yield "These stand beside the step's type. At most one of `stableFor`, `consistently` and `never` may be given, and `expectFailure` only on actions."
+        yield from list(described(model, root=""))[1:]
+        yield from sections(reference.below([model]), level=2, root="")
+
+    return _joined(parts())
+
+
+def _spec(reference: Reference) -> str:
+    model = reference.spec()
+
+    def parts() -> Iterator[str]:
+        yield "# A spec"
+        yield from described(model, root="")
+        yield from sections(reference.below([model]), level=2, root="")
+
+    return _joined(parts())
+
+
+def _step(reference: Reference, key: str) -> str:
+    step = reference.step(key)
+
+    def parts() -> Iterator[str]:
+        yield f"# `{key}`"
+        yield from step.model.text.split("\n\n")
+        yield f"{_KINDS[step.kind]} Beside it may stand the [fields of every step](../common-fields.md)."
+        if step.short:
+            yield f"A bare value stands for `{step.short}`."
+        yield "## Fields"
+        yield from list(described(step.model, root="../"))[1:]
+        yield from sections(reference.below([step.model]), level=3, root="../")
+        yield from _example(key)
+
+    return _joined(parts())
+
+
+def _example(key: str) -> Iterator[str]:
+    path = EXAMPLES / f"{key}.yaml"
+    if path.is_file():
+        yield "## Example"
+        yield f"[docs/examples/{key}.yaml](../../examples/{key}.yaml):"
+        yield f"```yaml\n{path.read_text(encoding='utf-8').rstrip()}\n```"

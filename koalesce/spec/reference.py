@@ -1,0 +1,203 @@
+"""What the reference says about step types and sections of a spec: their texts, fields, types and defaults, as the models have them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from koalesce.durations import PATTERN as DURATION
+from koalesce.matching.operators import OPERATORS
+from koalesce.spec.fields import StepFields
+from koalesce.spec.models import Spec
+from koalesce.spec.schema import definitions_by_model, field_alias
+from koalesce.spec.supported import UNSUPPORTED
+from koalesce.steps import STEPS
+from koalesce.steps.base import Action, Assertion, Background, Step
+
+Kind = Literal["action", "assertion", "background", "group"]
+
+MATCHERS = ("Matcher", "TextMatcher")  # models that have a page of their own
+COMMON, WHOLE = "StepFields", "Spec"
+_STEP = "Step"
+_PLAIN = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "map",
+    "array": "list",
+    "null": "null",
+}
+_OPERATOR_FIELDS = frozenset(OPERATORS) | {"match"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldText:
+    """One field. `type` is in words, in which models stand as `{Name}`; `default` is as it would be written, empty if there is none."""
+
+    name: str
+    type: str
+    text: str
+    default: str = ""
+    required: bool = False
+    limits: str = ""  # what this version can't do with it
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models in its type."""
+        return [part.partition("}")[0] for part in self.type.split("{")[1:]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelText:
+    """A model: its name, what it is, its fields; `matches`: it also has the operators of a matcher as fields."""
+
+    name: str
+    text: str
+    fields: tuple[FieldText, ...]
+    matches: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepText:
+    """A step type: `short` is the field that a bare value stands for."""
+
+    key: str
+    kind: Kind
+    model: ModelText
+    short: str | None = None
+
+
+class Reference:
+    """All of it, read from the models once."""
+
+    def __init__(self) -> None:
+        references, self._definitions = definitions_by_model()
+        self._names = {model: place.rsplit("/", 1)[-1] for model, place in references.items()}
+
+    def step(self, key: str) -> StepText:
+        """The step type of a key; KeyError if there is none."""
+        step = STEPS[key]
+        short = None if step.short_field is None else field_alias(step, step.short_field)
+        return StepText(key=key, kind=_kind(step), model=self.model(self._names[step]), short=short)
+
+    def common(self) -> ModelText:
+        """The fields that any step may have beside its type."""
+        return self.model(self._names[StepFields])
+
+    def spec(self) -> ModelText:
+        """A spec as a whole."""
+        return self.model(self._names[Spec])
+
+    def model(self, name: str) -> ModelText:
+        """A model by its name in the schema; the operators of a matcher aren't repeated in those that have more fields than they."""
+        schema = self._object(name)
+        properties: Mapping[str, Any] = schema.get("properties", {})
+        has_operators = name not in MATCHERS and set(properties) >= _OPERATOR_FIELDS
+        required = schema.get("required", ())
+        fields = [
+            self._field(name, each, place, required=each in required)
+            for each, place in properties.items()
+            if not (has_operators and each in _OPERATOR_FIELDS)
+        ]
+        ordered = sorted(fields, key=lambda each: not each.required)
+        text = unwrapped(str(schema.get("description") or self._definitions[name].get("description", "")))
+        return ModelText(name=name, text=text, fields=tuple(ordered), matches=has_operators)
+
+    def below(self, models: Sequence[ModelText]) -> list[ModelText]:
+        """The models that the fields of models lead to, each once, in the order in which they come up; matchers and steps left out."""
+        found = {model.name: model for model in models}
+        waiting = list(models)
+        while waiting:
+            for each in waiting.pop(0).fields:
+                for name in each.models:
+                    if name not in found and name not in (*MATCHERS, _STEP):
+                        found[name] = self.model(name)
+                        waiting.append(found[name])
+        return [model for name, model in found.items() if model not in models]
+
+    def _object(self, name: str) -> Mapping[str, Any]:
+        """The form of a model that has its fields, where it may be written in others too."""
+        schema: Mapping[str, Any] = self._definitions[name]
+        return next((branch for branch in schema.get("anyOf", ()) if "properties" in branch), schema)
+
+    def _field(self, model: str, name: str, schema: Mapping[str, Any], *, required: bool) -> FieldText:
+        default = "" if "default" not in schema else _written(schema["default"])
+        return FieldText(
+            name=name, type=type_of(schema), text=unwrapped(str(schema.get("description", ""))), default=default,
+            required=required, limits="; ".join(dict.fromkeys(self._limits(model, name))),
+        )  # fmt: skip
+
+    def _limits(self, model: str, name: str) -> Iterator[str]:
+        for row in UNSUPPORTED:
+            if (model, name) in self._places(row.path):
+                yield f"{row.what} not supported by this version".strip()
+
+    def _places(self, path: tuple[str, ...]) -> set[tuple[str, str]]:
+        """The models with the field that a path into a spec ends at."""
+        at = {self._names[Spec]}
+        for name in path[:-1]:
+            if name != "*":
+                at = {below for model in at for below in self._leads_to(model, name)}
+        return {(model, path[-1]) for model in at}
+
+    def _leads_to(self, model: str, name: str) -> list[str]:
+        place = self._object(model).get("properties", {}).get(name)
+        if place is None:
+            return []
+        names = FieldText(name=name, type=type_of(place), text="").models
+        return [self._names[StepFields] if each == _STEP else each for each in names]
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """A schema in a few words; models in braces."""
+    if "$ref" in schema:
+        return f"{{{schema['$ref'].rsplit('/', 1)[-1]}}}"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(type_of(branch) for branch in schema["anyOf"] if not _is_open(branch)))
+    if "enum" in schema:
+        return ", ".join(f"`{_written(value)}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{_written(schema['const'])}`"
+    kind = schema.get("type")
+    if schema == {"type": "object", "title": _STEP}:
+        return f"{{{_STEP}}}"
+    if kind == "array":
+        return f"list of {type_of(schema['items'])}" if schema.get("items") else "list"
+    if kind == "object":
+        inner = schema.get("additionalProperties")
+        return f"map of {type_of(inner)}" if isinstance(inner, Mapping) and inner else "map"
+    if schema.get("pattern") == DURATION:
+        return "duration"
+    return _PLAIN.get(str(kind), "any value")
+
+
+def unwrapped(text: str) -> str:
+    """A docstring with its lines joined; empty lines, lists and indented parts stay."""
+    lines: list[str] = []
+    for line in (line.rstrip() for line in text.splitlines()):
+        goes_on = bool(lines) and bool(lines[-1]) and bool(line) and not line.startswith(("- ", " ", "|", "* "))
+        if goes_on and not lines[-1].startswith((" ", "|")):
+            lines[-1] += " " + line
+        else:
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    """Whether a branch only says that other forms are taken too, which the texts tell."""
+    return isinstance(schema.get("type"), list)
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _kind(step: type[Step]) -> Kind:
+    if issubclass(step, Background):
+        return "background"
+    if issubclass(step, Action) or step.writes:
+        return "action"
+    return "assertion" if issubclass(step, Assertion) else "group"

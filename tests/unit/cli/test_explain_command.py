@@ -1,0 +1,49 @@
+"""`koalesce explain`."""
+
+from __future__ import annotations
+
+import pytest
+
+from koalesce.cli.main import main
+
+
+def test_a_step_type_is_explained_with_its_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "sleep"]) == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith("Let time pass.")
+    assert out.endswith("fields:\n  duration: duration (required)\n      How long: `5s`.\n")
+
+
+def test_a_field_is_explained_with_what_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "curl.tls.insecure"]) == 0
+    assert capsys.readouterr().out == "curl.tls.insecure: true or false (default: false)\n  Accept any certificate.\n"
+
+
+def test_sections_and_common_fields_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "tests.steps.within"]) == 0
+    assert main(["explain", "steps.within"]) == 0
+
+    first, _, second = capsys.readouterr().out.partition("\nsteps.within")
+    assert first.removeprefix("tests.steps.within") == second.rstrip("\n")
+
+
+def test_without_a_name_everything_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+
+    out = capsys.readouterr().out
+    assert "  wait-for " in out
+    assert "  components " in out
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("crul", '"crul" is neither a step type nor a section of a spec; did you mean "curl"?'),
+        ("curl.form", '"form" is not a field of curl; did you mean "from"?'),
+        ("cluster.nodez", '"nodez" is not a field of cluster; did you mean "nodes"?'),
+    ],
+)
+def test_an_unknown_name_is_told_with_a_suggestion(what: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", what]) == 2
+    assert said in capsys.readouterr().err
