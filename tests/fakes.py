@@ -188,7 +188,7 @@ class FakeKube:
         return copy.deepcopy(self.objects.get(self._key(resource, name, namespace)))
 
     def list(
-        self, resource: Resource, *, namespace: str | None = None, selector: str = "", field_selector: str = ""
+        self, resource: Resource, *, namespace: str | None = None, selector: str = "", **_options: Any
     ) -> list[dict[str, Any]]:
         self._request("list")
         return [
@@ -367,6 +367,15 @@ class FakeView:
 
     def history(self) -> list[str]:
         return list(self.transitions)
+
+    def last_seen(self) -> list[tuple[Resource, dict[str, Any]]]:
+        found: list[tuple[Resource, dict[str, Any]]] = []
+        for verb, plural, namespace, what in self.reads:
+            resource = self.kube.resource(plural)
+            one = self.kube.get(resource, what, namespace) if verb == "get" else None
+            listed = self.kube.list(resource, namespace=namespace, selector=what) if verb == "list" else []
+            found += [(resource, obj) for obj in ([one] if one else listed)]
+        return found
 
     def close(self) -> None:
         self.reads.clear()

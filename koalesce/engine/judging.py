@@ -99,13 +99,3 @@ def _refusal_problem(wanted: ExpectedFailure, message: str, refused: ApiError | 
         mismatch = Matcher.model_validate(wanted.message).check(message)
         return f"refused, but in other words: {mismatch.message}" if mismatch else None
     return None
-
-
-def explained(looked: Looked, history: list[str]) -> Looked:
-    """A failure with what changed while it was waited for."""
-    outcome = looked.outcome
-    if isinstance(outcome, Failed) and history:
-        lines = "\n".join(["what changed meanwhile:", *(f"  {line}" for line in history[-12:])])
-        detail = f"{outcome.detail}\n{lines}" if outcome.detail else lines
-        looked.outcome = Failed(outcome.message, outcome.expected, outcome.actual, detail, outcome.final)
-    return looked

@@ -11,7 +11,8 @@ from koalesce.clock import Clock
 from koalesce.cluster import Cluster
 from koalesce.durations import format_seconds
 from koalesce.engine.attempts import Interrupt, Looked, Looker, Sleeper, act_until_ready
-from koalesce.engine.judging import as_expected, explained, in_time, is_retried, outcome_name, policy_of, rule_of
+from koalesce.engine.explaining import Sights, explained
+from koalesce.engine.judging import as_expected, in_time, is_retried, outcome_name, policy_of, rule_of
 from koalesce.engine.scopes import StepScope, TestScope
 from koalesce.errors import KoalesceError
 from koalesce.events import AnyEvent, Status, StepAttempted, StepFinished, StepStarted
@@ -104,6 +105,7 @@ class _StepRun:
         self._entry = entry
         self._title = entry.title
         self._told = ""
+        self._sights = Sights(runner.clock)
 
     def run(self, item: Mapping[str, Any]) -> tuple[StepFinished, dict[str, Any]]:
         values = {**self._runner.values, **item}
@@ -160,7 +162,7 @@ class _StepRun:
         deadline = runner.clock.monotonic() + timeout
         try:
             looked = self._attempts(bound, self._context(bound.fields, values, view, deadline), deadline, sleeper)
-            return explained(as_expected(self._hold(looked, sleeper), bound.fields), view.history())
+            return explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
         finally:
             view.close()
             sleeper.close()
@@ -240,6 +242,7 @@ class _StepRun:
 
     def _attempted(self, number: int, outcome: Outcome) -> None:
         """Tell of an attempt that saw something new."""
+        self._sights.note(outcome)
         message = getattr(outcome, "message", "")
         if message == self._told:
             return

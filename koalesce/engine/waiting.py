@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from koalesce.clock import Clock
 from koalesce.engine.attempts import Interrupt, Looked, Looker, RetryPolicy, Sleeper
+from koalesce.engine.explaining import explained
 from koalesce.engine.verdicts import Eventually
 from koalesce.kube import Kube, View
 from koalesce.steps.base import Outcome
@@ -36,7 +37,7 @@ class Waiter:
             return look(view)
 
         try:
-            return Looker(
+            looked = Looker(
                 rule=Eventually(deadline=self.clock.monotonic() + timeout),
                 policy=RetryPolicy(every=0.1, longest=1.0),
                 clock=self.clock,
@@ -45,6 +46,7 @@ class Waiter:
                 is_watched=lambda: view.has_read,
                 seen=seen,
             ).run()
+            return explained(looked, view)
         finally:
             view.close()
             sleeper.close()

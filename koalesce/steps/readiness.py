@@ -207,12 +207,15 @@ def _on_some_node(reader: Reader, obj: Object, status: Passed) -> Passed | Faile
 
 
 def _pods_of(reader: Reader, obj: Object) -> list[dict[str, Any]]:
-    selector = _selector((obj.get("spec") or {}).get("selector") or {})
+    selector = selector_of(obj)
     return reader.list(reader.kind("pods"), obj["metadata"].get("namespace"), selector) if selector else []
 
 
-def _selector(selector: Mapping[str, Any]) -> str:
-    """A LabelSelector as text."""
+def selector_of(obj: Object) -> str:
+    """What selects the pods of a workload or a Service, as text; empty if nothing does."""
+    selector = (obj.get("spec") or {}).get("selector") or {}
+    if obj["kind"] == "Service":
+        return ",".join(f"{key}={value}" for key, value in selector.items())
     terms = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
     for term in selector.get("matchExpressions") or ():
         key, values = term["key"], ",".join(term.get("values") or ())

@@ -1,0 +1,219 @@
+"""What a failure shows beside its message: what changed while it was waited for, and why pods aren't ready.
+
+Asked for once, when a step has failed: a handful of reads, each with a short time limit, and nothing that can't be had is an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from koalesce.clock import Clock
+from koalesce.engine.attempts import Looked
+from koalesce.errors import KoalesceError
+from koalesce.kube import Kube, View
+from koalesce.kube.history import Move, chains
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.pods import has_ended, is_ready, why_not_ready
+from koalesce.steps.readiness import selector_of
+from koalesce.steps.reading import is_true, kind_and_name, shortened
+
+Object = Mapping[str, Any]
+_MOST_CHANGES = 10
+_MOST_REASONS = 4
+_READ = 2.0  # seconds for one read
+_ALL = 4.0  # seconds for all of them
+_WORDS = ("True", "False", "Unknown")  # of conditions, which the history of an object tells better
+# What goes with other conditions of a pod.
+_MINOR = (" Initialized: ", " PodReadyToStartContainers: ", " ContainersReady: ", " PodScheduled: ")
+_SELECTING = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "Service")
+
+
+@dataclass(slots=True)
+class Sights:
+    """What the looks of a step saw, with the time from its begin."""
+
+    clock: Clock
+    _began: float | None = None
+    _last: str | None = None
+    _moves: list[tuple[float, str, Move]] = field(default_factory=list)
+
+    def note(self, outcome: Outcome) -> None:
+        """One look."""
+        now = self.clock.monotonic()
+        self._began = now if self._began is None else self._began
+        saw = "as expected" if isinstance(outcome, Passed) else getattr(outcome, "actual", None)
+        if saw is None:
+            return
+        if self._last is not None and saw != self._last:
+            self._moves.append((now - self._began, "looks", Move("saw", shortened(self._last, 60), shortened(saw, 60))))
+        self._last = saw
+
+    def lines(self) -> list[str]:
+        """`looks saw: missing → "1" +0.5s → "2" +3.0s`; nothing while all looks saw the same."""
+        states = {state for _, _, move in self._moves for state in (move.was, move.now)}
+        return [] if states <= {*_WORDS, "as expected"} else chains(self._moves)
+
+
+def explained(looked: Looked, view: View, sights: Sights | None = None) -> Looked:
+    """A failure with what changed while it was waited for and, of what it looked at, what isn't ready and why."""
+    outcome = looked.outcome
+    if not isinstance(outcome, Failed | Errored):
+        return looked
+    changes = _section("what changed meanwhile:", [*(sights.lines() if sights else ()), *_shortlist(view.history())])
+    why = _section("why:", _new(list(_reasons(view)), outcome)) if isinstance(outcome, Failed) else ()
+    detail = "\n".join([*([outcome.detail] if outcome.detail else ()), *changes, *why])
+    looked.outcome = replace(outcome, detail=detail)
+    return looked
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def _shortlist(lines: list[str]) -> list[str]:
+    """The lines that say most, in their order."""
+    if len(lines) > _MOST_CHANGES:
+        lines = [line for line in lines if not any(word in line for word in _MINOR)]
+    left_out = len(lines) - _MOST_CHANGES
+    return lines if left_out <= 0 else [*lines[:_MOST_CHANGES], f"… and {left_out} more"]
+
+
+def _new(reasons: list[str], outcome: Failed) -> list[str]:
+    """Reasons that the failure doesn't give itself."""
+    said = f"{outcome.message}\n{outcome.detail}"
+    fresh = [reason for reason in reasons if reason not in said]
+    more = len(fresh) - _MOST_REASONS
+    return fresh if more <= 0 else [*fresh[:_MOST_REASONS], f"… and {more} more"]
+
+
+def _reasons(view: View) -> Iterator[str]:
+    """Why what was looked at isn't ready, a line for each."""
+    asked = _Asked(view.kube, time.monotonic() + _ALL)
+    objects = [obj for _, obj in view.last_seen()]
+    pods = {_uid(obj): obj for obj in objects if obj.get("kind") == "Pod"}
+    others = [obj for obj in objects if obj.get("kind") != "Pod" and _is_lacking(obj)]
+    for obj in others:
+        found = asked.pods_of(obj) if obj.get("kind") in _SELECTING else []
+        pods |= {_uid(pod): pod for pod in found}
+        if not found and (warning := asked.warning(obj)):
+            yield f"{kind_and_name(obj)}: {warning}"
+    for pod in pods.values():
+        if not is_ready(pod) and not (has_ended(pod) and (pod.get("status") or {}).get("phase") == "Succeeded"):
+            yield _of_pod(asked, pod)
+
+
+def _of_pod(asked: _Asked, pod: Object) -> str:
+    why = why_not_ready(pod)
+    warning, words = asked.warning(pod), asked.last_words(pod)
+    is_new = warning and warning.partition(": ")[2][:60] not in why
+    return (
+        f"{kind_and_name(pod)} {why}"
+        + (f"; {warning}" if is_new else "")
+        + (f"; its last words: {words}" if words else "")
+    )
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Reads for an explanation; what can't be had in time is empty."""
+
+    kube: Kube
+    deadline: float
+    _warnings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def pods_of(self, obj: Object) -> list[dict[str, Any]]:
+        """The pods that a workload or a Service selects."""
+        selector = selector_of(obj)
+        if not selector or self._seconds() <= 0:
+            return []
+        try:
+            pods = self.kube.resource("pods")
+            return self.kube.list(pods, namespace=_namespace(obj), selector=selector, timeout=self._seconds())
+        except KoalesceError:
+            return []
+
+    def warning(self, obj: Object) -> str:
+        """The last warning event about an object: `BackOff (7 times): Back-off restarting …`."""
+        about = [event for event in self._events(_namespace(obj)) if _is_about(event, obj)]
+        if not about:
+            return ""
+        last = max(about, key=event_time)
+        times = int(last.get("count") or (last.get("series") or {}).get("count") or 1)
+        said = shortened(str(last.get("message", "")), 200)
+        return f"{last.get('reason')}{f' ({times} times)' if times > 1 else ''}: {said}"
+
+    def last_words(self, pod: Object) -> str:
+        """The last line that a container wrote before it ended with an error."""
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            state, last = status.get("state") or {}, status.get("lastState") or {}
+            ended = state.get("terminated") or last.get("terminated")
+            if not ended or not ended.get("exitCode") or self._seconds() <= 0:
+                continue
+            metadata = pod["metadata"]
+            try:
+                text = self.kube.logs(
+                    metadata["name"], namespace=metadata.get("namespace") or "default", container=status["name"],
+                    previous="terminated" not in state, tail_lines=5, timeout=self._seconds(),
+                )  # fmt: skip
+            except KoalesceError:
+                continue
+            lines = [line for line in text.splitlines() if line.strip()]
+            if lines:
+                return shortened(lines[-1], 200)
+        return ""
+
+    def _events(self, namespace: str | None) -> list[dict[str, Any]]:
+        where = namespace or "default"
+        if where not in self._warnings and self._seconds() > 0:
+            try:
+                self._warnings[where] = self.kube.list(
+                    self.kube.resource("events"),
+                    namespace=where,
+                    field_selector="type=Warning",
+                    timeout=self._seconds(),
+                )
+            except KoalesceError:
+                self._warnings[where] = []
+        return self._warnings.get(where, [])
+
+    def _seconds(self) -> float:
+        return min(_READ, self.deadline - time.monotonic())
+
+
+def event_time(event: Object) -> str:
+    """When an event was last seen; comparable as text."""
+    series = event.get("series") or {}
+    found = event.get("lastTimestamp") or series.get("lastObservedTime") or event.get("eventTime")
+    return str(found or event["metadata"].get("creationTimestamp") or "")
+
+
+def _is_about(event: Object, obj: Object) -> bool:
+    about = event.get("involvedObject") or {}
+    if about.get("uid"):
+        return bool(about["uid"] == _uid(obj))
+    return bool((about.get("kind"), about.get("name")) == (obj.get("kind"), obj["metadata"]["name"]))
+
+
+def _is_lacking(obj: Object) -> bool:
+    """Whether an object may have something to tell: all but those that say that all is well."""
+    status = obj.get("status")
+    if obj.get("kind") == "Service" or not isinstance(status, Mapping):
+        return obj.get("kind") == "Service" or "/" in str(obj.get("apiVersion"))
+    if any(is_true(obj, kind) for kind in ("Ready", "Available", "Established")):
+        return False
+    wanted = status.get("replicas", status.get("desiredNumberScheduled"))
+    ready = status.get("availableReplicas", status.get("readyReplicas", status.get("numberAvailable", 0)))
+    specified = (obj.get("spec") or {}).get("replicas", wanted) if isinstance(obj.get("spec"), Mapping) else wanted
+    return wanted is None or ready < max(wanted, specified or 0)
+
+
+def _namespace(obj: Object) -> str | None:
+    found = obj["metadata"].get("namespace")
+    return str(found) if found else None
+
+
+def _uid(obj: Object) -> str:
+    return str(obj["metadata"].get("uid", obj["metadata"]["name"]))
