@@ -12,7 +12,8 @@ from koalesce.clock import Clock
 from koalesce.engine.verdicts import Rule
 from koalesce.errors import ClusterError, Interrupted, KoalesceError
 from koalesce.kube import ApiError
-from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.acting import refused
+from koalesce.steps.base import Errored, Outcome, Passed
 
 SAFETY_LOOK = 30.0  # seconds after which something watched is looked at although nothing changed
 COALESCE = 0.05  # at most one look in this many seconds, however many changes come
@@ -81,12 +82,18 @@ class Sleeper:
         self._clock = clock
         self._interrupt = interrupt
         self._wake = threading.Event()
+        self._rouse = threading.Event()
         self._looked = 0.0
         self.watching = False
-        interrupt.subscribe(self.wake)
+        interrupt.subscribe(self.rouse)
 
     def wake(self) -> None:
         """Something changed."""
+        self._wake.set()
+
+    def rouse(self) -> None:
+        """Sleep no more, whatever it is that is waited for."""
+        self._rouse.set()
         self._wake.set()
 
     def begin(self) -> None:
@@ -103,13 +110,13 @@ class Sleeper:
         if self.watching and self._wake.wait(max(0.0, seconds)):
             event.wait(max(0.0, self._looked + COALESCE - self._clock.monotonic()))
         elif not self.watching:
-            event.wait(max(0.0, seconds))
+            self._rouse.wait(max(0.0, seconds))
         if event.is_set():
             raise Interrupted
 
     def close(self) -> None:
         """Forget the interrupt."""
-        self._interrupt.unsubscribe(self.wake)
+        self._interrupt.unsubscribe(self.rouse)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,7 +127,6 @@ class Looked:
     attempts: int
     seconds: float
     settled: float | None = None  # seconds from the start until it held
-    refused: ApiError | None = None  # the API server's answer, where an action was refused
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,10 +210,9 @@ def act_until_ready(
     """Do something once; only not-ready answers of the API server (refused, webhook not up, kind not there yet) are tried again."""
     started = clock.monotonic()
     attempts = 0
-    refused: ApiError | None = None
 
     def once() -> Outcome:
-        nonlocal attempts, refused
+        nonlocal attempts
         attempts += 1
         try:
             return act()
@@ -216,8 +221,7 @@ def act_until_ready(
                 raise
             if error.transient or not 400 <= error.status < 500:
                 return Errored(error.message)
-            refused = error
-            return Failed(error.message, actual=error.reason or None, final=True)
+            return refused(error)
 
     sleeper.watching = False
     retrying = tenacity.Retrying(
@@ -232,4 +236,4 @@ def act_until_ready(
     outcome = guarded(lambda: retrying(once))
     now = clock.monotonic()
     settled = now - started if isinstance(outcome, Passed) else None
-    return Looked(outcome=outcome, attempts=attempts, seconds=now - started, settled=settled, refused=refused)
+    return Looked(outcome=outcome, attempts=attempts, seconds=now - started, settled=settled)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.cluster import Cluster
+from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
 from koalesce.engine.namespaces import labels, make_namespace, namespace_name, remove_namespace
 from koalesce.engine.scopes import TestScope
@@ -20,6 +21,7 @@ from koalesce.spec import LoadedSpec
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.models import Setup, Test
 from koalesce.steps.base import Files
+from koalesce.steps.stop import Ended
 
 CLEANUP_TIMEOUT = 60.0
 
@@ -37,6 +39,7 @@ class Stage:
     values: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = DEFAULT_TIMEOUT
     disposable: bool = True  # the cluster goes away after the run
+    backgrounds: Backgrounds = field(default_factory=Backgrounds)  # what goes on for the whole spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,9 @@ class _Case:
         self._line = line
         self._section = section
         self._scope = TestScope(cancel=stage.session.cancel)
+        # What `setup` serves is there for all tests: the spec ends it.
+        self._backgrounds = stage.backgrounds if section == "setup" else Backgrounds()
+        self._broken_off: list[Ended] = []  # what the steps had started when they ended
         self.namespace = test.namespace.name or namespace_name(name)
         self.values: dict[str, Any] = {
             **stage.values,
@@ -134,7 +140,11 @@ class _Case:
         deadline = began + timeout if timeout else None
         evidence, problems = "", []
         try:
-            message, status = self._run_steps(steps, deadline)
+            try:
+                message, status = self._run_steps(steps, deadline)
+            finally:
+                self._broken_off = self._backgrounds.end_steps()
+            message, status = _with_troubles(message, status, self._broken_off)
             if status in ("failed", "error"):
                 evidence = self._explain(on_failure)
         except Interrupted:
@@ -144,6 +154,7 @@ class _Case:
             evidence = self._explain(())
         if not keep:
             problems = self.undo()
+            self._backgrounds.end_all()
         if problems and status == "passed":
             status, message = "error", "clean-up: " + "; ".join(problems)
         finished = TestFinished(
@@ -183,13 +194,15 @@ class _Case:
             return ""
         make_private(self._stage.session.folder)
         folder = self._folder()
+        writer = EvidenceWriter(folder=folder, masks=self._stage.session.masks)
+        for number, ended in enumerate(self._broken_off):
+            writer.write(f"background/{number}.txt", ended.told())
         runner = self._runner(TestScope(cancel=self._stage.session.cancel))
         for index, entry in enumerate(on_failure):
             result = runner.run(self._of("onFailure", once=True), index, entry)
             text = "\n".join(part for part in (result.message, result.actual or "", result.detail) if part)
-            writer = EvidenceWriter(folder=folder, masks=self._stage.session.masks)
             writer.write(f"onFailure/{index}-{entry.key}.txt", text)
-        writer = EvidenceWriter(folder=folder, masks=self._stage.session.masks)
+        self._backgrounds.end_steps()
         collect_evidence(writer, self._stage.cluster, self._evidence_namespaces())
         return self._stage.session.shown(folder)
 
@@ -209,6 +222,7 @@ class _Case:
             result = runner.run(self._of("cleanup", timeout=CLEANUP_TIMEOUT), index, entry)
             if result.status in ("failed", "error"):
                 problems.append(f"{result.title}: {result.message}")
+        problems += [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_all())]
         problems += scope.unwind() + self._scope.unwind()
         try:
             remove_namespace(self._stage.cluster, self.namespace)
@@ -226,7 +240,8 @@ class _Case:
             cluster=stage.cluster, namespace=self.namespace, scope=scope, clock=stage.session.clock,
             interrupt=stage.session.interrupt, files=stage.files, emit=stage.session.emit,
             labels=labels(stage.session.run_id, self._name), values=self.values,
-            artifacts=self._folder() / "copied",
+            artifacts=self._folder() / "copied", backgrounds=self._backgrounds,
+            disruptive=self._test.disruptive or self._section == "setup",
         )  # fmt: skip
 
     def _of(
@@ -240,3 +255,14 @@ class _Case:
             deadline=deadline,
             once=once,
         )
+
+
+def _with_troubles(message: str, status: Status, broken_off: list[Ended]) -> tuple[str, Status]:
+    """How the steps ended, with what had gone wrong in the background until then, by itself where they failed."""
+    bad = [each for each in troubles(broken_off) if status in ("passed", "skipped") or not each.stopped]
+    if not bad:
+        return message, status
+    said = "; ".join(f"{each.title}: {each.status}: {each.message}" for each in bad)
+    if status in ("failed", "error"):
+        return f"{message}; in the background, {said}", status
+    return f"in the background, {said}", bad[0].status if bad[0].status == "error" else "failed"

@@ -22,6 +22,10 @@ class TestScope:
     _undos: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def within(self, cancel: threading.Event) -> TestScope:
+        """The same undo list for something that is cancelled by itself."""
+        return TestScope(cancel=cancel, _undos=self._undos, _lock=self._lock)
+
     def defer(self, what: str, undo: Callable[[], None]) -> None:
         """Register an undo; the same `what` is registered once."""
         with self._lock:

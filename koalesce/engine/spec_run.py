@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.components import NotReady
 from koalesce.engine.ending import end
@@ -53,6 +54,7 @@ class SpecRun:
         self._cluster_session: ClusterSession | JoinedCluster | None = None
         self._evidence = ""
         self._teardown_failed = False
+        self._backgrounds = Backgrounds()  # what `setup` has started for all tests
         self._undo_setup: Callable[[], list[str]] = list  # nothing where the cluster goes, or is kept as it is
 
     def run(self) -> SpecResult:
@@ -67,6 +69,7 @@ class SpecRun:
                 status, message = _with_problems(status, message, problems)
         finally:
             timer.cancel()
+            self._backgrounds.end_all()
             gone = end(self._session, self._path, self._cluster_session, keep=self._options.keep)
             self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
@@ -107,6 +110,7 @@ class SpecRun:
             self._session, self._loaded, self._options, folder=self._folder, opened=self._opened,
             name=cluster_name(self._loaded.spec.metadata.name, self._session.run_id),
         )  # fmt: skip
+        self._backgrounds = stage.backgrounds
         if missing := [name for name in self._loaded.spec.requires if name not in stage.cluster.capabilities]:
             reason = f"the cluster lacks {', '.join(missing)}"
             self._skip_rest(reason)
@@ -139,8 +143,8 @@ class SpecRun:
         self._tests += run_all(tests, run, parallel=self._options.parallel)
 
     def _clean_up(self, stage: Stage) -> str:
-        """The spec's own cleanup steps; what went wrong in them."""
-        if not self._loaded.spec.cleanup or self._session.cancel.is_set():
+        """The spec's own cleanup steps, and the end of what its setup has started; what went wrong in them."""
+        if self._session.cancel.is_set():
             return ""
         runner = StepRunner(
             cluster=stage.cluster, namespace="default", scope=TestScope(cancel=self._session.cancel), clock=self._session.clock,
@@ -148,7 +152,10 @@ class SpecRun:
         )  # fmt: skip
         section = Section(spec=self._path, test="cleanup", name="cleanup", timeout=stage.timeout)
         results = [runner.run(section, index, entry) for index, entry in enumerate(self._loaded.spec.cleanup)]
-        return "; ".join(f"cleanup: {r.title}: {r.message}" for r in results if r.status in ("failed", "error"))
+        ended = troubles([*runner.backgrounds.end_all(), *stage.backgrounds.end_all()])
+        bad = [(result.title, result.message) for result in results if result.status in ("failed", "error")]
+        bad += [(each.title, each.message) for each in ended]
+        return "; ".join(f"cleanup: {title}: {message}" for title, message in bad)
 
     def _abandon(self, message: str) -> str:
         """Evidence of what kept the tests from running, and a word for each of them."""

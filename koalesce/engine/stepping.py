@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from koalesce.clock import Clock
 from koalesce.cluster import Cluster
 from koalesce.durations import format_seconds
-from koalesce.engine.attempts import Interrupt, Looked, Looker, Sleeper, act_until_ready
+from koalesce.engine.attempts import Interrupt, Looked, Looker, RetryPolicy, Sleeper, act_until_ready
+from koalesce.engine.backgrounds import LONGEST, Backgrounds, Going, Serving
 from koalesce.engine.explaining import Sights, explained
 from koalesce.engine.judging import as_expected, in_time, is_retried, outcome_name, policy_of, rule_of
 from koalesce.engine.scopes import StepScope, TestScope
+from koalesce.engine.verdicts import Eventually
 from koalesce.errors import KoalesceError
 from koalesce.events import AnyEvent, Status, StepAttempted, StepFinished, StepStarted
 from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
 from koalesce.spec.fields import Output, StepFields
-from koalesce.steps.base import Action, Assertion, Errored, Failed, Files, Hold, Outcome, Passed, StepContext
+from koalesce.steps.background import InBackground
+from koalesce.steps.base import (
+    Action,
+    Assertion,
+    Background,
+    Errored,
+    Failed,
+    Files,
+    Hold,
+    Outcome,
+    Passed,
+    StepContext,
+)
 from koalesce.steps.sightings import Sightings
+from koalesce.steps.stop import Stop
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -51,6 +67,9 @@ class StepRunner:
     labels: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     sightings: Sightings = field(default_factory=Sightings)
+    disruptive: bool = False  # may change what isn't the test's own
+    backgrounds: Backgrounds = field(default_factory=Backgrounds)
+    artifacts: Path | None = None  # where steps keep what they bring home
 
     def run(self, section: Section, index: int, entry: StepEntry) -> StepFinished:
         """Run a step to its end, once for each item until one doesn't pass; returns the last event of the worst item."""
@@ -106,6 +125,7 @@ class _StepRun:
         self._title = entry.title
         self._told = ""
         self._sights = Sights(runner.clock)
+        self._looker: Looker | None = None
 
     def run(self, item: Mapping[str, Any]) -> tuple[StepFinished, dict[str, Any]]:
         values = {**self._runner.values, **item}
@@ -114,6 +134,8 @@ class _StepRun:
         except KoalesceError as error:
             self._start(DEFAULT_TIMEOUT)
             return self._finish("error", Looked(outcome=Errored(str(error)), attempts=0, seconds=0.0)), {}
+        if bound is not None and isinstance(bound.step, Stop) and self._runner.backgrounds.find(bound.step.id) is None:
+            reason, bound = f"{bound.step.id} was not started", None
         if bound is None:
             return self.skip(reason), {}
         self._title = bound.fields.name or f"{bound.step.title()}{_item_suffix(item)}"
@@ -160,27 +182,41 @@ class _StepRun:
         sleeper = Sleeper(runner.clock, runner.interrupt)
         view = runner.cluster.kube.view(sleeper.wake)
         deadline = runner.clock.monotonic() + timeout
+        # What is to be refused leaves nothing behind where it is accepted: it has an undo list of its own.
+        scope = TestScope(cancel=runner.scope.cancel) if bound.fields.expect_failure else runner.scope
+        problems: list[str] = []
         try:
-            looked = self._attempts(bound, self._context(bound.fields, values, view, deadline), deadline, sleeper)
-            return explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
+            looked = self._attempts(bound, self._context(bound.fields, values, view, deadline, scope), deadline, sleeper)
+            looked = explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
         finally:
             view.close()
             sleeper.close()
+            if scope is not runner.scope:
+                problems = scope.unwind()
+        if problems:
+            looked.outcome = Errored(f"what was done could not be undone: {'; '.join(problems)}")
+        return looked
 
-    def _context(self, fields: StepFields, values: Mapping[str, Any], view: View, deadline: float) -> StepContext:
+    def _context(
+        self, fields: StepFields, values: Mapping[str, Any], view: View, deadline: float, scope: TestScope
+    ) -> StepContext:
         runner = self._runner
         return StepContext(
             cluster=runner.cluster,
             view=view,
             namespace=runner.namespace,
-            scope=StepScope(test=runner.scope, clock=runner.clock, deadline=deadline),
+            scope=StepScope(test=scope, clock=runner.clock, deadline=deadline),
             files=runner.files,
             labels=runner.labels,
             variables=values,
             sightings=runner.sightings,
             may_not_exist=fields.may_not_exist,
             patient=fields.patient,
+            disruptive=runner.disruptive,
+            expects_refusal=bool(fields.expect_failure),
             negated=fields.never is not None,
+            lasts=bool(fields.never or fields.consistently or fields.stable_for),
+            artifacts=runner.artifacts,
         )
 
     def _attempts(self, bound: BoundStep, context: StepContext, deadline: float, sleeper: Sleeper) -> Looked:
@@ -190,16 +226,20 @@ class _StepRun:
             return act_until_ready(
                 lambda: step.act(context), deadline=deadline, clock=clock, sleeper=sleeper, policy=policy
             )
-        if not isinstance(step, Assertion):
-            return Looked(
-                outcome=Errored(f"steps of the type {step.key} don't run in this place"), attempts=0, seconds=0.0
-            )
+        if isinstance(step, InBackground):
+            return self._go_on(step, context.variables)
+        if isinstance(step, Stop):
+            return self._stop(step, deadline, sleeper)
 
         def attempt() -> Outcome:
             view.begin()
-            return step.attempt(context)
+            if isinstance(step, Background):
+                return self._serve(step, context)
+            if isinstance(step, Assertion):
+                return step.attempt(context)
+            return Errored(f"steps of the type {step.key} don't run in this place", final=True)
 
-        return Looker(
+        looker = Looker(
             rule=rule_of(fields, deadline, clock.monotonic()),
             policy=policy,
             clock=clock,
@@ -207,7 +247,66 @@ class _StepRun:
             look=attempt,
             is_watched=lambda: view.has_read and not step.polls,
             seen=self._attempted,
-        ).run()
+        )
+        self._looker = looker
+        return looker.run()
+
+    def _go_on(self, step: InBackground, values: Mapping[str, Any]) -> Looked:
+        """Start the step of a `background` step in a thread of its own."""
+        runner, inner = self._runner, self._entry.inner
+        if inner is None:
+            raise AssertionError("a background step has a step to run")
+        bound, interrupt = inner.bind(values), runner.interrupt.child()
+        quiet = replace(
+            runner, interrupt=interrupt, scope=runner.scope.within(interrupt.event), emit=lambda _event: None
+        )
+        going = Going(
+            f"{step.id} ({bound.title})",
+            _InThread(_StepRun(quiet, self._section, self._index, inner), bound, values),
+            cancel=lambda: runner.interrupt.close(interrupt), cancelled=interrupt.event, clock=runner.clock,
+        )  # fmt: skip
+        runner.backgrounds.started(step.id, going)
+        return Looked(outcome=Passed(f"{bound.title} goes on"), attempts=1, seconds=0.0)
+
+    def _serve(self, step: Background, context: StepContext) -> Outcome:
+        """Start a step that goes on by itself."""
+        running = step.start(context)
+        if isinstance(running, Failed | Errored):
+            return running
+        self._runner.backgrounds.serving(step.id, Serving(step.title(), running, self._runner.clock))
+        return Passed(f"{step.title()} goes on", running.value)
+
+    def _stop(self, step: Stop, deadline: float, sleeper: Sleeper) -> Looked:
+        """End what goes on under an id, once it has ended by itself where that is waited for."""
+        runner = self._runner
+        began, ongoing = runner.clock.monotonic(), runner.backgrounds.find(step.id)
+        if ongoing is None:
+            raise AssertionError("a stop of nothing is skipped")
+        if step.wait:
+            ongoing.watch(sleeper.wake)
+            Looker(
+                rule=Eventually(deadline=deadline), policy=RetryPolicy(), clock=runner.clock, sleeper=sleeper,
+                look=lambda: Passed("") if ongoing.has_ended else step.unfinished(ongoing.title),
+                is_watched=lambda: True, seen=self._attempted,
+            ).run()  # fmt: skip
+        outcome = step.judge(runner.backgrounds.end(step.id))
+        return Looked(outcome=outcome, attempts=1, seconds=runner.clock.monotonic() - began)
+
+    def run_apart(self, bound: BoundStep, values: Mapping[str, Any]) -> Looked:
+        """All attempts of a step that goes on in the background, without telling of it."""
+        timeout = bound.fields.timeout.seconds if bound.fields.timeout else LONGEST
+        if self._section.deadline is not None:
+            timeout = min(timeout, max(0.0, self._section.deadline - self._runner.clock.monotonic()))
+        return in_time(self._look(bound, values, timeout), bound.fields)
+
+    def hurry(self) -> bool:
+        """Have the next look decide; False if there are no looks yet."""
+        looker = self._looker
+        if looker is None:
+            return False
+        looker.rule.finish(self._runner.clock.monotonic())
+        looker.sleeper.rouse()
+        return True
 
     def _hold(self, looked: Looked, sleeper: Sleeper) -> Looked:
         """Let the time of a `sleep` pass."""
@@ -266,6 +365,22 @@ class _StepRun:
         )  # fmt: skip
         self._runner.emit(event)
         return event
+
+
+class _InThread:
+    """A step as its own thread runs it."""
+
+    def __init__(self, run: _StepRun, bound: BoundStep, values: Mapping[str, Any]) -> None:
+        self._run, self._bound, self._values = run, bound, values
+        self._is_repeated = isinstance(bound.step, Assertion) and is_retried(bound.step, bound.fields)
+
+    def run(self) -> Looked:
+        """All of its attempts."""
+        return self._run.run_apart(self._bound, self._values)
+
+    def hurry(self) -> bool:
+        """Have the next look decide; what looks only once is in the middle of it, and has to be cancelled."""
+        return self._is_repeated and self._run.hurry()
 
 
 def _item_suffix(item: Mapping[str, Any]) -> str:

@@ -149,12 +149,17 @@ class Consistently:
 
 @dataclass(slots=True)
 class Never:
-    """Holds at no look until `end`. An error is no proof of absence: one at the last look decides as error."""
+    """Holds at no look until `end`. An error is no proof of absence: one at the last look decides as error.
+
+    Nor is it one that there was nothing to look at, at any look, unless that is meant (`may_not_exist`).
+    """
 
     end: float
+    may_not_exist: bool = False
     settled: float | None = None
     _looks: int = 0
     _errors: list[Errored] = field(default_factory=list)
+    _sights: int = 0
 
     def decide(self, outcome: Outcome, now: float) -> Outcome | None:
         """Decided by the first look at which it holds, by a final error, or at the end."""
@@ -166,13 +171,18 @@ class Never:
                 return outcome
             case Errored():
                 self._errors.append(outcome)
-            case _:
+            case Failed(saw_nothing=True) if not self.may_not_exist:
                 pass
+            case _:
+                self._sights += 1
         if now < self.end:
             return None
         if self._errors:
             count = len(self._errors)
             return Errored(f"{count} of {self._looks} looks could not tell: {self._errors[-1].message}")
+        if not self._sights:
+            said = f"{getattr(outcome, 'message', '')}, so that it never held proves nothing; say mayNotExist: true if that is meant"
+            return Failed(said, "something to look at", f"nothing at {self._looks} looks")
         self.settled = now
         return Passed(f"held at none of {self._looks} looks")
 

@@ -9,23 +9,17 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 
 from koalesce.durations import Duration
 from koalesce.steps.base import Model
+from koalesce.steps.identifier import Identifier
 
-__all__ = ["Count", "Flag", "Identifier", "Model", "Name", "ObjectName", "PositiveDuration", "Text"]
+__all__ = ["Count", "Flag", "Identifier", "Model", "Name", "ObjectName", "PositiveDuration", "Text", "as_object_name"]
 
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def _object_name(text: str) -> str:
+def as_object_name(text: str) -> str:
+    """The text, if Kubernetes takes it as the name of an object; ValueError otherwise."""
     if not DNS_LABEL.fullmatch(text):
         raise ValueError(f'"{text}" is no name that Kubernetes takes: lower-case letters, digits and "-", at most 63')
-    return text
-
-
-def _identifier(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][\w-]*", text):
-        raise ValueError(
-            f'"{text}" is no name for an expression: letters, digits, "_" and "-", beginning with a letter'
-        )
     return text
 
 
@@ -44,7 +38,6 @@ def _positive(duration: Duration) -> Duration:
 Flag = StrictBool
 Text = Annotated[StrictStr, Field(min_length=1)]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=200), AfterValidator(_name)]
-ObjectName = Annotated[StrictStr, AfterValidator(_object_name), Field(pattern=None, examples=["kube-router"])]
-Identifier = Annotated[StrictStr, AfterValidator(_identifier)]
+ObjectName = Annotated[StrictStr, AfterValidator(as_object_name), Field(pattern=None, examples=["kube-router"])]
 Count = Annotated[StrictInt, Field(ge=0)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]

@@ -58,6 +58,8 @@ class StepEntry:
     source: Source
     foreach: Foreach | None = None
     draft: BoundStep | None = None
+    inner: StepEntry | None = None  # what a `background` step runs
+    children: tuple[StepEntry, ...] | None = None  # the steps of the group that a `use` step stands for
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
@@ -78,6 +80,11 @@ class StepEntry:
     def path(self) -> str:
         """Where it stands in its spec: `tests[2].steps[0]`."""
         return format_path(self.where)
+
+    @property
+    def place(self) -> str:
+        """Where it begins, for people: `line 12`, or `file:12` of another file than the spec."""
+        return f"line {self.line}"
 
     @property
     def title(self) -> str:

@@ -10,11 +10,13 @@ from koalesce.expressions import has_expression
 from koalesce.spec.entries import BoundStep, StepEntry, build
 from koalesce.spec.fields import COMMON_NAMES, EXCLUSIVE_MODES, Foreach, StepFields
 from koalesce.spec.files import UncheckedExpressions
+from koalesce.spec.pairs import form_problems
 from koalesce.spec.source import Source
 from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
+from koalesce.steps.background import InBackground
 from koalesce.steps.base import Action, Assertion, Step
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
@@ -34,6 +36,7 @@ def step_lists(data: Any) -> Iterator[StepList]:
     yield StepList(("setup", "steps"), "setup")
     yield StepList(("setup", "onFailure"), "onFailure")
     yield StepList(("cleanup",), "cleanup")
+    yield StepList(("onFailure",), "onFailure")
     for index in _indexes(data, "tests"):
         for field in ("steps", "cleanup", "onFailure"):
             yield StepList(("tests", index, field), field, index)
@@ -56,7 +59,11 @@ class StepReader:
 
     def read(self, raw: Any, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
         """The entry of one step; `known` is the scope of what has its value already."""
-        where = (*place.where, index)
+        entry = self._read(raw, (*place.where, index), place, index, known)
+        self.problems += form_problems(entry)
+        return entry
+
+    def _read(self, raw: Any, where: Path, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
         entry = StepEntry(
             key="", type=Step, raw={}, where=where, section=place.section, index=index, source=self._source
         )
@@ -76,7 +83,10 @@ class StepReader:
         draft = None
         if step is not None and fields is not None and not has_expression(filled):
             draft = BoundStep(step=step, fields=fields)
-        return replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft)
+        inner = None
+        if issubclass(kind, InBackground) and isinstance(raw[key], dict) and "run" in raw[key]:
+            inner = self._read(raw[key]["run"], (*where, key, "run"), place, index, known)
+        return replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft, inner=inner)
 
     def _say(self, where: Path, message: str, *, key: bool = False, hint: str | None = None) -> None:
         self.problems.append(self._source.problem_at(where, message, key=key, hint=hint))
@@ -114,7 +124,7 @@ class StepReader:
         for name in (*EXCLUSIVE_MODES, "within"):
             if name in raw and not issubclass(kind, Assertion):
                 self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True)
-        if "expectFailure" in raw and not issubclass(kind, Action):
+        if "expectFailure" in raw and not kind.writes:
             self._say((*where, "expectFailure"), f"only steps that act can have this, and {key} doesn't", key=True)
 
     def _check_step(self, step: Step, key: str, where: Path) -> None:

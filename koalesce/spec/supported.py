@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from koalesce.spec.source import Source
@@ -11,7 +11,7 @@ from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
 # Step types that are part of the language; the registry of steps says which of them this version has.
-PLANNED_STEP_TYPES = frozenset({"background", "chaos", "nodes", "snapshot", "stop", "use"})
+PLANNED_STEP_TYPES = frozenset({"chaos", "nodes", "snapshot", "use"})
 
 
 def _given(value: Any) -> bool:
@@ -40,45 +40,32 @@ def _several_control_planes(nodes: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """A field (`*` stands for any item) whose values of some kind can't be served."""
+    """A field (`*` stands for any item of a list or a map) whose values of some kind can't be served."""
 
     path: tuple[str, ...]
     applies: Callable[[Any], bool] = _given
     what: str = ""
 
 
-_STEPS = (
-    "setup.steps",
-    "setup.onFailure",
-    "cleanup",
-    "tests.*.steps",
-    "tests.*.cleanup",
-    "tests.*.onFailure",
-    "components.*.ready",
+_CLUSTER = (
+    Unsupported(("addons",)),
+    Unsupported(("failover",)),
+    Unsupported(("ttl",)),
+    Unsupported(("controlPlane",), _is("static"), "a control plane of static pods is"),
+    Unsupported(("etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
+    Unsupported(("etcd", "members"), _more_than_one, "more than one member is"),
+    Unsupported(("ipFamilies",), _has_ipv6, "IPv6 is"),
+    Unsupported(("nodes",), _several_control_planes, "more than one control plane is"),
+    Unsupported(("nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
+    Unsupported(("nodes", "*", "cpu")),
+    Unsupported(("nodes", "*", "memory")),
+    Unsupported(("nodes", "*", "subnet")),
 )
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
-    Unsupported(("clusters",)),
-    Unsupported(("matrix",)),
+    *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
     Unsupported(("include",)),
     Unsupported(("fixtures",)),
-    Unsupported(("cluster", "addons")),
-    Unsupported(("cluster", "failover")),
-    Unsupported(("cluster", "ttl")),
-    Unsupported(("cluster", "controlPlane"), _is("static"), "a control plane of static pods is"),
-    Unsupported(("cluster", "etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
-    Unsupported(("cluster", "etcd", "members"), _more_than_one, "more than one member is"),
-    Unsupported(("cluster", "ipFamilies"), _has_ipv6, "IPv6 is"),
-    Unsupported(("cluster", "nodes"), _several_control_planes, "more than one control plane is"),
-    Unsupported(("cluster", "nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
-    Unsupported(("cluster", "nodes", "*", "cpu")),
-    Unsupported(("cluster", "nodes", "*", "memory")),
-    Unsupported(("cluster", "nodes", "*", "subnet")),
-    Unsupported(("components", "*", "manifests", "*", "kustomize")),
-    Unsupported(("components", "*", "manifests", "*", "helm")),
-    Unsupported(("tests", "*", "matrix")),
-    Unsupported(("tests", "*", "reruns")),
-    *(Unsupported((*steps.split("."), "*", "cluster")) for steps in _STEPS),
 )
 
 
@@ -102,5 +89,8 @@ def _matching(data: Any, pattern: tuple[str, ...], done: Path = ()) -> Iterator[
     if first == "*" and isinstance(data, list):
         for index, item in enumerate(data):
             yield from _matching(item, rest, (*done, index))
+    elif first == "*" and isinstance(data, dict):
+        for name, item in data.items():
+            yield from _matching(item, rest, (*done, name))
     elif isinstance(data, dict) and first in data:
         yield from _matching(data[first], rest, (*done, first))

@@ -2,15 +2,20 @@
 
 from koalesce.steps.apply import Apply
 from koalesce.steps.assert_ import Assert
+from koalesce.steps.background import InBackground
 from koalesce.steps.base import Step
 from koalesce.steps.connectivity import Connectivity
 from koalesce.steps.curl import Curl
 from koalesce.steps.delete import Delete
 from koalesce.steps.dns import Dns
+from koalesce.steps.events import Events
 from koalesce.steps.exec import Exec
 from koalesce.steps.jsonpath import JsonPath
+from koalesce.steps.logs import Logs
+from koalesce.steps.restarts import Restarts
 from koalesce.steps.script import Script
 from koalesce.steps.sleep import Sleep
+from koalesce.steps.stop import Stop
 from koalesce.steps.tcp import Tcp
 from koalesce.steps.udp import Udp
 from koalesce.steps.wait_for import WaitFor
@@ -18,14 +23,19 @@ from koalesce.steps.wait_for import WaitFor
 STEPS: dict[str, type[Step]] = {
     "apply": Apply,
     "assert": Assert,
+    "background": InBackground,
     "connectivity": Connectivity,
     "curl": Curl,
     "delete": Delete,
     "dns": Dns,
+    "events": Events,
     "exec": Exec,
     "jsonpath": JsonPath,
+    "logs": Logs,
+    "restarts": Restarts,
     "script": Script,
     "sleep": Sleep,
+    "stop": Stop,
     "tcp": Tcp,
     "udp": Udp,
     "wait-for": WaitFor,

@@ -17,8 +17,10 @@ from pydantic.alias_generators import to_camel
 
 from koalesce.cluster import Cluster
 from koalesce.durations import Duration
-from koalesce.kube import View
+from koalesce.errors import Interrupted
+from koalesce.kube import ApiError, View
 from koalesce.process import Cancel
+from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
 
 
@@ -44,6 +46,8 @@ class Failed:
     detail: str = ""
     final: bool = False
     final_after: float | None = None
+    saw_nothing: bool = field(default=False, compare=False, repr=False)  # what it is about isn't there: no proof for `never`
+    refusal: ApiError | None = field(default=None, compare=False, repr=False)  # the API server's, where it was one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Hold:
 Outcome = Passed | Failed | Errored | Hold
 
 
+class Stopped(Interrupted):
+    """A step was told to end before its own end; `outcome` is what can be said until there, with what it gave."""
+
+    def __init__(self, outcome: Passed | Failed | Errored) -> None:
+        super().__init__("stopped")
+        self.outcome = outcome
+
+
 class Scope(Protocol):
     """Time and life of the step that runs."""
 
@@ -74,6 +86,9 @@ class Scope(Protocol):
 
     def remaining(self) -> float:
         """Seconds until the step's deadline; 0 once it has passed."""
+
+    def now(self) -> float:
+        """Seconds of the engine's clock, the same for all steps of a run: two of them give the time between two looks."""
 
     def defer(self, what: str, undo: Callable[[], None]) -> None:
         """Register an undo *before* the act; runs at the end of the test, in reverse. `what` names it for people."""
@@ -88,6 +103,9 @@ class Files(Protocol):
 
     def resolve(self, path: str) -> list[Path]:
         """Files of a path, folder or glob relative to the spec; UsageError if none, or outside the project."""
+
+    def confined(self, path: str) -> Path:
+        """A file or folder that is there; UsageError if it isn't, or outside the project."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +122,10 @@ class StepContext:
     may_not_exist: bool = False
     patient: bool = False
     negated: bool = False  # under `never`: "does not exist" may be what is hoped for
+    lasts: bool = False  # looked at over a time whatever is seen: `consistently`, `stableFor`, `never`
+    artifacts: Path | None = None  # where what a step brings home is kept; None: this place keeps nothing
+    disruptive: bool = False  # the test is alone in the cluster, and may change what isn't its own
+    expects_refusal: bool = False  # `expectFailure`: what is done all the same is undone at the step's end
     sightings: Sightings = field(default_factory=Sightings)  # one for all steps of a test
     memory: dict[str, Any] = field(default_factory=dict)  # what the step notes for its later attempts
 
@@ -171,23 +193,22 @@ class Action(Step):
 
 
 class Running(Protocol):
-    """Something that a Background step started."""
+    """Something that a Background step started. It has threads and connections of its own: the step's view ends with its start."""
+
+    @property
+    def value(self) -> Any:
+        """The JSON value that the step's `outputs` read, as soon as it is started."""
 
     def stop(self) -> Outcome:
-        """End it, and say how it went."""
+        """End it, with all that belongs to it, and say how it went: Failed or Errored where it had broken before."""
 
 
 class Background(Step):
-    """A step that goes on while others run."""
+    """A step that goes on while others run, and ends with its test (with the spec, in `setup`) or by a `stop` with its id."""
+
+    id: Identifier | None = None
+    """Its name, for `stop`; without one it ends with its test."""
 
     @abstractmethod
-    def start(self, context: StepContext) -> Running:
-        """Start it."""
-
-
-class Group(Step):
-    """A step that stands for others."""
-
-    @abstractmethod
-    def expand(self, context: StepContext) -> list[Mapping[str, Any]]:
-        """The steps, as they would stand in a spec."""
+    def start(self, context: StepContext) -> Running | Failed | Errored:
+        """Start it; tried again until the deadline while it fails and may yet succeed."""

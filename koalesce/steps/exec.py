@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator
 
 from koalesce import process
 from koalesce.kube import ApiError, ExecTimeout
-from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.places import Source, seconds_left, select
+from koalesce.steps.pod_processes import end_in_pod
 from koalesce.steps.printed import Printed, PrintedMatchers
 from koalesce.steps.vantage import PodsAndNodes
 
@@ -57,6 +60,8 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             results = list(pool.map(lambda source: self._run(source, context), sources))
+        if any(isinstance(result, _Unfinished) and result.is_stopped for result in results):
+            raise Stopped(self._until_now(results))
         if broken := [result for result in results if isinstance(result, Errored)]:
             return broken[0]
         failures = [found for found in map(self._verdict, results) if found is not None]
@@ -65,6 +70,22 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         values = [result.to_value() for result in results if isinstance(result, Printed)]
         where = sources[0].name if len(results) == 1 else f"{len(results)} places"
         return Passed(f"{where}: as expected", values[0] if self._is_single() else values)
+
+    def _until_now(self, results: list[Printed | _Unfinished | Errored]) -> Passed | Failed | Errored:
+        """What there is to say of commands that were told to end."""
+        outcomes: list[Passed | Failed | Errored] = []
+        for result in results:
+            match result:
+                case _Unfinished():
+                    outcomes.append(result.ending or self.judge_stopped(result.printed))
+                case Printed():
+                    outcomes.append(self.judge(result) or Passed("had ended", result.to_value()))
+                case Errored():
+                    outcomes.append(result)
+        if bad := [outcome for outcome in outcomes if not isinstance(outcome, Passed)]:
+            return next((outcome for outcome in bad if isinstance(outcome, Errored)), bad[0])
+        values = [outcome.value for outcome in outcomes if isinstance(outcome, Passed)]
+        return Passed("was still running when it was stopped", values[0] if self._is_single() else values)
 
     def _is_single(self) -> bool:
         return self.pod is not None or self.node is not None
@@ -75,6 +96,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
     def _run(self, source: Source, context: StepContext) -> Printed | _Unfinished | Errored:
         stdin = None if self.stdin is None else self.stdin.encode()
         timeout, cancel = seconds_left(context.scope), context.scope.cancel
+        began = time.monotonic()
         try:
             if source.kind == "node" and source.node is not None:
                 done = source.node.run(self._words(), stdin=stdin, timeout=timeout, cancel=cancel)
@@ -85,9 +107,9 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             )  # fmt: skip
             return _printed(source, ended)
         except (process.CommandTimeout, ExecTimeout) as error:
-            if error.cancelled:
-                raise
-            return _Unfinished(source.name, error, timeout)
+            is_left = error.cancelled and source.kind == "pod"
+            ending = end_in_pod(source, self._words(), began, context) if is_left else None
+            return _Unfinished(Printed.until_now(source.name, error), timeout, error.cancelled, ending)
         except ApiError as error:
             return Errored(f"{source.name}: {error.message}", final=not error.transient)
 
@@ -97,19 +119,18 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         return self.judge(result) if isinstance(result, Printed) else None
 
 
+@dataclass(frozen=True, slots=True)
 class _Unfinished:
-    """A command that was still running when its time was over."""
+    """A command that was still running when its time was over or when it was told to end. `ending`: it could not be ended."""
 
-    def __init__(self, name: str, error: process.CommandTimeout | ExecTimeout, seconds: float) -> None:
-        self.name = name
-        self._error = error
-        self._seconds = seconds
+    printed: Printed
+    seconds: float
+    is_stopped: bool
+    ending: Errored | None
 
     def verdict(self) -> Failed:
-        out, err = (text.decode("utf-8", "replace") for text in (self._error.stdout, self._error.stderr))
-        so_far = Printed(name=self.name, code=-1, stdout=out, stderr=err, seconds=self._seconds)
-        message = f"{self.name}: the command was still running after {self._seconds:.1f}s"
-        return Failed(message, expected="an end", actual="still running", detail=so_far.detail())
+        message = f"{self.printed.name}: the command was still running after {self.seconds:.1f}s"
+        return Failed(message, expected="an end", actual="still running", detail=self.printed.detail())
 
 
 def _printed(source: Source, result: Any) -> Printed:

@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from koalesce.kube import ExecTimeout
 from koalesce.matching.diff import render
 from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher, MatcherFields
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import partial_match, problems
-from koalesce.steps.base import Failed, Model
+from koalesce.process import CommandTimeout
+from koalesce.steps.base import Failed, Model, Passed
 
 _TAIL = 4000
 
@@ -76,14 +78,20 @@ def _look_at_json(expected: Any, text: str) -> Mismatch | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Printed:
-    """What a command left. `name` is where it ran, empty if that goes without saying."""
+    """What a command left. `name` is where it ran, empty if that goes without saying; `code` is None for one that was ended."""
 
     name: str
-    code: int
+    code: int | None
     stdout: str
     stderr: str
     seconds: float
     truncated: bool = False
+
+    @classmethod
+    def until_now(cls, name: str, error: CommandTimeout | ExecTimeout) -> Printed:
+        """What a command had printed when it was ended; it has no exit code of its own."""
+        out, err = (text.decode("utf-8", "replace") for text in (error.stdout, error.stderr))
+        return cls(name=name, code=None, stdout=out, stderr=err, seconds=0.0)
 
     def to_value(self) -> dict[str, Any]:
         """What outputs read from; `json` is there if standard output is JSON."""
@@ -115,11 +123,20 @@ class PrintedMatchers(Model):
     exit_code: Matcher | None = None
     """Its exit code, a number or a matcher; 0 if nothing is said."""
 
+    def judge_stopped(self, printed: Printed) -> Passed | Failed:
+        """A command that was ended before its own end: what it had printed until then must be as said."""
+        if self.exit_code is not None:
+            message = f"{f'{printed.name}: ' if printed.name else ''}was stopped, and has no exit code of its own"
+            return Failed(message, expected="an exit code", actual="stopped", detail=printed.detail())
+        said = "was still running when it was stopped"
+        return self.judge(printed) or Passed(f"{printed.name}: {said}" if printed.name else said, printed.to_value())
+
     def judge(self, printed: Printed) -> Failed | None:
         """What isn't as it must be, or None."""
         where = f"{printed.name}: " if printed.name else ""
+        code = printed.code
         looks: list[tuple[str, Callable[[], Mismatch | None]]] = [
-            ("exit code", lambda: _look_at_code(self.exit_code, printed.code)),
+            ("exit code", lambda: None if code is None else _look_at_code(self.exit_code, code)),
             ("stdout", lambda: self.stdout.look(printed.stdout) if self.stdout else None),
             ("stderr", lambda: self.stderr.look(printed.stderr) if self.stderr else None),
         ]

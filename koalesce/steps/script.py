@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from koalesce import process
-from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
+from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.places import seconds_left
 from koalesce.steps.printed import Printed, PrintedMatchers
 
@@ -74,7 +74,7 @@ class Script(PrintedMatchers, Assertion, key="script"):
                 )
         except process.CommandTimeout as error:
             if error.cancelled:
-                raise
+                raise Stopped(self.judge_stopped(Printed.until_now("", error))) from error
             return _unfinished(error, timeout)
         printed = Printed(
             name="", code=result.code, stdout=result.out, stderr=result.err,
@@ -102,7 +102,6 @@ def _text(value: str | float | bool) -> str:
 
 
 def _unfinished(error: process.CommandTimeout, seconds: float) -> Failed:
-    out, err = (text.decode("utf-8", "replace") for text in (error.stdout, error.stderr))
-    so_far = Printed(name="", code=-1, stdout=out, stderr=err, seconds=seconds)
+    so_far = Printed.until_now("", error)
     message = f"the script was still running after {seconds:.1f}s"
     return Failed(message, expected="an end", actual="still running", detail=so_far.detail())

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from koalesce.kube import ConnectionLost, ExecResult, ExecTimeout
 from koalesce.process import CommandTimeout
-from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.base import Errored, Failed, Outcome, Passed, Stopped
 from koalesce.steps.exec import Exec
 from tests.fakes import FakeCluster, FakeNode, api_error, context, result, running_pod
 
@@ -154,14 +154,17 @@ def test_a_command_that_does_not_end_fails(cluster: FakeCluster) -> None:
     )
 
 
-def test_a_cancelled_command_says_nothing_about_the_cluster(cluster: FakeCluster) -> None:
+def test_a_cancelled_command_gives_what_it_printed(cluster: FakeCluster) -> None:
     def cancelled(command: Sequence[str], stdin: bytes | None) -> Any:
-        raise CommandTimeout(command, 1.0, cancelled=True, stdout=b"", stderr=b"")
+        raise CommandTimeout(command, 1.0, cancelled=True, stdout=b"so far\n", stderr=b"")
 
     cluster.nodes[1].answer = cancelled
 
-    with pytest.raises(CommandTimeout):
+    with pytest.raises(Stopped) as stopped:
         attempt(cluster, node="worker-1", command=["x"])
+
+    value = {"stdout": "so far", "stderr": "", "exitCode": None}
+    assert stopped.value.outcome == Passed("was still running when it was stopped", value)
 
 
 def test_pods_that_do_not_run_and_unknown_places(cluster: FakeCluster) -> None:

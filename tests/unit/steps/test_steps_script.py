@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from koalesce.process import CommandMissing, CommandTimeout
-from koalesce.steps.base import Failed, Outcome, Passed
+from koalesce.process import CommandMissing
+from koalesce.steps.base import Failed, Outcome, Passed, Stopped
 from koalesce.steps.script import Script
 from tests.fakes import FakeCluster, context
 
@@ -82,9 +82,11 @@ def test_cancel_ends_it(cluster: FakeCluster, tmp_path: Path) -> None:
     started = time.monotonic()
     threading.Timer(0.1, cluster.scope.cancel.set).start()
 
-    with pytest.raises(CommandTimeout):
-        attempt(cluster, tmp_path, run="sleep 60")
+    with pytest.raises(Stopped) as stopped:
+        attempt(cluster, tmp_path, run="echo begun; sleep 60")
 
+    value = {"stdout": "begun", "stderr": "", "exitCode": None}
+    assert stopped.value.outcome == Passed("was still running when it was stopped", value)
     assert time.monotonic() - started < 20
 
 

@@ -1,0 +1,180 @@
+"""What goes on in the background of a test: steps in threads of their own, until their end, their `stop`, or the test's end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from koalesce.clock import Clock
+from koalesce.engine.attempts import Looked
+from koalesce.errors import Interrupted, KoalesceError
+from koalesce.process import Cancel
+from koalesce.steps.base import Errored, Failed, Outcome, Passed, Running, Stopped
+from koalesce.steps.stop import Ended
+
+LONGEST = 24 * 3600.0  # seconds that a background step may run where neither it nor its test says less
+_LAST_LOOK = 10.0  # seconds that a last look may take
+_GRACE = 15.0  # seconds in which a command must have ended that was told to
+
+
+class Ongoing(Protocol):
+    """Something that goes on in the background."""
+
+    @property
+    def title(self) -> str:
+        """A few words for reports."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its own end."""
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call back when it ends."""
+
+    def end(self) -> Ended:
+        """End it if it still goes on; how it ended."""
+
+
+class Work(Protocol):
+    """A step as it runs in its own thread."""
+
+    def run(self) -> Looked:
+        """All of its attempts; raises Interrupted where it was cancelled, Stopped with what it had until then."""
+
+    def hurry(self) -> bool:
+        """Have the next look decide; False if there are no looks to come."""
+
+
+class Going:
+    """A step in a thread of its own. `cancel` ends the step and nothing else; `cancelled` says that it was done."""
+
+    def __init__(self, title: str, work: Work, *, cancel: Callable[[], None], cancelled: Cancel, clock: Clock) -> None:
+        self.title = title
+        self._work = work
+        self._cancel = cancel
+        self._cancelled = cancelled
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._ended: Ended | None = None
+        self._over = threading.Event()
+        self._watchers: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name=f"background {title}", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its own end."""
+        return self._over.is_set()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call back when it ends."""
+        self._watchers.append(wake)
+        if self.has_ended:
+            wake()
+
+    def end(self) -> Ended:
+        """Let it have its last look, or cancel it; how it ended."""
+        goes_on = not self.has_ended
+        if goes_on and self._work.hurry():
+            self._over.wait(_LAST_LOOK)
+        self._cancel()
+        self._thread.join(_GRACE)
+        if self._ended is None:
+            message = f"did not end within {_GRACE:.0f}s of being told to"
+            return self._end_of(Errored(message, final=True))
+        return replace(self._ended, stopped=goes_on)
+
+    def _run(self) -> None:
+        try:
+            self._ended = self._end_of(self._outcome())
+        finally:
+            self._over.set()
+            for wake in self._watchers:
+                wake()
+
+    def _outcome(self) -> Outcome:
+        try:
+            outcome = self._work.run().outcome
+        except Stopped as stopped:
+            return stopped.outcome
+        except Interrupted:
+            return Failed("was not done when it was stopped", "done", "under way")
+        except KoalesceError as error:
+            outcome = Errored(str(error))
+        if isinstance(outcome, Errored) and self._cancelled.is_set():  # what it was in the middle of was cancelled
+            return Failed("was not done when it was stopped", "done", "under way", detail=outcome.message)
+        return outcome
+
+    def _end_of(self, outcome: Outcome) -> Ended:
+        return Ended(title=self.title, outcome=outcome, seconds=self._clock.monotonic() - self._began)
+
+
+class Serving:
+    """What a Background step has started: it runs by itself."""
+
+    has_ended = False
+
+    def __init__(self, title: str, running: Running, clock: Clock) -> None:
+        self.title = title
+        self._running = running
+        self._clock = clock
+        self._began = clock.monotonic()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """It has no end of its own."""
+
+    def end(self) -> Ended:
+        """Stop it."""
+        try:
+            outcome = self._running.stop()
+        except KoalesceError as error:
+            outcome = Errored(str(error))
+        seconds = self._clock.monotonic() - self._began
+        return Ended(title=self.title, outcome=outcome, seconds=seconds, stopped=isinstance(outcome, Passed))
+
+
+@dataclass(slots=True)
+class Backgrounds:
+    """All that goes on in one test, by id."""
+
+    _steps: dict[str, Ongoing] = field(default_factory=dict)
+    _servers: dict[str, Ongoing] = field(default_factory=dict)
+
+    def started(self, name: str, step: Going) -> None:
+        """A `background` step goes on."""
+        self._steps[name] = step
+
+    def serving(self, name: str | None, server: Serving) -> None:
+        """What a step of another type has started goes on, until the test's end where it has no name."""
+        self._servers[name or f"#{len(self._servers)}"] = server
+
+    def find(self, name: str) -> Ongoing | None:
+        """What goes on under a name."""
+        return self._steps.get(name) or self._servers.get(name)
+
+    def end(self, name: str) -> Ended:
+        """End what goes on under a name."""
+        ongoing = self._steps.pop(name, None) or self._servers.pop(name)
+        return ongoing.end()
+
+    def end_steps(self) -> list[Ended]:
+        """End the `background` steps that no `stop` has ended: those of a test that broke off."""
+        return _end_all(self._steps)
+
+    def end_all(self) -> list[Ended]:
+        """End everything, last first."""
+        return [*_end_all(self._steps), *_end_all(self._servers)]
+
+
+def _end_all(ongoing: dict[str, Ongoing]) -> list[Ended]:
+    ended = []
+    while ongoing:
+        ended.append(ongoing.popitem()[1].end())
+    return ended
+
+
+def troubles(ended: list[Ended]) -> list[Ended]:
+    """Those that had gone wrong by themselves."""
+    return [each for each in ended if each.status in ("failed", "error")]

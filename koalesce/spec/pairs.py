@@ -1,0 +1,115 @@
+"""What is started in the background and what ends it: each once, in one list of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from koalesce.spec.entries import StepEntry
+from koalesce.steps.background import InBackground
+from koalesce.steps.base import Background
+from koalesce.steps.sleep import Sleep
+from koalesce.steps.stop import Stop
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+_INSIDE = ("timeout", "retry", "mayNotExist", "patient", "stableFor", "consistently", "never", "within")
+_BESIDE = ("if", "foreach", "requires", "continueOnFailure", "cluster")
+_LIKE_A_LIST = "it would be started once for each item, under one id"
+
+
+def pair_problems(entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
+    """What is started and never stopped, stopped twice or without a start, or has the id of another."""
+    for test in {where[:2] if where[0] == "tests" else where[:1] for where in entries}:
+        own = {where: listed for where, listed in entries.items() if where[: len(test)] == test}
+        yield from _same_ids(own.values())
+    for listed in entries.values():
+        yield from _unpaired(listed)
+
+
+def form_problems(entry: StepEntry) -> Iterator[Problem]:
+    """Fields of a `background` step that stand in the wrong place, and steps that can't go on in the background."""
+    if issubclass(entry.type, Stop) and "foreach" in entry.raw:
+        yield entry.problem(("foreach",), "a stop is for one thing", key=True)
+    if issubclass(entry.type, Background) and "foreach" in entry.raw and started_id(entry):
+        yield entry.problem(("foreach",), _LIKE_A_LIST, key=True)
+    if not issubclass(entry.type, InBackground):
+        return
+    for name in _INSIDE:
+        if name in entry.raw:
+            yield entry.problem((name,), "it stands in the step that is run", key=True, hint='put it under "run"')
+    if "foreach" in entry.raw:
+        yield entry.problem(("foreach",), _LIKE_A_LIST, key=True)
+    if "outputs" in entry.raw:
+        yield entry.problem(("outputs",), "they are known at the end only", key=True, hint="put them beside its stop")
+    if entry.inner is not None and entry.inner.key:
+        yield from _inner_problems(entry.inner)
+
+
+def _inner_problems(inner: StepEntry) -> Iterator[Problem]:
+    if issubclass(inner.type, Background):
+        hint = "make it a step of the list; with an id, a stop ends it"
+        yield inner.problem((inner.key,), "it goes on in the background by itself", key=True, hint=hint)
+    elif issubclass(inner.type, InBackground | Stop | Sleep) or inner.children is not None:
+        yield inner.problem((inner.key,), "can't go on in the background", key=True)
+    for name in _BESIDE:
+        if name in inner.raw:
+            yield inner.problem((name,), 'it stands beside "background"', key=True)
+    if "outputs" in inner.raw:
+        yield inner.problem(("outputs",), "they are known at the end only", key=True, hint="put them beside its stop")
+
+
+def started_id(entry: StepEntry) -> str | None:
+    """The id under which a step starts something."""
+    if not issubclass(entry.type, InBackground | Background):
+        return None
+    return _text(entry.raw.get(entry.key), "id")
+
+
+def stopped_id(entry: StepEntry) -> str | None:
+    """The id of what a step ends."""
+    if not issubclass(entry.type, Stop):
+        return None
+    written = entry.raw.get(entry.key)
+    return written if isinstance(written, str) else _text(written, "id")
+
+
+def _text(written: Any, name: str) -> str | None:
+    found = written.get(name) if isinstance(written, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _same_ids(lists: Iterable[list[StepEntry]]) -> Iterator[Problem]:
+    seen: dict[str, StepEntry] = {}
+    for entry in (entry for listed in lists for entry in listed):
+        name = started_id(entry)
+        if name is None:
+            continue
+        if name in seen:
+            first = seen[name]
+            yield entry.problem((entry.key, "id"), f'"{name}" is started already, in {first.place}')
+        else:
+            seen[name] = entry
+
+
+def _unpaired(listed: list[StepEntry]) -> Iterator[Problem]:
+    started: dict[str, StepEntry] = {}
+    stopped: dict[str, StepEntry] = {}
+    for entry in listed:
+        if (name := started_id(entry)) is not None:
+            started.setdefault(name, entry)
+        if (name := stopped_id(entry)) is None or "${{" in name:
+            continue
+        where: Path = (entry.key, "id") if isinstance(entry.raw[entry.key], dict) else (entry.key,)
+        if name in stopped:
+            yield entry.problem(where, f'"{name}" is stopped already, in {stopped[name].place}')
+        elif name not in started:
+            later = any(started_id(other) == name for other in listed)
+            message = f'"{name}" is stopped before it is started' if later else f'no earlier step starts "{name}"'
+            yield entry.problem(where, message, hint=did_you_mean(name, started))
+        stopped.setdefault(name, entry)
+    for name, entry in started.items():
+        if issubclass(entry.type, InBackground) and name not in stopped:
+            yield entry.problem(
+                (entry.key, "id"), f'"{name}" is never stopped', hint=f"add {{stop: {name}}} to the same list"
+            )
