@@ -8,7 +8,6 @@ from koalesce.durations import format_seconds
 from koalesce.engine.attempts import Looked, RetryPolicy
 from koalesce.engine.verdicts import Consistently, Eventually, Never, Rule, StableFor
 from koalesce.events import OutcomeName
-from koalesce.kube import ApiError
 from koalesce.spec.fields import ExpectedFailure, StepFields
 from koalesce.steps.base import Assertion, Errored, Failed, Hold, Outcome, Passed, Step
 
@@ -39,7 +38,7 @@ def rule_of(fields: StepFields, deadline: float, began: float) -> Rule:
     if fields.consistently:
         return Consistently(end=began + fields.consistently.seconds)
     if fields.never:
-        return Never(end=began + fields.never.seconds)
+        return Never(end=began + fields.never.seconds, may_not_exist=fields.may_not_exist)
     return Eventually(deadline=deadline)
 
 
@@ -76,26 +75,38 @@ def as_expected(looked: Looked, fields: StepFields) -> Looked:
         return looked
     match looked.outcome:
         case Passed(message=message):
-            looked.outcome = Failed(f"was to be refused, but was not: {message}", expected="a refusal", actual="done")
-        case Failed(message=message):
-            problem = _refusal_problem(wanted, message, looked.refused) if isinstance(wanted, ExpectedFailure) else None
-            looked.outcome = (
-                Failed(problem, actual=message) if problem else Passed(f"refused: {message}", {"message": message})
-            )
+            looked.outcome = Failed(f"was accepted: {message}", expected="a refusal", actual="accepted", final=True)
+        case Failed() as failed:
+            problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else None
+            looked.outcome = Failed(*problem, failed.message, final=True) if problem else _refused(failed)
         case _:
             pass
     return looked
 
 
-def _refusal_problem(wanted: ExpectedFailure, message: str, refused: ApiError | None) -> str | None:
-    """What is wrong with a refusal, None if it is as expected."""
-    if wanted.code is not None and (refused is None or wanted.code != refused.status):
-        return f"refused with the status {refused.status if refused else 'of no API server'}, expected {wanted.code}"
-    if wanted.reason is not None and (refused is None or wanted.reason != refused.reason):
-        return f"refused with the reason {refused.reason if refused else 'of no API server'}, expected {wanted.reason}"
+def _refused(failed: Failed) -> Passed:
+    """A refusal as it was expected; its outputs are the server's words."""
+    error = failed.refusal
+    if error is None:
+        return Passed(f"refused: {failed.message}", {"message": failed.message})
+    value = {"message": error.said, "code": error.status, "reason": error.reason}
+    return Passed(f"refused: {failed.message}", value)
+
+
+def _refusal_problem(wanted: ExpectedFailure, failed: Failed) -> tuple[str, str, str] | None:
+    """What is wrong with a refusal, what was expected of it and what it was; None if it is as expected."""
+    error = failed.refusal
+    nobody = "no refusal of the API server"
+    if wanted.code is not None and (error is None or wanted.code != error.status):
+        actual = str(error.status) if error else nobody
+        return f"refused with the status {actual}, expected {wanted.code}", str(wanted.code), actual
+    if wanted.reason is not None and (error is None or wanted.reason != error.reason):
+        actual = error.reason if error else nobody
+        return f"refused with the reason {actual}, expected {wanted.reason}", wanted.reason, actual
     if wanted.message is not None:
         from koalesce.matching.matcher import Matcher  # imported here: few steps expect a failure
 
-        mismatch = Matcher.model_validate(wanted.message).check(message)
-        return f"refused, but in other words: {mismatch.message}" if mismatch else None
+        mismatch = Matcher.model_validate(wanted.message).check(error.said if error else failed.message)
+        if mismatch is not None:
+            return f"refused, but in other words: {mismatch.message}", mismatch.expected, mismatch.actual
     return None

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import ClusterError
@@ -114,6 +115,12 @@ class View:
             return self.kube.list(resource, namespace=namespace, selector=selector, timeout=timeout, cancel=cancel)
         scope = (namespace or None) if resource.namespaced else None
         return self._read(Target(resource, scope, selector=selector), timeout, cancel)
+
+    def now(self, *, cancel: Cancel | None = None) -> datetime:
+        """The time by the server's own clock. What depends on it changes without a watch telling."""
+        with self._lock:
+            self._is_blind = True
+        return self.kube.now(cancel=cancel)
 
     def begin(self) -> None:
         """An attempt begins: forget what was read, and note what is read from now on."""

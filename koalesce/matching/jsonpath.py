@@ -14,6 +14,8 @@ from typing import Any
 
 from koalesce.matching.path_reader import PathReader, TemplateReader
 from koalesce.matching.segments import Chain, Node, Range, Spread
+from koalesce.matching.shapes import Shape
+from koalesce.suggestions import closest
 
 _LONGEST = 2000
 
@@ -54,6 +56,29 @@ class Path:
                 break
             reached += segment.text
         return reached or "."
+
+    def is_anchored(self, document: Any) -> bool:
+        """Whether what should hold the end of the path is there: all before its first filter, or before its last part."""
+        segments = self._chain.segments
+        filters = [index for index, segment in enumerate(segments) if segment.spread == "filtered"]
+        return bool(Chain(segments[: min(filters, default=len(segments) - 1)]).find(document)) if segments else True
+
+    def stranger(self, shape: Shape) -> str | None:
+        """The first name of the path that isn't a field of the document's type, with the path up to it; None as far as is known."""
+        here: Shape | None = shape
+        reached = ""
+        for segment in self._chain.segments:
+            if here is None or segment.text == ".":
+                return None
+            if segment.name is None:
+                here = here.element
+            elif here.names is not None and segment.name not in here.names:
+                meant = closest(segment.name, here.names)
+                return f"{reached}{segment.text}" + (f"; did you mean {meant}?" if meant else "")
+            else:
+                here = here.field(segment.name)
+            reached += segment.text
+        return None
 
     @property
     def _chain(self) -> Chain:

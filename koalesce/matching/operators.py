@@ -60,7 +60,7 @@ def problems(operators: Mapping[str, Any], nested: Problems) -> list[Flaw]:
 
 def suggestion(name: str) -> str:
     """`; did you mean the operator gt?`, or nothing."""
-    close = difflib.get_close_matches(name, OPERATORS, n=1, cutoff=0.7)
+    close = [_ELSEWHERE[name]] if name in _ELSEWHERE else difflib.get_close_matches(name, OPERATORS, n=1, cutoff=0.7)
     return f"; did you mean the operator {close[0]}?" if close else ""
 
 
@@ -194,6 +194,11 @@ def _equals(operand: Any, value: Any, match: Match) -> list[Mismatch]:
     return [] if equal(operand, value) else [unequal(operand, value)]
 
 
+# What other languages call them.
+_ELSEWHERE: Mapping[str, str] = {
+    "eq": "equals", "ne": "notEquals", "gte": "ge", "lte": "le", "min": "ge", "max": "le", "regex": "matches", "len": "count",
+    "length": "count", "size": "count", "every": "all", "some": "any", "oneOf": "anyOf", "cidr": "inCIDR", "version": "semver",
+}  # fmt: skip
 _COUNTED = ("exactly", "atLeast", "atMost")
 OPERATORS: Mapping[str, Operator] = {
     "absent": simple(

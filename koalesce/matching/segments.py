@@ -15,11 +15,12 @@ Spread = Literal["one", "filtered", "many"]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One part of a path: how it is written after its prefix, what it selects of one value, and how much that can be."""
+    """One part of a path: how it is written after its prefix, what it selects of one value, how much that can be, and by which key."""
 
     text: str
     select: Select
     spread: Spread = "one"
+    name: str | None = None  # of the key that it selects
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def named(name: str) -> Segment:
     def select(value: Any) -> Iterable[Any]:
         return (value[name],) if isinstance(value, Mapping) and name in value else ()
 
-    return Segment(member("", name), select)
+    return Segment(member("", name), select, name=name)
 
 
 def indexed(index: int) -> Segment:

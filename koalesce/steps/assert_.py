@@ -8,39 +8,69 @@ from pydantic import Field, field_validator, model_validator
 
 from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.partial import match_members, member_problems
+from koalesce.matching.partial import Matching, member_problems
 from koalesce.matching.quantifiers import distance
-from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.comparing import is_built_in, matching, pattern_flaws, unknown_field
 from koalesce.steps.reading import shortened
-from koalesce.steps.reference import Judged, Quantified, named
+from koalesce.steps.reference import Found, Judged, Quantified, named
 
 _MOST = 20
+Part = dict[str, Any]
 
 
 class Assert(Quantified, Assertion, key="assert"):
     """Compare objects with what is written of them.
 
-    In `match`, maps match maps that have at least their keys, and lists match element by element. A map of operators (`{gt: 3}`,
-    `{any: {type: Ready}}`, `{contains: 80}`) compares instead; `{equals: {…}}` matches a map with such keys literally.
+    In `match`, maps match maps that have at least their keys. Lists that Kubernetes merges by keys match by these keys: `containers`,
+    `volumes` and `env` by `name`, `conditions` by `type`, the `ports` of a container by `containerPort` and `protocol`, those of a
+    Service by `port` and `protocol`, and so on, for all built-in kinds (`containerStatuses` by `name`, too), and `conditions` of every
+    kind: each element that is written has to be there, at any place and among others. So do the elements of sets (`finalizers`). All
+    other lists, and empty ones, have to be of equal length, and match element by element, in order; `{equals: […]}` says that of
+    any list.
+
+    A map of operators (`{gt: 3}`, `{any: {type: Ready}}`, `{contains: 80}`) compares instead; `{equals: {…}}` matches a map with such
+    keys literally. `{absent: true}`, or null, says that a field isn't there: of a field that the kind doesn't have, or of one in a
+    map that isn't there itself, it proves nothing and fails, unless `mayNotExist`.
     """
 
-    match: dict[str, Any] | None = Field(default=None, min_length=1)
+    match: Part | None = Field(default=None, min_length=1)
     """The part of the object that has to be there."""
+    any_of: list[Part] | None = Field(default=None, min_length=1)
+    """Parts as in `match`, one of which is enough."""
+    all_of: list[Part] | None = Field(default=None, min_length=1)
+    """Parts as in `match`, each of which has to be there."""
     absent: Literal[True] | None = None
     """There is no such object, after the test has seen one (or `mayNotExist`)."""
 
     @field_validator("match")
     @classmethod
-    def _check_match(cls, match: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _check_match(cls, match: Part | None) -> Part | None:
         refuse(member_problems(match or {}), match)
         return match
 
+    @field_validator("any_of", "all_of")
+    @classmethod
+    def _check_parts(cls, parts: list[Part] | None) -> list[Part] | None:
+        refuse([flaw.under(index) for index, part in enumerate(parts or ()) for flaw in member_problems(part)], parts)
+        return parts
+
     @model_validator(mode="after")
     def _check_form(self) -> Assert:
-        if self.absent and (self.match is not None or self.any_ or self.count is not None):
-            raise ValueError("absent is said of objects by name, selector or owner, without match, any or count")
-        if not self.absent and self.match is None and self.count is None:
-            raise ValueError("assert needs match, absent or count")
+        if self.absent and (self._parts or self.any_ or self.count is not None):
+            raise ValueError("absent is said of objects by name, selector, owner or where, without match, any or count")
+        if not self.absent and not self._parts and self.count is None:
+            raise ValueError("assert needs match, anyOf, allOf, absent or count")
+        return self
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Assert:
+        kind = self.resource.kind
+        flaws = [flaw.under("match") for flaw in pattern_flaws(kind, self.match or {})]
+        for name, parts in (("anyOf", self.any_of), ("allOf", self.all_of)):
+            for index, part in enumerate(parts or ()):
+                flaws += [flaw.under(name, index) for flaw in pattern_flaws(kind, part)]
+        refuse(flaws, self)
         return self
 
     def title(self) -> str:
@@ -51,33 +81,70 @@ class Assert(Quantified, Assertion, key="assert"):
         """Look once."""
         if self.absent:
             return self._look_for_absence(context)
-        return self.judge(context, lambda obj: self._look(context, obj), "matching" if self.match else "there")
+        return self.judge(context, lambda obj: self._look(context, obj), "matching" if self._parts else "there")
+
+    @property
+    def _parts(self) -> list[Part]:
+        return [*([self.match] if self.match else ()), *(self.all_of or ()), *(self.any_of or ())]
 
     def _look(self, context: StepContext, obj: dict[str, Any]) -> Judged:
         name = named(obj, context.namespace)
-        found = match_members(self.match or {}, obj)
+        if not context.may_not_exist:
+            for part in self._parts:
+                if stranger := unknown_field(part, obj):
+                    return Judged(Failed(f"{name}: {stranger}", "a field of this kind", "unknown", saw_nothing=True), 0)
+        found = self._compare(matching(context, obj), obj)
         if not found:
             return Judged(Passed(f"{name} matches", obj), 0)
-        return Judged(_failed(name, found), distance(found))
+        return Judged(_failed(name, found, is_blind=_is_blind(found, obj)), distance(found))
+
+    def _compare(self, match: Matching, obj: dict[str, Any]) -> list[Mismatch]:
+        """What the object lacks: of `match` and `allOf`, then of the nearest of `anyOf`."""
+        parts = [*([self.match] if self.match else ()), *(self.all_of or ())]
+        found = [mismatch for part in parts for mismatch in match.members(part, obj)]
+        if self.any_of:
+            nearest = min((match.members(part, obj) for part in self.any_of), key=distance)
+            if len(self.any_of) > 1:
+                nearest = [_of_nearest(one, len(self.any_of)) for one in nearest]
+            found += nearest
+        return found
 
     def _look_for_absence(self, context: StepContext) -> Outcome:
-        found = self.find(context)
+        found = self.look_for(context)
+        if not isinstance(found, Found):
+            return self._of_unknown_kind(context, found)
         if found.objects:
             names = ", ".join(named(obj, context.namespace) for obj in found.objects[:_MOST])
             return Failed(f"{self.described} there: {names}", "absent", f"{len(found.objects)} there")
         if context.may_not_exist or self.was_seen(context, found):
             return Passed(f"{self.described} absent")
         return Failed(
-            f"{self.described}: nothing like that was ever seen by this test, so its absence proves nothing; say mayNotExist if it is meant",
-            "seen, then absent", "never seen",
+            f"{self.described}: nothing like that was ever seen by this test, so its absence proves nothing{found.passed_over}; say mayNotExist if it is meant",
+            "seen, then absent", "never seen", saw_nothing=True,
         )  # fmt: skip
 
+    def _of_unknown_kind(self, context: StepContext, why: Failed | Errored) -> Outcome:
+        if isinstance(why, Failed) and context.may_not_exist:
+            return Passed(f"{self.described} absent, and so is their kind")
+        return why
 
-def _failed(name: str, found: list[Mismatch]) -> Failed:
+
+def _of_nearest(found: Mismatch, count: int) -> Mismatch:
+    said = f"{found.message} (by the nearest of {count} alternatives)"
+    return Mismatch(found.path, found.expected, found.actual, said)
+
+
+def _is_blind(found: list[Mismatch], obj: dict[str, Any]) -> bool:
+    """Whether nothing was seen of what is written: all of it is missing, and nobody knows such fields."""
+    return all(mismatch.actual == "missing" for mismatch in found) and not is_built_in(obj)
+
+
+def _failed(name: str, found: list[Mismatch], *, is_blind: bool) -> Failed:
     """A failure with a line for each difference."""
     first = found[0]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     lines = [f"{one.path or '.'}\n  expected {one.expected}\n  actual   {one.actual}" for one in found[:_MOST]]
     if len(found) > _MOST:
         lines.append(f"… and {len(found) - _MOST} more differences")
-    return Failed(f"{name}: {shortened(str(first))}{more}", first.expected, first.actual, "\n".join(lines))
+    said = f"{name}: {shortened(str(first))}{more}"
+    return Failed(said, first.expected, first.actual, "\n".join(lines), saw_nothing=is_blind)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from koalesce.kube import Resource
-from koalesce.steps.base import Assertion, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.path_match import PathMatch
+from koalesce.kube import Resource, builtin
+from koalesce.matching.partial import Matching
+from koalesce.matching.shapes import Shape
+from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
+from koalesce.steps.comparing import matching
+from koalesce.steps.path_match import NOTHING, PathMatch
 from koalesce.steps.reference import Found, Selection
 
 
@@ -14,7 +18,8 @@ class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):
     """Look at values of objects by a jsonpath in kubectl's dialect.
 
     With `KIND/NAME` the path starts at the object, otherwise at the list of objects (`.items[*]`), as with `kubectl get`. A path that
-    leads to nothing fails, unless `count` or `exists: false` says so.
+    leads to nothing fails, unless `count`, `absent` or `exists: false` says so, and what should hold it is there: that a mistyped path
+    leads nowhere proves nothing. Nor does a selection that never met an object. `mayNotExist: true` passes over both.
     """
 
     def title(self) -> str:
@@ -27,21 +32,40 @@ class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):
 
     def attempt(self, context: StepContext) -> Outcome:
         """Look once."""
-        found = self.find(context)
+        found = self.look_for(context)
+        if not isinstance(found, Found):
+            return self._of_unknown_kind(context, found)
         if self.resource.name and not found.objects:
             return self._absent(context)
+        if not found.objects and not context.may_not_exist and not self.was_seen(context, found):
+            said = f"there are no {self.described}{found.passed_over}; say mayNotExist: true if there may be none"
+            return Failed(said, self.expected, "no objects", saw_nothing=True)
         document = found.objects[0] if self.resource.name else _list(found)
-        mismatch = self.look(document)
+        mismatch = self.look(document, self._matching(context, found))
         if mismatch is None:
             return Passed(f"{self.described}: {self.path} complies", document)
-        if mismatch.actual == "nothing" and context.may_not_exist:
+        has_seen_nothing = mismatch.actual == NOTHING
+        if has_seen_nothing and context.may_not_exist and not context.negated:
             return Passed(f"{self.described}: {self.path} leads to nothing, as it may", document)
-        return Failed(f"{self.described}: {mismatch}", mismatch.expected, mismatch.actual, _names(found))
+        said = f"{self.described}: {mismatch}"
+        return Failed(said, mismatch.expected, mismatch.actual, _names(found), saw_nothing=has_seen_nothing)
+
+    def _matching(self, context: StepContext, found: Found) -> Matching:
+        """How values are compared; the document's type is known where that of its objects is."""
+        shape = builtin.shape_of(found.resource.api_version, found.resource.kind)
+        if not self.resource.name:
+            shape = Shape({**shape.types, "List": {"items": f"list of {shape.text}", "kind": "string"}}, "List")
+        return replace(matching(context, {"apiVersion": "", "kind": ""}), shape=shape)
+
+    def _of_unknown_kind(self, context: StepContext, why: Failed | Errored) -> Outcome:
+        if isinstance(why, Failed) and context.may_not_exist and not context.negated:
+            return Passed(f"there are no {self.described}, nor their kind, as it may be")
+        return why
 
     def _absent(self, context: StepContext) -> Outcome:
-        if context.may_not_exist:
+        if context.may_not_exist and not context.negated:
             return Passed(f"{self.described} does not exist, as it may")
-        return Failed(f"{self.described} does not exist", self.expected, "missing")
+        return Failed(f"{self.described} does not exist", self.expected, "missing", saw_nothing=True)
 
 
 def _list(found: Found) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import field_validator
@@ -11,13 +12,14 @@ from koalesce.matching import operators
 from koalesce.matching.diff import render
 from koalesce.matching.jsonpath import Path, compile_path, describe_nothing
 from koalesce.matching.matcher import MatcherFields
-from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.partial import partial_match
+from koalesce.matching.mismatch import MISSING, Mismatch
+from koalesce.matching.partial import Matching, partial_match
 
 # What is said of all values that a path leads to, taken as a list; everything else is said of one value.
 _OF_LISTS = frozenset(
     {"all", "any", "none", "count", "unique", "exactly", "atLeast", "atMost", "match", "containsInOrder"}
 )
+NOTHING = "nothing"  # what a path that leads nowhere has found
 _OF_MEMBERS = frozenset({"contains", "notContains"})
 _OF_WHOLES = frozenset({"equals", "notEquals"})
 
@@ -43,20 +45,21 @@ class PathMatch(MatcherFields):
             _ambiguous(self.path, name) for name, operand in self.operators().items() if not _fits_many(name, operand)
         ]
 
-    def look(self, document: Any) -> Mismatch | None:
-        """The first thing in which the document doesn't comply, or None."""
+    def look(self, document: Any, match: Matching = partial_match) -> Mismatch | None:
+        """The first thing in which the document doesn't comply, or None; `match` says how values are compared."""
         path = compile_path(self.path)
         hits = path.find(document)
         wanted = self.operators()
         if not hits:
-            return self._look_at_nothing(path, document, wanted)
+            return self._look_at_nothing(path, document, wanted, match)
         if not wanted:
             return (
                 None if any(hit is not None for hit in hits) else self._at(Mismatch("", "a value", "null", "is null"))
             )
         of_all, of_one = _split(wanted, path.spread)
-        found = operators.apply(of_all, hits, partial_match) if of_all else []
-        found = found or self._look_at_one(of_one, hits)
+        values = replace(match, shape=None, is_object=False)
+        found = operators.apply(of_all, hits, values) if of_all else []
+        found = found or self._look_at_one(of_one, hits, values)
         return self._at(found[0]) if found else None
 
     @property
@@ -65,22 +68,35 @@ class PathMatch(MatcherFields):
         wanted = self.operators()
         return render(wanted) if wanted else "a value"
 
-    def _look_at_nothing(self, path: Path, document: Any, wanted: Mapping[str, Any]) -> Mismatch | None:
-        """No hits pass only where the author speaks of that: `count` or `exists: false`."""
+    def _look_at_nothing(
+        self, path: Path, document: Any, wanted: Mapping[str, Any], match: Matching
+    ) -> Mismatch | None:
+        """No hits pass only where the author speaks of that (`count`, `absent`, `exists: false`), and there was something to look at."""
         if "count" in wanted:
-            found = operators.apply(wanted, [], partial_match)
-            return self._at(found[0]) if found else None
-        if wanted.get("exists") is False and len(wanted) == 1:
+            if found := operators.apply(wanted, [], partial_match):
+                return self._at(found[0])
+        elif not wanted or any(operators.apply({name: operand}, MISSING, match) for name, operand in wanted.items()):
+            return Mismatch(path.text, self.expected, NOTHING, describe_nothing(path, document))
+        if match.may_not_exist:
             return None
-        return Mismatch(path.text, self.expected, "nothing", describe_nothing(path, document))
+        said = ""
+        if match.shape is not None and (stranger := path.stranger(match.shape)):
+            said = f"leads to nothing, and there is no such field {stranger}"
+        elif not path.is_anchored(document):
+            said = describe_nothing(path, document)
+        if not said:
+            return None
+        return Mismatch(
+            path.text, self.expected, NOTHING, f"{said}, so this proves nothing; say mayNotExist: true if that is meant"
+        )
 
-    def _look_at_one(self, wanted: Mapping[str, Any], hits: list[Any]) -> list[Mismatch]:
+    def _look_at_one(self, wanted: Mapping[str, Any], hits: list[Any], match: Matching) -> list[Mismatch]:
         if not wanted:
             return []
         if len(hits) > 1:
             said = f"leads to {len(hits)} values, {render(hits)}; say all: or any:"
             return [Mismatch("", render(wanted), f"{len(hits)} values", said)]
-        return operators.apply(wanted, hits[0], partial_match)
+        return operators.apply(wanted, hits[0], match)
 
     def _at(self, found: Mismatch) -> Mismatch:
         return Mismatch(self.path.strip(), found.expected, found.actual, str(found))

@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from koalesce.errors import UsageError
-from koalesce.kube import Resource
+from koalesce.kube import Resource, UnknownKind
 from koalesce.kube.selector import parse as parse_selector
+from koalesce.matching.diff import render
+from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher
+from koalesce.matching.partial import member_problems
+from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.steps.comparing import matching, pattern_flaws
 from koalesce.steps.prospects import end_of_object, is_end
 from koalesce.steps.reading import Reader, kind_and_name
 from koalesce.steps.vantage import Selector
@@ -65,6 +70,7 @@ class Found:
     resource: Resource
     namespace: str | None
     objects: list[dict[str, Any]]
+    passed_over: str = ""  # what `where` left out, as a clause
 
 
 class Selection(Model):
@@ -78,11 +84,26 @@ class Selection(Model):
     """Objects with these labels: `app=web,tier in (a,b)`, or a map of labels."""
     owner: ResourceRef | None = None
     """Objects that belong to this one, directly or through others: `deployment/web` has pods."""
+    where: dict[str, Any] | None = Field(default=None, min_length=1)
+    """Objects of which this part is so, in the words of `assert`'s `match`: `{spec: {nodeName: worker-1}}`."""
+
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: dict[str, Any] | None) -> dict[str, Any] | None:
+        refuse(member_problems(where or {}), where)
+        return where
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> Selection:
+        refuse([flaw.under("where") for flaw in pattern_flaws(self.resource.kind, self.where or {})], self.where)
+        return self
 
     @model_validator(mode="after")
     def _check_selection(self) -> Selection:
-        if self.resource.name and (self.selector is not None or self.owner is not None):
-            raise ValueError(f"{self.resource} names one object; leave its name out to use a selector or an owner")
+        if self.resource.name and any(by is not None for by in (self.selector, self.owner, self.where)):
+            raise ValueError(
+                f"{self.resource} names one object; leave its name out to use a selector, an owner or where"
+            )
         if self.resource.name and self.namespace == EVERYWHERE:
             raise ValueError(f"{self.resource} is in one namespace; name it")
         if self.owner is not None and not self.owner.name:
@@ -99,6 +120,8 @@ class Selection(Model):
             words.append(f"with {self.selector}")
         if self.owner:
             words.append(f"of {self.owner}")
+        if self.where:
+            words.append(f"where {render(self.where)}")
         if self.namespace:
             words.append("in all namespaces" if self.namespace == EVERYWHERE else f"in {self.namespace}")
         return " ".join(words)
@@ -106,7 +129,19 @@ class Selection(Model):
     @property
     def _selected_by(self) -> str:
         """What tells this selection from others of its kind and namespace."""
-        return f"{self.selector or ''}" + (f" of {self.owner}" if self.owner else "")
+        by_owner = f" of {self.owner}" if self.owner else ""
+        return f"{self.selector or ''}{by_owner}" + (f" where {self.where}" if self.where else "")
+
+    def look_for(self, context: StepContext) -> Found | Failed | Errored:
+        """The objects; what is said where the cluster doesn't know the kind, or has no namespaces for it."""
+        try:
+            found = self.find(context)
+        except UnknownKind as error:
+            said = f"{self.described}: {error.message}, so there is nothing to look at"
+            return Failed(said, "a kind that the cluster knows", "an unknown kind", saw_nothing=True)
+        if self.namespace and not found.resource.namespaced:
+            return Errored(f"{found.resource} have no namespaces: leave namespace out", final=True)
+        return found
 
     def find(self, context: StepContext) -> Found:
         """The objects, read through the step's view and noted as seen; UnknownKind."""
@@ -121,10 +156,23 @@ class Selection(Model):
         if self.owner is not None:
             owner = _Owner(reader, reader.kind(self.owner.kind), self.owner.name)
             objects = [obj for obj in objects if owner.owns(obj)]
+        objects, passed_over = self._sifted(context, objects)
         context.sightings.note(resource, objects)
         if objects and not self.resource.name:
             context.sightings.note_selection(resource, namespace, self._selected_by)
-        return Found(resource, namespace, objects)
+        return Found(resource, namespace, objects, passed_over)
+
+    def _sifted(self, context: StepContext, objects: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+        """The objects of which `where` is so; if there are none, how the nearest of the others differs."""
+        if not self.where or not objects:
+            return objects, ""
+        looked = [(matching(context, obj).members(self.where, obj), obj) for obj in objects]
+        chosen = [obj for found, obj in looked if not found]
+        if chosen:
+            return chosen, ""
+        found, nearest = min(looked, key=lambda one: distance(one[0]))
+        others = f"{len(objects)} other{'' if len(objects) == 1 else 's'}"
+        return [], f"; of {others} the nearest is {named(nearest, context.namespace)}, whose {found[0]}"
 
     def was_seen(self, context: StepContext, found: Found) -> bool:
         """Whether the test has seen what this selects, now or before."""
@@ -132,7 +180,7 @@ class Selection(Model):
             return True
         if self.resource.name:
             return context.sightings.has_seen(found.resource, found.namespace, self.resource.name)
-        selector = (self.selector or "") if self.owner is None else None
+        selector = (self.selector or "") if self.owner is None and self.where is None else None
         return context.sightings.has_met(found.resource, found.namespace, self._selected_by, selector)
 
     def _where(self, context: StepContext) -> str | None:
@@ -199,12 +247,14 @@ class Quantified(Selection):
 
     def judge(self, context: StepContext, look: Callable[[dict[str, Any]], Judged], wanted: str) -> Outcome:
         """Look at each selected object, and combine; `wanted` completes "2 of 3 pods …"."""
-        found = self.find(context)
+        found = self.look_for(context)
+        if not isinstance(found, Found):
+            return self._unfindable(context, found)
         if self.resource.name:
             gone = end_of_object(context, self.described, found.objects[0] if found.objects else None)
             if found.objects:
                 return look(found.objects[0]).outcome
-            return gone or Failed(f"{self.described} does not exist", wanted, "missing")
+            return gone or Failed(f"{self.described} does not exist", wanted, "missing", saw_nothing=True)
         if not found.objects:
             return self._none_found(context, found, wanted)
         judged = [look(obj) for obj in found.objects]
@@ -214,7 +264,20 @@ class Quantified(Selection):
         if self._counts(0) and not self.all_ and (context.may_not_exist or self.was_seen(context, found)):
             return Passed(f"there are no {self.described}", {"items": []})
         hint = "; say mayNotExist if none may be there from the start" if self._counts(0) else ""
-        return Failed(f"there are no {self.described}{hint}", wanted, "no objects")
+        said = f"there are no {self.described}{found.passed_over}{hint}"
+        return Failed(said, wanted, "no objects", saw_nothing=True)
+
+    def _unfindable(self, context: StepContext, why: Failed | Errored) -> Outcome:
+        """Of a kind that the cluster doesn't know there are no objects, for those who say that this may be."""
+        if (
+            isinstance(why, Failed)
+            and context.may_not_exist
+            and self._counts(0)
+            and not self.all_
+            and not context.negated
+        ):
+            return Passed(f"there are no {self.described}, nor their kind", {"items": []})
+        return why
 
     def _combined(self, found: Found, judged: list[Judged], wanted: str) -> Outcome:
         total = len(judged)
@@ -230,7 +293,8 @@ class Quantified(Selection):
         said = f"{good} of {total} {self.described} {wanted}, expected {self._expectation()}"
         if messages:
             said += f"; {'nearest: ' if self.any_ else ''}{messages[0]}"
-        return Failed(said, f"{self._expectation()} {wanted}", f"{good} of {total}", detail)
+        saw_nothing = bool(bad) and not good and all(getattr(one.outcome, "saw_nothing", False) for one in bad)
+        return Failed(said, f"{self._expectation()} {wanted}", f"{good} of {total}", detail, saw_nothing=saw_nothing)
 
     def _complies(self, good: int, total: int) -> bool:
         if self.all_:

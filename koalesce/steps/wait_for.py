@@ -7,13 +7,15 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from koalesce.matching.jsonpath import compile_path
+from koalesce.matching.partial import Matching
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.path_match import PathMatch
+from koalesce.steps.comparing import matching
+from koalesce.steps.path_match import NOTHING, PathMatch
 from koalesce.steps.pods import why_not_ready
 from koalesce.steps.prospects import patiently
 from koalesce.steps.readiness import end_of_condition, workload
 from koalesce.steps.reading import Reader, condition, explained
-from koalesce.steps.reference import Judged, Quantified, named
+from koalesce.steps.reference import Found, Judged, Quantified, named
 from koalesce.steps.rollout import DECIDERS
 
 _WAYS = ("condition", "rollout", "exists", "deleted", "jsonpath")
@@ -89,11 +91,14 @@ class WaitFor(Quantified, Assertion, key="wait-for"):
         if self.rollout:
             return _look_at_rollout(context, obj, name)
         if self.jsonpath:
-            return _look_at_path(obj, name, self.jsonpath)
+            return _look_at_path(obj, name, self.jsonpath, matching(context, obj))
         return Passed(f"{name} is there", obj)
 
     def _look_for_absence(self, context: StepContext) -> Outcome:
-        found = self.find(context)
+        found = self.look_for(context)
+        if not isinstance(found, Found):
+            is_fine = isinstance(found, Failed) and context.may_not_exist
+            return Passed(f"{self.described} gone, and so is their kind") if is_fine else found
         if found.objects:
             names = [f"{named(obj, context.namespace)}{_deletion(obj)}" for obj in found.objects]
             return Failed(
@@ -108,7 +113,7 @@ class WaitFor(Quantified, Assertion, key="wait-for"):
             return Passed(f"{self.described} gone, or never there")
         return Failed(
             f"{self.described}: nothing like that was seen by this test, so nothing was deleted; say mayNotExist if that is fine",
-            "seen, then gone", "never seen",
+            "seen, then gone", "never seen", saw_nothing=True,
         )  # fmt: skip
 
 
@@ -130,7 +135,8 @@ def _look_at_condition(
     why = (
         why_not_ready(obj) if obj["kind"] == "Pod" and kind.lower() in _READY and wanted == "True" else explained(found)
     )
-    return Failed(f"{name}: {kind} is {actual}" + (f": {why}" if why else ""), wanted, actual)
+    said = f"{name}: {kind} is {actual}" + (f": {why}" if why else "")
+    return Failed(said, wanted, actual, saw_nothing=found is None)
 
 
 def _is_behind(obj: dict[str, Any], found: Any) -> str:
@@ -149,12 +155,13 @@ def _look_at_rollout(context: StepContext, obj: dict[str, Any], name: str) -> Pa
     return Passed(outcome.message, obj) if isinstance(outcome, Passed) else outcome
 
 
-def _look_at_path(obj: dict[str, Any], name: str, match: PathMatch) -> Passed | Failed:
-    mismatch = match.look(obj)
+def _look_at_path(obj: dict[str, Any], name: str, match: PathMatch, how: Matching) -> Passed | Failed:
+    mismatch = match.look(obj, how)
     if mismatch is None:
         hits = compile_path(match.path).find(obj)
         return Passed(f"{name}: {match.path} complies", obj if hits else None)
-    return Failed(f"{name}: {mismatch}", mismatch.expected, mismatch.actual)
+    saw_nothing = mismatch.actual == NOTHING
+    return Failed(f"{name}: {mismatch}", mismatch.expected, mismatch.actual, saw_nothing=saw_nothing)
 
 
 def _deletion(obj: dict[str, Any]) -> str:

@@ -122,3 +122,28 @@ def test_never_passes_when_every_look_could_tell() -> None:
     rule.decide(FAIL, 0)
 
     assert rule.decide(FAIL, 5) == Passed("held at none of 2 looks")
+
+
+BLIND = Failed("pod/x does not exist", saw_nothing=True)
+
+
+def test_never_is_not_proven_by_nothing_to_look_at() -> None:
+    rule = Never(end=5)
+
+    assert rule.decide(BLIND, 0) is None
+    assert rule.decide(BLIND, 5) == Failed(
+        "pod/x does not exist, so that it never held proves nothing; say mayNotExist: true if that is meant",
+        "something to look at",
+        "nothing at 2 looks",
+    )
+
+
+def test_one_look_at_something_is_enough_for_never() -> None:
+    rule = Never(end=5)
+
+    assert [rule.decide(BLIND, 0), rule.decide(FAIL, 2)] == [None, None]
+    assert rule.decide(BLIND, 5) == Passed("held at none of 3 looks")
+
+
+def test_never_is_proven_by_nothing_where_that_is_meant() -> None:
+    assert Never(end=5, may_not_exist=True).decide(BLIND, 5) == Passed("held at none of 1 looks")

@@ -53,7 +53,7 @@ def test_complies(text: str) -> None:
         ('{resource: nodes, path: "{.items[*].spec.nope}"}', "nodes: {.items[*].spec.nope} matched nothing; nearest existing prefix is .items[*].spec"),
         ("{resource: nodes, path: '{.items[?(@.kind==\"Node\")].kind}', equals: Node}", 'nodes: {.items[?(@.kind=="Node")].kind} leads to 3 values, ["Node", "Node", "Node"]; say all: or any:'),
         ("{resource: node/zzz, path: '{.kind}'}", "node/zzz does not exist"),
-        ("{resource: pods, path: '{.items[*].kind}', all: Pod}", "pods: {.items[*].kind} matched nothing; nearest existing prefix is .items"),
+        ("{resource: pods, path: '{.items[*].kind}', all: Pod}", "there are no pods; say mayNotExist: true if there may be none"),
     ],
 )  # fmt: skip
 def test_says_what_is_there_instead(text: str, message: str) -> None:
@@ -112,3 +112,31 @@ def test_what_makes_no_sense_is_invalid(text: str, problem: str) -> None:
         step(text)
 
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{resource: node/a, path: '{.spec.tants}', exists: false}", "there is no such field .spec.tants; did you mean taints?, so this proves nothing"),
+        ("{resource: nodes, path: '{.items[*].spec.tants}', count: 0}", "there is no such field .items[*].spec.tants; did you mean taints?"),
+        ("{resource: node/a, path: '{.status.images[*].names}', absent: true}", "matched nothing; nearest existing prefix is .status, so this proves nothing"),
+        ("{resource: pods, path: '{.items[*].spec.nodeName}', count: 0}", "there are no pods; say mayNotExist"),
+        ("{resource: nods/a, path: '{.spec}', exists: false}", 'nods/a: the server has no kind "nods", so there is nothing to look at'),
+    ],
+)  # fmt: skip
+def test_a_path_that_looks_at_nothing_proves_nothing(text: str, message: str) -> None:
+    looked = step(f"jsonpath: {text}")
+
+    outcome = looked.attempt(context(nodes()))
+
+    assert isinstance(outcome, Failed)
+    assert message in outcome.message
+    assert outcome.saw_nothing
+    assert isinstance(looked.attempt(context(nodes(), may_not_exist=True)), Passed)
+
+
+def test_what_may_not_exist_does_not_hold_where_it_is_never_to() -> None:
+    negated = context(nodes(), may_not_exist=True, negated=True)
+
+    assert isinstance(step("jsonpath: {resource: node/zzz, path: '{.kind}'}").attempt(negated), Failed)
+    assert isinstance(step("jsonpath: {resource: node/a, path: '{.spec.taints}', equals: x}").attempt(negated), Failed)
