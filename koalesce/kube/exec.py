@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import json
 import select
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
-from websocket import ABNF, WebSocket, WebSocketBadStatusException, WebSocketException
+from websocket import ABNF, WebSocket, WebSocketException
 
 from koalesce.errors import ClusterError
+from koalesce.kube import websockets
 from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, ConnectionLost, ExecTimeout
 from koalesce.kube.exec_result import ExecResult
-from koalesce.kube.no_answer import no_answer
 from koalesce.kube.resource import PODS
 from koalesce.process import Cancel
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _TAIL = 64 * 1024
 _CHUNK = 4096  # small enough that a socket which can be written takes it whole
-_CONNECT_TIMEOUT = 10.0
 
 
 class _Channel(IntEnum):
@@ -73,7 +70,9 @@ def run(
     }
     began = time.monotonic()
     with transport.guard(timeout, cancel) as call:
-        connection = _connect(transport, path, query, call, timeout, name)
+        connection = websockets.connect(
+            transport, path, query, protocols=(_V5, _V4), call=call, timeout=timeout, name=name
+        )
         try:
             session = _Session(connection, call, name, stdin, cap)
             code = session.follow()
@@ -211,56 +210,3 @@ def _status(data: bytes, name: str) -> Mapping[str, Any]:
     if not isinstance(status, dict):
         raise ApiError(f"{name}: the end is no Status object: {data[:200]!r}", reason=BAD_ANSWER)
     return status
-
-
-def _connect(
-    transport: Transport, path: str, query: Mapping[str, Any], call: Call, timeout: float, name: str
-) -> WebSocket:
-    """Open the websocket; the handshake is under guard as well."""
-    url = transport.url(path, query).replace("http", "ws", 1)
-    options: dict[str, Any] = {"context": transport.tls}
-    if transport.configuration.tls_server_name:
-        options["server_hostname"] = transport.configuration.tls_server_name
-    connection = WebSocket(sslopt=options, skip_utf8_validation=True)
-    try:
-        connection.connect(  # type: ignore[no-untyped-call]  # the library has few types
-            url,
-            header=[f"{key}: {value}" for key, value in transport.headers().items()],
-            subprotocols=[_V5, _V4],
-            suppress_origin=True,
-            redirect_limit=0,
-            timeout=timeout,
-            **_way(transport, call, timeout),
-        )
-        connection.settimeout(None)
-    except WebSocketBadStatusException as error:
-        raise ApiError.from_answer(error.status_code, error.resp_body or b"", name) from error
-    except (WebSocketException, OSError, ValueError) as error:
-        raise no_answer(error, call, name) from error
-    call.attach(connection.sock)
-    return connection
-
-
-def _way(transport: Transport, call: Call, timeout: float) -> dict[str, Any]:
-    """How to get there: a socket of our own, that the guard can shut down from the start; or a proxy."""
-    if (proxy := transport.proxy) is not None:
-        parts = urlparse(proxy)
-        auth = (parts.username, parts.password or "") if parts.username else None
-        kind = "http" if parts.scheme.startswith("http") else parts.scheme
-        return {
-            "http_proxy_host": parts.hostname, "http_proxy_port": parts.port, "http_proxy_auth": auth,
-            "proxy_type": kind, "http_no_proxy": [""],
-        }  # fmt: skip
-    parts = urlparse(transport.server)
-    host, is_tls = parts.hostname or "", parts.scheme == "https"
-    sock = socket.create_connection((host, parts.port or (443 if is_tls else 80)), min(timeout, _CONNECT_TIMEOUT))
-    call.attach(sock)
-    try:
-        if is_tls:
-            sock = transport.tls.wrap_socket(sock, server_hostname=transport.configuration.tls_server_name or host)
-            call.attach(sock)
-        sock.settimeout(timeout)
-    except BaseException:
-        sock.close()
-        raise
-    return {"socket": sock}
