@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from koalesce.durations import Duration  # what --help doesn't need is loaded where it's used
 
 
@@ -44,12 +46,36 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def add_values(parser: argparse._ActionsContainer) -> None:
-    """Declare `--set` and `--image`: what a command gives to specs."""
-    for flag, metavar, text in (
-        ("--set", "NAME=VALUE", "set a variable of the specs"),
-        ("--image", "REF=PATH", "supply an image from an archive or a folder"),
+    """Declare what a command gives to specs: their variables and images."""
+    add_variables(parser)
+    text = "supply an image from an archive or a folder"
+    parser.add_argument("--image", metavar="REF=PATH", type=assignment, action="append", default=[], help=text)
+
+
+def add_variables(parser: argparse._ActionsContainer) -> None:
+    """Declare `--set`, `--set-string` and `--values`."""
+    for flag, text in (
+        ("--set", "set a variable of the specs, or a field of it: a.b=c"),
+        ("--set-string", "the same, with a value that is a text whatever it looks like"),
     ):
-        parser.add_argument(flag, metavar=metavar, type=assignment, action="append", default=[], help=text)
+        parser.add_argument(flag, metavar="NAME=VALUE", type=assignment, action="append", default=[], help=text)
+    parser.add_argument(
+        "--values", metavar="FILE", type=_path, action="append", default=[],
+        help="set variables from a YAML file; later files win, and --set wins over files",
+    )  # fmt: skip
+
+
+def variables_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says instead of the specs' variables."""
+    from koalesce.spec.values import overrides
+
+    return overrides(args.values, args.set, args.set_string) if args.values or args.set or args.set_string else {}
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path  # imported here: --help doesn't need it
+
+    return Path(text)
 
 
 def duration(text: str) -> Duration:

@@ -13,7 +13,7 @@ from koalesce.engine.components import NotReady
 from koalesce.engine.ending import end
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check, provision
-from koalesce.engine.selection import check_settable, check_trusted
+from koalesce.engine.selection import check_trusted
 from koalesce.engine.session import RunSession, follow, new_session
 from koalesce.errors import Interrupted, KoalesceError, TeardownError, UsageError
 from koalesce.events import (
@@ -29,6 +29,7 @@ from koalesce.providers.naming import check_name, cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec, load_all
 from koalesce.spec.project import project_root
+from koalesce.spec.values import check_settable
 
 
 def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = None) -> Iterator[AnyEvent]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from koalesce.durations import Duration
 
@@ -25,7 +26,7 @@ class RunOptions:
     provider: str | None = None
     kubernetes: str | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
     select: str | None = None
     parallel: int = 4
     timeout: Duration | None = None

@@ -13,13 +13,14 @@ from koalesce.clock import Clock, SystemClock
 from koalesce.engine.joining import check_fits
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check
-from koalesce.engine.selection import Selected, check_settable, check_trusted, select
+from koalesce.engine.selection import Selected, check_trusted, select
 from koalesce.engine.session import RunSession, follow, new_session
 from koalesce.engine.spec_run import SpecResult, SpecRun
 from koalesce.engine.statuses import overall
 from koalesce.events import AnyEvent, RunFinished, RunStarted
 from koalesce.spec import discover, load_all
 from koalesce.spec.project import project_root
+from koalesce.spec.values import check_settable
 
 
 def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.spec import LoadedSpec
-from koalesce.spec.models import Spec, Test
-from koalesce.yaml.problems import did_you_mean
+from koalesce.spec.models import Test
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +20,10 @@ class Selected:
 
 
 def select(loaded: list[LoadedSpec], pattern: str | None) -> list[Selected]:
-    """The tests whose names a regular expression finds; specs without any are left out. UsageError for a bad expression."""
+    """The tests whose names a regular expression finds; specs without any are left out. UsageError for a bad expression.
+
+    It is looked for in a test's name, its cell included, and in the same with the cell of the spec behind it.
+    """
     try:
         wanted = re.compile(pattern) if pattern else None
     except re.error as error:
@@ -35,23 +36,12 @@ def _tests(loaded: LoadedSpec, wanted: re.Pattern[str] | None) -> list[tuple[Tes
     return [
         (test, loaded.test_line(index))
         for index, test in enumerate(loaded.spec.tests)
-        if wanted is None or wanted.search(test.name)
+        if wanted is None or _is_found(wanted, test.name, loaded)
     ]
 
 
-def check_settable(loaded: Sequence[LoadedSpec], names: Iterable[str]) -> None:
-    """Raise UsageError for a variable that the command line sets and none of the specs has: a typo would change nothing."""
-    known = {name for spec in loaded for name in _declared(spec.spec)}
-    for name in names:
-        if name not in known:
-            have = f"they have {', '.join(sorted(known))}" if known else "they have none"
-            raise UsageError(
-                f'--set {name}: no spec of this run has a variable "{name}"', hint=did_you_mean(name, known) or have
-            )
-
-
-def _declared(spec: Spec) -> set[str]:
-    return set(spec.vars).union(*(test.vars for test in spec.tests))
+def _is_found(wanted: re.Pattern[str], name: str, loaded: LoadedSpec) -> bool:
+    return bool(wanted.search(name)) or (loaded.cell is not None and bool(wanted.search(f"{name} [{loaded.cell}]")))
 
 
 def check_trusted(paths: list[Path], root: Path) -> None:

@@ -27,7 +27,7 @@ from koalesce.events import (
     TestStarted,
 )
 from koalesce.reporters.record import RunRecord, TestRecord
-from koalesce.reporters.text import bar, one_line, shorten
+from koalesce.reporters.text import bar, location, one_line, shorten
 
 Style = Literal["", "passed", "failed", "error", "skipped", "dim"]
 _WORDS: dict[Status, str] = {"passed": "PASS", "failed": "FAIL", "error": "ERROR", "skipped": "SKIP"}
@@ -188,11 +188,6 @@ class Narrator:
             return Line(f"skip  {path}  {one_line(event.message) or 'every test was skipped'}", "skipped")
         skipped = sum(1 for test in spec.tests.values() if test.finished and test.finished.status == "skipped")
         return Line(f"ok  {path}  {time}" + (f"  ({skipped} skipped)" if skipped else ""), "passed")
-
-
-def location(spec: str, line: int) -> str:
-    """A place in a spec, as editors and CI systems find it."""
-    return f"{one_line(spec)}:{line}" if line else one_line(spec)
 
 
 def step_title(event: StepFinished) -> str:

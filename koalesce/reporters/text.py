@@ -16,6 +16,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 # (actions/runner, ActionCommand.cs); Azure Pipelines `##vso[`, TeamCity `##teamcity[`.
 _ANYWHERE = re.compile(r"##(?=\[|vso\[|teamcity\[)", re.IGNORECASE)
 _COMMAND = re.compile(r"\s*::")
+_CELL = re.compile(r"(.*\.ya?ml) (\[.*\])", re.DOTALL)
 
 
 def clean(text: str) -> str:
@@ -27,6 +28,19 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """The text on a single line, cleaned; runs of blanks and line ends become one blank."""
     return " ".join(clean(text).split())
+
+
+def location(spec: str, line: int) -> str:
+    """A place in a spec, as editors and CI systems find it; the cell of a matrix stands behind it."""
+    file, cell = split_cell(spec)
+    place = f"{one_line(file)}:{line}" if line else one_line(file)
+    return f"{place} {one_line(cell)}" if cell else place
+
+
+def split_cell(spec: str) -> tuple[str, str]:
+    """The file of a spec, and the cell of its matrix (`[kubernetes=1.34]`) or nothing."""
+    match = _CELL.fullmatch(spec)
+    return (match[1], match[2]) if match else (spec, "")
 
 
 def bar(text: str) -> list[str]:

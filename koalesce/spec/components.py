@@ -2,56 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.entries import StepEntry
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise ValueError("a SHA-256 has 64 hexadecimal digits (sha256sum prints it)")
-    return text
-
-
-def _web_address(text: str) -> str:
-    if not re.match(r"https?://[^/\s]+", text):
-        raise ValueError(f'"{text}" is no address that begins with https:// or http://')
-    return text
-
-
-class RemoteManifest(Model):
-    """A manifest from the web, known by its checksum."""
-
-    url: Annotated[Text, AfterValidator(_web_address)]
-    """Where it is."""
-
-    sha256: Annotated[Text, AfterValidator(_sha256)]
-    """What it must be."""
-
-
-class Kustomization(Model):
-    """A folder for kustomize."""
-
-    kustomize: Text
-    """The folder."""
-
-
-class Chart(Model):
-    """A Helm chart."""
-
-    helm: Text
-    """The chart: a folder or an archive."""
-
-    values: Mapping[str, Any] = Field(default_factory=dict)
-    """Its values."""
-
-
-ManifestSource = Text | RemoteManifest | Kustomization | Chart
+from koalesce.steps.sources import ManifestSource
 
 
 class ComponentPatch(Model):
@@ -79,6 +37,9 @@ class Component(Model):
     namespace: ObjectName = "kube-system"
     """For its namespaced objects that name none."""
 
+    cluster: Text | tuple[Text, ...] | None = None
+    """The cluster to install it in, or a list of them, where the spec has several; the first unless given."""
+
     manifests: tuple[ManifestSource, ...] = Field(min_length=1)
     """Files, folders and globs, or other sources of manifests."""
 
@@ -96,3 +57,8 @@ class Component(Model):
 
     timeout: PositiveDuration | None = None
     """By when it must be ready."""
+
+    def is_for(self, cluster: str, default: str) -> bool:
+        """Whether it's installed in the cluster of this name; `default` is the spec's first."""
+        wanted = (self.cluster,) if isinstance(self.cluster, str) else self.cluster
+        return cluster in (wanted or (default,))

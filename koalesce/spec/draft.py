@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.spec.checks import name_clashes, structure_problems
+from koalesce.spec.checks import structure_problems
 from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.cluster_checks import cluster_problems, name_clashes
 from koalesce.spec.entries import StepEntry
+from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
 from koalesce.spec.loaded import LoadedSpec
+from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec
 from koalesce.spec.names import ExpressionChecks
 from koalesce.spec.origins import file_problems
+from koalesce.spec.pairs import pair_problems
 from koalesce.spec.project import Project
 from koalesce.spec.reading import StepReader, step_lists
+from koalesce.spec.sections import cluster_sections
 from koalesce.spec.source import Source
 from koalesce.spec.supported import unsupported_problems
 from koalesce.spec.translate import problems_of
@@ -38,6 +43,8 @@ class Draft:
     project: Project
     overrides: Mapping[str, Any]
     env: Mapping[str, str]
+    cell: Cell | None = None  # of the spec's own matrix
+    _origins: list[Origin] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.data: dict[str, Any] = self.source.document.value
@@ -50,16 +57,22 @@ class Draft:
     def load(self, providers: frozenset[str]) -> LoadedSpec | None:
         """Every check there is; the spec, if its form is right."""
         variables = self._variables(self.data.get("vars"), {}, ("vars",))
-        scopes = self._test_scopes(variables)
-        entries = self._entries(variables, scopes)
+        self._origins, problems = origins_of(self.data, self._scope(variables), self.source)
+        self.problems += problems
+        self._origins = self._with_variables(variables)
+        entries = self._entries(variables)
         spec = self._model(variables, entries)
-        self.problems += structure_problems(self.data, self.source, providers=providers)
+        filled = fill_in_known(self.data, self._scope(variables))
+        self.problems += structure_problems(self.data, self.source)
+        self.problems += cluster_problems(filled, self.source, self._written_entries(entries), providers=providers)
         self.problems += unsupported_problems(self.data, self.source)
-        self.problems += file_problems(fill_in_known(self.data, self._scope(variables)), self.source, self.unchecked)
-        node_names = self._node_names(variables)
-        self.problems += name_clashes(node_names, self.data, self.source)
+        self.problems += file_problems(filled, self.source, self.unchecked)
+        node_names = self._node_names(filled)
+        for name, names in node_names.items():
+            self.problems += name_clashes(names, filled, name, self.source)
         if "${{" in self.source.text:
-            checks = ExpressionChecks(self.data, self.source, entries, node_names, self.project.env_names)
+            written = self._written_entries(entries)
+            checks = ExpressionChecks(self.data, self.source, written, node_names, self.project.env_names)
             self.problems += checks.problems()
         if spec is None:
             if not self.problems:
@@ -67,72 +80,107 @@ class Draft:
             return None
         loaded = LoadedSpec(
             path=self.file.resolve(),
-            shown=self.source.path,
+            shown=self.source.path if self.cell is None else f"{self.source.path} [{self.cell}]",
             root=self.project.root,
             spec=spec,
             source=self.source,
             files=self.files,
             variables=variables,
+            cell=self.cell,
+            origins=tuple(self._origins),
             env=self.env,
             env_names=self.project.env_names,
         )
         is_clear = not any(problem.where.startswith("cluster") for problem in self.problems)
-        self.problems += loaded.request_problems(is_clear=is_clear)
+        for name in spec.cluster_specs:
+            self.problems += loaded.request_problems(name, is_clear=is_clear)
         return loaded
 
-    def _node_names(self, variables: Mapping[str, Any]) -> list[str]:
-        """The names of the nodes, as far as they can be known; none of a cluster that is there already."""
-        try:
-            cluster = ClusterSpec.model_validate(fill_in_known(self.data.get("cluster") or {}, self._scope(variables)))
-        except ValidationError:
-            return []
-        return [node.name for node in cluster.node_requests()]
+    def _node_names(self, filled: Mapping[str, Any]) -> dict[str, list[str]]:
+        """By cluster, the names of the nodes, as far as they can be known; none of a cluster that is there already."""
+        found: dict[str, list[str]] = {}
+        for _, name, section in cluster_sections(filled):
+            try:
+                found[name] = [node.name for node in ClusterSpec.model_validate(section).node_requests()]
+            except ValidationError:
+                found[name] = []
+        return found
 
-    def _scope(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        return {"vars": variables, "env": self.env}
+    def _scope(self, variables: Mapping[str, Any], origin: Origin | None = None) -> dict[str, Any]:
+        """What is known at load: for the spec, or for one of its tests."""
+        matrix = {**(self.cell.values if self.cell else {}), **(origin.matrix if origin else {})}
+        return {"vars": variables, "env": self.env, "matrix": matrix}
 
-    def _variables(self, written: Any, outer: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    def _variables(
+        self, written: Any, outer: Mapping[str, Any], where: Path, origin: Origin | None = None
+    ) -> dict[str, Any]:
         known, problems = known_variables(
-            written, overrides=self.overrides, env=self.env, outer=outer, source=self.source, where=where
-        )
+            written, overrides=self.overrides, env=self.env, outer=outer, source=self.source, where=where,
+            matrix=self._scope({}, origin)["matrix"],
+        )  # fmt: skip
         self.problems += problems
         return known
 
-    def _test_scopes(self, variables: dict[str, Any]) -> list[dict[str, Any]]:
-        """The known variables of each test: the spec's, and its own over them."""
-        tests = self.data.get("tests")
-        scopes: list[dict[str, Any]] = []
-        for index, test in enumerate(tests if isinstance(tests, list) else []):
+    def _with_variables(self, variables: dict[str, Any]) -> list[Origin]:
+        """The origins with the known variables of each test: the spec's, and its own over them."""
+        found: list[Origin] = []
+        for origin in self._origins:
+            test = self.data["tests"][origin.index]
             written = test.get("vars") if isinstance(test, dict) else None
-            own = self._variables(written, variables, ("tests", index, "vars"))
+            own = self._variables(written, variables, ("tests", origin.index, "vars"), origin)
             hidden = set(written) - set(own) if isinstance(written, dict) else set()
-            scopes.append({**{name: value for name, value in variables.items() if name not in hidden}, **own})
-        return scopes
+            known = {**{name: value for name, value in variables.items() if name not in hidden}, **own}
+            found.append(replace(origin, variables=known))
+        return found
 
-    def _entries(
-        self, variables: Mapping[str, Any], scopes: Sequence[Mapping[str, Any]]
-    ) -> dict[Path, list[StepEntry]]:
-        """The steps of every list there is."""
+    def _entries(self, variables: Mapping[str, Any]) -> dict[Path, list[StepEntry]]:
+        """The steps of every list there is, those of a test with a matrix once for each of its cells."""
         reader = StepReader(self.source, self.unchecked)
         found: dict[Path, list[StepEntry]] = {}
         for place in step_lists(self.data):
             raw = _value_at(self.data, place.where)
-            if isinstance(raw, list):
-                known = self._scope(variables if place.test is None else scopes[place.test])
+            if not isinstance(raw, list):
+                continue
+            if place.test is None:
+                known = self._scope(variables)
                 found[place.where] = [reader.read(step, place, index, known) for index, step in enumerate(raw)]
+                continue
+            for number, origin in enumerate(self._origins):
+                if origin.index == place.test:
+                    known = self._scope(origin.variables, origin)
+                    path = ("tests", number, *place.where[2:])
+                    found[path] = [reader.read(step, place, index, known) for index, step in enumerate(raw)]
         self.problems += reader.problems
+        self.problems += pair_problems(found)
         return found
+
+    def _written_entries(self, entries: Mapping[Path, list[StepEntry]]) -> dict[Path, list[StepEntry]]:
+        """The steps by where their list stands in the document."""
+        return {listed[0].where[:-1]: listed for listed in reversed(list(entries.values())) if listed}
 
     def _model(self, variables: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]]) -> Spec | None:
         """The spec as a model, its steps being entries and its known expressions filled in."""
-        data = _with_entries(self.data, entries, self._scope(variables), ())
+        written = expanded(self.data, self._origins)
+        data = _with_entries(written, entries, self._scope(variables), ())
+        for number, origin in enumerate(self._origins):
+            data["tests"][number] = self._test(written["tests"][number], number, origin, entries)
+        source = ExpandedSource.of(self.source, self._origins)
         try:
             return Spec.model_validate(data)
         except ValidationError as error:
-            found = problems_of(error, data, (), self.source, adapter=Spec, lenient=True)
+            found = problems_of(error, data, (), source, adapter=Spec, lenient=True)
             self.problems += found
-            self._unresolved = [] if found else problems_of(error, data, (), self.source, adapter=Spec)
+            self._unresolved = [] if found else problems_of(error, data, (), source, adapter=Spec)
             return None
+
+    def _test(self, written: Any, number: int, origin: Origin, entries: Mapping[Path, list[StepEntry]]) -> Any:
+        """A test with its steps as entries and what it knows filled in; its variables stay as written, being resolved in turn."""
+        path: Path = ("tests", number)
+        if not isinstance(written, dict):
+            return written
+        known = self._scope(origin.variables, origin)
+        found = _with_entries({key: value for key, value in written.items() if key != "vars"}, entries, known, path)
+        return {key: value if key == "vars" else found[key] for key, value in written.items()}
 
 
 def _value_at(data: Any, where: Path) -> Any:

@@ -13,13 +13,16 @@ from pydantic import ValidationError
 from koalesce.cluster import ClusterRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
-from koalesce.spec.checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
+from koalesce.spec.expansion import Origin
 from koalesce.spec.files import SpecFiles
+from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec, Test
+from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
 from koalesce.yaml.nodes import Path
@@ -28,8 +31,10 @@ from koalesce.yaml.problems import Problem
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSpec:
-    """A spec that is valid. `shown` is its path as people know it and the key of its events; `variables` are those known at load.
+    """A spec that is valid; of one with a matrix, one cell.
 
+    `shown` is its path as people know it, with the cell behind it, and the key of its events; `variables` are those known at load,
+    `origins` say where each test of `spec` comes from.
     `env_names` are the variables of the environment that the project lets its specs see, `env` those of them that are set.
     """
 
@@ -40,28 +45,31 @@ class LoadedSpec:
     source: Source
     files: SpecFiles
     variables: Mapping[str, Any] = field(default_factory=dict)
+    cell: Cell | None = None
+    origins: tuple[Origin, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     env_names: frozenset[str] = frozenset()
 
     @property
     def scope(self) -> dict[str, Any]:
         """What expressions may know before there is a cluster."""
-        return {"vars": self.variables, "env": self.env}
+        return {"vars": self.variables, "env": self.env, "matrix": self.cell.values if self.cell else {}}
 
     def line(self, where: Path) -> int:
         """The line of a path of the document, from 1."""
         return self.source.locate(where).line
 
-    def cluster(self, overrides: Mapping[str, Any] | None = None) -> ClusterSpec:
-        """The `cluster` section with its values; `overrides` replace fields of it by the names that specs use."""
-        written = self.source.document.value.get("cluster") or {}
-        resolved: dict[str, Any] = self._resolved(written, self.scope, ("cluster",))
+    def cluster(self, overrides: Mapping[str, Any] | None = None, name: str = "") -> ClusterSpec:
+        """The section of a cluster with its values; `overrides` replace fields of it by the names that specs use."""
+        where: Path = ("clusters", name) if name else ("cluster",)
+        written = self.source.document.value.get(where[0]) or {}
+        resolved: dict[str, Any] = self._resolved((written.get(name) if name else written) or {}, self.scope, where)
         try:
             return ClusterSpec.model_validate({**resolved, **(overrides or {})})
         except ValidationError as error:
             if overrides:
                 raise _override_error(error) from error
-            raise StepInvalid(problems_of(error, resolved, ("cluster",), self.source, adapter=ClusterSpec)) from error
+            raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=ClusterSpec)) from error
 
     def request(
         self,
@@ -73,15 +81,18 @@ class LoadedSpec:
         kubernetes: str | None = None,
         images: tuple[str, ...] = (),
         preload: tuple[str, ...] = (),
+        section: str = "",
     ) -> ClusterRequest:
-        """What to ask a cluster provider for. A component as network or DNS is `none` to the provider.
+        """What to ask a cluster provider for; `section` names the cluster where the spec has several.
+
+        A component as network or DNS is `none` to the provider.
 
         `overrides`, `provider` and `kubernetes` win over the spec; UsageError if they aren't valid. The request's `kubernetes` is
         empty where the version is left to the provider. `images` and `preload` are references.
         """
         chosen = {"provider": provider, "kubernetes": kubernetes}
         overrides = {**(overrides or {}), **{key: value for key, value in chosen.items() if value is not None}}
-        cluster = self.cluster(overrides)
+        cluster = self.cluster(overrides, section)
         return ClusterRequest(
             name=name,
             run_id=run_id,
@@ -105,20 +116,22 @@ class LoadedSpec:
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
 
-    def request_problems(self, *, is_clear: bool = True) -> list[Problem]:
+    def request_problems(self, section: str = "", *, is_clear: bool = True) -> list[Problem]:
         """What the cluster provider says about the request before anything starts (an unsupported version, say).
 
         Where other problems of the cluster are known already (not `is_clear`), it's asked about the version alone.
         """
         try:
-            request = self.request("check", "check")
+            request = self.request("check", "check", section=section)
         except (ExpressionError, StepInvalid):  # needs the environment, which only a run has
             return []
         refusal = _refusal(_Asked(request if is_clear else _version_alone(request)))
         if refusal is None:
             return []
-        where: Path = ("cluster", "kubernetes") if "kubernetes" in refusal.message.lower() else ("cluster",)
-        return [self.source.problem_at(where, refusal.message, key=len(where) == 1, hint=refusal.hint)]
+        where: Path = ("clusters", section) if section else ("cluster",)
+        is_version = "kubernetes" in refusal.message.lower()
+        where = (*where, "kubernetes") if is_version else where
+        return [self.source.problem_at(where, refusal.message, key=not is_version, hint=refusal.hint)]
 
     def component(self, component: Component, scope: Mapping[str, Any]) -> Component:
         """A component with its expressions filled in; StepInvalid, with positions, where that can't be."""
@@ -134,19 +147,39 @@ class LoadedSpec:
             raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=Component)) from error
 
     def test_variables(self, test: Test, scope: Mapping[str, Any]) -> dict[str, Any]:
-        """The variables of a test: the spec's, and its own over them, resolved in the order in which they stand."""
+        """The variables of a test: those known at load, and the others of its own, resolved in the order in which they stand."""
         where: Path = (*self._test_path(test), "vars")
-        values = dict(self.variables)
+        values = {**self.variables, **self._origin(test).variables}
         for name, written in test.vars.items():
-            values[name] = self._resolved(written, {**self.scope, **scope, "vars": values}, (*where, name))
+            if name not in self._origin(test).variables:
+                values[name] = self._resolved(written, {**self.scope, **scope, "vars": values}, (*where, name))
         return values
+
+    def test_matrix(self, test: Test) -> dict[str, Any]:
+        """The values of the axes that a test stands at: the spec's, and its own."""
+        return {**self.scope["matrix"], **self._origin(test).matrix}
+
+    def test_namespaces(self, test: Test, scope: Mapping[str, Any]) -> tuple[NamespaceSpec, dict[str, NamespaceSpec]]:
+        """The namespace of a test, and its further ones by name, with their values; StepInvalid, with positions, where that can't be."""
+        path, written = self._test_path(test), self._written_test(test)
+        own = self.namespace(written.get("namespace"), scope, (*path, "namespace"))
+        further = (written.get("namespaces") or {}).items()
+        return own, {name: self.namespace(each, scope, (*path, "namespaces", name)) for name, each in further}
+
+    def namespace(self, written: Any, scope: Mapping[str, Any], where: Path) -> NamespaceSpec:
+        """What is written of a namespace, with its values."""
+        resolved = self._resolved(written or {}, {**self.scope, **scope}, where)
+        try:
+            return NamespaceSpec.model_validate(resolved)
+        except ValidationError as error:
+            raise StepInvalid(problems_of(error, resolved, where, self.source, adapter=NamespaceSpec)) from error
 
     def test_condition(self, test: Test, scope: Mapping[str, Any]) -> Condition | None:
         """The `if` of a test with its values; None if it has none."""
         if test.condition is None:
             return None
         where: Path = (*self._test_path(test), "if")
-        written = self.source.document.value["tests"][where[1]]["if"]
+        written = self._written_test(test)["if"]
         resolved = self._resolved(written, {**self.scope, **scope}, where)
         try:
             return Condition.model_validate(resolved)
@@ -155,10 +188,19 @@ class LoadedSpec:
 
     def test_line(self, index: int) -> int:
         """Where a test begins in the file, from 1."""
-        return self.line(("tests", index))
+        return self.line(("tests", self.origins[index].index))
+
+    def _origin(self, test: Test) -> Origin:
+        return next(
+            origin for origin, each in zip(self.origins, self.spec.tests, strict=True) if each.name == test.name
+        )
 
     def _test_path(self, test: Test) -> Path:
-        return ("tests", next(index for index, each in enumerate(self.spec.tests) if each.name == test.name))
+        return ("tests", self._origin(test).index)
+
+    def _written_test(self, test: Test) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.source.document.value["tests"][self._origin(test).index]
+        return found
 
     def _resolved(self, written: Any, scope: Mapping[str, Any], where: Path) -> Any:
         try:

@@ -10,9 +10,11 @@ from typing import Any
 from koalesce.spec.draft import Draft
 from koalesce.spec.files import shown
 from koalesce.spec.loaded import LoadedSpec
+from koalesce.spec.matrix import Cell, cells_of, in_cells
 from koalesce.spec.models import API_VERSION
 from koalesce.spec.project import Project, project_root
 from koalesce.spec.source import Source
+from koalesce.spec.variables import known_variables
 from koalesce.yaml import InvalidDocument, Node, Position, Problem, read
 from koalesce.yaml.reader import SPEC_LIMITS
 
@@ -21,7 +23,12 @@ class InvalidSpecs(InvalidDocument):
     """Specs with problems, all of which are in `problems`."""
 
 
-def load(
+def load(path: FilePath | str, **options: Any) -> LoadedSpec:
+    """Read and check a spec that has no matrix of its own (of one that has, this is the first cell). Options as for `load_cells`."""
+    return load_cells(path, **options)[0]
+
+
+def load_cells(
     path: FilePath | str,
     *,
     root: FilePath | None = None,
@@ -29,8 +36,10 @@ def load(
     variables: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     providers: Iterable[str] | None = None,
-) -> LoadedSpec:
-    """Read and check a spec; InvalidSpecs with every problem of it. Executes nothing and stays in the project's folder.
+) -> list[LoadedSpec]:
+    """Read and check a spec, once for each cell of its matrix; InvalidSpecs with every problem of it.
+
+    Executes nothing and stays in the project's folder.
 
     `root` is the project's folder (found from the spec's, if not given). Without `trust` a spec outside of the working folder's
     project is refused. `variables` replace those that the spec declares. `env` is the environment, of which specs see what the
@@ -47,12 +56,26 @@ def load(
     if not documents or not isinstance(documents[0].value, dict):
         raise InvalidSpecs(problems)
     project = Project.find(file.parent, root)
-    draft = Draft(source, file, project, variables or {}, project.visible(os.environ if env is None else env))
-    loaded = draft.load(_providers() if providers is None else frozenset(providers))
-    found = _in_order([*problems, *draft.problems], name)
-    if found or loaded is None:
-        raise InvalidSpecs(found)
-    return loaded
+    visible = project.visible(os.environ if env is None else env)
+    known = _providers() if providers is None else frozenset(providers)
+    cells, found = _cells(source, variables or {}, visible)
+    problems += found
+    drafts = [Draft(source, file, project, variables or {}, visible, cell) for cell in (cells or (None,))]
+    loaded = [draft.load(known) for draft in drafts]
+    problems += in_cells([(draft.cell, draft.problems) for draft in drafts])
+    specs = [spec for spec in loaded if spec is not None]
+    if problems or len(specs) < len(drafts):
+        raise InvalidSpecs(_in_order(problems, name))
+    return specs
+
+
+def _cells(source: Source, overrides: Mapping[str, Any], env: Mapping[str, str]) -> tuple[list[Cell], list[Problem]]:
+    """The cells of the spec's own matrix, whose values may come from variables and the environment."""
+    data = source.document.value
+    if "matrix" not in data:
+        return [], []
+    known, _ = known_variables(data.get("vars"), overrides=overrides, env=env, outer={}, source=source, where=("vars",))
+    return cells_of(data["matrix"], {"vars": known, "env": env}, source, ("matrix",))
 
 
 def _refuse_foreign(file: FilePath, name: str, root: FilePath | None) -> None:
@@ -64,12 +87,12 @@ def _refuse_foreign(file: FilePath, name: str, root: FilePath | None) -> None:
 
 
 def load_all(paths: Sequence[FilePath | str], **options: Any) -> list[LoadedSpec]:
-    """Several specs; InvalidSpecs with the problems of all of them. Options as for `load`."""
+    """Several specs, those with a matrix once for each cell; InvalidSpecs with the problems of all. Options as for `load_cells`."""
     loaded: list[LoadedSpec] = []
     problems: list[Problem] = []
     for path in paths:
         try:
-            loaded.append(load(path, **options))
+            loaded += load_cells(path, **options)
         except InvalidSpecs as error:
             problems += error.problems
     if problems:

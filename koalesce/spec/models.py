@@ -12,6 +12,7 @@ from koalesce.spec.common import Flag, Identifier, Model, Name, ObjectName, Posi
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepEntry
+from koalesce.spec.namespaces import NamespaceSpec
 
 API_VERSION = "koalesce.dev/v1alpha1"
 _FIXTURE_KINDS = ("router", "host", "resolver")
@@ -52,17 +53,8 @@ class Fixture(Model):
         return self
 
 
-class NamespaceSpec(Model):
-    """The namespace of a test."""
-
-    name: ObjectName | None = None
-    """Its name; by default one that no other test has."""
-
-    labels: Mapping[str, str] = Field(default_factory=dict)
-    """Its labels."""
-
-    pod_security: Literal["privileged", "baseline", "restricted"] | None = None
-    """The Pod Security level that is enforced in it."""
+Axis = tuple[Any, ...] | Text
+Reruns = Annotated[int, Field(strict=True, ge=0, le=10)]
 
 
 class Setup(Model):
@@ -76,6 +68,12 @@ class Setup(Model):
 
     timeout: PositiveDuration | None = None
     """By when it must be done."""
+
+    namespace: NamespaceSpec = Field(default_factory=NamespaceSpec)
+    """Its namespace, which stays until the tests are over."""
+
+    cluster: Text | None = None
+    """The cluster that it's for, where the spec has several; the first unless given."""
 
 
 class Test(Model):
@@ -107,6 +105,12 @@ class Test(Model):
     namespace: NamespaceSpec = Field(default_factory=NamespaceSpec)
     """Its namespace."""
 
+    namespaces: Mapping[Identifier, NamespaceSpec] = Field(default_factory=dict)
+    """More namespaces, made before its first step and removed with it: `${{ namespaces.NAME }}` is what each is called."""
+
+    cluster: Text | None = None
+    """The cluster that it's for, where the spec has several; the first unless given."""
+
     serial: Flag = False
     """Run it alone."""
 
@@ -114,22 +118,25 @@ class Test(Model):
     """It disturbs others: alone in the cluster, and allowed to do so."""
 
     locks: tuple[Text, ...] = ()
-    """Names of things that only one test at a time may use."""
+    """Names of things that only one test at a time may use; tests without the same lock run beside it."""
 
     timeout: PositiveDuration | None = None
-    """By when all of its steps must be done."""
+    """By when all of its steps must be done; its cleanup has time of its own."""
 
-    reruns: Annotated[int, Field(strict=True, ge=0, le=10)] = 0
-    """How often it's run again when it fails; it's reported as flaky then."""
+    reruns: Reruns | None = None
+    """How often it's run again, in a fresh namespace, when it fails (not: when it can't be found out). One that passes then has passed,
+    and is reported as flaky everywhere. Default: none, or what `--reruns` says."""
 
-    matrix: Mapping[Identifier, Any] = Field(default_factory=dict)
-    """Lists of values: the test runs once for each combination."""
+    matrix: Mapping[Identifier, Axis] = Field(default_factory=dict)
+    """Axes, each with its values: the test runs once for each combination, as a test of its own, with `${{ matrix.AXIS }}`.
+    `exclude` lists combinations to leave out (partly or fully said), `include` more combinations to run."""
 
     steps: tuple[StepEntry, ...] = Field(min_length=1)
     """The steps, in order."""
 
     cleanup: tuple[StepEntry, ...] = ()
-    """Steps that always run at its end."""
+    """Steps that always run at its end, in their order: also after a failure, when its time is over, and (within ten seconds) when the
+    run is interrupted. Each has 60s unless it says `timeout`. Then what its steps did is undone, last first."""
 
     on_failure: tuple[StepEntry, ...] = ()
     """Steps to run when it fails, besides the evidence that is always collected."""
@@ -164,11 +171,13 @@ class Spec(Model):
     cluster: ClusterSpec = Field(default_factory=ClusterSpec)
     """The cluster."""
 
-    clusters: Mapping[str, Any] = Field(default_factory=dict)
-    """Several clusters, by name."""
+    clusters: Mapping[ObjectName, ClusterSpec] = Field(default_factory=dict)
+    """Several clusters instead of one, by name, all made at once. `cluster: NAME` on a test, a step, the setup or a component says which
+    one it's for; the first is meant where none is named. `${{ clusters.NAME.nodes }}` and the like are their values."""
 
-    matrix: Mapping[Identifier, Any] = Field(default_factory=dict)
-    """Lists of values: the spec runs once for each combination, each with its own cluster."""
+    matrix: Mapping[Identifier, Axis] = Field(default_factory=dict)
+    """Axes, each with its values: the spec runs once for each combination, with a cluster of its own and `${{ matrix.AXIS }}`.
+    `exclude` lists combinations to leave out (partly or fully said), `include` more combinations to run."""
 
     include: tuple[Text, ...] = ()
     """Files with steps for several specs."""
@@ -183,7 +192,15 @@ class Spec(Model):
     """What happens once, before all tests."""
 
     cleanup: tuple[StepEntry, ...] = ()
-    """Steps that always run once, after all tests."""
+    """Steps that always run once, after all tests: also when the setup failed, and (within ten seconds) when the run is interrupted."""
+
+    on_failure: tuple[StepEntry, ...] = ()
+    """Steps to run whenever a test or the setup fails, in its namespace and after its own `onFailure`, for evidence."""
 
     tests: tuple[Test, ...] = ()
     """The tests."""
+
+    @property
+    def cluster_specs(self) -> Mapping[str, ClusterSpec]:
+        """The clusters by name, the default first; one that is the only one has the name ""."""
+        return self.clusters or {"": self.cluster}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, parse
 from koalesce.spec.entries import StepEntry
+from koalesce.spec.matrix import axes_of
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
 _STATIC = frozenset({"vars", "env", "matrix"})
-_CLUSTER = _STATIC | {"cluster", "nodes", "components", "fixtures"}
+_CLUSTER = _STATIC | {"cluster", "clusters", "nodes", "components", "fixtures"}
 _TEST = _CLUSTER | {"setup", "test"}
-_STEP = _TEST | {"namespace", "outputs", "node", "others"}
+_STEP = _TEST | {"namespace", "namespaces", "outputs", "node", "others"}
 _SETUP_FIELDS = ("namespace", "outputs")
 
 
@@ -25,6 +26,9 @@ class _Context:
 
     names: frozenset[str]
     variables: Collection[str] = ()
+    axes: Collection[str] = ()
+    namespaces: Collection[str] = ()
+    cluster: str = ""  # whose nodes are meant; "" for the only one
     outputs: Mapping[str, str] = field(default_factory=dict)
     later_outputs: Mapping[str, str] = field(default_factory=dict)
 
@@ -37,13 +41,15 @@ class ExpressionChecks:
         data: Mapping[str, Any],
         source: Source,
         entries: Mapping[Path, list[StepEntry]],
-        node_names: Collection[str],
+        node_names: Mapping[str, Collection[str]],
         env_names: Collection[str],
     ) -> None:
         self._data = data
         self._source = source
         self._entries = entries
-        self._node_names = node_names
+        self._node_names = node_names  # by cluster
+        self._clusters = [name for name in node_names if name]
+        self._axes = axes_of(data.get("matrix"))
         self._env_names = env_names
         self._variables = _keys(data.get("vars"))
         self._components = [item["name"] for item in _maps(data.get("components")) if isinstance(item.get("name"), str)]
@@ -90,8 +96,16 @@ class ExpressionChecks:
                 return f"{expression.text}: the project doesn't let its specs see ${first}", hint
             case "components" if first not in self._components:
                 return f'{expression.text}: there is no component "{first}"', did_you_mean(first, self._components)
-            case "nodes" if self._node_names and first not in self._node_names:
-                return f'{expression.text}: there is no node "{first}"', did_you_mean(first, self._node_names)
+            case "matrix" if first not in context.axes:
+                none = None if context.axes else "there is no matrix here"
+                return f'{expression.text}: there is no axis "{first}"', did_you_mean(first, context.axes) or none
+            case "clusters" if first not in self._clusters:
+                return f'{expression.text}: there is no cluster "{first}"', did_you_mean(first, self._clusters)
+            case "namespaces" if first not in context.namespaces:
+                message = f'{expression.text}: the test has no namespace "{first}"'
+                return message, did_you_mean(first, context.namespaces)
+            case "nodes" if (names := self._node_names.get(context.cluster)) and first not in names:
+                return f'{expression.text}: there is no node "{first}"', did_you_mean(first, names)
             case "outputs" if first not in context.outputs:
                 return _no_output(expression.text, first, context.outputs, context.later_outputs)
             case "setup":
@@ -107,22 +121,49 @@ class ExpressionChecks:
         return None
 
     def _context(self, path: Path, steps: Mapping[Path, StepEntry]) -> _Context:
-        """What expressions may say at a path."""
+        """What expressions may say at a path: what there are none of isn't among it."""
+        context = self._full_context(path, steps)
+        absent = {"clusters"} if not self._clusters else set()
+        absent |= {"namespaces"} if not context.namespaces else set()
+        return replace(context, names=context.names - absent)
+
+    def _full_context(self, path: Path, steps: Mapping[Path, StepEntry]) -> _Context:
         for length in (5, 4, 3, 2):
             if (entry := steps.get(path[:length])) is not None:
                 return self._step_context(entry)
         match path:
             case ("vars", *_):
+                names = frozenset({"vars", "env", *(["matrix"] if self._axes else [])})
+                return _Context(names=names, variables=self._variables, axes=self._axes)
+            case ("matrix", *_):
                 return _Context(names=frozenset({"vars", "env"}), variables=self._variables)
             case ("components", *_):
-                return _Context(names=_CLUSTER, variables=self._variables)
+                return _Context(names=_CLUSTER, variables=self._variables, axes=self._axes, cluster=self._default)
             case ("tests", int(index), "name", *_):
                 return _Context(names=frozenset())
+            case ("tests", int(index), "matrix", *_):
+                return _Context(names=_STATIC, variables=self._variables, axes=self._axes)
             case ("tests", int(index), *_):
-                return _Context(names=_TEST, variables=self._test_variables(index))
+                return self._test_context(index, _TEST)
             case ("metadata" | "apiVersion" | "kind", *_):
                 return _Context(names=frozenset())
-        return _Context(names=_STATIC, variables=self._variables)
+        return _Context(names=_STATIC, variables=self._variables, axes=self._axes)
+
+    @property
+    def _default(self) -> str:
+        """The cluster that is meant where none is named."""
+        return next(iter(self._clusters), "")
+
+    def _test_context(self, index: int, names: frozenset[str]) -> _Context:
+        """What expressions may say anywhere in a test."""
+        test = self._written_test(index)
+        return _Context(
+            names=names,
+            variables=[*self._variables, *_keys(test.get("vars"))],
+            axes=[*self._axes, *axes_of(test.get("matrix"))],
+            namespaces=_keys(test.get("namespaces")),
+            cluster=_cluster_of(test, self._default),
+        )
 
     def _step_context(self, entry: StepEntry) -> _Context:
         names = _STEP
@@ -134,8 +175,16 @@ class ExpressionChecks:
         if isinstance(foreach, dict) and isinstance(foreach.get("item"), str):
             names = names | {foreach["item"], "index"}
         before, later = self._outputs_around(entry)
-        variables = self._test_variables(entry.where[1]) if entry.where[0] == "tests" else self._variables
-        return _Context(names=names, variables=variables, outputs=before, later_outputs=later)
+        index = entry.where[1]
+        if entry.where[0] == "tests" and isinstance(index, int):
+            context = self._test_context(index, names)
+        else:
+            cluster = (
+                _cluster_of(self._data.get("setup"), self._default) if entry.where[0] == "setup" else self._default
+            )
+            context = _Context(names=names, variables=self._variables, axes=self._axes, cluster=cluster)
+        cluster = _cluster_of(entry.raw, context.cluster)
+        return replace(context, outputs=before, later_outputs=later, cluster=cluster)
 
     def _outputs_around(self, entry: StepEntry) -> tuple[dict[str, str], dict[str, str]]:
         """The outputs that are there when a step runs, and those that come later."""
@@ -146,10 +195,18 @@ class ExpressionChecks:
             before = {**_outputs(self._entries.get(main, [])), **before}
         return before, later
 
-    def _test_variables(self, index: Any) -> list[str]:
+    def _written_test(self, index: int) -> Mapping[str, Any]:
         tests = self._data.get("tests")
-        test = tests[index] if isinstance(tests, list) and isinstance(index, int) and index < len(tests) else None
-        return [*self._variables, *_keys(test.get("vars") if isinstance(test, dict) else None)]
+        test = tests[index] if isinstance(tests, list) and index < len(tests) else None
+        return test if isinstance(test, dict) else {}
+
+
+def _cluster_of(written: Any, default: str) -> str:
+    """The cluster that a test or step is for; one by an expression is any, none of whose nodes is known."""
+    name = written.get("cluster") if isinstance(written, dict) else None
+    if not isinstance(name, str):
+        return default
+    return "?" if "${{" in name else name
 
 
 def _no_output(text: str, name: str, before: Mapping[str, str], later: Mapping[str, str]) -> tuple[str, str | None]:

@@ -9,7 +9,9 @@ from typing import Any
 from koalesce.errors import UsageError
 from koalesce.expressions import has_expression
 from koalesce.spec.files import MANIFEST_SUFFIXES, SpecFiles
+from koalesce.spec.sections import cluster_sections
 from koalesce.spec.source import Source
+from koalesce.steps.sources import Chart, Kustomization
 from koalesce.yaml import InvalidDocument, Problem, load_manifests
 from koalesce.yaml.nodes import Path
 
@@ -25,6 +27,14 @@ def file_problems(data: Mapping[str, Any], source: Source, files: SpecFiles) -> 
             files.confined(path)
         except UsageError as error:
             problems.append(source.problem_at(where, error.message, hint=error.hint))
+    for where, generated in _generated(data):
+        try:
+            problem = generated.problem(files)
+        except UsageError as error:
+            problems.append(source.problem_at(where, error.message, hint=error.hint))
+            continue
+        if problem:
+            problems.append(source.problem_at(where, problem))
     for where, path, has_expressions in _manifest_paths(data):
         try:
             found = files.resolve(path)
@@ -47,25 +57,43 @@ def _manifest_problems(paths: list[FilePath], files: SpecFiles, empty: Problem) 
 
 
 def _named_files(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    cluster = data.get("cluster")
-    if not isinstance(cluster, dict):
-        return
+    for where, _, cluster in cluster_sections(data):
+        yield from _files_of_cluster(where, cluster)
+
+
+def _files_of_cluster(where: Path, cluster: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     images = cluster.get("images")
     for index, image in enumerate(images if isinstance(images, list) else []):
         for field in _IMAGE_FILES:
             if isinstance(image, dict) and isinstance(image.get(field), str):
-                yield ("cluster", "images", index, field), image[field]
+                yield (*where, "images", index, field), image[field]
     etcd = cluster.get("etcd")
     for field in _ETCD_FILES:
         if isinstance(etcd, dict) and isinstance(etcd.get(field), str):
-            yield ("cluster", "etcd", field), etcd[field]
+            yield (*where, "etcd", field), etcd[field]
+
+
+def _generated(data: Mapping[str, Any]) -> Iterator[tuple[Path, Kustomization | Chart]]:
+    """Where each kustomization and chart of a component is named; they are looked for, not rendered."""
+    for where, manifest, _ in _manifests(data):
+        match manifest:
+            case {"kustomize": str(folder)} if folder and not has_expression(folder):
+                yield (*where, "kustomize"), Kustomization.model_construct(kustomize=folder)
+            case {"helm": str(chart)} if chart and not has_expression(chart):
+                yield (*where, "helm"), Chart.model_construct(helm=chart)
 
 
 def _manifest_paths(data: Mapping[str, Any]) -> Iterator[tuple[Path, str, bool]]:
     """Where each manifest of a component is named, its path, and whether its text has expressions to fill in first."""
+    for where, manifest, component in _manifests(data):
+        if isinstance(manifest, str) and not has_expression(manifest):
+            yield where, manifest, component.get("expressions") is True
+
+
+def _manifests(data: Mapping[str, Any]) -> Iterator[tuple[Path, Any, Mapping[str, Any]]]:
+    """Each manifest of a component: where it is named, how, and its component."""
     components = data.get("components")
     for index, component in enumerate(components if isinstance(components, list) else []):
         manifests = component.get("manifests") if isinstance(component, dict) else None
         for number, manifest in enumerate(manifests if isinstance(manifests, list) else []):
-            if isinstance(manifest, str) and not has_expression(manifest):
-                yield ("components", index, "manifests", number), manifest, component.get("expressions") is True
+            yield ("components", index, "manifests", number), manifest, component

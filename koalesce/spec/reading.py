@@ -17,7 +17,7 @@ from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
 from koalesce.steps.background import InBackground
-from koalesce.steps.base import Action, Assertion, Step
+from koalesce.steps.base import Assertion, Step
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 

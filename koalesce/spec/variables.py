@@ -7,7 +7,7 @@ from typing import Any
 
 from koalesce.expressions import ExpressionError, SyntaxProblem, find_expressions, parse, resolve
 from koalesce.spec.source import Source
-from koalesce.yaml import read
+from koalesce.spec.values import override
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
@@ -20,16 +20,17 @@ def known_variables(
     outer: Mapping[str, Any],
     source: Source,
     where: Path,
+    matrix: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The variables whose values are known before anything runs, and what is wrong with the others.
 
     A variable may refer to others and to `env`; those that need something that isn't set, or is only there at run time, are left
-    out. `overrides` win over what is written. `outer` are variables of the spec, for those of a test.
+    out. `overrides` win over what is written. `outer` are variables of the spec, for those of a test; `matrix` is the cell's.
     """
     if not isinstance(written, dict):
         return {}, []
-    replaced = {name: _of_type(written[name], value) for name, value in overrides.items() if name in written}
-    work = _Work({**written, **replaced}, env, outer)
+    replaced = {name: override(written[name], value) for name, value in overrides.items() if name in written}
+    work = _Work({**written, **replaced}, env, outer, matrix or {})
     problems: list[Problem] = []
     for name in written:
         try:
@@ -39,20 +40,15 @@ def known_variables(
     return work.known, problems
 
 
-def _of_type(written: Any, override: Any) -> Any:
-    """A text of the command line as the type that the spec's own value has; a text stays one where a text is declared."""
-    if not isinstance(override, str) or isinstance(written, str):
-        return override
-    documents, problems = read(override, "")
-    return documents[0].value if len(documents) == 1 and not problems else override
-
-
 class _Work:
-    def __init__(self, written: Mapping[str, Any], env: Mapping[str, str], outer: Mapping[str, Any]) -> None:
+    def __init__(
+        self, written: Mapping[str, Any], env: Mapping[str, str], outer: Mapping[str, Any], matrix: Mapping[str, Any]
+    ) -> None:
         self.known: dict[str, Any] = {}
         self._written = written
         self._env = env
         self._outer = outer
+        self._matrix = matrix
         self._circular: set[str] = set()
 
     def value(self, name: str, path: tuple[str, ...]) -> bool:
@@ -68,13 +64,13 @@ class _Work:
         names = _references(written)
         if names is None or not all(self._is_known(root, field, (*path, name)) for root, field in names):
             return False
-        scope = {"vars": {**self._outer, **self.known}, "env": self._env}
+        scope = {"vars": {**self._outer, **self.known}, "env": self._env, "matrix": self._matrix}
         self.known[name] = resolve(written, scope)
         return True
 
     def _is_known(self, root: str, field: str | None, path: tuple[str, ...]) -> bool:
-        if root == "env":
-            return field in self._env
+        if root in ("env", "matrix"):
+            return field in (self._env if root == "env" else self._matrix)
         if root != "vars" or field is None:
             return False
         if field in self._written and not (field == path[-1] and field in self._outer):

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from koalesce.cli.arguments import add_variables, variables_of
+
 if TYPE_CHECKING:
     from koalesce.spec import LoadedSpec
 
@@ -18,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
     )
+    add_variables(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,15 +29,19 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.specs import find_specs
     from koalesce.reporters.text import inert
     from koalesce.spec import load_all
+    from koalesce.spec.values import check_settable
 
-    for spec in load_all(find_specs(args.paths)):
+    variables = variables_of(args)
+    specs = load_all(find_specs(args.paths), variables=variables)
+    check_settable(specs, variables)
+    for spec in specs:
         print("".join(f"{inert(line)}\n" for line in _lines(spec)), end="")
     return exit_codes.PASSED
 
 
 def _lines(spec: LoadedSpec) -> Iterator[str]:
-    from koalesce.reporters.text import one_line
+    from koalesce.reporters.text import location, one_line
 
     for index, test in enumerate(spec.spec.tests):
         skipped = f"  (skipped: {one_line(test.skip)})" if test.skip else ""
-        yield f"{one_line(spec.shown)}:{spec.test_line(index)}  {one_line(test.name)}{skipped}"
+        yield f"{location(spec.shown, spec.test_line(index))}  {one_line(test.name)}{skipped}"

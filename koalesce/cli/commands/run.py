@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import add_values, duration, pattern, positive
+from koalesce.cli.arguments import add_values, duration, pattern, positive, variables_of
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         provider=args.provider,
         kubernetes=args.kubernetes,
         images=images,
-        variables=dict(args.set),
+        variables=variables_of(args),
         select=args.select,
         parallel=args.parallel,
         timeout=args.timeout,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import add_values
+from koalesce.cli.arguments import add_values, variables_of
 
 if TYPE_CHECKING:
     from koalesce.cli.stopping import Stop
@@ -123,7 +123,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         provider=args.provider,
         kubernetes=args.kubernetes,
         images=images,
-        variables=dict(args.set),
+        variables=variables_of(args),
         trust=args.trust,
         verbose=args.verbose,
         cancel=stop.cancel,

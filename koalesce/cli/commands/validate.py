@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from koalesce.cli.arguments import assignment
+from koalesce.cli.arguments import add_variables, variables_of
 
 if TYPE_CHECKING:
     from koalesce.spec import LoadedSpec
@@ -20,29 +20,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
     )
-    parser.add_argument(
-        "--set", metavar="NAME=VALUE", type=assignment, action="append", default=[], help="set a variable of the specs"
-    )
+    add_variables(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each valid spec and every problem of the others."""
     from koalesce.cli import exit_codes
     from koalesce.cli.specs import find_specs
-    from koalesce.spec import InvalidSpecs, load
+    from koalesce.spec import InvalidSpecs, load_cells
+    from koalesce.spec.values import check_settable
 
-    paths = find_specs(args.paths)
+    paths, variables = find_specs(args.paths), variables_of(args)
+    valid: list[LoadedSpec] = []
     invalid = problems = 0
     for path in paths:
         try:
-            loaded = load(path, variables=dict(args.set))
+            cells = load_cells(path, variables=variables)
         except InvalidSpecs as error:
             invalid += 1
             problems += len(error.problems)
             print(error, file=sys.stderr)
         else:
-            print(_summary(loaded))
+            valid += cells
+            print("\n".join(_summary(loaded) for loaded in cells))
     if not invalid:
+        check_settable(valid, variables)
         return exit_codes.PASSED
     print(f"{_count(problems, 'problem')} in {invalid} of {_count(len(paths), 'spec')}", file=sys.stderr)
     return exit_codes.USAGE

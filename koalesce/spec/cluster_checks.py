@@ -1,0 +1,176 @@
+"""What is wrong with the clusters of a spec: names that lead nowhere, nodes without a control plane, networks that overlap.
+
+Works on the data as written, with what is known filled in, so that a mistake elsewhere hides nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from koalesce.spec.checks import component_names, duplicates, items, text_at
+from koalesce.spec.entries import StepEntry
+from koalesce.spec.sections import cluster_names, cluster_sections
+from koalesce.spec.source import Source
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+BUILT_IN_NETWORKS = ("bridge", "none")
+BUILT_IN_DNS = ("coredns", "none")
+_FABRIC = ipaddress.ip_network("198.18.0.0/15")
+_NODE_PREFIX = 24
+
+
+def cluster_problems(
+    data: Mapping[str, Any],
+    source: Source,
+    entries: Mapping[Path, list[StepEntry]],
+    *,
+    providers: Collection[str],
+) -> Iterator[Problem]:
+    """Every problem of clusters; `providers` are those that there are, `entries` the steps by their lists."""
+    if data.get("clusters") and "cluster" in data:
+        yield source.problem_at(("clusters",), "say cluster, or clusters for several, not both", key=True)
+    if data.get("clusters") == {}:
+        yield source.problem_at(("clusters",), "must not be empty", key=True)
+    yield from _references(data, source, entries)
+    for where, name, section in cluster_sections(data):
+        yield from duplicates(items(section, "nodes"), (*where, "nodes"), "node", source)
+        yield from _nodes(section, where, source)
+        yield from _parts(data, section, where, name, source)
+        yield from _provider(section, where, source, providers)
+        yield from _addresses(section, where, source)
+
+
+def name_clashes(names: Collection[str], data: Mapping[str, Any], cluster: str, source: Source) -> Iterator[Problem]:
+    """Names of nodes that would be given twice in a cluster, where the spec itself doesn't say one of them twice."""
+    where, section = next((path, found) for path, name, found in cluster_sections(data) if name == cluster)
+    written = [text_at(node, "name") for _, node in items(section, "nodes")]
+    for name in sorted({name for name in names if list(names).count(name) > 1}):
+        if written.count(name) < 2:
+            yield source.problem_at((*where, "nodes"), f'two nodes would be named "{name}"', key=True)
+
+
+def _references(data: Mapping[str, Any], source: Source, entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
+    """Names of clusters, wherever one says which it's for."""
+    known = cluster_names(data)
+    for where, name in _named(data, entries):
+        if "${{" in name:
+            continue
+        if not known:
+            hint = "leave it out; or name several under clusters"
+            yield source.problem_at(where, "the spec has one cluster, which has no name", hint=hint)
+        elif name not in known:
+            hint = did_you_mean(name, known) or f"there are: {', '.join(known)}"
+            yield source.problem_at(where, f'there is no cluster "{name}"', hint=hint)
+
+
+def _named(data: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]]) -> Iterator[tuple[Path, str]]:
+    for index, test in items(data, "tests"):
+        yield from _texts(test.get("cluster"), ("tests", index, "cluster"))
+    setup = data.get("setup")
+    yield from _texts(setup.get("cluster") if isinstance(setup, dict) else None, ("setup", "cluster"))
+    for index, component in items(data, "components"):
+        yield from _texts(component.get("cluster"), ("components", index, "cluster"))
+    for entry in (each for listed in entries.values() for each in listed):
+        yield from _texts(entry.raw.get("cluster"), (*entry.where, "cluster"))
+
+
+def _texts(value: Any, where: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, list):
+        yield from (((*where, index), name) for index, name in enumerate(value) if isinstance(name, str))
+
+
+def _nodes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
+    nodes = items(section, "nodes")
+    if nodes and not any(node.get("role") == "control-plane" for _, node in nodes):
+        message = "no node is a control plane"
+        yield source.problem_at((*where, "nodes"), message, hint="give one of them role: control-plane")
+
+
+def _parts(
+    data: Mapping[str, Any], section: Mapping[str, Any], where: Path, cluster: str, source: Source
+) -> Iterator[Problem]:
+    """`network` and `dns` name something built in, or a component that is installed in the cluster; never both."""
+    names = component_names(data)
+    for field, built_in in (("network", BUILT_IN_NETWORKS), ("dns", BUILT_IN_DNS)):
+        value = text_at(section, field)
+        if value is None:
+            continue
+        if value in built_in and value in names:
+            message = f'"{value}" is built in, and a component is named so as well'
+            yield source.problem_at((*where, field), message, hint="give the component another name")
+        elif value not in built_in and value not in names:
+            message = f'"{value}" is neither a component of this spec nor one of {", ".join(built_in)}'
+            yield source.problem_at((*where, field), message, hint=did_you_mean(value, {*names, *built_in}))
+        elif value in names and not _is_installed(data["components"][names[value]], cluster, data):
+            message = f'the component "{value}" isn\'t installed in the cluster "{cluster}"'
+            yield source.problem_at((*where, field), message, hint=f"name {cluster} in the component's cluster")
+
+
+def _is_installed(component: Mapping[str, Any], cluster: str, data: Mapping[str, Any]) -> bool:
+    wanted = component.get("cluster")
+    if wanted is None:
+        return cluster in ("", *cluster_names(data)[:1])
+    return cluster in wanted if isinstance(wanted, list) else wanted == cluster or "${{" in str(wanted)
+
+
+def _provider(section: Mapping[str, Any], where: Path, source: Source, providers: Collection[str]) -> Iterator[Problem]:
+    if not providers:
+        return
+    value = text_at(section, "provider")
+    hint = f"there are: {', '.join(sorted(providers))}"
+    if value is not None and value not in providers:
+        message = f'there is no cluster provider "{value}"'
+        yield source.problem_at((*where, "provider"), message, hint=did_you_mean(value, providers) or hint)
+
+
+def _addresses(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
+    """Networks must not overlap, and pods need a /24 for each node."""
+    networks = {
+        field: network
+        for field, default in (("podCIDR", "10.244.0.0/16"), ("serviceCIDR", "10.96.0.0/16"))
+        if (network := _network(section, field, default)) is not None
+    }
+    pods, services = networks.get("podCIDR"), networks.get("serviceCIDR")
+    if pods and services and pods.version == services.version and pods.overlaps(services):
+        field = "serviceCIDR" if text_at(section, "serviceCIDR") else "podCIDR"
+        yield source.problem_at((*where, field), f"addresses of pods ({pods}) and of Services ({services}) overlap")
+    for field, network in networks.items():
+        if network.version == 4 and network.overlaps(_FABRIC) and text_at(section, field):
+            message = f"{network} overlaps with {_FABRIC}, where the nodes' addresses are from"
+            yield source.problem_at((*where, field), message)
+    nodes = _node_count(section)
+    if pods and pods.version == 4 and 1 << max(0, _NODE_PREFIX - pods.prefixlen) < nodes:
+        message = f"{pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
+        yield source.problem_at((*where, "podCIDR"), message)
+    if pods and pods.version == 4 and pods.prefixlen > _NODE_PREFIX:
+        message = f"{pods} is smaller than the /{_NODE_PREFIX} that a node needs"
+        yield source.problem_at((*where, "podCIDR"), message)
+
+
+def _network(
+    section: Mapping[str, Any], field: str, default: str
+) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    written = section.get(field, default)
+    try:
+        return ipaddress.ip_network(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
+
+
+def _node_count(section: Mapping[str, Any]) -> int:
+    match section.get("nodes", 3):
+        case bool():
+            return 1
+        case int(nodes):
+            return nodes
+        case {"workers": int(workers)}:
+            return workers + 1
+        case list(nodes):
+            counts = [node.get("count", 1) for node in nodes if isinstance(node, dict)]
+            return sum(count if isinstance(count, int) else 1 for count in counts)
+    return 1
