@@ -5,15 +5,33 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 import threading
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from koalesce.events import Event
 
 MASK = "***"
 _SHORTEST = 6
+_LONGEST = 64 * 1024  # bytes of one secret: what is longer is no password but a store of something (Helm's releases)
+_PUBLIC = ("namespace", "ca.crt")  # beside the token in a service account's Secret
+# Credentials in a kubeconfig, be it YAML or JSON.
+_PRIVATE = re.compile(
+    r"""["']?\b(?:token|password|client-key-data|client-secret|id-token|refresh-token|access-token)["']?\s*:\s*["']?([^\s"',}]+)"""
+)
+# What is a secret wherever it comes from: a marker that is cheap to look for, the pattern, and what to write instead.
+_PATTERNS = (
+    ("eyJ", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+"), MASK),  # JSON web tokens
+    (
+        "PRIVATE KEY-----",
+        re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        rf"\1{MASK}\2",
+    ),
+    ("earer ", re.compile(r"(\b[Bb]earer +)[\w.~+/-]{12,}=*"), rf"\1{MASK}"),
+)
 _E = TypeVar("_E", bound=Event)
 
 
@@ -35,6 +53,9 @@ class Masks:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, MASK)
+        for marker, pattern, instead in _PATTERNS:
+            if marker in text:
+                text = pattern.sub(instead, text)
         return text
 
     def event(self, event: _E) -> _E:
@@ -50,12 +71,33 @@ class Masks:
         """Learn the values of a Kubernetes Secret."""
         if not isinstance(obj, dict) or obj.get("kind") != "Secret":
             return
-        self.add(str(value) for value in (obj.get("stringData") or {}).values())
-        for value in (obj.get("data") or {}).values():
-            try:
-                self.add([base64.b64decode(value, validate=True).decode()])
-            except (ValueError, TypeError):
-                self.add([str(value)])
+        self.add(_values(obj))
+
+    def learn_kubeconfig(self, path: Path) -> None:
+        """Learn what a kubeconfig holds of credentials."""
+        try:
+            found = _PRIVATE.findall(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return  # a kubeconfig of no use is told where it is used
+        self.add([*found, *map(_decoded, found)])
+
+
+def _values(secret: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in (secret.get("stringData") or {}).items():
+        if key not in _PUBLIC and len(str(value)) <= _LONGEST:
+            yield str(value)
+    for key, value in (secret.get("data") or {}).items():
+        if key in _PUBLIC or len(str(value)) > _LONGEST:
+            continue
+        yield _decoded(str(value))
+
+
+def _decoded(value: str) -> str:
+    """What is behind Base64; the text itself where it isn't that, or no text."""
+    try:
+        return base64.b64decode(value, validate=True).decode()
+    except ValueError:
+        return value
 
 
 def _forms(secret: str) -> set[str]:

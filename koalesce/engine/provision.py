@@ -68,6 +68,8 @@ def provision(
         cluster = joined.up(session.emit)
         with phase(session, path, "images on nodes"):
             joined.supply(images.given)
+    session.masks.learn_kubeconfig(cluster.kubeconfig)
+    cluster.kube.on_secret = session.masks.learn_from
     stage = Stage(
         session=session, loaded=loaded, spec=path, cluster=cluster, files=loaded.files, folder=folder,
         values={**loaded.scope, **cluster_values(cluster), "components": {i.component.name: _component_values(i) for i in installs}},

@@ -47,6 +47,7 @@ class Kube:
         self._lock = threading.Lock()
         self._transport: Transport | None = None
         self._is_closed = False
+        self.on_secret: Callable[[Object], None] = lambda _secret: None  # told each Secret that is read or sent
         self._discovery = Discovery(lambda path, accept: self.request("GET", path, accept=accept))
         self._stores = Stores(lambda: self.transport, self.list_all, limits)
 
@@ -75,9 +76,12 @@ class Kube:
         cancel: Cancel | None = None,
     ) -> Any:
         """One call; returns the parsed JSON of its answer. `body` is JSON too; sequences in `query` are repeated."""
+        self._tell_secrets(body)
         answer = self._send(method, path, query, body, content_type, accept, timeout, cancel)
         try:
-            return json.loads(answer.body)
+            found = json.loads(answer.body)
+            self._tell_secrets(found)
+            return found
         except ValueError as error:
             text = answer.body[:200].decode("utf-8", "replace")
             raise ApiError(
@@ -357,6 +361,12 @@ class Kube:
         return self.transport.send(
             method, path, query=query, body=encoded, headers=headers, timeout=timeout, cancel=cancel
         )
+
+    def _tell_secrets(self, found: Any) -> None:
+        if not isinstance(found, dict) or found.get("kind") not in ("Secret", "SecretList"):
+            return
+        for secret in (found,) if found["kind"] == "Secret" else found.get("items") or ():
+            self.on_secret({**secret, "kind": "Secret"})
 
     def _expect_kinds(self, obj: Mapping[str, Any]) -> None:
         if obj.get("kind") in _BRING_KINDS:

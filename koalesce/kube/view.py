@@ -189,6 +189,9 @@ class View:
             with self._lock:
                 self._reads.setdefault((store, target), generation)
                 self._seen[target] = store
+        if target.resource.name == "secrets":
+            for secret in found:
+                self.kube.on_secret(secret)
         return found
 
     def _hold(self, target: Target) -> _Hold:

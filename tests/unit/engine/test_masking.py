@@ -1,5 +1,12 @@
 """Secrets never leave."""
 
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
 from koalesce.engine.masking import Masks
 from koalesce.events import PhaseProgress
 
@@ -37,3 +44,56 @@ def test_masks_events() -> None:
     masks.add(["hunter22"])
 
     assert masks.event(PhaseProgress(spec="s", phase="p", message="got hunter22")).message == "got ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("token eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2ln-bmF_dHVyZQ end", "token *** end"),
+        ("Authorization: Bearer abcdef.0123456789abcdef==, next", "Authorization: Bearer ***, next"),
+        (
+            "key:\n-----BEGIN EC PRIVATE KEY-----\nMHcC\nAQEE\n-----END EC PRIVATE KEY-----\nafter",
+            "key:\n-----BEGIN EC PRIVATE KEY-----***-----END EC PRIVATE KEY-----\nafter",
+        ),
+        ("cut off: -----BEGIN PRIVATE KEY-----\nMHcC", "cut off: -----BEGIN PRIVATE KEY-----***"),
+        (
+            "a bearer of news, eyJ and -----BEGIN CERTIFICATE-----",
+            "a bearer of news, eyJ and -----BEGIN CERTIFICATE-----",
+        ),
+    ],
+)
+def test_masks_what_is_a_secret_wherever_it_comes_from(text: str, masked: str) -> None:
+    assert Masks().text(text) == masked
+
+
+def test_a_service_accounts_secret_leaves_its_namespace_readable() -> None:
+    masks = Masks()
+    masks.learn_from({"kind": "Secret", "data": {"namespace": "ZGVmYXVsdA==", "token": "czNjcmV0LXRva2Vu"}})
+
+    assert masks.text("s3cret-token in default") == "*** in default"
+
+
+def test_what_is_too_long_for_a_secret_is_left_alone() -> None:
+    masks = Masks()
+    release = "stored release\n" * 10_000
+    masks.learn_from({"kind": "Secret", "data": {"release": base64.b64encode(release.encode()).decode()}})
+
+    assert masks.text("stored release") == "stored release"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "users:\n- name: me\n  user:\n    token: s3cret-token\n    client-key-data: {key}\n",
+        '{{"users": [{{"name": "me", "user": {{"token": "s3cret-token", "client-key-data": "{key}"}}}}]}}',
+    ],
+)
+def test_learns_a_kubeconfigs_credentials(tmp_path: Path, form: str) -> None:
+    key = base64.b64encode(b"line-one-of-key\nline-two-of-key\n").decode()
+    (tmp_path / "config").write_text(form.format(key=key))
+    masks = Masks()
+
+    masks.learn_kubeconfig(tmp_path / "config")
+    masks.learn_kubeconfig(tmp_path / "missing")
+
+    assert masks.text(f"s3cret-token {key} line-two-of-key me") == "*** *** *** me"

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -312,3 +313,21 @@ def test_leaves_no_keys_in_the_temporary_folder(
         assert connect(kubeconfig, Limits()).version() == "1.37.2"
 
     assert [path.name for path in tmp_path.iterdir()] == ["kubeconfig"]
+
+
+def test_tells_of_every_secret_that_is_read_or_sent(kube: Kube, api: FakeApi) -> None:
+    api.kinds["/api/v1"]["secrets"] = ("Secret", True, [])
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"password": "hunter22"}}
+    told: list[Any] = []
+    kube.on_secret = told.append
+
+    kube.create(secret)
+    kube.get(kube.resource("secrets"), "s")
+    view = kube.view(lambda: None)
+    view.begin()
+    view.list(kube.resource("secrets"), namespace="default")
+    view.close()
+    kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "b"}})
+
+    assert [each["metadata"]["name"] for each in told] == ["s"] * 4  # sent, answered, read, watched
+    assert all(each["stringData"] == {"password": "hunter22"} for each in told)
