@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from koalesce.engine.case import Stage
-from koalesce.engine.namespaces import RUN_LABEL, slug
+from koalesce.engine.namespaces import slug
 from koalesce.engine.phases import Verdict, phase
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.stepping import Section, StepRunner
@@ -17,12 +17,12 @@ from koalesce.kube import ApiError, Kube, View
 from koalesce.spec.components import Component
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.manifests import apply_order, patch_objects, rewrite_images, with_namespace
+from koalesce.steps.ownership import COMPONENT_LABEL, RUN_LABEL
 from koalesce.steps.readiness import ready
 
 READY_TIMEOUT = 120.0
 APPLY_TIMEOUT = 30.0
 APPLY_TIMEOUT = 30.0
-COMPONENT_LABEL = "koalesce.dev/component"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,10 @@ from koalesce.engine.waiting import Waiter
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError, View
 from koalesce.steps.base import Failed, Outcome, Passed
+from koalesce.steps.ownership import RUN_LABEL, TEST_LABEL
 
 _LONGEST = 63
 _ACCOUNT_TIMEOUT = 30.0
-RUN_LABEL = "koalesce.dev/run"
-TEST_LABEL = "koalesce.dev/test"
 
 
 def slug(text: str, longest: int) -> str:

@@ -21,6 +21,7 @@ from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
 from koalesce.spec.components import Component
 from koalesce.steps.manifests import image_references
+from koalesce.steps.sources import Chart
 from koalesce.toolchain import Toolchain
 from koalesce.toolchain.reference import Reference
 
@@ -45,7 +46,7 @@ def provision(
     with phase(session, path, "images") as progress:
         toolchain = Toolchain(cancel=session.cancel, progress=progress)
         installs = [
-            prepared(component, component_objects(component, loaded.files, cancel=session.cancel))
+            prepared(component, _objects(component, loaded, options, session))
             for component in in_order(_resolved(loaded), spec.cluster.network)
         ]
         images = provide_images(
@@ -117,6 +118,17 @@ def check(loaded: LoadedSpec, options: RunOptions) -> None:
     for component in _resolved(loaded):
         if all(isinstance(source, str) for source in component.manifests):
             prepared(component, component_objects(component, loaded.files))
+
+
+def _objects(
+    component: Component, loaded: LoadedSpec, options: RunOptions, session: RunSession
+) -> list[dict[str, Any]]:
+    """The objects of a component; charts are rendered for the version that the cluster will have."""
+    version = ""
+    if any(isinstance(source, Chart) for source in component.manifests):
+        request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
+        version = provider(request.provider).resolve(request).kubernetes
+    return component_objects(component, loaded.files, kubernetes=version, cancel=session.cancel)
 
 
 def _resolved(loaded: LoadedSpec) -> list[Component]:

@@ -19,6 +19,11 @@ def apply_order(objects: Iterable[Object]) -> list[dict[str, Any]]:
     return sorted((dict(obj) for obj in objects), key=lambda obj: _FIRST.get(obj["kind"], 2))
 
 
+def delete_order(objects: Iterable[Object]) -> list[dict[str, Any]]:
+    """All else in the order given, then CustomResourceDefinitions, Namespaces last."""
+    return sorted((dict(obj) for obj in objects), key=lambda obj: -_FIRST.get(obj["kind"], 2))
+
+
 def with_namespace(obj: Object, namespace: str | None, labels: Mapping[str, str]) -> dict[str, Any]:
     """A copy with labels added, and with the namespace if it names none (None: the kind has no namespaces)."""
     metadata = dict(obj["metadata"])

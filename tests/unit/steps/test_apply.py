@@ -103,7 +103,7 @@ def test_an_object_of_the_cluster_is_not_touched() -> None:
     )
 
     assert outcome == Errored(
-        "node/worker-1 belongs to the cluster or to a component; a test may change only what it made", final=True
+        "node/worker-1 belongs to the cluster; only a test that says disruptive: true may change it", final=True
     )
     assert cluster.scope.deferred == []
 
@@ -187,10 +187,10 @@ def test_files_are_filled_in_only_where_asked(tmp_path: Path) -> None:
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {v: '${{ vars.version }}'}\n"
     )
     cluster = FakeCluster()
-    given = context(cluster, root=tmp_path, variables={"vars": {"version": "v2"}})
+    variables = {"vars": {"version": "v2"}}
 
-    step("apply: a.yaml").act(given)
-    step("apply: {file: a.yaml, expressions: true}").act(given)
+    step("apply: a.yaml").act(context(cluster, root=tmp_path, variables=variables))
+    step("apply: {file: a.yaml, expressions: true}").act(context(cluster, root=tmp_path, variables=variables))
 
     assert [obj["data"]["v"] for obj in applied(cluster)] == ["${{ vars.version }}", "v2"]
 

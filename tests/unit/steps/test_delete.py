@@ -11,6 +11,11 @@ from koalesce.steps.base import Errored, Failed, Passed
 from tests.fakes import FakeCluster, api_error, context, made, step
 
 
+def passed(outcome: Any) -> str:
+    assert isinstance(outcome, Passed)
+    return outcome.message
+
+
 def deleted(cluster: FakeCluster) -> list[Any]:
     return [what for verb, what in cluster.kube.requests if verb == "delete"]
 
@@ -26,7 +31,7 @@ def test_deletes_and_passes_once_it_is_gone() -> None:
 
     outcome = step("delete: pod/web-0").attempt(context(cluster))
 
-    assert outcome == Passed("pod/web-0 gone")
+    assert passed(outcome) == "pod/web-0 gone"
     assert deleted(cluster) == [{"kind": "Pod", "name": "web-0", "namespace": "test-ns", "propagation": "Background"}]
 
 
@@ -42,7 +47,7 @@ def test_waits_for_finalizers_and_asks_only_once() -> None:
     assert first == second == Failed(still, "gone", "1 still there", still)
     assert len(deleted(cluster)) == 1
     cluster.kube.remove("pod", "web-0", "test-ns")
-    assert delete.attempt(same_step) == Passed("pod/web-0 gone")
+    assert passed(delete.attempt(same_step)) == "pod/web-0 gone"
 
 
 def test_another_object_in_its_place_means_that_it_is_gone() -> None:
@@ -54,7 +59,7 @@ def test_another_object_in_its_place_means_that_it_is_gone() -> None:
     cluster.kube.remove("pod", "web-0", "test-ns")
     cluster.add(pod("web-0"))
 
-    assert delete.attempt(same_step) == Passed("pod/web-0 gone")
+    assert passed(delete.attempt(same_step)) == "pod/web-0 gone"
     assert cluster.get("pod", "web-0") is not None
 
 
@@ -69,13 +74,13 @@ def test_what_a_selector_meets_at_first_is_all_that_goes() -> None:
 
     assert [what["name"] for what in deleted(cluster)] == ["web-0", "web-1"]
     cluster.kube.remove("pod", "web-0", "test-ns")
-    assert delete.attempt(same_step) == Passed("pod/web-0, pod/web-1 gone")
+    assert passed(delete.attempt(same_step)) == "pod/web-0, pod/web-1 gone"
 
 
 def test_need_not_wait() -> None:
     cluster = FakeCluster(pod("web-0", finalizers=["example.com/hold"]))
 
-    assert step("delete: {resource: pod/web-0, wait: false}").attempt(context(cluster)) == Passed("pod/web-0 will go")
+    assert passed(step("delete: {resource: pod/web-0, wait: false}").attempt(context(cluster))) == "pod/web-0 will go"
 
 
 def test_a_failing_request_is_made_again_without_losing_the_rest() -> None:
@@ -87,7 +92,7 @@ def test_a_failing_request_is_made_again_without_losing_the_rest() -> None:
     with pytest.raises(ApiError):
         delete.attempt(same_step)
 
-    assert delete.attempt(same_step) == Passed("pod/web-0, pod/web-1 gone")
+    assert passed(delete.attempt(same_step)) == "pod/web-0, pod/web-1 gone"
 
 
 def test_nothing_to_delete_is_a_failure_at_once() -> None:
@@ -106,7 +111,7 @@ def test_nothing_to_delete_is_a_failure_at_once() -> None:
 def test_nothing_to_delete_may_be_fine() -> None:
     outcome = step("delete: pod/web-0").attempt(context(FakeCluster(), may_not_exist=True))
 
-    assert outcome == Passed("there was nothing to delete, as it may be")
+    assert passed(outcome) == "there was nothing to delete, as it may be"
 
 
 def test_objects_of_files_go(tmp_path: Path) -> None:
@@ -116,10 +121,10 @@ def test_objects_of_files_go(tmp_path: Path) -> None:
     cluster = FakeCluster(pod("web-0"), made("Node", "n1"))
 
     outcome = step("delete: {file: a.yaml, propagation: Foreground, gracePeriod: 0}").attempt(
-        context(cluster, root=tmp_path)
+        context(cluster, root=tmp_path, disruptive=True)
     )
 
-    assert outcome == Passed("pod/web-0, node/n1 gone")
+    assert passed(outcome) == "pod/web-0, node/n1 gone"
     assert deleted(cluster) == [
         {"kind": "Pod", "name": "web-0", "namespace": "test-ns", "propagation": "Foreground", "grace_seconds": 0},
         {"kind": "Node", "name": "n1", "namespace": None, "propagation": "Foreground", "grace_seconds": 0},
@@ -131,15 +136,15 @@ def test_an_object_of_another_test_stays() -> None:
 
     outcome = step("delete: pod/web-0").attempt(context(cluster))
 
-    assert outcome == Errored("pod/web-0 belongs to another test (koalesce.dev/test=t2)", final=True)
+    assert outcome == Errored("pod/web-0 in test-ns belongs to another test (koalesce.dev/test=t2); a test may change only what it made", final=True)
     assert deleted(cluster) == []
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("delete: {}", "delete needs exactly one of resource, and file or files"),
-        ("delete: {resource: pod/a, file: a.yaml}", "delete needs exactly one of resource, and file or files"),
+        ("delete: {}", "delete needs exactly one of resource, and object, objects, file or files"),
+        ("delete: {resource: pod/a, file: a.yaml}", "delete needs exactly one of resource, and object, objects, file or files"),
         ("delete: pods", "delete pods: write either KIND/NAME, or KIND and a selector"),
         ("delete: {resource: pod/a, selector: a=b}", "delete pod/a: write either KIND/NAME, or KIND and a selector"),
         ("delete: {file: a.yaml, selector: a=b}", "a selector needs a resource"),

@@ -1,0 +1,94 @@
+"""Whose an object is: a test changes what it made, and what is in its namespace; all else belongs to somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from koalesce.kube import Kube, Resource
+from koalesce.steps.base import Errored, StepContext
+
+RUN_LABEL = "koalesce.dev/run"
+TEST_LABEL = "koalesce.dev/test"
+COMPONENT_LABEL = "koalesce.dev/component"
+MARKS = (RUN_LABEL, TEST_LABEL, COMPONENT_LABEL)
+_SETUP = "setup"  # what the spec's setup is called as a test
+_DISTURBING = frozenset({"delete", "roll out", "scale"})  # what takes a shared object away from other tests
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one object is, or will be."""
+
+    kube: Kube
+    resource: Resource
+    name: str
+    namespace: str | None
+
+    def __str__(self) -> str:
+        return f"{self.short} in {self.namespace}" if self.namespace else self.short
+
+    @property
+    def short(self) -> str:
+        """The object as people call it in its own namespace: `pod/web-0`."""
+        return f"{self.resource.kind.lower()}/{self.name}"
+
+    def is_lasting(self, context: StepContext) -> bool:
+        """Whether what is done to it outlives the test's namespace."""
+        return self.namespace != context.namespace
+
+
+def is_own(obj: Object, context: StepContext) -> bool:
+    """Whether the test that runs has made an object."""
+    labels = labels_of(obj)
+    return all(labels.get(key) == value for key, value in context.labels.items())
+
+
+def labels_of(obj: Object) -> Mapping[str, str]:
+    """An object's labels."""
+    return obj["metadata"].get("labels") or {}
+
+
+def marks_of(obj: Object) -> dict[str, str]:
+    """What an object's labels say about its owner."""
+    labels = labels_of(obj)
+    return {key: labels[key] for key in MARKS if key in labels}
+
+
+def refusal(context: StepContext, place: Place, existing: Object | None, verb: str) -> Errored | None:
+    """Why the test may not `verb` (change, delete, scale, roll out) an object that is there; None if it may."""
+    if existing is None or not context.labels or is_own(existing, context):
+        return None
+    marks = marks_of(existing) or _marks_of_namespace(context, place)
+    if marks.get(RUN_LABEL, context.labels.get(RUN_LABEL)) != context.labels.get(RUN_LABEL):
+        return _belongs(place, f"another run ({RUN_LABEL}={marks[RUN_LABEL]})")
+    if all(marks.get(key) == value for key, value in context.labels.items()) or context.disruptive:
+        return None
+    if owner := _shared_owner(marks):
+        return _belongs(place, owner, verb) if verb in _DISTURBING else None
+    if TEST_LABEL in marks:
+        return _belongs(place, f"another test ({TEST_LABEL}={marks[TEST_LABEL]})")
+    return _belongs(place, "the cluster", verb) if place.is_lasting(context) else None
+
+
+def _marks_of_namespace(context: StepContext, place: Place) -> dict[str, str]:
+    """Whose the namespace is that an object without marks is in (a controller made it); nothing is said of the test's own."""
+    if place.namespace is None or not place.is_lasting(context):
+        return {}
+    namespace = place.kube.get(place.kube.resource("namespaces"), place.namespace, metadata_only=True)
+    return marks_of(namespace) if namespace is not None else {}
+
+
+def _shared_owner(marks: Mapping[str, str]) -> str:
+    """The part of the spec that all tests share an object of, in words; empty if it's none of these."""
+    if COMPONENT_LABEL in marks:
+        return f"the component {marks[COMPONENT_LABEL]}"
+    return "the spec's setup" if marks.get(TEST_LABEL) == _SETUP else ""
+
+
+def _belongs(place: Place, owner: str, verb: str = "") -> Errored:
+    rule = f"only a test that says disruptive: true may {verb} it" if verb else "a test may change only what it made"
+    return Errored(f"{place} belongs to {owner}; {rule}", final=True)
