@@ -200,7 +200,7 @@ class Events(Assertion, key="events"):
         return " and ".join(f"{name} {value}" for name, value in self.count.items())
 
     def _described(self) -> str:
-        words = [self.type] if self.type else []
+        words: list[str] = [self.type] if self.type else []
         for name, matcher in (("reason", self.reason), ("message", self.message), ("from", self.source)):
             if matcher is not None:
                 given = matcher.operators()
