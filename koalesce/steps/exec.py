@@ -7,23 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from koalesce import process
+from koalesce.durations import Duration
 from koalesce.kube import ApiError, ExecTimeout
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.places import Source, seconds_left, select
 from koalesce.steps.pod_processes import end_in_pod
-from koalesce.steps.printed import Printed, PrintedMatchers
+from koalesce.steps.printed import Printed, PrintedMatchers, written
 from koalesce.steps.vantage import PodsAndNodes
 
 _PARALLEL = 16
 
 
 class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
-    """Run a command in a pod, in all pods of a selector, on a node or on several; all of them must do as said.
+    """Run a command in a pod, in all pods of a selector or an owner, on a node or on several; all of them must do as said.
 
-    It runs once, unless the step has `retry`. No shell reads it: write `[sh, -c, "…"]` where you want one, or use `script`.
+    It runs once, unless the step has `retry`, `consistently`, `stableFor` or `never`. Outputs of several are lists, whose items have the `name`
+    of where it ran. No shell reads it: write `[sh, -c, "…"]` where you want one, or use `script`.
     """
 
     polls = True
@@ -34,12 +36,24 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
     stdin: StrictStr | None = None
     """What the command reads on standard input; default: nothing."""
 
+    env: dict[StrictStr, StrictStr | StrictInt | StrictFloat | StrictBool] = Field(default_factory=dict)
+    """Environment variables for it; in a pod this needs the program `env` in the container's image."""
+
+    max_time: Duration | None = None
+    """How long one run of it may take; default: the step's whole time, which leaves none for a second look."""
+
     @field_validator("command", mode="before")
     @classmethod
     def _is_a_list(cls, value: Any) -> Any:
         if isinstance(value, str) and "${{" not in value:
             raise ValueError(f"a command is a list of words, such as [{', '.join(value.split())}]: no shell reads it")
         return value
+
+    @model_validator(mode="after")
+    def _takes_time(self) -> Exec:
+        if self.max_time is not None and not self.max_time.seconds:
+            raise ValueError("maxTime must be more than 0")
+        return self
 
     def is_retried(self) -> bool:
         """It runs once: a command may change something."""
@@ -67,7 +81,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         failures = [found for found in map(self._verdict, results) if found is not None]
         if failures:
             return _worst(failures, len(results))
-        values = [result.to_value() for result in results if isinstance(result, Printed)]
+        values = [result.to_value(named=not self._is_single()) for result in results if isinstance(result, Printed)]
         where = sources[0].name if len(results) == 1 else f"{len(results)} places"
         return Passed(f"{where}: as expected", values[0] if self._is_single() else values)
 
@@ -93,16 +107,26 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
     def _words(self) -> list[str]:
         return [str(word) for word in self.command]
 
+    def _whole_command(self) -> list[str]:
+        """The words with what sets the environment before them."""
+        if not self.env:
+            return self._words()
+        return ["env", *(f"{name}={written(value)}" for name, value in self.env.items()), *self._words()]
+
+    def _limit(self, context: StepContext) -> float:
+        left = seconds_left(context.scope)
+        return left if self.max_time is None else min(left, self.max_time.seconds)
+
     def _run(self, source: Source, context: StepContext) -> Printed | _Unfinished | Errored:
         stdin = None if self.stdin is None else self.stdin.encode()
-        timeout, cancel = seconds_left(context.scope), context.scope.cancel
+        timeout, cancel, words = self._limit(context), context.scope.cancel, self._whole_command()
         began = time.monotonic()
         try:
             if source.kind == "node" and source.node is not None:
-                done = source.node.run(self._words(), stdin=stdin, timeout=timeout, cancel=cancel)
+                done = source.node.run(words, stdin=stdin, timeout=timeout, cancel=cancel)
                 return _printed(source, done)
             ended = context.cluster.kube.exec(
-                source.pod, self._words(), namespace=source.namespace, container=source.container,
+                source.pod, words, namespace=source.namespace, container=source.container,
                 stdin=stdin, timeout=timeout, cancel=cancel,
             )  # fmt: skip
             return _printed(source, ended)
@@ -111,7 +135,9 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             ending = end_in_pod(source, self._words(), began, context) if is_left else None
             return _Unfinished(Printed.until_now(source.name, error), timeout, error.cancelled, ending)
         except ApiError as error:
-            return Errored(f"{source.name}: {error.message}", final=not error.transient)
+            lacks_env = self.env and '"env"' in error.message and "executable file not found" in error.message
+            hint = "; setting env needs that program in the container" if lacks_env else ""
+            return Errored(f"{source.name}: {error.message}{hint}", final=not error.transient)
 
     def _verdict(self, result: Printed | _Unfinished | Errored) -> Failed | None:
         if isinstance(result, _Unfinished):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from koalesce.kube import ExecTimeout
 from koalesce.matching.diff import render
@@ -24,11 +24,18 @@ _TAIL = 4000
 class TextMatcher(MatcherFields):
     """What a text must be like; a bare string means equality. Line breaks at its end don't count.
 
-    With `json` the text is read as JSON and matched in part, as an object of Kubernetes is.
+    With `json` the text is read as JSON and matched in part, as an object of Kubernetes is; with `lines`, a matcher looks at the list of its
+    lines: `{lines: {count: 3}}`, `{lines: {any: {matches: "^ok"}}}`.
     """
 
     json_: Any = Field(default=None, alias="json")
     """What the text holds as JSON: maps match in part, lists element by element; matchers may stand anywhere in it."""
+
+    lines: Matcher | None = None
+    """What the list of its lines is like; a text that is empty has none."""
+
+    trimmed: StrictBool = False
+    """Leave out white space at the beginning and at the end, of the text and of each of its lines."""
 
     @model_validator(mode="before")
     @classmethod
@@ -39,8 +46,8 @@ class TextMatcher(MatcherFields):
 
     @model_validator(mode="after")
     def _says_something(self) -> TextMatcher:
-        if not self.operators() and not self.wants_json:
-            raise ValueError("a matcher needs at least one operator, such as contains, matches, equals or json")
+        if not self.operators() and not self.wants_json and self.lines is None:
+            raise ValueError("a matcher needs at least one operator, such as contains, matches, equals, json or lines")
         return self
 
     @field_validator("json_")
@@ -55,10 +62,17 @@ class TextMatcher(MatcherFields):
 
     def look(self, text: str) -> Mismatch | None:
         """The first thing that the text lacks, or None."""
-        text = text.rstrip("\r\n")
+        text = text.strip() if self.trimmed else text.rstrip("\r\n")
         if self.operators() and (found := self.check(text)) is not None:
             return found
+        if self.lines is not None and (found := self._look_at_lines(self.lines, text)) is not None:
+            return found
         return _look_at_json(self.json_, text) if self.wants_json else None
+
+    def _look_at_lines(self, matcher: Matcher, text: str) -> Mismatch | None:
+        lines = [line.strip() if self.trimmed else line for line in text.splitlines()]
+        found = matcher.check(lines)
+        return None if found is None else found.under(" lines")
 
 
 def check_pattern(expected: Any) -> Any:
@@ -93,9 +107,10 @@ class Printed:
         out, err = (text.decode("utf-8", "replace") for text in (error.stdout, error.stderr))
         return cls(name=name, code=None, stdout=out, stderr=err, seconds=0.0)
 
-    def to_value(self) -> dict[str, Any]:
-        """What outputs read from; `json` is there if standard output is JSON."""
-        value = {"stdout": self.stdout.rstrip("\r\n"), "stderr": self.stderr.rstrip("\r\n"), "exitCode": self.code}
+    def to_value(self, *, named: bool = False) -> dict[str, Any]:
+        """What outputs read from; `json` is there if standard output is JSON, `name` (where it ran) if it's one of several."""
+        value: dict[str, Any] = {"name": self.name} if named else {}
+        value |= {"stdout": self.stdout.rstrip("\r\n"), "stderr": self.stderr.rstrip("\r\n"), "exitCode": self.code}
         try:
             return {**value, "json": json.loads(self.stdout)}
         except ValueError:
@@ -143,7 +158,7 @@ class PrintedMatchers(Model):
         for what, look in looks:
             if (found := look()) is not None:
                 cut = " (the output was cut)" if printed.truncated and what != "exit code" else ""
-                message = f"{where}{what}{f' {found.path}' if found.path else ''} {found.message}{cut}"
+                message = f"{where}{what}{f' {found.path.strip()}' if found.path else ''} {found.message}{cut}"
                 return Failed(message, expected=found.expected, actual=found.actual, detail=printed.detail())
         return None
 
@@ -155,3 +170,8 @@ def _look_at_code(matcher: Matcher | None, code: int) -> Mismatch | None:
 def _indent(text: str) -> str:
     cut = text if len(text) <= _TAIL else f"… ({len(text) - _TAIL} characters before)\n{text[-_TAIL:]}"
     return "\n".join(f"  | {line}" for line in cut.rstrip().splitlines())
+
+
+def written(value: str | float | bool) -> str:
+    """A value of an environment variable as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

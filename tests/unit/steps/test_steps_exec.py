@@ -236,3 +236,63 @@ def test_invalid(fields: dict[str, Any], message: str) -> None:
 
 def test_it_runs_once() -> None:
     assert not Exec.model_validate({"node": "a", "command": ["x"]}).is_retried()
+
+
+def test_several_places_are_told_apart_in_outputs(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out=f"{pod}\n")
+
+    outcome = attempt(cluster, pods="app=client", command=["hostname"])
+
+    assert isinstance(outcome, Passed)
+    assert [(value["name"], value["stdout"]) for value in outcome.value] == [
+        ("client-0", "client-0"),
+        ("client-1", "client-1"),
+    ]
+
+
+def test_an_environment(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended()
+
+    attempt(cluster, pod="client-0", command=["x"], env={"A": "b c", "ON": True, "N": 3})
+
+    assert [what["command"] for _, what in cluster.kube.requests] == [["env", "A=b c", "ON=true", "N=3", "x"]]
+
+
+def test_an_environment_where_nothing_can_set_it(cluster: FakeCluster) -> None:
+    def refuse(pod: str, command: Sequence[str]) -> ExecResult:
+        raise api_error(500, 'OCI runtime exec failed: exec: "env": executable file not found in $PATH')
+
+    cluster.kube.on_exec = refuse
+
+    outcome = attempt(cluster, pod="client-0", command=["x"], env={"A": "b"})
+
+    assert isinstance(outcome, Errored)
+    assert outcome.message.endswith("; setting env needs that program in the container")
+
+
+def test_lines_of_what_is_printed(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out="  a 1\nb 2\n\n")
+
+    assert isinstance(attempt(cluster, pod="client-0", command=["x"], stdout={"lines": {"count": 2}}), Passed)
+    exact = {"lines": {"equals": ["a 1", "b 2"]}, "trimmed": True}
+    assert isinstance(attempt(cluster, pod="client-0", command=["x"], stdout=exact), Passed)
+    missing = attempt(cluster, pod="client-0", command=["x"], stdout={"lines": {"any": {"matches": "^c"}}})
+    assert isinstance(missing, Failed)
+    assert missing.message.startswith("client-0: stdout lines has no element that matches")
+
+
+def test_numbers_are_compared_as_such(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out="  12\n")
+
+    assert isinstance(attempt(cluster, pod="client-0", command=["x"], stdout={"gt": 9}), Passed)
+
+
+def test_pods_of_an_owner(cluster: FakeCluster) -> None:
+    owned = running_pod("web-0")
+    owned["metadata"]["ownerReferences"] = [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "web"}]
+    cluster.add(owned)
+    cluster.kube.on_exec = lambda pod, command: ended()
+
+    attempt(cluster, pods={"owner": "daemonset/web"}, command=["x"])
+
+    assert [what["pod"] for _, what in cluster.kube.requests] == ["web-0"]

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from koalesce.process import CommandMissing
+from koalesce.spec.files import SpecFiles
 from koalesce.steps.base import Failed, Outcome, Passed, Stopped
 from koalesce.steps.script import Script
 from tests.fakes import FakeCluster, context
@@ -104,3 +105,48 @@ def test_title_and_validation() -> None:
     for fields in ({}, {"run": ""}, {"run": "x", "interpreter": []}, {"run": "x", "interpeter": ["sh"]}):
         with pytest.raises(ValidationError):
             Script.model_validate(fields)
+
+
+def test_a_script_in_a_file_is_read_by_the_interpreter_that_it_names(cluster: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    text = "#!/usr/bin/env python3\nimport os, sys\nprint(os.path.basename(os.getcwd()), *sys.argv[1:])\n"
+    (tmp_path / "check.py").write_text(text)
+
+    outcome = attempt(cluster, tmp_path, file="check.py", args=["a b", 3], cwd="sub", stdout={"equals": "sub a b 3"})
+
+    assert isinstance(outcome, Passed)
+
+
+def test_a_script_in_a_file_without_a_first_line_stops_at_errors(cluster: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "check.sh").write_text("false\necho after\n")
+
+    outcome = attempt(cluster, tmp_path, file="check.sh")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.actual == "1"
+
+
+def test_a_run_has_a_time_of_its_own(cluster: FakeCluster, tmp_path: Path) -> None:
+    outcome = attempt(cluster, tmp_path, run="sleep 60", maxTime="100ms")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "the script was still running after 0.1s"
+
+
+def test_files_that_are_not_there_are_said_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "check.sh").write_text("")
+    files = SpecFiles(tmp_path, tmp_path)
+
+    def problems(**fields: Any) -> list[str]:
+        return Script.model_validate(fields).static_problems(files)
+
+    assert problems(file="check.sh", cwd=".") == []
+    assert problems(file="chekc.sh") == ['file: chekc.sh: no such file\n  hint: did you mean "check.sh"?']
+    assert problems(file=".", cwd="check.sh") == ["file: . is no file", "cwd: check.sh is no folder"]
+    assert problems(run="x", cwd="..") == ["cwd: ..: leads outside of the project's folder"]
+
+
+@pytest.mark.parametrize("fields", [{"run": "x", "file": "y"}, {"file": ""}, {"run": "x", "maxTime": "0s"}])
+def test_invalid(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Script.model_validate(fields)
