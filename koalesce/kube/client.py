@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from koalesce.kube.exec_result import ExecResult
+    from koalesce.kube.portforward import PortForward
     from koalesce.kube.transport import Answer, Transport
 
 FIELD_MANAGER = "koalesce"
@@ -299,6 +300,27 @@ class Kube:
             self.transport, pod, command,
             namespace=namespace, container=container, stdin=stdin, timeout=timeout, cancel=cancel, cap=cap,
         )  # fmt: skip
+
+    def forward(self, pod: str, *, namespace: str, port: int, local: int = 0) -> PortForward:
+        """Listen on a local port, by default a free one, for connections to a pod's port; see `koalesce.kube.portforward`."""
+        from koalesce.kube.portforward import PortForward  # loads the websocket library
+
+        return PortForward(self.transport, pod, namespace, port, local=local)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        cancel: Cancel | None = None,
+    ) -> Answer:
+        """One call whose answer is taken as it is, whatever its status: what stands behind the API server's proxy has given it."""
+        return self.transport.send(
+            method, path, body=body, headers=headers, timeout=timeout, cancel=cancel, any_status=True
+        )
 
     def logs(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -34,12 +34,17 @@ _BROKEN = (HTTPError, OSError, ValueError, AttributeError)
 
 
 class Answer:
-    """What came back: status and whole body, and when, by the server's clock (the header `Date`; empty without one)."""
+    """What came back: status, whole body, and headers by their lower-case names."""
 
-    def __init__(self, status: int, body: bytes, date: str = "") -> None:
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, Sequence[str]]) -> None:
         self.status = status
         self.body = body
-        self.date = date
+        self.headers = headers
+
+    @property
+    def date(self) -> str:
+        """When it came, by the server's clock (the header `Date`); empty without one."""
+        return next(iter(self.headers.get("date", ())), "")
 
 
 class Stream:
@@ -92,8 +97,9 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
         cancel: Cancel | None = None,
+        any_status: bool = False,
     ) -> Answer:
-        """One call, its whole answer read; ApiError for any status from 400 on and where no answer came.
+        """One call, its whole answer read; ApiError for any status from 400 on (but with `any_status`) and where no answer came.
 
         A 401 is tried once more with credentials read anew; a GET that found its kept-alive connection cut, on a new one.
         """
@@ -113,7 +119,7 @@ class Transport:
                     self._renew(seen)
                     continue
                 break
-        if answer.status >= 400:
+        if answer.status >= 400 and not any_status:
             raise ApiError.from_answer(answer.status, answer.body, name)
         return answer
 
@@ -217,7 +223,8 @@ def _read(response: BaseHTTPResponse, call: Call, name: str) -> Answer:
         raise no_answer(error, call, name) from error
     call.attach(None)
     response.release_conn()
-    return Answer(response.status, body, response.headers.get("Date", ""))
+    headers = {name.lower(): response.headers.getlist(name) for name in response.headers}
+    return Answer(response.status, body, headers)
 
 
 def _encode(query: Query | None) -> str:

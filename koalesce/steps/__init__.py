@@ -17,6 +17,7 @@ from koalesce.steps.label import Label
 from koalesce.steps.logs import Logs
 from koalesce.steps.metrics import Metrics
 from koalesce.steps.patch import Patch
+from koalesce.steps.port_forward import PortForward
 from koalesce.steps.restarts import Restarts
 from koalesce.steps.rollout_step import Rollout
 from koalesce.steps.scale import Scale
@@ -45,6 +46,7 @@ STEPS: dict[str, type[Step]] = {
     "logs": Logs,
     "metrics": Metrics,
     "patch": Patch,
+    "port-forward": PortForward,
     "restarts": Restarts,
     "rollout": Rollout,
     "scale": Scale,

@@ -105,7 +105,7 @@ class Destination(Model):
         """All that is meant, or why it can't be had (yet)."""
         try:
             return list(self._endpoints(family, context))
-        except _Unmet as unmet:
+        except Unmet as unmet:
             return unmet.outcome
 
     def _endpoints(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
@@ -124,11 +124,11 @@ class Destination(Model):
     def _of_pods(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
         found = select_pods(self.pod, self.pods, self.namespace, context)
         if isinstance(found, Failed):
-            raise _Unmet(found)
+            raise Unmet(found)
         for pod in found:
             name = pod_name(pod, context)
             yield Endpoint(
-                name=name, host=_chosen(pod_addresses(pod), family, f"pod {name}"), port=_pod_port(pod, self.port, name),
+                name=name, host=_chosen(pod_addresses(pod), family, f"pod {name}"), port=pod_port(pod, self.port, name),
                 node=pod.get("spec", {}).get("nodeName", ""), uid=pod["metadata"].get("uid", name), kind="pod",
                 labels=pod["metadata"].get("labels") or {},
             )  # fmt: skip
@@ -138,9 +138,9 @@ class Destination(Model):
         kind = context.cluster.kube.resource("services")
         service = context.view.get(kind, name, namespace, cancel=context.scope.cancel)
         if service is None:
-            raise _Unmet(Failed(f"service {namespace}/{name} does not exist", actual="missing"))
+            raise Unmet(Failed(f"service {namespace}/{name} does not exist", actual="missing"))
         shown = name if namespace == context.namespace else f"{namespace}/{name}"
-        port = _service_port(service, self.port, self.protocol, shown)
+        port = service_port(service, self.port, self.protocol, shown)
         for via in self.via or ["clusterIP"]:
             if via == "nodePort":
                 yield from _by_node_port(shown, port, family, context)
@@ -172,7 +172,9 @@ class Endpoint:
 Endpoints = list[Endpoint] | Failed | Errored
 
 
-class _Unmet(Exception):  # not an error: an outcome on its way up
+class Unmet(Exception):
+    """What keeps a step from knowing where to connect: no error, but an outcome on its way up."""
+
     def __init__(self, outcome: Failed | Errored) -> None:
         super().__init__(outcome.message)
         self.outcome = outcome
@@ -184,7 +186,7 @@ def node_addresses(
     """Name and address of each node; the address is what the API server knows of it, of a family if one is asked for."""
     found = nodes_of(names if isinstance(names, str) else list(names), context.cluster)
     if isinstance(found, Errored):
-        raise _Unmet(found)
+        raise Unmet(found)
     kind = context.cluster.kube.resource("nodes")
     for node in found:
         known = context.view.get(kind, node.name, cancel=context.scope.cancel) or {}
@@ -202,7 +204,7 @@ def family_of(address: str) -> Family:
 def _chosen(addresses: Sequence[str], family: Family | None, owner: str) -> str:
     fitting = [address for address in addresses if family is None or family_of(address) == family]
     if not fitting:
-        raise _Unmet(Failed(f"{owner} has no {family or 'IP'} address (yet)", expected="an address", actual="none"))
+        raise Unmet(Failed(f"{owner} has no {family or 'IP'} address (yet)", expected="an address", actual="none"))
     return fitting[0]
 
 
@@ -210,7 +212,8 @@ def _number(port: int | str | None) -> int:
     return int(port or 0)
 
 
-def _pod_port(pod: Object, port: int | str | None, name: str) -> int:
+def pod_port(pod: Object, port: int | str | None, name: str) -> int:
+    """The number of a pod's port, by number or name."""
     if not isinstance(port, str):
         return _number(port)
     containers = pod.get("spec", {}).get("containers", ())
@@ -219,10 +222,11 @@ def _pod_port(pod: Object, port: int | str | None, name: str) -> int:
         if each.get("name") == port:
             return int(each["containerPort"])
     names = ", ".join(sorted(each["name"] for each in ports if each.get("name"))) or "none"
-    raise _Unmet(Errored(f'pod {name} has no port "{port}"; its named ports: {names}', final=True))
+    raise Unmet(Errored(f'pod {name} has no port "{port}"; its named ports: {names}', final=True))
 
 
-def _service_port(service: Object, port: int | str | None, protocol: str, name: str) -> Object:
+def service_port(service: Object, port: int | str | None, protocol: str, name: str) -> Object:
+    """A Service's port as its spec has it, by number or name; the only one of the protocol where none is said."""
     ports: list[Object] = service.get("spec", {}).get("ports") or []
     of_protocol = [each for each in ports if each.get("protocol", "TCP") == protocol]
     if port is None and len(of_protocol) == 1:
@@ -234,20 +238,20 @@ def _service_port(service: Object, port: int | str | None, protocol: str, name: 
         return {"port": port}  # none of the Service's: whether that is reached is for the spec to say
     known = ", ".join(f"{each.get('name') or each['port']}/{each.get('protocol', 'TCP')}" for each in ports) or "none"
     wanted = f'no {protocol} port "{port}"' if port else f"not exactly one {protocol} port, so say which"
-    raise _Unmet(Errored(f"service {name} has {wanted}; its ports: {known}", final=True))
+    raise Unmet(Errored(f"service {name} has {wanted}; its ports: {known}", final=True))
 
 
 def _cluster_ip(service: Object, family: Family | None, name: str) -> str:
     spec = service.get("spec", {})
     if spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None":
-        raise _Unmet(Errored(f"service {name} has no cluster IP; reach it via serviceName, or its pods", final=True))
+        raise Unmet(Errored(f"service {name} has no cluster IP; reach it via serviceName, or its pods", final=True))
     listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
     return _chosen(listed, family, f"service {name}")
 
 
 def _by_node_port(name: str, port: Object, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
     if not port.get("nodePort"):
-        raise _Unmet(
+        raise Unmet(
             Failed(f"service {name} has no node port for port {port['port']}", expected="a node port", actual="none")
         )
     for node, address in node_addresses("all", family, context):
