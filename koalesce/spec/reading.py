@@ -17,7 +17,7 @@ from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
 from koalesce.steps.background import InBackground
-from koalesce.steps.base import Assertion, Step
+from koalesce.steps.base import Action, Assertion, Step
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
@@ -124,7 +124,7 @@ class StepReader:
         for name in (*EXCLUSIVE_MODES, "within"):
             if name in raw and not issubclass(kind, Assertion):
                 self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True)
-        if "expectFailure" in raw and not kind.writes:
+        if "expectFailure" in raw and not (issubclass(kind, Action) or kind.writes):
             self._say((*where, "expectFailure"), f"only steps that act can have this, and {key} doesn't", key=True)
 
     def _check_step(self, step: Step, key: str, where: Path) -> None:

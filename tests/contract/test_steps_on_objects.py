@@ -87,7 +87,7 @@ def test_what_is_applied_can_be_asserted_read_and_deleted(test: Test) -> None:
         ),
         Passed,
     )
-    assert test.until_passed("delete: cm/c") == Passed("configmap/c gone")
+    assert test.until_passed("delete: cm/c").message == "configmap/c gone"
     assert test.look("wait-for: {resource: cm/c, deleted: true}") == Passed("cm/c gone")
     assert test.look("assert: {resource: cm/c, absent: true}") == Passed("cm/c absent")
 
@@ -169,7 +169,7 @@ def test_cluster_scoped_objects_go_at_the_end_and_foreign_ones_stay(test: Test) 
     )
 
     assert foreign == Errored(
-        "clusterrole/view belongs to the cluster or to a component; a test may change only what it made", final=True
+        "clusterrole/view belongs to the cluster; only a test that says disruptive: true may change it", final=True
     )
     test.scope.unwind()
     assert test.look(f"wait-for: {{resource: clusterrole/reader-{test.namespace}, exists: true}}") == Failed(
@@ -185,7 +185,7 @@ def test_a_finalizer_holds_a_deletion_up(test: Test) -> None:
         0.2, test.kube.patch, (test.kube.resource("cm"), "c", test.namespace, {"metadata": {"finalizers": None}})
     )
     release.start()
-    assert test.until_passed("delete: cm/c") == Passed("configmap/c gone")
+    assert test.until_passed("delete: cm/c").message == "configmap/c gone"
     release.join()
 
 
