@@ -41,7 +41,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecStarted(Event):
-    """A spec begins. `spec` is its path as shown to people and the key of all its other events."""
+    """A spec begins. `spec` is its path as shown to people, with the cell of its matrix behind it, and the key of all its other events."""
 
     spec: str
     name: str
@@ -50,7 +50,10 @@ class SpecStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStarted(Event):
-    """A part of making a cluster ready begins: `toolchain`, `images`, `terraform init`, `component kube-router`."""
+    """A part of making a cluster ready begins: `toolchain`, `images`, `terraform init`, `component kube-router`.
+
+    Of several clusters, the one that it's about stands behind it in brackets: `terraform apply [east]`.
+    """
 
     spec: str
     phase: str
@@ -93,12 +96,13 @@ class ClusterReady(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestStarted(Event):
-    """A test begins, in a namespace of its own. `line` is its place in the spec (from 1)."""
+    """A test begins, in a namespace of its own. `line` is its place in the spec (from 1); `rerun` counts the times it failed before."""
 
     spec: str
     test: str
     namespace: str
     line: int
+    rerun: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +157,26 @@ class StepFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TestRerun(Event):
+    """A test failed and begins anew: how this try ended. `rerun` counts what follows, from 1 to `reruns` at the most."""
+
+    spec: str
+    test: str
+    rerun: int
+    reruns: int
+    seconds: float
+    message: str
+    line: int
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TestFinished(Event):
-    """A test ended. `message` sums a failure, error or skip up; `evidence` is a folder or empty."""
+    """A test ended. `message` sums a failure, error or skip up; `evidence` is a folder or empty.
+
+    `rerun` counts the times that it failed before and was run again, `reruns` how many there could be. One that passed after it failed
+    is `flaky`. `seconds` are those of all tries.
+    """
 
     spec: str
     test: str
@@ -163,6 +185,9 @@ class TestFinished(Event):
     message: str
     line: int
     evidence: str = ""
+    rerun: int = 0
+    reruns: int = 0
+    flaky: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +223,7 @@ class SpecFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """The last event. Counts are of tests. `interrupted`: by a signal. `teardown_failed`: something is left."""
+    """The last event. Counts are of tests; `flaky` are among `passed`. `interrupted`: by a signal. `teardown_failed`: something is left."""
 
     status: Status
     passed: int
@@ -208,6 +233,7 @@ class RunFinished(Event):
     seconds: float
     interrupted: bool = False
     teardown_failed: bool = False
+    flaky: int = 0
 
 
 AnyEvent = (
@@ -221,6 +247,7 @@ AnyEvent = (
     | StepStarted
     | StepAttempted
     | StepFinished
+    | TestRerun
     | TestFinished
     | TeardownStarted
     | TeardownFinished
@@ -243,6 +270,7 @@ class _Registry:
             StepStarted,
             StepAttempted,
             StepFinished,
+            TestRerun,
             TestFinished,
             TeardownStarted,
             TeardownFinished,

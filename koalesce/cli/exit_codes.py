@@ -19,16 +19,16 @@ INTERRUPTED = 130
 CLOSED_PIPE = 141  # what a shell shows for a program that ended of SIGPIPE
 
 
-def of_run(end: RunFinished, *, no_skips: bool = False) -> int:
+def of_run(end: RunFinished, *, no_skips: bool = False, no_flaky: bool = False) -> int:
     """The code of a run: what is left over outweighs an interruption, that a failure, that an error, that no test at all.
 
-    `no_skips`: a skipped test counts as no test.
+    `no_skips`: a skipped test counts as no test; `no_flaky`: one that passed only when run again counts as failed.
     """
     if end.teardown_failed:
         return TEARDOWN_FAILED
     if end.interrupted:
         return INTERRUPTED
-    if end.failed or end.status == "failed":
+    if end.failed or end.status == "failed" or (no_flaky and end.flaky):
         return FAILED
     if end.error or end.status == "error":
         return ERROR

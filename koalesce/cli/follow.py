@@ -102,7 +102,7 @@ class _Follower:
         self._stop = stop
         self._clock = clock
         self._began = clock.monotonic()
-        self._left: dict[str, str] = {}  # by spec: its cluster, "" while it has no name yet
+        self._left: dict[str, list[str]] = {}  # by spec: its clusters, as far as they have names yet
         self._has_announced = False
         self._end: RunFinished | None = None
 
@@ -134,13 +134,16 @@ class _Follower:
         self._began = self._clock.monotonic() - event.elapsed
         match event:
             case PhaseStarted():
-                self._left.setdefault(event.spec, "")
+                self._left.setdefault(event.spec, [])
             case ClusterReady(shared=True):
                 self._left.pop(event.spec, None)  # it stays up in any case
             case ClusterReady():
-                self._left[event.spec] = event.cluster
+                self._left.setdefault(event.spec, []).append(event.cluster)
             case TeardownFinished(message=""):
-                self._left.pop(event.spec, None)
+                left = self._left.get(event.spec, [])
+                left[:] = [name for name in left if name != event.cluster]
+                if not left:
+                    self._left.pop(event.spec, None)
             case RunFinished():
                 self._end = event
             case _:
@@ -170,7 +173,8 @@ class _Follower:
     def _farewell(self) -> str:
         if not self._left:
             return "left at once; no cluster was up"
-        downs = [f"  cluster {name} of {spec}: koalesce down {name}" for spec, name in self._left.items() if name]
+        left = [(spec, name) for spec, names in self._left.items() for name in names]
+        downs = [f"  cluster {name} of {spec}: koalesce down {name}" for spec, name in left]
         return "\n".join(
             ["left at once, before everything was removed:", *downs, "  whatever else is left: koalesce sweep"]
         )

@@ -16,7 +16,7 @@ class RunOptions:
     """The command line's wishes; everything that isn't said comes from the specs.
 
     `select` is a regular expression that is looked for in names of tests; `images` maps references to archives; `cancel` ends the run
-    (with teardown) once it is set. `cluster` is one that is up, on which all specs run, and which stays.
+    (with teardown) once it is set. `reruns` is how often a test that fails is run again, unless it says so itself. `cluster` is one that is up, on which all specs run, and which stays.
     """
 
     paths: tuple[str, ...] = ()
@@ -30,6 +30,8 @@ class RunOptions:
     select: str | None = None
     parallel: int = 4
     timeout: Duration | None = None
+    run_timeout: Duration | None = None
+    reruns: int = 0
     trust: bool = False
     verbose: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)

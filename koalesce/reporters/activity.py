@@ -44,8 +44,10 @@ def _of_spec(spec: SpecRecord, elapsed: float) -> Iterator[Activity]:
     for test in spec.tests.values():
         if test.is_running:
             yield _of_test(path, test, elapsed)
-    if spec.teardown_started is not None and spec.teardown is None:
-        yield Activity(spec=path, name="teardown", seconds=elapsed - spec.teardown_started.elapsed)
+    for cluster, started in spec.teardowns_started.items():
+        if cluster not in spec.teardowns:
+            name = "teardown" if len(spec.clusters) < 2 else f"teardown of {one_line(cluster)}"
+            yield Activity(spec=path, name=name, seconds=elapsed - started.elapsed)
 
 
 def _of_test(path: str, test: TestRecord, elapsed: float) -> Activity:

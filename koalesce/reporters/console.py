@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from koalesce.durations import format_seconds
-from koalesce.events import AnyEvent, RunFinished
+from koalesce.events import AnyEvent, ClusterReady, RunFinished
 from koalesce.reporters.activity import Activity, activities
 from koalesce.reporters.narration import Line, Narrator, Style
 from koalesce.reporters.record import RunRecord, SpecRecord
@@ -94,11 +94,8 @@ class LiveView:
     def _spec(self, spec: SpecRecord, elapsed: float) -> Iterator[Text]:
         path = one_line(spec.started.spec)
         about = "no cluster yet"
-        if spec.cluster is not None:
-            found = spec.cluster
-            about = one_line(
-                f"{found.cluster} ({found.provider}, Kubernetes {found.kubernetes}, nodes: {len(found.nodes)})"
-            )
+        if spec.clusters:
+            about = ", ".join(_about(cluster) for cluster in spec.clusters.values())
         yield _row(f"{path}  {about}  {_bar(spec)}", "bold")
         mine = [activity for activity in activities(self._record, elapsed) if activity.spec == path]
         for activity in islice(mine, _ROWS):
@@ -115,7 +112,14 @@ class LiveView:
             for status in ("passed", "failed", "error", "skipped")
             if status in statuses
         ]
+        if flaky := sum(end.flaky for spec in self._record.specs.values() for end in spec.ends):
+            parts.append(f"{flaky} flaky")
         return f"{' · '.join(parts)} · {format_seconds(round(elapsed))}"
+
+
+def _about(cluster: ClusterReady) -> str:
+    version = f"Kubernetes {cluster.kubernetes}"
+    return one_line(f"{cluster.cluster} ({cluster.provider}, {version}, nodes: {len(cluster.nodes)})")
 
 
 def _bar(spec: SpecRecord) -> str:

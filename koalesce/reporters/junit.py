@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
-from koalesce.events import AnyEvent, Status, StepFinished, TestFinished
+from koalesce.events import AnyEvent, Status, StepFinished, TestFinished, TestRerun
 from koalesce.reporters.files import write_whole
 from koalesce.reporters.narration import explanation, step_title
-from koalesce.reporters.record import RunRecord, SpecRecord, TestRecord
-from koalesce.reporters.text import clean, shorten
+from koalesce.reporters.record import RunRecord, SpecRecord, StepRecord, TestRecord
+from koalesce.reporters.text import clean, shorten, split_cell
 
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BAD = ("failed", "error")
@@ -68,6 +68,7 @@ class _Case:
     text: str = ""
     output: list[str] = field(default_factory=list)
     evidence: str = ""
+    tries: list[_Case] = field(default_factory=list)  # before it, all of which failed
 
 
 def _cases(record: RunRecord, spec: SpecRecord) -> Iterator[_Case]:
@@ -140,11 +141,11 @@ def _outside(spec: SpecRecord) -> Iterator[_Case]:
 
 
 def _teardown(spec: SpecRecord) -> Iterator[_Case]:
-    if (end := spec.teardown) is not None and end.message:
-        text = f"{end.message}\nremove it with: {end.command}"
-        yield _Case(
-            name="teardown", status="error", seconds=end.seconds, type="teardown", message=end.message, text=text
-        )
+    for cluster, end in spec.teardowns.items():
+        if end.message:
+            name = "teardown" if len(spec.teardowns) == 1 else f"teardown of {cluster}"
+            text = f"{end.message}\nremove it with: {end.command}"
+            yield _Case(name=name, status="error", seconds=end.seconds, type="teardown", message=end.message, text=text)
 
 
 def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | None) -> _Case:
@@ -168,23 +169,37 @@ def _unfinished(record: RunRecord, test: TestRecord) -> _Case:
 
 
 def _ended(name: str, test: TestRecord, end: TestFinished) -> _Case:
-    steps = [step.finished for step in test.steps if step.finished]
-    bad = next((step for step in steps if step.status == end.status and end.status in _BAD), None)
+    case = _tried(name, test.steps, end, end.status)
+    case.tries = [_tried(name, each.steps, each.ended, "failed") for each in test.tries]
+    case.output = _output(test)
+    return case
+
+
+def _tried(name: str, records: Sequence[StepRecord], end: TestFinished | TestRerun, status: Status) -> _Case:
+    """One try of a test; all of its steps that failed are told of."""
+    bad = [step.finished for step in records if step.finished and step.finished.status in _BAD and status in _BAD]
+    first = next((step for step in bad if step.status == status), None)
     return _Case(
         name=name,
-        status=end.status,
+        status=status,
         seconds=end.seconds,
-        line=bad.line if bad else end.line,
-        type=bad.type if bad else "test",
+        line=first.line if first else end.line,
+        type=first.type if first else "test",
         message=end.message,
-        text="\n".join([end.message, *explanation(bad)]) if bad else "",
-        output=_output(test),
+        text="\n".join([end.message, *(line for step in bad for line in explanation(step))]) if bad else "",
         evidence=end.evidence,
     )
 
 
 def _output(test: TestRecord) -> list[str]:
-    return [_step_line(step.finished) for step in test.steps if step.finished]
+    lines: list[str] = []
+    for number, each in enumerate(test.tries):
+        lines += [f"try {number + 1}:", *_step_lines(each.steps)]
+    return [*lines, *([f"try {len(test.tries) + 1}:"] if test.tries else []), *_step_lines(test.steps)]
+
+
+def _step_lines(records: Sequence[StepRecord]) -> list[str]:
+    return [_step_line(step.finished) for step in records if step.finished]
 
 
 def _step_line(end: StepFinished) -> str:
@@ -204,7 +219,9 @@ def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[_Case]) 
     properties = ET.SubElement(suite, "properties")
     for name, value in _properties(record, spec):
         ET.SubElement(properties, "property", name=name, value=_xml(value))
-    classname = _xml(str(PurePosixPath(path).with_suffix("")).strip("/.").replace("/", "."))
+    file, cell = split_cell(path)
+    name = str(PurePosixPath(file).with_suffix("")).strip("/.").replace("/", ".")
+    classname = _xml(f"{name} {cell}".rstrip())
     for case in cases:
         suite.append(_testcase(case, path, classname))
     return suite
@@ -216,12 +233,12 @@ def _properties(record: RunRecord, spec: SpecRecord) -> Iterator[tuple[str, str]
         yield "koalesce", record.started.version
         yield "run", record.started.run_id
         yield "artifacts", record.started.folder
-    if spec.cluster is not None:
-        yield "provider", spec.cluster.provider
-        yield "kubernetes", spec.cluster.kubernetes
-        yield "cluster", spec.cluster.cluster
-        yield "nodes", str(len(spec.cluster.nodes))
-        yield "capabilities", " ".join(spec.cluster.capabilities)
+    for cluster in spec.clusters.values():
+        yield "provider", cluster.provider
+        yield "kubernetes", cluster.kubernetes
+        yield "cluster", cluster.cluster
+        yield "nodes", str(len(cluster.nodes))
+        yield "capabilities", " ".join(cluster.capabilities)
 
 
 def _count(element: ET.Element, cases: list[_Case], seconds: float) -> None:
@@ -234,20 +251,35 @@ def _count(element: ET.Element, cases: list[_Case], seconds: float) -> None:
 
 
 def _testcase(case: _Case, path: str, classname: str) -> ET.Element:
-    element = ET.Element("testcase", classname=classname, name=_xml(case.name), file=_xml(path))
+    element = ET.Element("testcase", classname=classname, name=_xml(case.name), file=_xml(split_cell(path)[0]))
     if case.line:
         element.set("line", str(case.line))
     element.set("time", f"{case.seconds:.3f}")
     if case.status == "skipped":
         ET.SubElement(element, "skipped", message=_xml(case.message)).text = _xml(case.message)
-    elif case.status != "passed":
-        tag = "failure" if case.status == "failed" else "error"
-        verdict = ET.SubElement(element, tag, message=_xml(case.message.split("\n")[0]), type=_xml(case.type))
-        verdict.text = _xml(case.text or case.message)
-    output = [*case.output, *(f"[[ATTACHMENT|{file}]]" for file in _attachments(case.evidence))]
+    elif case.status == "passed":
+        for each in case.tries:
+            _add_verdict(element, "flakyFailure", each)
+    else:
+        first, *later = [*case.tries, case]  # the first run is the verdict, the others are reruns, as Surefire has it
+        first, later = (first, later) if first.status == case.status else (case, case.tries)
+        _add_verdict(element, "failure" if case.status == "failed" else "error", first)
+        for each in later:
+            _add_verdict(element, "rerunFailure", each)
+    folders = [each.evidence for each in (*case.tries, case)]
+    output = [*case.output, *(f"[[ATTACHMENT|{file}]]" for folder in folders for file in _attachments(folder))]
     if output:
         ET.SubElement(element, "system-out").text = _xml("\n".join(output))
     return element
+
+
+def _add_verdict(element: ET.Element, tag: str, case: _Case) -> None:
+    """Why a try didn't pass: in the verdict's element, or in those that Surefire has for reruns."""
+    verdict = ET.SubElement(element, tag, message=_xml(case.message.split("\n")[0]), type=_xml(case.type))
+    if tag in ("failure", "error"):
+        verdict.text = _xml(case.text or case.message)
+    else:
+        ET.SubElement(verdict, "stackTrace").text = _xml(case.text or case.message)
 
 
 def _attachments(evidence: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -24,9 +24,10 @@ from koalesce.events import (
     TeardownFinished,
     TeardownStarted,
     TestFinished,
+    TestRerun,
     TestStarted,
 )
-from koalesce.reporters.record import RunRecord, TestRecord
+from koalesce.reporters.record import RunRecord, StepRecord
 from koalesce.reporters.text import bar, location, one_line, shorten
 
 Style = Literal["", "passed", "failed", "error", "skipped", "dim"]
@@ -84,6 +85,8 @@ class Narrator:
                 return [Line(f"=== RUN   {_name(event.test)}")] if self._verbose else []
             case StepFinished():
                 return self._step_outside(event)
+            case TestRerun():
+                return self._test_rerun(event)
             case TestFinished():
                 return self._test_finished(event)
             case TeardownFinished():
@@ -125,8 +128,15 @@ class Narrator:
         owner = "" if event.test in ("", event.section) else f"{one_line(event.test)}: "
         return list(_step(event, indent="", owner=owner, verbose=self._verbose))
 
+    def _test_rerun(self, event: TestRerun) -> list[Line]:
+        again = f"running it again (rerun {event.rerun} of {event.reruns})"
+        head = Line(f"--- FAIL: {_name(event.test)} ({event.seconds:.2f}s), {again}", "skipped")
+        tried = self._record.spec(event.spec).test(event.test).tries
+        return [head, *_tried(tried[-1].steps if tried else [], event, "failed", self._verbose)]
+
     def _test_finished(self, event: TestFinished) -> list[Line]:
-        head = Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s)", event.status)
+        style: Style = "skipped" if event.flaky else event.status
+        head = Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s){_tries(event)}", style)
         if event.status == "skipped":
             reason = event.message.removeprefix("not run: ")
             told = [known.partition("\n")[0] for known in self._told.get(event.spec, [])]
@@ -135,7 +145,8 @@ class Narrator:
             return [head] if is_known else [head, *_quote(event.message or "no reason given", "    ")]
         if event.status in _BAD:
             self._note(event.spec, event.message)
-        return [head, *_test(self._record.spec(event.spec).test(event.test), event, self._verbose)]
+        steps = self._record.spec(event.spec).test(event.test).steps
+        return [head, *_tried(steps, event, event.status, self._verbose)]
 
     def _note(self, spec: str, message: str) -> None:
         if message.strip():
@@ -161,11 +172,12 @@ class Narrator:
             ]
             return [*lines, Line(f"    remove it with: {one_line(event.command)}", "error")] if event.command else lines
         if event.kept:
-            found = self._record.spec(event.spec).cluster
+            found = self._record.spec(event.spec).clusters.get(event.cluster)
             use = f"; use it with: export KUBECONFIG={one_line(found.kubeconfig)}" if found and found.kubeconfig else ""
             command = one_line(event.command) or f"koalesce down {cluster}"
             return [Line(f"    cluster {cluster} is kept{use}"), Line(f"    remove it with: {command}")]
-        return [Line(f"    teardown ({time})", "dim")] if self._phases else []
+        which = f" of {cluster}" if len(self._record.spec(event.spec).clusters) > 1 else ""
+        return [Line(f"    teardown{which} ({time})", "dim")] if self._phases else []
 
     def _spec_finished(self, event: SpecFinished) -> list[Line]:
         lines: list[Line] = []
@@ -186,8 +198,10 @@ class Narrator:
             return Line(f"?  {path}  [no tests to run]", "skipped")
         if event.status == "skipped":
             return Line(f"skip  {path}  {one_line(event.message) or 'every test was skipped'}", "skipped")
-        skipped = sum(1 for test in spec.tests.values() if test.finished and test.finished.status == "skipped")
-        return Line(f"ok  {path}  {time}" + (f"  ({skipped} skipped)" if skipped else ""), "passed")
+        ends = [test.finished for test in spec.tests.values() if test.finished]
+        counts = {"skipped": sum(end.status == "skipped" for end in ends), "flaky": sum(end.flaky for end in ends)}
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        return Line(f"ok  {path}  {time}" + (f"  ({told})" if told else ""), "passed")
 
 
 def step_title(event: StepFinished) -> str:
@@ -205,12 +219,22 @@ def explanation(event: StepFinished) -> list[str]:
     return lines + bar(shorten(event.detail, _DETAIL))
 
 
-def _test(test: TestRecord, event: TestFinished, verbose: bool) -> Iterator[Line]:
-    steps = [step.finished for step in test.steps if step.finished]
-    if verbose or event.status in _BAD:
+def _tries(event: TestFinished) -> str:
+    """How often a test was tried, where it was more than once."""
+    if event.flaky:
+        return f" (flaky: passed on rerun {event.rerun} of {event.reruns})"
+    return f" (after {event.rerun} of {event.reruns} reruns)" if event.rerun else ""
+
+
+def _tried(
+    records: Sequence[StepRecord], event: TestFinished | TestRerun, status: Status, verbose: bool
+) -> Iterator[Line]:
+    """The steps of a test that ended so, as far as they are worth it, and where its evidence is."""
+    steps = [step.finished for step in records if step.finished]
+    if verbose or status in _BAD:
         for step in steps:
             yield from _step(step, indent="    ", verbose=verbose)
-    if event.status in _BAD and not any(step.status in _BAD for step in steps):
+    if status in _BAD and not any(step.status in _BAD for step in steps):
         yield from _quote(f"{location(event.spec, event.line)}: {event.message}", "    ")
     if event.evidence:
         yield Line(f"    evidence: {one_line(event.evidence)}")
@@ -230,14 +254,15 @@ def _step(event: StepFinished, *, indent: str, verbose: bool, owner: str = "") -
 
 
 def _summary(record: RunRecord, event: RunFinished) -> Iterator[Line]:
-    problems = list(_problems(record))
-    if len(problems) > 1:
+    flaky = list(_flaky(record))
+    problems = [*_problems(record), *flaky]
+    if len(problems) > 1 or flaky:
         yield Line("")
         yield from problems
     if event.status in _BAD and record.started is not None and record.started.folder:
         yield Line(f"artifacts: {one_line(record.started.folder)}")
     word, style = _verdict(event)
-    counts = [f"{event.passed} passed"]
+    counts = [f"{event.passed} passed" + (f" ({event.flaky} flaky)" if event.flaky else "")]
     counts += [f"{count} {name}" for name, count in _counts(record, event) if count]
     left = ", teardown failed: see above for what is left" if event.teardown_failed else ""
     yield Line(f"{word}  {', '.join(counts)} in {format_seconds(event.seconds)}{left}", style)
@@ -274,10 +299,23 @@ def _problems(record: RunRecord) -> Iterator[Line]:
             yield _problem(spec.finished.status, one_line(spec.started.spec), _first(spec.finished.message))
 
 
+def _flaky(record: RunRecord) -> Iterator[Line]:
+    """Tests that passed only when they were run again, with what they failed of."""
+    for test in (test for spec in record.specs.values() for test in spec.tests.values()):
+        if test.finished and test.finished.flaky:
+            why = f": {_first(test.tries[-1].ended.message)}" if test.tries else ""
+            place = location(test.spec, test.finished.line)
+            yield _recap("FLAKY", place, f"{_name(test.name)}{_tries(test.finished)}{why}", "skipped")
+
+
 def _problem(status: Status, place: str, message: str) -> Line:
+    return _recap(_WORDS[status], place, message, status)
+
+
+def _recap(word: str, place: str, message: str, style: Style) -> Line:
     text = one_line(message)
     text = text if len(text) <= _RECAP else f"{text[: _RECAP - 1]}…"
-    return Line(f"{_WORDS[status]}  {place}  {text}", status)
+    return Line(f"{word}  {place}  {text}", style)
 
 
 def _cluster(event: ClusterReady) -> str:

@@ -21,6 +21,7 @@ from koalesce.events import (
     TeardownFinished,
     TeardownStarted,
     TestFinished,
+    TestRerun,
     TestStarted,
 )
 
@@ -38,6 +39,14 @@ class StepRecord:
 
 
 @dataclass(slots=True)
+class TryRecord:
+    """A try of a test that failed and was followed by another: how it ended, and its steps."""
+
+    ended: TestRerun
+    steps: list[StepRecord]
+
+
+@dataclass(slots=True)
 class TestRecord:
     """A test that began, or steps outside of tests that were given a test's name (setup, components' readiness)."""
 
@@ -49,6 +58,7 @@ class TestRecord:
     started: TestStarted | None = None
     finished: TestFinished | None = None
     steps: list[StepRecord] = field(default_factory=list)
+    tries: list[TryRecord] = field(default_factory=list)
 
     @property
     def running(self) -> StepRecord | None:
@@ -85,10 +95,10 @@ class SpecRecord:
 
     started: SpecStarted
     phases: dict[str, PhaseRecord] = field(default_factory=dict)
-    cluster: ClusterReady | None = None
+    clusters: dict[str, ClusterReady] = field(default_factory=dict)
     tests: dict[str, TestRecord] = field(default_factory=dict)
-    teardown_started: TeardownStarted | None = None
-    teardown: TeardownFinished | None = None
+    teardowns_started: dict[str, TeardownStarted] = field(default_factory=dict)
+    teardowns: dict[str, TeardownFinished] = field(default_factory=dict)
     finished: SpecFinished | None = None
 
     def test(self, name: str) -> TestRecord:
@@ -96,6 +106,11 @@ class SpecRecord:
         if name not in self.tests:
             self.tests[name] = TestRecord(self.started.spec, name)
         return self.tests[name]
+
+    @property
+    def cluster(self) -> ClusterReady | None:
+        """Its cluster, the first one that was up of several."""
+        return next(iter(self.clusters.values()), None)
 
     @property
     def ends(self) -> list[TestFinished]:
@@ -129,13 +144,13 @@ class RunRecord:
                 self.finished = event
             case SpecStarted():
                 self.specs[event.spec] = SpecRecord(event)
-            case TestStarted() | StepStarted() | StepAttempted() | StepFinished() | TestFinished():
+            case TestStarted() | StepStarted() | StepAttempted() | StepFinished() | TestRerun() | TestFinished():
                 _apply_to_test(self.spec(event.spec).test(event.test), event)
             case _:
                 _apply_to_spec(self.spec(event.spec), event)
 
 
-_TestEvent = TestStarted | StepStarted | StepAttempted | StepFinished | TestFinished
+_TestEvent = TestStarted | StepStarted | StepAttempted | StepFinished | TestRerun | TestFinished
 _SpecEvent = (
     PhaseStarted | PhaseProgress | PhaseFinished | ClusterReady | TeardownStarted | TeardownFinished | SpecFinished
 )
@@ -150,11 +165,11 @@ def _apply_to_spec(spec: SpecRecord, event: _SpecEvent) -> None:
         case PhaseFinished():
             _phase(spec, event).finished = event
         case ClusterReady():
-            spec.cluster = event
+            spec.clusters[event.cluster] = event
         case TeardownStarted():
-            spec.teardown_started = event
+            spec.teardowns_started[event.cluster] = event
         case TeardownFinished():
-            spec.teardown = event
+            spec.teardowns[event.cluster] = event
         case SpecFinished():
             spec.finished = event
         case _:
@@ -168,7 +183,8 @@ def _phase(spec: SpecRecord, event: PhaseProgress | PhaseFinished) -> PhaseRecor
 def _apply_to_test(test: TestRecord, event: _TestEvent) -> None:
     match event:
         case TestStarted():
-            test.started, test.began = event, event.elapsed
+            test.began = test.began if event.rerun else event.elapsed
+            test.started = event
         case StepStarted():
             test.step(event.section, event.index).started = event
         case StepAttempted():
@@ -176,6 +192,9 @@ def _apply_to_test(test: TestRecord, event: _TestEvent) -> None:
             step.seen, step.attempt = event.message, event.attempt
         case StepFinished():
             test.step(event.section, event.index).finished = event
+        case TestRerun():
+            test.tries.append(TryRecord(event, test.steps))
+            test.steps = []
         case TestFinished():
             test.finished = event
         case _:

@@ -48,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REGEX",
         type=pattern,
         dest="select",
-        help="only tests whose names match",
+        help="only tests whose names match, cells of a matrix included: 'proxy=ipvs'",
     )
     add_values(what)
     what.add_argument("--no-skips", action="store_true", help="exit with 5 if any test is skipped")
+    what.add_argument(
+        "--no-flaky", action="store_true", help="exit with 1 if any test passed only when it was run again"
+    )
     where = parser.add_argument_group("where it runs")
     where.add_argument("--provider", metavar="NAME", help="make clusters with this provider instead of the specs'")
     where.add_argument("--kubernetes", metavar="VERSION", help="run this version of Kubernetes instead of the specs'")
@@ -63,12 +66,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--parallel", metavar="N", type=positive, default=4, help="tests at once in one cluster (default: 4)"
     )
+    how.add_argument(
+        "--reruns", metavar="N", type=_reruns, default=0,
+        help="run tests that fail again, up to N times, unless they say how often; those that pass then are told as flaky",
+    )  # fmt: skip
+    how.add_argument("--run-timeout", metavar="DURATION", type=duration, help="end the whole run after this time")
     how.add_argument("--timeout", metavar="DURATION", type=duration, help="end every spec after this time, such as 10m")
     how.add_argument("--trust", action="store_true", help="run specs from outside the project too: they are code")
     reports = parser.add_argument_group("reports")
     reports.add_argument("-v", "--verbose", action="store_true", help="show every phase and every step")
     for name, text in _REPORTS.items():
         reports.add_argument(f"--{name}", metavar="FILE", type=Path, help=text)
+
+
+def _reruns(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 10:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 10")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     reports = Reports({name: FILE_REPORTERS[name].create(path) for name, path in paths.items()})
     view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
     with stop.on_signals():
-        code = _follow(options, view, reports, stop, no_skips=args.no_skips)
+        code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
     if not reports.problems:
         return code
     print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
@@ -125,13 +139,15 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         select=args.select,
         parallel=args.parallel,
         timeout=args.timeout,
+        run_timeout=args.run_timeout,
+        reruns=args.reruns,
         trust=args.trust,
         verbose=args.verbose,
         cancel=stop.cancel,
     )
 
 
-def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool) -> int:
+def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool, no_flaky: bool) -> int:
     from koalesce import engine
     from koalesce.cli.follow import Abandoned, follow
     from koalesce.clock import SystemClock
@@ -145,7 +161,7 @@ def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no
         _leave(abandoned)
     if not (end.passed or end.failed or end.error or end.skipped or end.interrupted):
         print(_nothing(options), file=sys.stderr)
-    return exit_codes.of_run(end, no_skips=no_skips)
+    return exit_codes.of_run(end, no_skips=no_skips, no_flaky=no_flaky)
 
 
 def _nothing(options: RunOptions) -> str:
