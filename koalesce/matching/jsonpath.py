@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from koalesce.matching.path_reader import PathReader, TemplateReader
-from koalesce.matching.segments import Chain, Node, Range, Spread
+from koalesce.matching.segments import Chain, Node, Range, Segment, Spread
 from koalesce.matching.shapes import Shape
 from koalesce.suggestions import closest
 
@@ -79,6 +79,15 @@ class Path:
                 here = here.field(segment.name)
             reached += segment.text
         return None
+
+    @property
+    def last(self) -> Segment | None:
+        """The last part of the path; None for the whole document and for templates."""
+        return self._chain.segments[-1] if self._chain.segments else None
+
+    def holders(self, document: Any) -> list[Any]:
+        """The values in which the last part of the path looks."""
+        return Chain(self._chain.segments[:-1]).find(document)
 
     @property
     def _chain(self) -> Chain:

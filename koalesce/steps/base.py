@@ -152,6 +152,7 @@ class Step(Model, ABC):
     key: ClassVar[str]
     short_field: ClassVar[str | None] = None  # the field that a bare scalar or list stands for: `sleep: 5s`
     writes: ClassVar[bool] = False  # acts on the cluster
+    needs_time: ClassVar[bool] = False  # says something of a time only: `consistently` or `stableFor` has to stand beside it
     polls: ClassVar[bool] = (
         False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
     )

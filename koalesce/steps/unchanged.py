@@ -1,0 +1,144 @@
+"""The step `unchanged`: nothing moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from koalesce.matching.changes import changes, check_ignorable, without
+from koalesce.matching.jsonpath import compile_path, describe_nothing
+from koalesce.matching.mismatch import Mismatch
+from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
+from koalesce.steps.reading import shortened
+from koalesce.steps.reference import Found, Selection, named
+
+_SEEN = "unchanged"
+_MOST = 20
+_ALWAYS = ("{.metadata.resourceVersion}", "{.metadata.managedFields}")
+
+
+def _readable(path: str) -> str:
+    if "${{" not in path:
+        compile_path(path)
+    return path
+
+
+def _ignorable(path: str) -> str:
+    if "${{" not in path:
+        check_ignorable(path)
+    return path
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What one object was like: its identity, and the values that count by their paths ("" is the whole of it)."""
+
+    uid: str
+    values: Mapping[str, Any]
+
+
+class Unchanged(Selection, Assertion, key="unchanged"):
+    """Nothing moves: objects, or values of them, stay as they are at the first look.
+
+    `consistently: 10s` beside it says for how long, from now on; `stableFor: 10s` waits until they have come to rest for so long. An
+    object that comes, goes, or is replaced by another one of its name is a change. Objects and values have to be there at the first
+    look, unless `mayNotExist`.
+    """
+
+    needs_time: ClassVar[bool] = True
+
+    path: Annotated[str, AfterValidator(_readable)] | None = None
+    """A jsonpath to what has to stay as it is; default: all of the object but `metadata.resourceVersion`."""
+    paths: list[Annotated[str, AfterValidator(_readable)]] = Field(default_factory=list)
+    """Several of these."""
+    ignore: Annotated[list[Annotated[str, AfterValidator(_ignorable)]], BeforeValidator(_one_or_more)] = Field(
+        default_factory=list
+    )
+    """Jsonpaths to what may change, each of which ends with a field or with `[*]`: `{.status.conditions[*].lastHeartbeatTime}`."""
+
+    def title(self) -> str:
+        """What stays."""
+        what = ", ".join(self._paths)
+        return f"{what} of {self.described} unchanged" if what else f"{self.described} unchanged"
+
+    def attempt(self, context: StepContext) -> Outcome:
+        """Look once, and compare with the look before."""
+        found = self.look_for(context)
+        if not isinstance(found, Found):
+            return found
+        if problem := self._nothing(context, found):
+            return problem
+        states = {named(obj, context.namespace): self._state(obj) for obj in found.objects}
+        before: dict[str, _State] | None = context.memory.get(_SEEN)
+        context.memory[_SEEN] = states
+        moved = [] if before is None else _differences(before, states)
+        if moved:
+            return _failed(moved)
+        value = {"items": found.objects} if not self.resource.name else next(iter(found.objects), None)
+        return Passed(self.title(), value)
+
+    @property
+    def _paths(self) -> list[str]:
+        return [*([self.path] if self.path is not None else ()), *self.paths]
+
+    def _nothing(self, context: StepContext, found: Found) -> Failed | None:
+        """What isn't there at the first look, of which nothing can be said."""
+        if _SEEN in context.memory or context.may_not_exist:
+            return None
+        if not found.objects:
+            said = "does not exist" if self.resource.name else "aren't there"
+            return Failed(f"{self.described} {said}{found.passed_over}", "there", "missing", saw_nothing=True)
+        for obj in found.objects:
+            for path in self._paths:
+                if not compile_path(path).find(obj):
+                    said = f"{named(obj, context.namespace)}: {path} {describe_nothing(compile_path(path), obj)}"
+                    return Failed(said, "a value", "nothing", saw_nothing=True)
+        return None
+
+    def _state(self, obj: dict[str, Any]) -> _State:
+        counting = without(obj, [*_ALWAYS, *self.ignore]) if self.ignore or not self._paths else obj
+        values: dict[str, Any] = {path: compile_path(path).find(counting) for path in self._paths}
+        return _State(str(obj["metadata"].get("uid")), values or {"": counting})
+
+
+def _differences(before: Mapping[str, _State], now: Mapping[str, _State]) -> list[tuple[str, Mismatch]]:
+    """What moved, with the name of its object."""
+    moved: list[tuple[str, Mismatch]] = []
+    for name in dict.fromkeys([*before, *now]):
+        old, new = before.get(name), now.get(name)
+        if old is None or new is None:
+            was, is_now = ("missing", "there") if old is None else ("there", "missing")
+            moved.append((name, Mismatch("", was, is_now, "has come" if old is None else "has gone")))
+        elif old.uid != new.uid:
+            moved.append((name, Mismatch("", old.uid, new.uid, "was replaced by another one of this name")))
+        else:
+            moved += [
+                (name, change.under(path))
+                for path, values in old.values.items()
+                for change in _of_path(path, values, new.values[path])
+            ]
+    return moved
+
+
+def _of_path(path: str, old: Any, new: Any) -> list[Mismatch]:
+    """The changes of what one path leads to; where it leads to one value, as changes of that."""
+    if path and len(old) == len(new) == 1:
+        return changes(old[0], new[0])
+    return changes(old, new)
+
+
+def _failed(moved: list[tuple[str, Mismatch]]) -> Failed:
+    name, first = moved[0]
+    more = f" (and {len(moved) - 1} more)" if len(moved) > 1 else ""
+    lines = [f"{name}: {change}" for name, change in moved[:_MOST]]
+    if len(moved) > _MOST:
+        lines.append(f"… and {len(moved) - _MOST} more changes")
+    separator = ": " if first.path else " "
+    return Failed(f"{name}{separator}{shortened(str(first))}{more}", first.expected, first.actual, "\n".join(lines))
