@@ -41,7 +41,8 @@ def test_what_is_there_cannot_be_created_and_the_server_says_so(test: Acting) ->
     again = test.run(f"create: {{object: {config()}}}")
 
     assert (again.status, again.actual, again.attempts) == ("failed", "AlreadyExists", 1)
-    assert "configmap/c" in again.message and "already exists" in again.message
+    assert "configmap/c" in again.message
+    assert "already exists" in again.message
 
 
 def test_a_generated_name_is_an_output(test: Acting) -> None:
