@@ -82,7 +82,7 @@ def test_a_kustomization_is_built(overlay: Path) -> None:
 def test_what_kustomize_refuses_is_told(overlay: Path) -> None:
     (overlay / "overlay" / "web.yaml").unlink()
 
-    with pytest.raises(UsageError, match="kustomization overlay: kust?[a-z]* refused it: .*web.yaml|refused it"):
+    with pytest.raises(UsageError, match=r"^kustomization overlay: \w+ refused it: (.|\n)*web\.yaml"):
         rendered(overlay, Kustomization(kustomize="overlay"))
 
 
