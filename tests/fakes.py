@@ -97,7 +97,7 @@ class FakeKube:
     """
 
     def __init__(self) -> None:
-        self.resources: list[tuple[Resource, str]] = []
+        self.kinds: list[tuple[Resource, str]] = []
         for group, version, kind, plural, namespaced, short in _KINDS:
             self.define(kind, plural, group=group, version=version, namespaced=namespaced, short=short)
         self.objects: dict[_Key, dict[str, Any]] = {}
@@ -118,8 +118,12 @@ class FakeKube:
         resource = Resource(
             group=group, version=version, kind=kind, plural=plural, namespaced=namespaced, verbs=frozenset(VERBS)
         )
-        self.resources.append((resource, short))
+        self.kinds.append((resource, short))
         return resource
+
+    def resources(self) -> tuple[Resource, ...]:
+        """All kinds that are known."""
+        return tuple(resource for resource, _ in self.kinds)
 
     def fail(self, verb: str, *errors: ApiError) -> None:
         """Answer the next requests of a verb (get, list, apply, delete, …) with these errors, one each."""
@@ -133,7 +137,7 @@ class FakeKube:
 
     def resource(self, kind: str) -> Resource:
         wanted = kind.lower()
-        for known, short in self.resources:
+        for known, short in self.kinds:
             names = {known.kind.lower(), known.plural, short} - {""}
             full = {f"{name}.{known.group}" for name in names} | {f"{known.plural}.{known.version}.{known.group}"}
             if wanted in names or wanted in full:
@@ -141,7 +145,7 @@ class FakeKube:
         raise UnknownKind(f'the server has no kind "{kind}"')
 
     def resource_of(self, obj: Mapping[str, Any]) -> Resource:
-        for known, _ in self.resources:
+        for known, _ in self.kinds:
             if (known.api_version, known.kind) == (obj["apiVersion"], obj["kind"]):
                 return known
         raise UnknownKind(f'the server has no kind "{obj["kind"]}" in {obj["apiVersion"]}')

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from koalesce.cluster import Cluster
 from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
+from koalesce.engine.evidence_index import Failure
 from koalesce.engine.namespaces import labels, make_namespace, namespace_name, remove_namespace
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.session import RunSession, make_private
@@ -107,6 +108,7 @@ class _Case:
         self._scope = TestScope(cancel=stage.session.cancel)
         # What `setup` serves is there for all tests: the spec ends it.
         self._backgrounds = stage.backgrounds if section == "setup" else Backgrounds()
+        self._failure = Failure(test=name)
         self._broken_off: list[Ended] = []  # what the steps had started when they ended
         self.namespace = test.namespace.name or namespace_name(name)
         self.values: dict[str, Any] = {
@@ -151,6 +153,7 @@ class _Case:
             status, message = "error", self._stage.session.interrupt.reason
         except KoalesceError as error:
             status, message = "error", str(error)
+            self._failure = replace(self._failure, message=message)
             evidence = self._explain(())
         if not keep:
             problems = self.undo()
@@ -179,7 +182,9 @@ class _Case:
             if result.status == "skipped":
                 skipped.append(result.message)
             elif result.status != "passed":
-                bad = bad or result
+                if bad is None:
+                    bad = result
+                    self._failure = replace(self._failure, step=result, looked_at=tuple(runner.looked_at))
                 if not entry.raw.get("continueOnFailure"):
                     break
         if bad is not None:
@@ -203,7 +208,9 @@ class _Case:
             text = "\n".join(part for part in (result.message, result.actual or "", result.detail) if part)
             writer.write(f"onFailure/{index}-{entry.key}.txt", text)
         self._backgrounds.end_steps()
-        collect_evidence(writer, self._stage.cluster, self._evidence_namespaces())
+        collect_evidence(
+            writer, self._stage.cluster, self._evidence_namespaces(), failure=self._failure, own=(self.namespace,)
+        )
         return self._stage.session.shown(folder)
 
     def _evidence_namespaces(self) -> tuple[str, ...]:

@@ -1,9 +1,14 @@
-"""What is kept of a failure: events, pod logs, component logs of each node, and the nodes' network state, as plain files."""
+"""What is kept of a failure: objects, events, descriptions, logs, and the nodes' own logs and network state, as plain files.
+
+Collected at once, before anything is cleaned up, by several threads; bounded in time and size. What can't be had is listed, never raised.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,13 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.cluster import Cluster, Node
-from koalesce.engine.masking import Masks
+from koalesce.engine.describing import describe, event_lines, unready
+from koalesce.engine.evidence_index import Failure, index
+from koalesce.engine.masking import MASK, Masks
 from koalesce.errors import KoalesceError
+from koalesce.kube import Resource
+from koalesce.yaml.writing import dump
 
+TIME = 15.0  # seconds for everything
 _TAIL_LINES = 1000
-_TIMEOUT = 10.0
-_AT_ONCE = 4
+_TIMEOUT = 5.0  # of one look
+_FILE = 2 << 20  # characters of one file
+_FOLDER = 128 << 20  # of all
+_AT_ONCE = 8
 _UNINTERESTING = ("default", "kube-node-lease", "kube-public")
+_DESCRIBED = ("deployments", "statefulsets", "daemonsets", "jobs", "pods")
+_TABLES = (*_DESCRIBED, "services", "endpointslices", "networkpolicies")
+_NOT_KEPT = ("events", "pods.metrics.k8s.io")  # events have a file of their own
 _NETWORK = {
     "addresses": "ip -details address",
     "routes": "ip route show table all; ip -6 route show table all",
@@ -30,6 +45,8 @@ _NETWORK = {
     "conntrack": "conntrack -L 2>&1 | head -n 2000",
     "processes": "ps -eo pid,ppid,stat,etime,args 2>&1",
 }
+Look = Callable[[], str]
+Jobs = dict[str, Look]  # by file
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,37 +56,65 @@ class EvidenceWriter:
     folder: Path
     masks: Masks
     problems: list[str] = field(default_factory=list)
+    deadline: float | None = None  # monotonic; what has not begun by then is left out
+    _left: int = _FOLDER
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, name: str, text: str) -> None:
-        """Write one file; an empty text makes none."""
+        """Write one file; an empty text makes none, of a long one head and tail are kept."""
         if not text.strip():
             return
+        masked = _cut(self.masks.text(text))
+        with self._lock:
+            self._left -= len(masked)
+            if self._left < 0:
+                self.problems.append(f"{name}: left out, as the folder is large already")
+                return
         path = self.folder.joinpath(*(_safe(part) for part in name.split("/")))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(self.masks.text(text), encoding="utf-8", errors="replace")
+        path.write_text(masked, encoding="utf-8", errors="replace")
 
-    def collect(self, name: str, look: Callable[[], str]) -> None:
+    def collect(self, name: str, look: Look) -> None:
         """Write what `look` finds; a failure to find it is noted, not raised."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            self.problems.append(f"{name}: no time was left")
+            return
         try:
             self.write(name, look())
         except KoalesceError as error:
             self.problems.append(f"{name}: {error.message}")
+        except Exception as error:  # evidence must not take the run down
+            self.problems.append(f"{name}: {type(error).__name__}: {error}")
 
 
-def collect_evidence(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
-    """Collect all that a person asks for first. Never raises for what can't be had: `not-collected.txt` lists that."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="evidence") as pool:
-        jobs = [(f"namespaces/{name}", _namespace_jobs(cluster, name)) for name in namespaces]
-        jobs += [(f"nodes/{node.name}", _node_jobs(node)) for node in cluster.nodes]
-        jobs.append(("cluster", {"nodes.txt": partial(_table, cluster, "nodes", None)}))
-        for folder, parts in jobs:
-            for name, look in parts.items():
-                pool.submit(writer.collect, f"{folder}/{name}", look)
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="evidence") as pool:
-        for namespace in namespaces:
-            for name, look in _log_jobs(writer, cluster, namespace).items():
-                pool.submit(writer.collect, f"namespaces/{namespace}/{name}", look)
+def collect_evidence(
+    writer: EvidenceWriter,
+    cluster: Cluster,
+    namespaces: tuple[str, ...],
+    *,
+    failure: Failure | None = None,
+    own: tuple[str, ...] = (),
+) -> None:
+    """Collect all that a person asks for first; of the namespaces in `own` also every object as YAML. Never raises."""
+    writer.deadline = time.monotonic() + TIME
+    failure = failure or Failure()
+    found = _Found()
+    for number, obj in enumerate(failure.looked_at):
+        name = f"{obj.get('kind', 'object')}-{obj['metadata'].get('name', number)}".lower()
+        writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
+    jobs: Jobs = {}
+    for namespace in namespaces:
+        jobs |= _under(f"namespaces/{namespace}", _namespace_jobs(writer, cluster, namespace, found))
+    for namespace in own:
+        jobs |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
+    for node in cluster.nodes:
+        jobs |= _under(f"nodes/{node.name}", _node_jobs(node))
+    jobs["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
+    jobs["cluster/describe.txt"] = partial(_describe_nodes, cluster)
+    _do(writer, jobs)
+    _do(writer, _log_jobs(cluster, found.pods))
     writer.write("not-collected.txt", "\n".join(writer.problems))
+    writer.write("README.md", index(writer.folder, failure, unready(found.pods), event_lines(found.warnings)))
 
 
 def all_namespaces(cluster: Cluster) -> tuple[str, ...]:
@@ -81,40 +126,95 @@ def all_namespaces(cluster: Cluster) -> tuple[str, ...]:
     return tuple(name for each in found if (name := each["metadata"]["name"]) not in _UNINTERESTING)
 
 
-def _namespace_jobs(cluster: Cluster, namespace: str) -> dict[str, Callable[[], str]]:
-    kinds = (
-        "pods",
-        "services",
-        "endpointslices",
-        "deployments",
-        "daemonsets",
-        "statefulsets",
-        "jobs",
-        "networkpolicies",
-    )
-    tables = {f"{kind}.txt": partial(_table, cluster, kind, namespace) for kind in kinds}
-    return {**tables, "events.txt": partial(_events, cluster, namespace)}
+def tidy(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what nobody reads: managed fields, and the values of Secrets."""
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key != "managedFields"}
+    tidied = {**obj, "metadata": metadata}
+    if obj.get("kind") == "Secret":
+        for key in ("data", "stringData"):
+            if obj.get(key):
+                tidied[key] = dict.fromkeys(obj[key], MASK)
+        metadata.get("annotations", {}).pop("kubectl.kubernetes.io/last-applied-configuration", None)
+    return tidied
 
 
-def _node_jobs(node: Node) -> dict[str, Callable[[], str]]:
-    logs = {f"{component}.log": partial(_run, node, command) for component, command in node.logs.items()}
-    network = {f"network/{name}.txt": partial(_run, node, ("sh", "-c", command)) for name, command in _NETWORK.items()}
-    return {**logs, **network}
+@dataclass(slots=True)
+class _Found:
+    """What the index and the logs are made of, gathered from all namespaces."""
+
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _log_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str) -> dict[str, Callable[[], str]]:
+def _under(folder: str, jobs: Jobs) -> Jobs:
+    return {f"{folder}/{name}": look for name, look in jobs.items()}
+
+
+def _do(writer: EvidenceWriter, jobs: Jobs) -> None:
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="evidence") as pool:
+        for name, look in jobs.items():
+            pool.submit(writer.collect, name, look)
+
+
+def _namespace_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str, found: _Found) -> Jobs:
+    kube = cluster.kube
+
+    def events_and_descriptions() -> str:
+        events = kube.list(kube.resource("events"), namespace=namespace, timeout=_TIMEOUT)
+        found.warnings += [event for event in events if event.get("type") == "Warning"]
+        objects: list[dict[str, Any]] = []
+        for kind in _DESCRIBED:
+            listed = kube.list(kube.resource(kind), namespace=namespace, timeout=_TIMEOUT)
+            objects += listed
+            found.pods += listed if kind == "pods" else []
+        writer.write(f"namespaces/{namespace}/describe.txt", describe(objects, events))
+        return "\n".join(event_lines(events))
+
+    tables = {f"{kind}.txt": partial(_table, cluster, kind, namespace) for kind in _TABLES}
+    return {"events.txt": events_and_descriptions, **tables}
+
+
+def _object_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str) -> Jobs:
+    """All objects of a namespace, by kind; each kind once, in the version that the server prefers."""
     try:
-        pods = cluster.kube.list(cluster.kube.resource("pods"), namespace=namespace)
+        kinds = cluster.kube.resources()
     except KoalesceError as error:
-        writer.problems.append(f"pods of {namespace}: {error.message}")
+        writer.problems.append(f"objects of {namespace}: {error.message}")
         return {}
-    jobs: dict[str, Callable[[], str]] = {}
+    listed = {
+        kind.name: kind
+        for kind in reversed(kinds)
+        if kind.namespaced and "list" in kind.verbs and kind.name not in _NOT_KEPT
+    }
+    return {f"{name}.yaml": partial(_objects, cluster, kind, namespace) for name, kind in listed.items()}
+
+
+def _objects(cluster: Cluster, kind: Resource, namespace: str) -> str:
+    found = cluster.kube.list(kind, namespace=namespace, timeout=_TIMEOUT)
+    return "---\n".join(dump(tidy(obj)) for obj in found)
+
+
+def _describe_nodes(cluster: Cluster) -> str:
+    kube = cluster.kube
+    events = kube.list(kube.resource("events"), namespace="default", timeout=_TIMEOUT)
+    return describe(kube.list(kube.resource("nodes"), timeout=_TIMEOUT), events)
+
+
+def _node_jobs(node: Node) -> Jobs:
+    logs = {f"{component}.log": partial(_run, node, command) for component, command in node.logs.items()}
+    script = "\n".join(f"echo '=== {name}: {command}'\n{command}\necho" for name, command in _NETWORK.items())
+    return {**logs, "network.txt": partial(_run, node, ("sh", "-c", script))}
+
+
+def _log_jobs(cluster: Cluster, pods: list[dict[str, Any]]) -> Jobs:
+    jobs: Jobs = {}
     for pod in pods:
-        name = pod["metadata"]["name"]
+        name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "")
         for container, restarts in _containers(pod):
-            jobs[f"logs/{name}.{container}.log"] = _log(cluster, namespace, name, container, previous=False)
+            at = f"namespaces/{namespace}/logs/{name}.{container}"
+            jobs[f"{at}.log"] = _log(cluster, namespace, name, container, previous=False)
             if restarts:
-                jobs[f"logs/{name}.{container}.previous.log"] = _log(cluster, namespace, name, container, previous=True)
+                jobs[f"{at}.previous.log"] = _log(cluster, namespace, name, container, previous=True)
     return jobs
 
 
@@ -129,34 +229,27 @@ def _containers(pod: dict[str, Any]) -> list[tuple[str, int]]:
     ]
 
 
-def _log(cluster: Cluster, namespace: str, pod: str, container: str, *, previous: bool) -> Callable[[], str]:
+def _log(cluster: Cluster, namespace: str, pod: str, container: str, *, previous: bool) -> Look:
     return lambda: cluster.kube.logs(
-        pod, namespace=namespace, container=container, previous=previous, tail_lines=_TAIL_LINES
+        pod, namespace=namespace, container=container, previous=previous, tail_lines=_TAIL_LINES, timeout=_TIMEOUT
     )
 
 
 def _table(cluster: Cluster, kind: str, namespace: str | None) -> str:
-    return cluster.kube.table(cluster.kube.resource(kind), namespace)
-
-
-def _events(cluster: Cluster, namespace: str) -> str:
-    events = cluster.kube.list(cluster.kube.resource("events"), namespace=namespace)
-    return "\n".join(_event_line(event) for event in sorted(events, key=_event_time))
-
-
-def _event_time(event: dict[str, Any]) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
-
-
-def _event_line(event: dict[str, Any]) -> str:
-    about = event.get("involvedObject", {})
-    subject = f"{str(about.get('kind', '?')).lower()}/{about.get('name', '?')}"
-    return f"{_event_time(event)}  {event.get('type', '')}  {event.get('reason', '')}  {subject}  {event.get('message', '')}"
+    text = cluster.kube.table(cluster.kube.resource(kind), namespace, wide=True, timeout=_TIMEOUT)
+    return "" if text.startswith("No resources found") else text
 
 
 def _run(node: Node, command: tuple[str, ...]) -> str:
     result = node.run(command, timeout=_TIMEOUT)
     return result.out + (f"\n[exit code {result.code}]\n{result.err}" if result.code else "")
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _FILE:
+        return text
+    half = _FILE // 2
+    return f"{text[:half]}\n\n… {len(text) - 2 * half} characters left out …\n\n{text[-half:]}"
 
 
 def _safe(part: str) -> str:

@@ -13,6 +13,7 @@ from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.components import NotReady
 from koalesce.engine.ending import end
 from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
+from koalesce.engine.evidence_index import Failure
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import provision
 from koalesce.engine.schedule import run_all
@@ -163,7 +164,8 @@ class SpecRun:
         if session is not None and session.cluster is not None and not self._session.cancel.is_set():
             writer = EvidenceWriter(folder=self._folder / "cluster", masks=self._session.masks)
             make_private(self._session.folder)
-            collect_evidence(writer, session.cluster, all_namespaces(session.cluster))
+            failure = Failure(test=self._loaded.spec.metadata.name, message=message)
+            collect_evidence(writer, session.cluster, all_namespaces(session.cluster), failure=failure)
             self._evidence = self._session.shown(writer.folder)
         self._skip_rest(message.splitlines()[0] if message else "")
         return message

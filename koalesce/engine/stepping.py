@@ -70,6 +70,7 @@ class StepRunner:
     disruptive: bool = False  # may change what isn't the test's own
     backgrounds: Backgrounds = field(default_factory=Backgrounds)
     artifacts: Path | None = None  # where steps keep what they bring home
+    looked_at: list[Mapping[str, Any]] = field(default_factory=list)  # what the last step that didn't pass had read
 
     def run(self, section: Section, index: int, entry: StepEntry) -> StepFinished:
         """Run a step to its end, once for each item until one doesn't pass; returns the last event of the worst item."""
@@ -188,6 +189,8 @@ class _StepRun:
         try:
             looked = self._attempts(bound, self._context(bound.fields, values, view, deadline, scope), deadline, sleeper)
             looked = explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
+            if isinstance(looked.outcome, Failed | Errored):
+                runner.looked_at[:] = [obj for _, obj in view.last_seen()]
         finally:
             view.close()
             sleeper.close()

@@ -345,11 +345,19 @@ class Kube:
             timeout=timeout, cancel=cancel,
         )  # fmt: skip
 
-    def table(self, resource: Resource, namespace: str | None = None, *, selector: str = "", wide: bool = False) -> str:
+    def table(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        selector: str = "",
+        wide: bool = False,
+        timeout: float = 30.0,
+    ) -> str:
         """What `kubectl get` prints."""
         from koalesce.kube import table
 
-        return table.render(self, resource, namespace, selector=selector, wide=wide)
+        return table.render(self, resource, namespace, selector=selector, wide=wide, timeout=timeout)
 
     def view(self, on_change: Callable[[], None]) -> View:
         """Watching reads; `on_change` is called, from another thread, when something that they read changes."""

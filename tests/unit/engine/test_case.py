@@ -32,7 +32,7 @@ class Kube(FakeKube):
     def view(self, _on_change: Any) -> FakeView:
         return FakeView(self)
 
-    def table(self, _resource: Any, _namespace: str | None = None) -> str:
+    def table(self, _resource: Any, _namespace: str | None = None, **_options: Any) -> str:
         return ""
 
     def create(self, obj: Mapping[str, Any], *, namespace: str | None = None) -> dict[str, Any]:
