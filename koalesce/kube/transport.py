@@ -34,12 +34,13 @@ _BROKEN = (HTTPError, OSError, ValueError, AttributeError)
 
 
 class Answer:
-    """What came back: status, whole body, and headers by their lower-case names."""
+    """What came back: status, whole body, headers by their lower-case names, and how many seconds it took."""
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, Sequence[str]]) -> None:
         self.status = status
         self.body = body
         self.headers = headers
+        self.seconds = 0.0
 
     @property
     def date(self) -> str:
@@ -104,7 +105,8 @@ class Transport:
         A 401 is tried once more with credentials read anew; a GET that found its kept-alive connection cut, on a new one.
         """
         name = f"{method} {path}"
-        call = Call(time.monotonic() + timeout, cancel)
+        began = time.monotonic()
+        call = Call(began + timeout, cancel)
         with self._guard.watch(call):
             for last in (False, True):
                 seen = self.configuration
@@ -119,6 +121,7 @@ class Transport:
                     self._renew(seen)
                     continue
                 break
+        answer.seconds = time.monotonic() - began
         if answer.status >= 400 and not any_status:
             raise ApiError.from_answer(answer.status, answer.body, name)
         return answer

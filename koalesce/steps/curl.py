@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    field_validator,
+    model_validator,
+)
 
 from koalesce.durations import Duration
 from koalesce.errors import UsageError
-from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
-from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.partial import partial_match
-from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.control import Proof
-from koalesce.steps.http_answer import body_of, excerpt, header_look, to_value
-from koalesce.steps.places import Source, seconds_left, select
+from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, StepContext
+from koalesce.steps.control import Control, Proof
+from koalesce.steps.http_answer import End, HttpTimes, WantedHttp
+from koalesce.steps.http_requests import Asked, Requests
+from koalesce.steps.http_via import Via, port_of
+from koalesce.steps.places import Source, seconds_left, select, unmet
 from koalesce.steps.printed import TextMatcher, check_pattern
-from koalesce.steps.probing import DENIED_TO_HOST, Batch, Observed, Target, probe, reproduce
+from koalesce.steps.probing import DENIED_TO_HOST, Batch, Target, is_loopback, probe, reproduce
 from koalesce.steps.tls import Tls
 from koalesce.steps.vantage import Vantage
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _REPEATABLE = ("GET", "HEAD", "OPTIONS")
 _REDIRECTS = 10
-_EXCERPT = 1000
 _CONTROL_SECONDS = 1.5
+_ANSWER = ["answer"]
+_ABOUT_ANSWERS = ("status", "headers", "body", "json_", "time", "distinct", "follow_redirects")
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
 class Curl(Assertion, key="curl"):
@@ -58,17 +72,39 @@ class Curl(Assertion, key="curl"):
     data_json: Any = None
     """The request's body as JSON; says so in `Content-Type`."""
 
+    data_file: StrictStr | None = None
+    """A file whose content is the request's body."""
+
     tls: Tls | None = None
     """Trust and identity for https."""
 
     resolve: dict[str, StrictStr] = Field(default_factory=dict, examples=[{"web.example:80": "10.96.0.20"}])
     """Addresses to use instead of asking DNS, by `host:port` (or `host`, for the URL's port)."""
 
-    follow_redirects: StrictBool = False
-    """Follow redirects (at most ten) instead of taking them for the answer."""
+    follow_redirects: StrictBool | Annotated[StrictInt, Field(ge=0, le=50)] = False
+    """Follow redirects, at most ten or so many, instead of taking one for the answer (`status: 302` and `headers: {location: …}` look at it)."""
+
+    via: Via | None = None
+    """Make the request through a port-forward or the API server's proxy instead of the cluster's network; for `from: host` only."""
+
+    count: Annotated[StrictInt, Field(ge=1, le=1000)] = 1
+    """How many requests each source makes, all of them together and each over a connection of its own."""
+
+    must_fit: Literal["all", "any"] = "all"
+    """Whether all answers to a source must fit, or at least one."""
 
     max_time: Duration = Duration(5.0)
     """How long one request may take."""
+
+    expect: Annotated[
+        list[End], BeforeValidator(_as_list, json_schema_input_type=End | list[End]), Field(min_length=1)
+    ] = Field(default=["answer"])
+    """`answer` (default), or how else it must end, or a list of such ends: `refused`, `rejected`, `dropped` (no connection, as in `connectivity`),
+    `timeout` (connected, but no answer within `maxTime`), `closed` (connected, and closed or reset without an answer), `tlsError`, `nameError` (there
+    is no such name). What could not be tried is none of them."""
+
+    control: Control | None = None
+    """What each source must reach where `rejected` or `dropped` is expected, so that its silence means something; default: the API server."""
 
     status: Matcher | None = None
     """The status, a number or a matcher; default: any from 200 to 299."""
@@ -81,6 +117,12 @@ class Curl(Assertion, key="curl"):
 
     json_: Any = Field(default=None, alias="json")
     """What the body holds as JSON: maps match in part, lists element by element; matchers may stand anywhere in it."""
+
+    distinct: Matcher | None = None
+    """How many different bodies there were among all answers: a number, or a matcher such as `{ge: 2}` (answers of several backends)."""
+
+    time: HttpTimes | None = None
+    """How long its parts may take: `{total: {lt: 200ms}, connect: …, tls: …, firstByte: …}`."""
 
     @field_validator("url")
     @classmethod
@@ -98,20 +140,50 @@ class Curl(Assertion, key="curl"):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Curl:
-        if self.data is not None and self._has("data_json"):
-            raise ValueError("say one of data and dataJson")
+        bodies = [name for name in ("data", "data_json", "data_file") if self._has(name)]
+        if len(bodies) > 1:
+            raise ValueError("say one of data, dataJson and dataFile")
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
+        if self.must_fit == "any" and self.count == 1:
+            raise ValueError("mustFit: any needs a count of 2 or more")
+        if self.expect != _ANSWER:
+            self._check_end()
+        if self.via is not None:
+            self._check_via(self.via)
         return self
 
+    def _check_end(self) -> None:
+        if "answer" in self.expect:
+            raise ValueError("expect: answer can't stand beside others: what is it that must happen?")
+        if said := [name for name in _ABOUT_ANSWERS if self._has(name)]:
+            name = Curl.model_fields[said[0]].alias or said[0]
+            raise ValueError(f"{name} is about an answer, but expect says that there is none")
+
+    def _check_via(self, via: Via) -> None:
+        if not self.from_.host:
+            raise ValueError("via is a way from this machine: leave from out")
+        if self.resolve:
+            raise ValueError("resolve has no meaning here: via says where to")
+        ends = set(self.expect) - ({"answer"} if via.proxy else {"answer", "refused", "timeout", "closed", "tlsError"})
+        if ends:
+            raise ValueError(f"{min(ends)} can't be seen through {'the proxy' if via.proxy else 'a port-forward'}")
+        if via.proxy and (self.tls or self.follow_redirects):
+            what = "tls" if self.tls else "followRedirects"
+            raise ValueError(f"{what} can't be said here: it's the API server that makes the request")
+        if via.proxy and self.time and (self.time.connect or self.time.tls or self.time.first_byte):
+            raise ValueError("only time.total is known through the proxy")
+
     def static_problems(self, files: Files) -> list[str]:
-        """Files of `tls` that can't be had."""
+        """Files of `tls` and `dataFile` that can't be had."""
         found: list[str] = []
-        for path in self.tls.files() if self.tls else ():
+        named = [("tls", path) for path in (self.tls.files() if self.tls else ())]
+        named += [("dataFile", self.data_file)] if self.data_file is not None else []
+        for field, path in named:
             try:
                 files.resolve(path)
             except UsageError as error:
-                found.append(f"tls: {error.message}")
+                found.append(f"{field}: {error.message}")
         return found
 
     def is_retried(self) -> bool:
@@ -120,55 +192,82 @@ class Curl(Assertion, key="curl"):
 
     def title(self) -> str:
         """Method, URL and from where."""
-        return f"curl {self.method} {self.url} ({self.from_.place()})"
+        return f"curl {self.method} {self.url} ({self.via.place() if self.via else self.from_.place()})"
 
     def attempt(self, context: StepContext) -> Outcome:
-        """Make the request once from each source, all at the same time."""
+        """Make the requests once from each source, all at the same time."""
+        security = self.tls.to_json(context) if self.tls else None
+        if isinstance(security, Failed):
+            return unmet(security, context)
+        if self.via is not None:
+            target = self._target(Source(kind="host", name="host"), security, context)
+            seen = self.via.ask(target, self.count, context)
+            if not isinstance(seen, list):
+                return unmet(seen, context)
+            return self._judge([Asked("", observed, "") for observed in seen], "", context)
         sources = select(self.from_, context)
-        if not isinstance(sources, list):
-            return sources
-        proof = Proof.prepare(None, sources if context.negated else (), _CONTROL_SECONDS, context)
+        return self._ask(sources, security, context) if isinstance(sources, list) else sources
+
+    def _ask(self, sources: list[Source], security: Mapping[str, Any] | None, context: StepContext) -> Outcome:
+        needs_proof = context.negated or bool({"rejected", "dropped"} & set(self.expect))
+        proof = Proof.prepare(self.control, sources if needs_proof else (), _CONTROL_SECONDS, context)
         if isinstance(proof, Failed | Errored):
             return proof
-        batches = [Batch(source=source, targets=[self._target(source, context)]) for source in sources]
+        batches = [self._batch(source, self._target(source, security, context)) for source in sources]
         seen = probe([*batches, *proof.batches], context)
-        answers = [answer.results[0] for answer in seen[: len(batches)]]
-        failures = [
-            (batch, found)
-            for batch, answer in zip(batches, answers, strict=True)
-            if (found := self._judge(answer)) is not None
+        asked = [
+            Asked(batch.source.name, observed, self._seen_with(batch, context))
+            for batch, answer in zip(batches, seen[: len(batches)], strict=True)
+            for observed in answer.results
         ]
-        if failures:
-            return self._failed(failures, answers, proof.check(seen[len(batches) :], _heard(batches, answers)), context)
-        values = [to_value(answer) for answer in answers]
-        statuses = ", ".join(dict.fromkeys(str(value["status"]) for value in values))
-        times = f" from {len(values)} sources" if len(values) > 1 else ""
-        is_single = self.from_.pods is None and self.from_.nodes is None
-        return Passed(f"{self.method} {self.url}: {statuses}{times}", values[0] if is_single else values)
+        heard = {each.source for each in asked if each.observed.outcome in ("allowed", "refused")}
+        return self._judge(asked, proof.check(seen[len(batches) :], heard), context)
 
     def _has(self, field: str) -> bool:
         return field in self.model_fields_set
 
-    def _target(self, source: Source, context: StepContext) -> Target:
+    def _batch(self, source: Source, target: Target) -> Batch:
+        parts = urlsplit(self.url)
+        host = self._resolved().get(f"{parts.hostname}:{port_of(self.url)}", parts.hostname or "")
+        own = source.kind == "host" and is_loopback(host)
+        return Batch(source=source, targets=[target] * self.count, own_network=own)
+
+    def _seen_with(self, batch: Batch, context: StepContext) -> str:
+        is_plain = self.method == "GET" and not self.tls and not self.resolve
+        return reproduce(batch.source, batch.targets[0], context) if is_plain else ""
+
+    def _target(self, source: Source, security: Mapping[str, Any] | None, context: StepContext) -> Target:
         headers = {name: [str(value)] for name, value in self.request_headers.items()}
         if self._has("data_json") and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = ["application/json"]
+        follows = self.follow_redirects
         wish = {
             "method": self.method,
             "url": self.url,
             "headers": headers,
-            "body": json.dumps(self.data_json) if self._has("data_json") else self.data or "",
+            **self._body(context),
             "resolve": dict(self._resolved()),
-            "redirects": _REDIRECTS if self.follow_redirects else 0,
+            "redirects": (_REDIRECTS if follows else 0) if isinstance(follows, bool) else follows,
             "deny": list(DENIED_TO_HOST) if source.kind == "host" else [],
         }
-        if self.tls is not None:
-            wish["tls"] = self.tls.to_json(context.files)
+        if security is not None:
+            wish["tls"] = security
         return Target(type="http", limit=min(self.max_time.seconds, seconds_left(context.scope)), http=wish)
 
+    def _body(self, context: StepContext) -> dict[str, str]:
+        if self.data_file is None:
+            return {"body": json.dumps(self.data_json) if self._has("data_json") else self.data or ""}
+        try:
+            content = context.files.resolve(self.data_file)[0].read_bytes()
+        except OSError as error:
+            raise UsageError(f"{self.data_file}: can't be read: {error}") from error
+        try:
+            return {"body": content.decode()}
+        except UnicodeDecodeError:
+            return {"body": "", "bodyBase64": base64.b64encode(content).decode()}
+
     def _resolved(self) -> Mapping[str, str]:
-        parts = urlsplit(self.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = port_of(self.url)
         return {
             name if ":" in name else f"{name}:{port}": (
                 f"[{address}]" if ":" in address and "[" not in address else address
@@ -176,62 +275,12 @@ class Curl(Assertion, key="curl"):
             for name, address in self.resolve.items()
         }
 
-    def _judge(self, answer: Observed) -> Mismatch | None:
-        """What isn't as it must be, or None."""
-        if answer.http is None:
-            return Mismatch("", "an answer", answer.outcome, str(answer))
-        http = answer.http
-        looks: list[tuple[str, Callable[[], Mismatch | None]]] = [
-            ("status", lambda: self._look_at_status(http["status"])),
-            *((f"header {name}", header_look(matcher, name, http)) for name, matcher in self.headers.items()),
-            ("body", lambda: self.body.look(body_of(http)) if self.body else None),
-            ("json", lambda: self._look_at_json(http)),
-        ]
-        for what, look in looks:
-            if (found := look()) is not None:
-                return Mismatch(found.path, found.expected, found.actual, f"{what}{found.path} {found.message}")
-        if answer.outcome != "allowed" or answer.failure:
-            return Mismatch("", "the whole body", answer.outcome, str(answer))
-        return None
-
-    def _look_at_status(self, status: int) -> Mismatch | None:
-        if self.status is not None:
-            return self.status.check(status)
-        said = f"is {status}, expected 200 to 299"
-        return None if 200 <= status < 300 else Mismatch("", "200 to 299", str(status), said)
-
-    def _look_at_json(self, http: Mapping[str, Any]) -> Mismatch | None:
-        if not self._has("json_"):
-            return None
-        text = body_of(http)
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            return Mismatch("", render(self.json_), render(text), f"is none ({error}): {render(text)}")
-        return next(iter(partial_match(self.json_, document)), None)
-
-    def _failed(
-        self,
-        failures: Sequence[tuple[Batch, Mismatch]],
-        answers: Sequence[Observed],
-        unproven: str,
-        context: StepContext,
-    ) -> Outcome:
-        """One verdict for all sources, with the command that shows the first failure."""
-        if unproven and context.negated:
-            return Errored(unproven)
-        batch, first = failures[0]
-        where = f"{batch.source.name}: " if batch.source.kind != "host" else ""
-        count = f" ({len(failures)} of {len(answers)} sources)" if len(answers) > 1 else ""
-        lines = [f"{other.source.name}: {found.message}" for other, found in failures[1:]]
-        lines += excerpt(next((answer for answer in answers if self._judge(answer) == first), None))
-        if self.method == "GET" and not self.tls:
-            lines.append(f"see it with: {reproduce(batch.source, batch.targets[0], context)}")
-        message = f"{where}{self.method} {self.url}: {first.message}{count}"
-        return Failed(message, expected=first.expected, actual=first.actual, detail="\n".join(lines))
-
-
-def _heard(batches: Sequence[Batch], answers: Sequence[Observed]) -> set[str]:
-    """The sources to which something answered."""
-    pairs = zip(batches, answers, strict=True)
-    return {batch.source.name for batch, answer in pairs if answer.outcome in ("allowed", "refused")}
+    def _judge(self, asked: Sequence[Asked], unproven: str, context: StepContext) -> Outcome:
+        wanted = WantedHttp(
+            ends=tuple(self.expect), status=self.status, headers=self.headers, body=self.body,
+            json=(self.json_,) if self._has("json_") else (), times=self.time,
+        )  # fmt: skip
+        return Requests(
+            name=f"{self.method} {self.url}", asked=asked, wanted=wanted, any_will_do=self.must_fit == "any",
+            is_single=self.from_.pods is None and self.from_.nodes is None and self.count == 1, distinct=self.distinct,
+        ).verdict(unproven, context)  # fmt: skip

@@ -1,21 +1,67 @@
-"""Trust and identity for https, as steps say it."""
+"""Whom to trust and who we are, in TLS."""
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import StrictBool, StrictStr, model_validator
 
 from koalesce.errors import UsageError
-from koalesce.steps.base import Files, Model
+from koalesce.steps.base import Failed, Files, Model, StepContext
+
+_USUAL = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
+
+
+class Held(Model):
+    """A text that a Secret or a ConfigMap of the cluster holds: `{secret: web-tls}`, `{configMap: kube-root-ca.crt, key: ca.crt}`."""
+
+    secret: StrictStr | None = None
+    """A Secret by its name."""
+
+    config_map: StrictStr | None = None
+    """A ConfigMap by its name."""
+
+    key: StrictStr | None = None
+    """The key in it; default: `ca.crt`, `tls.crt` or `tls.key`, by what it's used for."""
+
+    namespace: StrictStr | None = None
+    """Its namespace; default: the test's own."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Held:
+        if (self.secret is None) == (self.config_map is None):
+            raise ValueError("say exactly one of secret and configMap")
+        return self
+
+    def read(self, usual: str, context: StepContext) -> str | Failed:
+        """The text, or why it can't be had (yet)."""
+        kind, name = ("secrets", self.secret) if self.secret else ("configmaps", self.config_map)
+        namespace, key = self.namespace or context.namespace, self.key or usual
+        what = f"{'secret' if self.secret else 'configmap'} {namespace}/{name}"
+        resource = context.cluster.kube.resource(kind)
+        found = context.view.get(resource, name or "", namespace, cancel=context.scope.cancel)
+        if found is None:
+            return Failed(f"tls: {what} does not exist", expected="there", actual="missing")
+        data: Mapping[str, str] = found.get("data") or {}
+        if key not in data:
+            keys = ", ".join(sorted(data)) or "none"
+            return Failed(f"tls: {what} has no key {key}; its keys: {keys}", expected=key, actual=keys)
+        if not self.secret:
+            return data[key]
+        try:
+            return base64.b64decode(data[key]).decode()
+        except ValueError:
+            return Failed(f"tls: {what}: {key} is no text", expected="PEM", actual="bytes")
 
 
 class Tls(Model):
     """How an https server is trusted, and who we are to it."""
 
-    ca: StrictStr | None = None
-    """A file of CA certificates (PEM) to trust instead of those that the vantage point has."""
+    ca: StrictStr | Held | None = None
+    """CA certificates (PEM) to trust instead of those that the vantage point has: a file, or a Secret's or ConfigMap's text."""
 
     insecure: StrictBool = False
     """Accept any certificate."""
@@ -23,11 +69,11 @@ class Tls(Model):
     server_name: StrictStr | None = None
     """The name to ask for (SNI) and to find in the certificate; default: the URL's host."""
 
-    cert: StrictStr | None = None
-    """A file with our certificate (PEM), with `key`."""
+    cert: StrictStr | Held | None = None
+    """Our certificate (PEM), with `key`: a file, or a Secret's text."""
 
-    key: StrictStr | None = None
-    """A file with its private key (PEM)."""
+    key: StrictStr | Held | None = None
+    """Its private key (PEM): a file, or a Secret's text."""
 
     @model_validator(mode="after")
     def _cert_and_key(self) -> Tls:
@@ -39,13 +85,19 @@ class Tls(Model):
 
     def files(self) -> list[str]:
         """The files that it names."""
-        return [path for path in (self.ca, self.cert, self.key) if path is not None]
+        return [path for path in (self.ca, self.cert, self.key) if isinstance(path, str)]
 
-    def to_json(self, files: Files) -> dict[str, Any]:
-        """As the probe reads it, with the files' contents."""
-        read = {
-            name: _text(files, path) for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)) if path
-        }
+    def to_json(self, context: StepContext) -> dict[str, Any] | Failed:
+        """As the probe reads it, with the texts themselves, or why one of them can't be had (yet)."""
+        read: dict[str, str] = {}
+        for name, usual in _USUAL.items():
+            source: str | Held | None = getattr(self, name)
+            if source is None:
+                continue
+            text = source.read(usual, context) if isinstance(source, Held) else _text(context.files, source)
+            if isinstance(text, Failed):
+                return text
+            read[name] = text
         return {**read, "insecure": self.insecure, "serverName": self.server_name or ""}
 
 

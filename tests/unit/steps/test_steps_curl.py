@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -183,12 +184,28 @@ def test_missing_files_are_told_before_anything_runs(tmp_path: Path) -> None:
         ({"url": "file:///etc/passwd"}, "is no http:// or https:// URL"),
         ({"url": "web:8080/"}, "is no http:// or https:// URL"),
         ({"method": "BREW"}, "'GET'"),
-        ({"data": "a", "dataJson": {}}, "one of data and dataJson"),
+        ({"data": "a", "dataJson": {}}, "say one of data, dataJson and dataFile"),
         ({"tls": {"cert": "a"}}, "cert and key go together"),
         ({"tls": {"ca": "a", "insecure": True}}, "exclude each other"),
         ({"json": {"a": {"matches": "("}}}, "regular expression"),
         ({"from": {"host": True, "pod": "a"}}, "found pod and host"),
         ({"maxTime": 5}, "not a duration"),
+        ({"expect": "dropped", "status": 200}, "status is about an answer"),
+        ({"expect": "refused", "json": {}}, "json is about an answer"),
+        ({"expect": ["answer", "refused"]}, "answer can't stand beside others"),
+        ({"mustFit": "any"}, "needs a count of 2 or more"),
+        ({"time": {"total": "1s"}}, r"a time is compared, as in \{lt: 1s\}"),
+        ({"tls": {"ca": {"secret": "a", "configMap": "b"}}}, "exactly one of secret and configMap"),
+        ({"from": {"pod": "b"}, "via": {"proxy": {"pod": "a"}}}, "via is a way from this machine"),
+        ({"from": "host", "via": {}}, "exactly one of portForward and proxy"),
+        ({"from": "host", "via": {"proxy": {"deployment": "a"}}}, "not to a deployment"),
+        ({"from": "host", "via": {"proxy": {"pod": "a"}}, "tls": {"insecure": True}}, "tls can't be said here"),
+        ({"from": "host", "via": {"proxy": {"pod": "a"}}, "expect": "refused"}, "can't be seen through the proxy"),
+        (
+            {"from": "host", "via": {"portForward": {"pod": "a"}}, "expect": "dropped"},
+            "can't be seen through a port-forward",
+        ),
+        ({"from": "host", "via": {"portForward": {"pod": "a"}}, "resolve": {"a": "b"}}, "resolve has no meaning here"),
     ],
 )
 def test_invalid(fields: dict[str, Any], message: str) -> None:
@@ -199,3 +216,156 @@ def test_invalid(fields: dict[str, Any], message: str) -> None:
 def test_bare_host() -> None:
     assert Curl.model_validate({"url": URL, "from": "host"}).from_.host is True
     assert Curl.model_validate({"url": URL}).from_.host is True
+
+
+ENDS: dict[str, dict[str, Any]] = {
+    "answer": answer(),
+    "refused": {"outcome": "refused", "stage": "connect"},
+    "rejected": {"outcome": "rejected", "stage": "connect"},
+    "dropped": {"outcome": "dropped", "stage": "connect"},
+    "timeout": {"outcome": "dropped", "stage": "answer"},
+    "closed": {"outcome": "refused", "stage": "answer"},
+    "tlsError": {"outcome": "allowed", "stage": "tls", "failure": "x509: unknown authority"},
+    "nameError": {"outcome": "error", "stage": "resolve", "reason": "no such host"},
+    "error": {"outcome": "error", "stage": "connect", "reason": "no route at the source"},
+}
+
+
+@pytest.mark.parametrize("seen", ENDS)
+@pytest.mark.parametrize("expected", [end for end in ENDS if end != "error"])
+def test_ends_are_never_taken_for_one_another(cluster: FakeCluster, wire: FakeWire, expected: str, seen: str) -> None:
+    wire.rules["*", URL] = ENDS[seen]
+
+    outcome = attempt(cluster, expect=expected)
+
+    if expected == seen:
+        assert isinstance(outcome, Passed)
+    elif seen == "error" and expected != "answer":
+        assert isinstance(outcome, Errored)
+    else:
+        assert isinstance(outcome, Failed)
+
+
+def test_a_reset_inside_of_tls_is_no_tls_error(cluster: FakeCluster, wire: FakeWire) -> None:
+    wire.rules["*", URL] = {"outcome": "refused", "stage": "tls"}
+
+    assert isinstance(attempt(cluster, expect="closed"), Passed)
+
+
+def test_silence_of_a_source_that_reaches_nothing_proves_nothing(cluster: FakeCluster, wire: FakeWire) -> None:
+    wire.rules["*", URL] = wire.rules["*", "10.96.0.1:443"] = "dropped"
+
+    assert isinstance(attempt(cluster, expect="dropped"), Errored)
+    assert isinstance(attempt(cluster, expect="dropped", control={"ownNode": True}), Passed)
+
+
+def test_several_requests(cluster: FakeCluster, wire: FakeWire) -> None:
+    bodies = iter("ababaaaaabbb")
+
+    class Changing(dict[tuple[str, str], Any]):
+        def get(self, key: tuple[str, str], default: Any = None) -> Any:
+            return answer(body=next(bodies)) if key == ("*", URL) else default
+
+    wire.rules = Changing()
+
+    both = attempt(cluster, count=4, distinct=2)
+    assert isinstance(both, Passed)
+    assert (both.message, len(both.value)) == (f"GET {URL}: 200 4 times", 4)
+    one = attempt(cluster, count=4, distinct={"ge": 2})
+    assert isinstance(one, Failed)
+    assert one.message == f"GET {URL}: the number of different bodies is 1, expected ≥ 2"
+    assert one.detail == "4 times: 'a'"
+    assert isinstance(attempt(cluster, count=2, body="a", mustFit="any"), Passed)
+    none = attempt(cluster, count=2, body="a", mustFit="any")
+    assert isinstance(none, Failed)
+    assert none.message == f'client-0: GET {URL}: body is "b", expected "a" (2 of 2 requests)'
+
+
+def test_times(cluster: FakeCluster, wire: FakeWire) -> None:
+    seen = answer()
+    seen["http"]["timing"] = {"connect": 0.01, "firstByte": 0.2, "total": 0.3}
+    wire.rules["*", URL] = seen
+
+    assert isinstance(attempt(cluster, time={"connect": {"lt": "20ms"}, "total": {"le": "300ms"}}), Passed)
+    slow = attempt(cluster, time={"firstByte": {"lt": "100ms"}})
+    assert isinstance(slow, Failed)
+    assert slow.message == f"client-0: GET {URL}: time.firstByte is 200ms, expected < 100ms"
+    assert isinstance(attempt(cluster, time={"tls": {"lt": "1s"}}), Failed)
+
+
+def test_certificates_of_secrets_and_configmaps(cluster: FakeCluster, wire: FakeWire) -> None:
+    cluster.add(made("ConfigMap", "root", namespace="other", data={"ca.crt": "CA"}))
+    cluster.add(made("Secret", "own", namespace="test-ns", data={"tls.crt": "Q0VSVA==", "other": "S0VZ"}))
+    own = {"secret": "own"}
+
+    attempt(
+        cluster,
+        tls={"ca": {"configMap": "root", "namespace": "other"}, "cert": own, "key": {**own, "key": "other"}},
+    )
+
+    assert wire.targets[-1]["http"]["tls"] == {
+        "ca": "CA", "cert": "CERT", "key": "KEY", "insecure": False, "serverName": "",
+    }  # fmt: skip
+    lacking = attempt(cluster, tls={"cert": own, "key": own})
+    assert isinstance(lacking, Failed)
+    assert lacking.message == "tls: secret test-ns/own has no key tls.key; its keys: other, tls.crt"
+    missing = attempt(cluster, tls={"ca": {"secret": "none"}})
+    assert isinstance(missing, Failed)
+    assert missing.message == "tls: secret test-ns/none does not exist"
+
+
+def test_files_as_bodies(cluster: FakeCluster, wire: FakeWire, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("é")
+    (tmp_path / "bytes").write_bytes(b"\xff\x00")
+
+    attempt(cluster, root=tmp_path, method="PUT", dataFile="text")
+    attempt(cluster, root=tmp_path, method="PUT", dataFile="bytes", followRedirects=3)
+
+    text, binary = (target["http"] for target in wire.targets)
+    assert (text["body"], binary["body"], binary["bodyBase64"]) == ("é", "", "/wA=")
+    assert (text["redirects"], binary["redirects"]) == (0, 3)
+
+
+@dataclass
+class FakeAnswer:
+    status: int
+    body: bytes
+    headers: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.01
+
+
+def proxied(cluster: FakeCluster, answer: FakeAnswer, asked: list[tuple[Any, ...]], **fields: Any) -> Outcome:
+    def exchange(method: str, path: str, *, body: bytes | None, headers: Any, timeout: float, cancel: Any) -> Any:
+        asked.append((method, path, body, headers))
+        return answer
+
+    cluster.kube.exchange = exchange  # type: ignore[attr-defined]  # only these tests ask through the API server
+    return attempt(cluster, **{"from": "host", **fields})
+
+
+def test_through_the_api_servers_proxy(cluster: FakeCluster) -> None:
+    asked: list[tuple[Any, ...]] = []
+    given = FakeAnswer(200, b'{"a": 1}', {"content-type": ["application/json"]})
+
+    outcome = proxied(
+        cluster, given, asked, via={"proxy": {"service": "web"}}, url="https://web:8443/x?y=1", method="POST", data="d",
+        requestHeaders={"X-N": 1, "Authorization": "mine"}, json={"a": 1}, headers={"Content-Type": {"contains": "json"}},
+        time={"total": {"lt": "1s"}},
+    )  # fmt: skip
+
+    assert isinstance(outcome, Passed), outcome
+    assert asked == [
+        ("POST", "/api/v1/namespaces/test-ns/services/https:web:8443/proxy/x?y=1", b"d", {"Accept": "*/*", "X-N": "1"})
+    ]
+
+
+def test_what_the_api_server_says_itself_is_no_answer(cluster: FakeCluster) -> None:
+    said = b'{"kind": "Status", "apiVersion": "v1", "message": "error trying to reach service: connection refused"}'
+    via = {"proxy": {"pod": "web-0"}}
+
+    own = proxied(cluster, FakeAnswer(503, said), [], via=via, url="http://web/", status=503)
+    others = proxied(cluster, FakeAnswer(503, b"busy"), [], via=via, url="http://web/", status=503)
+
+    assert isinstance(own, Failed)
+    assert "the API server answered in its place: error trying to reach service" in own.message
+    assert isinstance(others, Passed)

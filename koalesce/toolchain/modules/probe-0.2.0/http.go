@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -69,11 +70,15 @@ func buildRequest(ctx context.Context, wish *HTTPWish) (*http.Request, error) {
 	if (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" {
 		return nil, fmt.Errorf("%s: only http:// and https:// URLs with a host are tried", wish.URL)
 	}
-	request, err := http.NewRequestWithContext(ctx, wish.Method, wish.URL, strings.NewReader(wish.Body))
+	body := wish.BodyBase64
+	if wish.Body != "" {
+		body = []byte(wish.Body)
+	}
+	request, err := http.NewRequestWithContext(ctx, wish.Method, wish.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	if wish.Body == "" {
+	if len(body) == 0 {
 		request.Body = http.NoBody
 	}
 	for name, values := range wish.Headers {

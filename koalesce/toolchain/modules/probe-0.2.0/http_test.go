@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -155,5 +156,16 @@ func TestTimesAreInOrder(t *testing.T) {
 	times := found.HTTP.Timing
 	if times.Connect <= 0 || times.TLS < times.Connect || times.FirstByte < times.TLS || times.Total < times.FirstByte {
 		t.Errorf("got %+v", times)
+	}
+}
+
+func TestBinaryBodiesAreSent(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	defer server.Close()
+
+	found := try(Target{Type: "http", Limit: 5, HTTP: &HTTPWish{Method: "PUT", URL: server.URL, BodyBase64: []byte{0xff, 0}}})
+
+	if found.HTTP == nil || found.HTTP.BodyBase64 != "/wA=" {
+		t.Errorf("got %+v", found.HTTP)
 	}
 }

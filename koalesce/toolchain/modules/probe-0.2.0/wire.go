@@ -41,6 +41,8 @@ type HTTPWish struct {
 	URL     string              `json:"url"`
 	Headers map[string][]string `json:"headers,omitempty"`
 	Body    string              `json:"body,omitempty"`
+	// BodyBase64 stands in for Body where that is no UTF-8.
+	BodyBase64 []byte `json:"bodyBase64,omitempty"`
 	// Resolve maps "host:port" to an address, or to address:port.
 	Resolve map[string]string `json:"resolve,omitempty"`
 	// Redirects is how many are followed; 0: a redirect is the answer.
