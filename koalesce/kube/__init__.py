@@ -1,6 +1,6 @@
 """Kubernetes: raw dicts over one shared TLS context. The only importer of `kubernetes`, which is loaded at the first call."""
 
-from koalesce.kube.client import Kube
+from koalesce.kube.client import Kube, preload
 from koalesce.kube.errors import ApiError, Cause, ConnectionLost, ExecTimeout, UnknownKind
 from koalesce.kube.exec_result import ExecResult
 from koalesce.kube.resource import Resource
@@ -16,4 +16,5 @@ __all__ = [
     "Resource",
     "UnknownKind",
     "View",
+    "preload",
 ]

@@ -35,6 +35,11 @@ Object = dict[str, Any]
 Objects = list[Object]  # inside a class that has a method `list`, the word means the method
 
 
+def preload() -> None:
+    """Load what the first call needs, while there is time: `kubernetes` takes a quarter of a second."""
+    import koalesce.kube.transport  # noqa: F401
+
+
 class Kube:
     """The API of one cluster; safe for many threads. Making one is cheap: nothing is read or asked before the first call.
 

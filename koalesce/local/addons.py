@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import socket
 import struct
 from collections.abc import Mapping
@@ -18,7 +20,11 @@ _PATHS = {
     "ConfigMap": "/api/v1/namespaces/kube-system/configmaps",
     "Deployment": "/apis/apps/v1/namespaces/kube-system/deployments",
     "Service": "/api/v1/namespaces/kube-system/services",
+    "ReplicaSet": "/apis/apps/v1/namespaces/kube-system/replicasets",
+    "Pod": "/api/v1/namespaces/kube-system/pods",
 }
+DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
+_HASH_LABEL = "pod-template-hash"
 _QUESTION = "kubernetes.default.svc.cluster.local"
 
 
@@ -33,6 +39,63 @@ def coredns(image: str, address: str) -> list[tuple[str, Mapping[str, Any]]]:
         if document["kind"] == "Service":
             document["spec"]["clusterIP"] = address
     return [(_PATHS[document["kind"]], document) for document in documents]
+
+
+def root_ca(certificate: str) -> tuple[str, Mapping[str, Any]]:
+    """The ConfigMap that pods of kube-system mount, as its controller makes it later, and would wait for before they start."""
+    metadata = {"name": "kube-root-ca.crt", "namespace": "kube-system"}
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"ca.crt": certificate}}
+    return _PATHS["ConfigMap"], document
+
+
+def replica_set(deployment: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The ReplicaSet of a new Deployment; its controller takes it for its own, by owner and template."""
+    spec, metadata = deployment["spec"], deployment["metadata"]
+    digest = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()[:10]
+    label = {_HASH_LABEL: digest}
+    template = {**spec["template"], "metadata": {"labels": {**spec["template"]["metadata"]["labels"], **label}}}
+    return _PATHS["ReplicaSet"], {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{metadata['name']}-{digest}",
+            "namespace": metadata["namespace"],
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [_owner(deployment)],
+        },
+        "spec": {
+            "replicas": spec["replicas"],
+            "selector": {"matchLabels": {**spec["selector"]["matchLabels"], **label}},
+            "template": template,
+        },
+    }
+
+
+def pod(owner: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The one pod of a new ReplicaSet."""
+    template, metadata = owner["spec"]["template"], owner["metadata"]
+    return _PATHS["Pod"], {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": f"{metadata['name']}-",
+            "namespace": metadata["namespace"],
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [_owner(owner)],
+        },
+        "spec": template["spec"],
+    }
+
+
+def _owner(controller: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": controller["apiVersion"],
+        "kind": controller["kind"],
+        "name": controller["metadata"]["name"],
+        "uid": controller["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.15) -> bool:

@@ -36,7 +36,8 @@ class Api:
                     self._address, API_PORT, context=self._context, timeout=_PATIENCE
                 )
             data = None if body is None else json.dumps(body)
-            self._connection.request(method, path, data, {"Content-Type": "application/json"})
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            self._connection.request(method, path, data, {"Content-Type": kind})
             response = self._connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -51,12 +52,18 @@ class Api:
         found: Mapping[str, Any] = json.loads(body)
         return found
 
-    def create(self, path: str, value: Mapping[str, Any], *, keep_trying: Callable[[], None]) -> None:
-        """Create an object; where it exists all is well. `keep_trying` waits a little, and raises when it is time to give up."""
+    def create(self, path: str, value: Mapping[str, Any], *, keep_trying: Callable[[], None]) -> Mapping[str, Any]:
+        """Create an object; where it exists all is well. `keep_trying` waits a little, and raises when it is time to give up.
+
+        Returns the object as it is now.
+        """
         while True:
             status, body = self.request("POST", path, value)
-            if status in (200, 201, 202, 409):
-                return
+            if status in (200, 201, 202):
+                made: Mapping[str, Any] = json.loads(body)
+                return made
+            if status == 409:
+                return self.get(f"{path}/{value['metadata']['name']}")
             if 400 <= status < 500 and status not in (403, 404, 429) and _NO_RANGE not in body:
                 raise ClusterError(f"POST {path}: {_text(status, body)}")
             keep_trying()

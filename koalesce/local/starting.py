@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from koalesce.toolchain import LocalTools
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
+_NOT_READY = "node.kubernetes.io/not-ready"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,10 +67,10 @@ class Start:
         self._start_the_rest(api, specs)
         with self.phases.phase("images"):
             _settle(runtimes)
-        with self.phases.phase("api server ready"):
-            self._await_api(api, "/readyz")
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
+        with self.phases.phase("api server ready"):
+            self._await_api(api, "/readyz")
         if not is_planted:
             self.seeds.gather(datastore)
         inside.close()
@@ -97,29 +99,32 @@ class Start:
             self._command(node, ["iptables-restore", "--noflush", "--wait"], network.masquerading(self.request))
         endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
         self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
-        for reference in dict.fromkeys((self.tools.images["pause"], *self.request.preload)):
+        dns = [self.tools.images["coredns"]] if spec.is_control_plane and self.request.dns == "coredns" else []
+        for reference in dict.fromkeys((self.tools.images["pause"], *dns, *self.request.preload)):
             self._command(node, [*PULL, reference])
 
     def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
         """Start all that needs the API server, those first on whom others wait: everything at once would hold everything up."""
         services = control_plane.services(self.request)
-        self._control.start(services["kube-controller-manager"])
-        with self.phases.phase("add-ons"):
-            for spec in specs:
-                document = kubelet.node_object(spec)
-                api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
-            self._create_addons(api)
+        for spec in specs:
+            document = kubelet.node_object(spec)
+            api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
+            self.nodes[spec.name].start(kubelet.services(self.request, spec)["kubelet"])
         self._control.start(services["kube-scheduler"])
-        for name in ("kubelet", "kube-proxy"):
-            for spec in specs:
-                if service := kubelet.services(self.request, spec).get(name):
-                    self.nodes[spec.name].start(service)
+        with self.phases.phase("add-ons"):
+            self._create_addons(api)
+        self._control.start(services["kube-controller-manager"])
+        for spec in specs:
+            if proxy := kubelet.services(self.request, spec).get("kube-proxy"):
+                self.nodes[spec.name].start(proxy)
 
     def _create_addons(self, api: Api) -> None:
         if self.request.dns != "coredns":
             return
+        create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
         for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
-            api.create(path, document, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
+            create(path, document)
+        create(*addons.root_ca(self.pki.text("ca.crt")))
 
     def _await_api(self, api: Api, path: str) -> None:
         self.deadline.until(
@@ -133,7 +138,7 @@ class Start:
         with self.phases.phase("nodes ready"):
             self.deadline.until(
                 "all nodes to be Ready",
-                lambda: ready_nodes(api) == set(self.nodes),
+                lambda: self._are_open(api),
                 why=lambda: self._unready(api),
             )
         if self.request.dns == "coredns":
@@ -144,8 +149,31 @@ class Start:
                     why=lambda: _pods(api),
                 )
 
+    def _are_open(self, api: Api) -> bool:
+        """Whether all nodes are Ready and take pods; frees them from the taint that a controller removes, which isn't up yet.
+
+        The control node is the first, so that CoreDNS comes to where its image is.
+        """
+        ready = {node["metadata"]["name"]: node for node in _ready_nodes(api)}
+        closed = {name: node for name, node in ready.items() if _others(node) != node["spec"].get("taints", [])}
+        control = self._control.name
+        if control in closed:
+            if _open(api, closed[control]) and self.request.dns == "coredns":
+                self._create_dns_pod(api)
+        elif control in ready:
+            for node in closed.values():
+                _open(api, node)
+        return set(ready) == set(self.nodes) and not closed
+
+    def _create_dns_pod(self, api: Api) -> None:
+        """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet."""
+        create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
+        deployment = api.get(addons.DEPLOYMENT)
+        if not deployment.get("status"):
+            create(*addons.pod(create(*addons.replica_set(deployment))))
+
     def _unready(self, api: Api) -> str:
-        ready = ready_nodes(api)
+        ready = {node["metadata"]["name"] for node in _ready_nodes(api)}
         return "\n".join(said(node, "kubelet") for name, node in self.nodes.items() if name not in ready)
 
     def _probe(self) -> frozenset[str]:
@@ -168,16 +196,29 @@ def said(node: RunningNode, *services: str) -> str:
     )
 
 
-def ready_nodes(api: Api) -> set[str]:
-    """The names of the nodes that are Ready; none while the API server can't say."""
+def _ready_nodes(api: Api) -> list[dict[str, Any]]:
+    """The nodes that are Ready; none while the API server can't say."""
     status, body = api.request("GET", "/api/v1/nodes")
     nodes: list[dict[str, Any]] = json.loads(body)["items"] if status == 200 else []
-    return {
-        node["metadata"]["name"]
+    return [
+        node
         for node in nodes
         for condition in node["status"].get("conditions", ())
         if condition["type"] == "Ready" and condition["status"] == "True"
-    }
+    ]
+
+
+def _others(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The taints of a node but for that of not being Ready."""
+    return [taint for taint in node["spec"].get("taints", []) if taint["key"] != _NOT_READY]
+
+
+def _open(api: Api, node: Mapping[str, Any]) -> bool:
+    """Let pods onto a node; False if it has changed meanwhile."""
+    metadata = node["metadata"]
+    change = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"taints": _others(node)}}
+    status, _ = api.request("PATCH", f"/api/v1/nodes/{metadata['name']}", change)
+    return status == 200
 
 
 def _settle(waiting: Sequence[Future[None]]) -> None:

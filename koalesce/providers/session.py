@@ -6,6 +6,7 @@ Whatever happens between `up` and its end (an error, ^C, a lost machine), the cl
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
+from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
@@ -185,6 +187,7 @@ class ClusterSession:
         terraform = self._terraform(self.folder, variables=variables, on_event=self._on_terraform, cancel=self._cancel)
         with self._phase("terraform init"):
             terraform.init()
+        threading.Thread(target=preload, name="preload", daemon=True).start()
         with self._phase("terraform apply"):
             terraform.apply()
             outputs = terraform.output()

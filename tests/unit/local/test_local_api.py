@@ -25,12 +25,12 @@ class ScriptedApi(Api):
 
 
 def test_creating_goes_on_until_the_server_is_ready_for_it() -> None:
-    api = ScriptedApi((0, "refused"), (403, "no roles yet"), (422, NO_RANGE), (201, ""))
+    api = ScriptedApi((0, "refused"), (403, "no roles yet"), (422, NO_RANGE), (201, "made"))
     pauses: list[str] = []
 
-    api.create("/api/v1/namespaces/kube-system/services", {}, keep_trying=lambda: pauses.append("pause"))
+    made = api.create("/api/v1/namespaces/kube-system/services", {}, keep_trying=lambda: pauses.append("pause"))
 
-    assert (api.answers, len(pauses)) == ([], 3)
+    assert (made, api.answers, len(pauses)) == ({"message": "made"}, [], 3)
 
 
 def test_what_is_invalid_is_not_tried_again() -> None:
@@ -38,3 +38,11 @@ def test_what_is_invalid_is_not_tried_again() -> None:
 
     with pytest.raises(ClusterError, match=r"POST /x: 422 .*Required value"):
         api.create("/x", {}, keep_trying=lambda: pytest.fail("it was tried again"))
+
+
+def test_what_exists_already_is_returned_as_it_is() -> None:
+    api = ScriptedApi((409, "exists"), (200, "as it is"))
+
+    made = api.create("/x", {"metadata": {"name": "a"}}, keep_trying=lambda: pytest.fail("it was tried again"))
+
+    assert made == {"message": "as it is"}

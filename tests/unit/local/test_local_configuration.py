@@ -165,6 +165,24 @@ def test_coredns_gets_its_image_and_address() -> None:
     assert len(objects) == 6
 
 
+def test_the_pod_of_coredns_is_as_its_controllers_would_make_it() -> None:
+    documents = {document["kind"]: document for _, document in addons.coredns("dns:1", "10.96.0.10")}
+    deployment = {**documents["Deployment"], "metadata": {**documents["Deployment"]["metadata"], "uid": "d1"}}
+
+    place, replica_set = addons.replica_set(deployment)
+    _, pod = addons.pod({**replica_set, "metadata": {**replica_set["metadata"], "uid": "r1"}})
+
+    assert place == "/apis/apps/v1/namespaces/kube-system/replicasets"
+    labels = pod["metadata"]["labels"]
+    assert labels == replica_set["spec"]["selector"]["matchLabels"]
+    assert set(labels) == {"k8s-app", "pod-template-hash"}
+    assert [owner["uid"] for each in (replica_set, pod) for owner in each["metadata"]["ownerReferences"]] == [
+        "d1",
+        "r1",
+    ]
+    assert pod["spec"] == deployment["spec"]["template"]["spec"]
+
+
 @pytest.mark.parametrize("nodes", [NODES, []])
 def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
     values = outputs(request(nodes=nodes), Path("/state"), port=16443, pid=42, capabilities=["b", "a"])
