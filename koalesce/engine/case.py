@@ -8,28 +8,33 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from koalesce.clock import Clock
 from koalesce.cluster import Cluster
+from koalesce.durations import Duration
 from koalesce.engine.backgrounds import Backgrounds, troubles
+from koalesce.engine.cleaning import CLEANUP_TIMEOUT, clean_up
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
 from koalesce.engine.evidence_index import Failure
-from koalesce.engine.namespaces import labels, make_namespace, namespace_name, remove_namespace
-from koalesce.engine.scopes import TestScope
+from koalesce.engine.grace import grace
+from koalesce.engine.namespaces import Namespaces, Wanted, labels, namespace_name, wanted
+from koalesce.engine.scopes import LAST_LOOK, TestScope
 from koalesce.engine.session import RunSession, make_private
+from koalesce.engine.sites import Site, Stay
+from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import DEFAULT_TIMEOUT, Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError
-from koalesce.events import Status, StepFinished, TestFinished, TestStarted
+from koalesce.events import Status, StepFinished, TestFinished, TestRerun, TestStarted
 from koalesce.spec import LoadedSpec
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.models import Setup, Test
+from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Files
 from koalesce.steps.stop import Ended
-
-CLEANUP_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What the tests of a spec stand on."""
+    """What the tests of a spec stand on. `sites` are its clusters by name, the default first; `cluster` is the default one."""
 
     session: RunSession
     loaded: LoadedSpec
@@ -39,6 +44,9 @@ class Stage:
     folder: Path  # where evidence goes
     values: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = DEFAULT_TIMEOUT
+    reruns: int = 0  # of tests that don't say how many
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    namespaces: Namespaces = field(default_factory=Namespaces)  # of the default cluster
     disposable: bool = True  # the cluster goes away after the run
     backgrounds: Backgrounds = field(default_factory=Backgrounds)  # what goes on for the whole spec
 
@@ -54,27 +62,53 @@ class SetUp:
 
 def run_setup(stage: Stage, setup: Setup) -> SetUp:
     """Run the spec's setup; whoever keeps the cluster for other specs undoes it after the tests."""
-    case = _Case(
-        stage, "setup", Test.model_construct(name="setup", steps=setup.steps), line=setup.steps[0].line, section="setup"
+    written = stage.loaded.source.document.value["setup"].get("namespace")
+    test = Test.model_construct(
+        name="setup", steps=setup.steps, on_failure=setup.on_failure, timeout=setup.timeout, cluster=setup.cluster
     )
-    finished = case.run(
-        setup.steps, setup.on_failure, timeout=setup.timeout.seconds if setup.timeout else None, keep=True
-    )
+    case = _Case(stage, "setup", test, line=setup.steps[0].line, section="setup")
+    try:
+        case.settle(stage.loaded.namespace(written, case.values, ("setup", "namespace")), {})
+        finished = case.run(keep=True)
+    except KoalesceError as error:
+        finished = case.refused(str(error))
+    stage.session.emit(finished)
     given = {"outputs": case.values.get("outputs", {}), "namespace": case.namespace}
     return SetUp(finished=finished, given=given, undo=case.undo)
 
 
 def run_test(stage: Stage, test: Test, line: int) -> TestFinished:
-    """Run a test to its end, its own clean-up included. Never raises but for Interrupted's sake: it says what happened."""
-    case = _Case(stage, test.name, test, line=line, section="steps")
+    """Run a test to its end, its own clean-up included, and again while it fails and may be. Never raises: it says what happened."""
+    reruns, seconds = stage.reruns if test.reruns is None else test.reruns, 0.0
+    for rerun in range(reruns + 1):
+        finished = _try_test(stage, test, line, rerun)
+        seconds += finished.seconds
+        if finished.status != "failed" or rerun == reruns or stage.session.cancel.is_set():
+            break
+        stage.session.emit(
+            TestRerun(
+                spec=stage.spec, test=test.name, rerun=rerun + 1, reruns=reruns, seconds=finished.seconds,
+                message=finished.message, line=line, evidence=finished.evidence,
+            )
+        )  # fmt: skip
+    if rerun:
+        flaky = finished.status == "passed"
+        finished = replace(finished, rerun=rerun, reruns=reruns, flaky=flaky, seconds=round(seconds, 4))
+    stage.session.emit(finished)
+    return finished
+
+
+def _try_test(stage: Stage, test: Test, line: int, rerun: int) -> TestFinished:
+    """One try of a test, in a fresh namespace; its end isn't told yet."""
+    case = _Case(stage, test.name, test, line=line, section="steps", rerun=rerun)
     try:
-        reason = _skip_reason(stage, test)
+        case.values["matrix"] = stage.loaded.test_matrix(test)
         case.values["vars"] = stage.loaded.test_variables(test, case.values)
+        reason = _skip_reason(stage, test, case.site, case.values)
+        case.settle(*stage.loaded.test_namespaces(test, case.values))
     except KoalesceError as error:
-        return case.refuse(str(error))
-    if reason:
-        return case.skip(reason)
-    return case.run(test.steps, test.on_failure, timeout=test.timeout.seconds if test.timeout else None)
+        return case.refused(str(error))
+    return case.skipped(reason) if reason else case.run()
 
 
 def skip_test(session: RunSession, spec: str, test: Test, line: int, reason: str) -> TestFinished:
@@ -85,70 +119,122 @@ def skip_test(session: RunSession, spec: str, test: Test, line: int, reason: str
     return finished
 
 
-def _skip_reason(stage: Stage, test: Test) -> str | None:
+def _skip_reason(stage: Stage, test: Test, site: Site, values: Mapping[str, Any]) -> str | None:
     if test.skip:
         return test.skip
-    if missing := [name for name in test.requires if name not in stage.cluster.capabilities]:
+    if missing := [name for name in test.requires if name not in site.cluster.capabilities]:
         return f"the cluster lacks {', '.join(missing)}"
-    condition = stage.loaded.test_condition(test, stage.values)
+    condition = stage.loaded.test_condition(test, values)
     if condition is not None:
-        return condition.unmet(version=stage.cluster.kubernetes, capabilities=stage.cluster.capabilities)
+        return condition.unmet(version=site.cluster.kubernetes, capabilities=site.cluster.capabilities)
     return None
 
 
-class _Case:
-    """One test under way."""
+def summed_up(bad: Sequence[StepFinished | str]) -> tuple[str, Status]:
+    """What several steps that didn't pass (or sentences about a failure) say together."""
+    said = [each if isinstance(each, str) else f"{each.title}: {each.message}" for each in bad]
+    status = overall("failed" if isinstance(each, str) else each.status for each in bad)
+    first, *rest = said[0].split("\n")
+    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
+    return "\n".join([first + more, *rest, *said[1:]]), status
 
-    def __init__(self, stage: Stage, name: str, test: Test, *, line: int, section: str) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The time that a test has for its steps."""
+
+    clock: Clock
+    timeout: Duration
+    began: float
+
+    def __str__(self) -> str:
+        return f"the test's time ({self.timeout}) is over"
+
+    @property
+    def deadline(self) -> float:
+        """When it's over, in the clock's seconds."""
+        return self.began + self.timeout.seconds
+
+    def is_over(self, slack: float = 0.0) -> bool:
+        """Whether it's over, by so many seconds."""
+        return self.clock.monotonic() >= self.deadline + slack
+
+
+class _Case:
+    """One try of a test under way."""
+
+    def __init__(self, stage: Stage, name: str, test: Test, *, line: int, section: str, rerun: int = 0) -> None:
         self._stage = stage
         self._name = name
         self._test = test
         self._line = line
         self._section = section
+        self._rerun = rerun
         self._scope = TestScope(cancel=stage.session.cancel)
         # What `setup` serves is there for all tests: the spec ends it.
         self._backgrounds = stage.backgrounds if section == "setup" else Backgrounds()
         self._failure = Failure(test=name)
         self._broken_off: list[Ended] = []  # what the steps had started when they ended
-        self.namespace = test.namespace.name or namespace_name(name)
+        self._sites = stage.sites or {"": Site(cluster=stage.cluster, namespaces=stage.namespaces)}
+        self._home = test.cluster or next(iter(self._sites))
+        self.site = self._sites[self._home]
+        self._fresh = namespace_name(name)
+        self.namespace = self._fresh
+        self._stay = self._staying([])
         self.values: dict[str, Any] = {
             **stage.values,
+            **self.site.values,
             "namespace": self.namespace,
             "test": {"name": name},
             "outputs": {},
         }
 
-    def skip(self, reason: str) -> TestFinished:
+    def settle(self, own: NamespaceSpec, further: Mapping[str, NamespaceSpec]) -> None:
+        """Say which namespaces it has."""
+        marks = labels(self._stage.session.run_id, self._name)
+        home = wanted(own, self._fresh, marks)
+        others = {name: wanted(spec, namespace_name(f"{self._name}-{name}"), marks) for name, spec in further.items()}
+        self.namespace = self.values["namespace"] = home.name
+        self.values["namespaces"] = {name: each.name for name, each in others.items()}
+        self._stay = self._staying([home, *others.values()])
+
+    def _staying(self, namespaces: Sequence[Wanted]) -> Stay:
+        return Stay(self._sites, self._home, namespaces, self._stage.session.waiter)
+
+    def skipped(self, reason: str) -> TestFinished:
         """The test is left out."""
-        return skip_test(self._stage.session, self._stage.spec, self._test, self._line, reason)
+        return self._ended("skipped", reason)
 
-    def refuse(self, message: str) -> TestFinished:
+    def refused(self, message: str) -> TestFinished:
         """The test can't even begin."""
-        stage = self._stage
-        stage.session.emit(TestStarted(spec=stage.spec, test=self._name, namespace="", line=self._line))
-        finished = TestFinished(
-            spec=stage.spec, test=self._name, status="error", seconds=0.0, message=message, line=self._line
-        )
-        stage.session.emit(finished)
-        return finished
+        return self._ended("error", message)
 
-    def run(
-        self, steps: Sequence[StepEntry], on_failure: Sequence[StepEntry], *, timeout: float | None, keep: bool = False
-    ) -> TestFinished:
+    def _ended(self, status: Status, message: str) -> TestFinished:
+        spec = self._stage.spec
+        self._stage.session.emit(
+            TestStarted(spec=spec, test=self._name, namespace="", line=self._line, rerun=self._rerun)
+        )
+        return TestFinished(spec=spec, test=self._name, status=status, seconds=0.0, message=message, line=self._line)
+
+    def run(self, *, keep: bool = False) -> TestFinished:
         """Everything, in order. `keep` leaves the namespace and what was made in it."""
-        clock, emit = self._stage.session.clock, self._stage.session.emit
+        clock, emit, test = self._stage.session.clock, self._stage.session.emit, self._test
         began = clock.monotonic()
-        emit(TestStarted(spec=self._stage.spec, test=self._name, namespace=self.namespace, line=self._line))
-        deadline = began + timeout if timeout else None
+        emit(
+            TestStarted(
+                spec=self._stage.spec, test=self._name, namespace=self.namespace, line=self._line, rerun=self._rerun
+            )
+        )
+        limit = Limit(clock, test.timeout, began) if test.timeout else None
         evidence, problems = "", []
         try:
             try:
-                message, status = self._run_steps(steps, deadline)
+                message, status = self._run_steps(limit)
             finally:
                 self._broken_off = self._backgrounds.end_steps()
             message, status = _with_troubles(message, status, self._broken_off)
             if status in ("failed", "error"):
-                evidence = self._explain(on_failure)
+                evidence = self._explain((*test.on_failure, *self._stage.loaded.spec.on_failure))
         except Interrupted:
             status, message = "error", self._stage.session.interrupt.reason
         except KoalesceError as error:
@@ -160,35 +246,33 @@ class _Case:
             self._backgrounds.end_all()
         if problems and status == "passed":
             status, message = "error", "clean-up: " + "; ".join(problems)
-        finished = TestFinished(
+        return TestFinished(
             spec=self._stage.spec, test=self._name, status=status, seconds=round(clock.monotonic() - began, 4),
             message=message, line=self._line, evidence=evidence,
         )  # fmt: skip
-        emit(finished)
-        return finished
 
-    def _run_steps(self, steps: Sequence[StepEntry], deadline: float | None) -> tuple[str, Status]:
-        """The first step that didn't pass decides; all skipped is skipped."""
-        marks = {**self._test.namespace.labels, **labels(self._stage.session.run_id, self._name)}
-        if self._test.namespace.pod_security:
-            marks["pod-security.kubernetes.io/enforce"] = self._test.namespace.pod_security
-        make_namespace(self._stage.cluster, self.namespace, marks, self._stage.session.waiter)
-        bad: StepFinished | None = None
+    def _run_steps(self, limit: Limit | None) -> tuple[str, Status]:
+        """The steps that didn't pass decide, the first of them ending the test unless it goes on; all skipped is skipped."""
+        self._stay.enter()
+        bad: list[StepFinished] = []
         skipped: list[str] = []
         runner = self._runner(self._scope)
-        section = self._of(self._section, deadline=deadline)
+        steps = self._test.steps
+        section = self._of(self._section, deadline=limit.deadline if limit else None)
         for index, entry in enumerate(steps):
+            if limit and limit.is_over():
+                return summed_up([*bad, f"{limit}, before step {index + 1} ({entry.title})"])
             result = runner.run(section, index, entry)
             if result.status == "skipped":
                 skipped.append(result.message)
             elif result.status != "passed":
-                if bad is None:
-                    bad = result
+                bad.append(result)
+                if len(bad) == 1:
                     self._failure = replace(self._failure, step=result, looked_at=tuple(runner.looked_at))
                 if not entry.raw.get("continueOnFailure"):
                     break
-        if bad is not None:
-            return f"{bad.title}: {bad.message}", bad.status
+        if bad or (limit and limit.is_over(LAST_LOOK)):
+            return summed_up([*bad, *([str(limit)] if limit and limit.is_over() else [])])
         if steps and len(skipped) == len(steps):
             return skipped[0], "skipped"
         return "", "passed"
@@ -208,45 +292,49 @@ class _Case:
             text = "\n".join(part for part in (result.message, result.actual or "", result.detail) if part)
             writer.write(f"onFailure/{index}-{entry.key}.txt", text)
         self._backgrounds.end_steps()
-        collect_evidence(
-            writer, self._stage.cluster, self._evidence_namespaces(), failure=self._failure, own=(self.namespace,)
-        )
+        own = (self.namespace, *self.values.get("namespaces", {}).values())
+        for name, entered in self._stay.entered.items():
+            place = writer if len(self._stay.entered) == 1 else replace(writer, folder=folder / name)
+            namespaces = self._evidence_namespaces(own)
+            collect_evidence(place, entered.site.cluster, namespaces, failure=self._failure, own=own)
         return self._stage.session.shown(folder)
 
-    def _evidence_namespaces(self) -> tuple[str, ...]:
+    def _evidence_namespaces(self, own: Sequence[str]) -> tuple[str, ...]:
         setup = self.values.get("setup", {}).get("namespace")
         components = {name for item in self.values.get("components", {}).values() for name in item["namespaces"]}
-        return tuple(dict.fromkeys([self.namespace, *([setup] if setup else []), *sorted(components), "kube-system"]))
+        return tuple(dict.fromkeys([*own, *([setup] if setup else []), *sorted(components), "kube-system"]))
 
     def undo(self) -> list[str]:
-        """The author's clean-up, then whatever the steps have registered, then the namespace; returns what went wrong."""
-        if self._stage.session.cancel.is_set() and self._stage.disposable:
-            return []
-        problems: list[str] = []
+        """The author's clean-up, then whatever the steps have registered, then the namespaces; returns what went wrong.
+
+        Once the run is to end, what goes away with its cluster isn't undone.
+        """
         scope = TestScope(cancel=threading.Event())
-        runner = self._runner(scope)
-        for index, entry in enumerate(self._test.cleanup):
-            result = runner.run(self._of("cleanup", timeout=CLEANUP_TIMEOUT), index, entry)
-            if result.status in ("failed", "error"):
-                problems.append(f"{result.title}: {result.message}")
+        problems = self._clean_up(scope)
+        if self._stage.session.cancel.is_set() and self._stage.disposable:
+            return problems
         problems += [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_all())]
-        problems += scope.unwind() + self._scope.unwind()
-        try:
-            remove_namespace(self._stage.cluster, self.namespace)
-        except KoalesceError as error:
-            problems.append(error.message)
-        return problems
+        return problems + scope.unwind() + self._scope.unwind() + self._stay.leave()
+
+    def _clean_up(self, scope: TestScope) -> list[str]:
+        """The author's cleanup steps, each of them whatever became of the others; returns what went wrong."""
+        if not self._test.cleanup or not self._stay.entered:
+            return []
+        section = self._of("cleanup", timeout=CLEANUP_TIMEOUT)
+        with grace(self._stage.session.interrupt) as interrupt:
+            runner = replace(self._runner(scope.within(interrupt.event)), interrupt=interrupt)
+            return clean_up(runner, section, self._test.cleanup)
 
     def _folder(self) -> Path:
         """Where everything of this test is kept that outlives it."""
-        return self._stage.folder / (self.namespace if self._name != "setup" else "setup")
+        return self._stage.folder / (self._fresh if self._name != "setup" else "setup")
 
     def _runner(self, scope: TestScope) -> StepRunner:
         stage = self._stage
         return StepRunner(
-            cluster=stage.cluster, namespace=self.namespace, scope=scope, clock=stage.session.clock,
+            cluster=self.site.cluster, namespace=self.namespace, scope=scope, clock=stage.session.clock,
             interrupt=stage.session.interrupt, files=stage.files, emit=stage.session.emit,
-            labels=labels(stage.session.run_id, self._name), values=self.values,
+            labels=labels(stage.session.run_id, self._name), values=self.values, place=self._home, enter=self._stay.enter,
             artifacts=self._folder() / "copied", backgrounds=self._backgrounds,
             disruptive=self._test.disruptive or self._section == "setup",
         )  # fmt: skip

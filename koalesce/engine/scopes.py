@@ -19,15 +19,21 @@ class TestScope:
     __test__ = False
 
     cancel: threading.Event
+    place: str = ""  # the cluster that its steps act on, where there are several
     _undos: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def within(self, cancel: threading.Event) -> TestScope:
         """The same undo list for something that is cancelled by itself."""
-        return TestScope(cancel=cancel, _undos=self._undos, _lock=self._lock)
+        return TestScope(cancel=cancel, place=self.place, _undos=self._undos, _lock=self._lock)
+
+    def at(self, place: str) -> TestScope:
+        """The same undo list for what is done in another cluster, where things may have the same names."""
+        return TestScope(cancel=self.cancel, place=place, _undos=self._undos, _lock=self._lock)
 
     def defer(self, what: str, undo: Callable[[], None]) -> None:
         """Register an undo; the same `what` is registered once."""
+        what = f"{what} in {self.place}" if self.place else what
         with self._lock:
             if all(known != what for known, _ in self._undos):
                 self._undos.append((what, undo))

@@ -16,9 +16,11 @@ from koalesce.engine.backgrounds import LONGEST, Backgrounds, Going, Serving
 from koalesce.engine.explaining import Sights, explained
 from koalesce.engine.judging import as_expected, in_time, is_retried, outcome_name, policy_of, rule_of
 from koalesce.engine.scopes import StepScope, TestScope
+from koalesce.engine.sites import Entered
 from koalesce.engine.verdicts import Eventually
 from koalesce.errors import KoalesceError
 from koalesce.events import AnyEvent, Status, StepAttempted, StepFinished, StepStarted
+from koalesce.expressions import ExpressionError, has_expression, resolve
 from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
 from koalesce.spec.fields import Output, StepFields
@@ -37,6 +39,7 @@ from koalesce.steps.base import (
 )
 from koalesce.steps.sightings import Sightings
 from koalesce.steps.stop import Stop
+from koalesce.steps.use import Use
 
 DEFAULT_TIMEOUT = 30.0
 
@@ -51,6 +54,7 @@ class Section:
     timeout: float = DEFAULT_TIMEOUT
     deadline: float | None = None  # of the whole test, in the clock's seconds
     once: bool = False  # look once only (onFailure)
+    group: str = ""  # what the titles of steps begin with, within a group
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,9 +75,29 @@ class StepRunner:
     backgrounds: Backgrounds = field(default_factory=Backgrounds)
     artifacts: Path | None = None  # where steps keep what they bring home
     looked_at: list[Mapping[str, Any]] = field(default_factory=list)  # what the last step that didn't pass had read
+    place: str = ""  # which cluster of the spec this is, where it has several
+    enter: Callable[[str], Entered] | None = None  # goes to another
+
+    def at(self, place: str) -> StepRunner:
+        """The same for another cluster of the spec; KoalesceError if there is none, or nothing can be done there."""
+        if place == self.place or self.enter is None:
+            return self
+        entered = self.enter(place)
+        return replace(
+            self, place=place, cluster=entered.site.cluster, values={**self.values, **entered.site.values},
+            sightings=entered.sightings, scope=self.scope.at(place),
+        )  # fmt: skip
 
     def run(self, section: Section, index: int, entry: StepEntry) -> StepFinished:
         """Run a step to its end, once for each item until one doesn't pass; returns the last event of the worst item."""
+        place = entry.raw.get("cluster")
+        if isinstance(place, str) and not has_expression(place):
+            try:
+                there = self.at(place)
+            except KoalesceError as error:
+                return _StepRun(self, section, index, entry).refuse(str(error))
+            if there is not self:
+                return there.run(section, index, entry)
         results: list[tuple[StepFinished, dict[str, Any]]] = []
         for item in self._items(entry):
             results.append(_StepRun(self, section, index, entry).run(item))
@@ -83,6 +107,15 @@ class StepRunner:
             return _StepRun(self, section, index, entry).none("foreach has no items: nothing was done")
         self._keep_outputs(entry, [outputs for _, outputs in results])
         return max((finished for finished, _ in results), key=lambda finished: _SEVERITY[finished.status])
+
+    def run_group(self, section: Section, index: int, entry: StepEntry) -> StepFinished:
+        """Run the steps of a group until one doesn't pass; the last event of the worst."""
+        results: list[StepFinished] = []
+        for child in entry.children:
+            results.append(self.run(section, index, child))
+            if results[-1].status in ("failed", "error") and not child.raw.get("continueOnFailure"):
+                break
+        return max(results, key=lambda finished: _SEVERITY[finished.status])
 
     def _items(self, entry: StepEntry) -> Iterator[Mapping[str, Any]]:
         """What each run of the step adds to the values; a list that can't be had is one run, which tells."""
@@ -131,21 +164,57 @@ class _StepRun:
     def run(self, item: Mapping[str, Any]) -> tuple[StepFinished, dict[str, Any]]:
         values = {**self._runner.values, **item}
         try:
+            if has_expression(place := self._entry.raw.get("cluster")):
+                self._runner = self._runner.at(str(resolve(place, values)))
+                values = {**self._runner.values, **item}
             reason, bound = self._bind(values)
         except KoalesceError as error:
-            self._start(DEFAULT_TIMEOUT)
-            return self._finish("error", Looked(outcome=Errored(str(error)), attempts=0, seconds=0.0)), {}
+            return self.refuse(str(error)), {}
         if bound is not None and isinstance(bound.step, Stop) and self._runner.backgrounds.find(bound.step.id) is None:
             reason, bound = f"{bound.step.id} was not started", None
         if bound is None:
             return self.skip(reason), {}
         self._title = bound.fields.name or f"{bound.step.title()}{_item_suffix(item)}"
+        if isinstance(bound.step, Use):
+            self._title = f"{bound.fields.name or bound.step.title()}{_item_suffix(item)}"
+            return self._run_group(bound.fields)
         timeout = self._timeout(bound.fields)
         self._start(timeout)
         looked = self._look(bound, values, timeout)
         outputs = self._outputs(bound.fields, looked)
         looked = in_time(looked, bound.fields)
         return self._finish(outcome_name(looked.outcome), looked), outputs
+
+    def _run_group(self, fields: StepFields) -> tuple[StepFinished, dict[str, Any]]:
+        """Run the steps of the group that a `use` step stands for, with what they may know, and read what the group gives."""
+        runner, group, section = self._runner, self._entry.group, self._section
+        if group is None:
+            raise AssertionError("a use step has a group")
+        inner = replace(runner, values={**runner.values, "outputs": {}}, backgrounds=Backgrounds())
+        try:
+            params = {**group.params, **fields.with_}
+            inner.values["params"] = {name: resolve(value, inner.values) for name, value in params.items()}
+            worst = inner.run_group(replace(section, group=f"{section.group}{self._title}: "), self._index, self._entry)
+            if worst.status != "passed":
+                return worst, {}
+            given = resolve(group.outputs, inner.values)
+        except ExpressionError as error:
+            return self._unread(Errored(f"{group.described}: {error.message}")), {}
+        finally:
+            runner.backgrounds.adopt(inner.backgrounds)
+        looked = Looked(outcome=Passed("", given), attempts=1, seconds=0.0)
+        outputs = self._outputs(fields, looked) if fields.outputs else dict(given)
+        return (worst, outputs) if isinstance(looked.outcome, Passed) else (self._unread(looked.outcome), {})
+
+    def _unread(self, outcome: Outcome) -> StepFinished:
+        """A group whose parameters or outputs can't be had."""
+        self._start(0.0)
+        return self._finish(outcome_name(outcome), Looked(outcome=outcome, attempts=0, seconds=0.0))
+
+    def refuse(self, reason: str) -> StepFinished:
+        """A step that can't even begin."""
+        self._start(DEFAULT_TIMEOUT)
+        return self._finish("error", Looked(outcome=Errored(reason), attempts=0, seconds=0.0))
 
     def none(self, reason: str) -> StepFinished:
         """A step over an empty list has observed nothing, and fails."""
@@ -187,7 +256,9 @@ class _StepRun:
         scope = TestScope(cancel=runner.scope.cancel) if bound.fields.expect_failure else runner.scope
         problems: list[str] = []
         try:
-            looked = self._attempts(bound, self._context(bound.fields, values, view, deadline, scope), deadline, sleeper)
+            looked = self._attempts(
+                bound, self._context(bound.fields, values, view, deadline, scope), deadline, sleeper
+            )
             looked = explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
             if isinstance(looked.outcome, Failed | Errored):
                 runner.looked_at[:] = [obj for _, obj in view.last_seen()]
@@ -209,7 +280,7 @@ class _StepRun:
             view=view,
             namespace=runner.namespace,
             scope=StepScope(test=scope, clock=runner.clock, deadline=deadline),
-            files=runner.files,
+            files=self._entry.files or runner.files,
             labels=runner.labels,
             variables=values,
             sightings=runner.sightings,
@@ -338,7 +409,7 @@ class _StepRun:
         self._runner.emit(
             StepStarted(
                 spec=section.spec, test=section.test, section=section.name, index=self._index, type=entry.key,
-                title=self._title, line=entry.line, timeout=round(timeout, 3),
+                title=section.group + self._title, line=entry.line, timeout=round(timeout, 3),
             )
         )  # fmt: skip
 
@@ -360,7 +431,7 @@ class _StepRun:
     def _finish(self, status: Status, looked: Looked) -> StepFinished:
         section, entry, outcome = self._section, self._entry, looked.outcome
         event = StepFinished(
-            spec=section.spec, test=section.test, section=section.name, index=self._index, type=entry.key, title=self._title,
+            spec=section.spec, test=section.test, section=section.name, index=self._index, type=entry.key, title=section.group + self._title,
             line=entry.line, status=status, attempts=looked.attempts, seconds=round(looked.seconds, 4),
             message=getattr(outcome, "message", ""), expected=getattr(outcome, "expected", None),
             actual=getattr(outcome, "actual", None), detail=getattr(outcome, "detail", ""),
