@@ -12,6 +12,7 @@ from koalesce.matching.partial import Matching, member_problems
 from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.comparing import is_built_in, matching, pattern_flaws, unknown_field
+from koalesce.steps.hopeless import with_prospects
 from koalesce.steps.reading import shortened
 from koalesce.steps.reference import Found, Judged, Quantified, named
 
@@ -96,7 +97,8 @@ class Assert(Quantified, Assertion, key="assert"):
         found = self._compare(matching(context, obj), obj)
         if not found:
             return Judged(Passed(f"{name} matches", obj), 0)
-        return Judged(_failed(name, found, is_blind=_is_blind(found, obj)), distance(found))
+        failed = _failed(name, found, is_blind=_is_blind(found, obj))
+        return Judged(with_prospects(failed, context, obj, found), distance(found))
 
     def _compare(self, match: Matching, obj: dict[str, Any]) -> list[Mismatch]:
         """What the object lacks: of `match` and `allOf`, then of the nearest of `anyOf`."""

@@ -201,3 +201,66 @@ def test_an_object_that_is_expected_to_go_may_come_again(metadata: dict[str, Any
     cluster.kube.remove("pod", "web-0", "test-ns")
 
     assert look(cluster, memory=memory) == Failed("pod/web-0 does not exist", "Ready", "missing")
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{status: {phase: Running}}",
+        "{status: {conditions: [{type: Ready, status: 'True'}]}}",
+        "{status: {conditions: {any: {type: Ready, status: 'True'}}}}",
+        "{status: {containerStatuses: [{name: c, ready: true}]}}",
+    ],
+)
+def test_an_assertion_that_a_pod_runs_ends_when_it_can_not(match: str) -> None:
+    broken = pod(waits="ErrImageNeverPull", phase="Pending")
+    text = f"assert: {{resource: pod/web-0, match: {match}}}"
+
+    outcome = look(FakeCluster(broken), text)
+
+    assert isinstance(outcome, Errored)
+    assert outcome.final
+    assert outcome.message.startswith("pod/web-0: .status.")
+    assert 'the image "web:1" of container c can\'t be had' in outcome.message
+    assert not look(FakeCluster(broken), text, patient=True).final
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{status: {phase: Failed}}",
+        "{status: {conditions: [{type: Ready, status: Unknown}]}}",
+        "{status: {containerStatuses: [{name: c, restartCount: 3}]}}",
+        "{metadata: {labels: {a: b}}}",
+    ],
+)
+def test_an_assertion_of_something_else_waits_on(match: str) -> None:
+    broken = pod(waits="ErrImageNeverPull", phase="Pending")
+
+    assert not look(FakeCluster(broken), f"assert: {{resource: pod/web-0, match: {match}}}").final
+
+
+@pytest.mark.parametrize(
+    ("match", "ends"),
+    [("availableReplicas: 1", True), ("readyReplicas: {ge: 1}", True), ("availableReplicas: 0", False)],
+)
+def test_an_assertion_on_replicas_ends_when_their_pods_can_not_run(match: str, ends: bool) -> None:
+    cluster = FakeCluster()
+    rolled(cluster, pod(waits="ErrImageNeverPull", labels={"pod-template-hash": "new"}))
+
+    outcome = look(cluster, f"assert: {{resource: deployment/web, match: {{status: {{{match}}}}}}}")
+
+    assert getattr(outcome, "final", False) == ends
+
+
+def test_an_assertion_that_a_job_completes_ends_when_it_has_failed() -> None:
+    failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}
+    job = made("Job", "load", api="batch/v1", status={"conditions": [failed], "failed": 3})
+
+    outcome = look(FakeCluster(job), "assert: {resource: job/load, match: {status: {succeeded: 1}}}")
+
+    assert outcome.final
+    assert outcome.message == (
+        "job/load: .status.succeeded is missing, expected 1; job/load has failed: BackoffLimitExceeded: too often"
+    )
+    assert (outcome.expected, outcome.actual) == ("1", "missing")
