@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from koalesce import process
 from koalesce.kube import Kube
@@ -72,12 +72,13 @@ class Node:
         self,
         command: Sequence[str],
         *,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
         timeout: float | None = None,
         cancel: process.Cancel | None = None,
     ) -> process.Result:
         """Run a command on the node as root; see `process.run` for errors. The code is not checked."""
-        return process.run([*self.exec, *command], stdin=stdin, timeout=timeout, cancel=cancel)
+        return process.run([*self.exec, *command], stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from koalesce.errors import KoalesceError
 
@@ -89,7 +89,8 @@ class CommandMissing(KoalesceError):
 def run(
     command: Sequence[str | Path],
     *,
-    stdin: bytes | None = None,
+    stdin: bytes | BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
@@ -102,7 +103,7 @@ def run(
 
     `timeout` in seconds; at the deadline, or once `cancel` is set, the whole process group gets SIGTERM, then SIGKILL, and
     CommandTimeout is raised. Each stream keeps at most `cap` bytes (head). `on_line` gets ("stdout" | "stderr", line) as
-    they come. `env` replaces the environment as a whole. `dies_with_us`: it ends even where we are killed and can't end it.
+    they come. `stdin` and `stdout` may be open files, which then are the command's own: of any size, none of it in memory. `env` replaces the environment as a whole. `dies_with_us`: it ends even where we are killed and can't end it.
     """
     words = [str(word) for word in command]
     _log.debug("run: %s", shlex.join(words))
@@ -110,8 +111,8 @@ def run(
     try:
         process = subprocess.Popen(
             words,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE if isinstance(stdin, bytes) else stdin,
+            stdout=stdout or subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
             env=None if env is None else dict(env),
@@ -122,7 +123,9 @@ def run(
     deadline = None if timeout is None else started + timeout
     with process, _guard(process.pid) if dies_with_us else contextlib.nullcontext():
         try:
-            out, err, ended = _pump(process, stdin, deadline, cancel, cap, on_line)
+            out, err, ended = _pump(
+                process, stdin if isinstance(stdin, bytes) else None, deadline, cancel, cap, on_line
+            )
         except BaseException:
             _end(process)
             raise
@@ -195,10 +198,9 @@ def _pump(
     out, err = _Stream("stdout", cap, on_line), _Stream("stderr", cap, on_line)
     rest = memoryview(stdin or b"")
     with selectors.DefaultSelector() as selector:
-        assert process.stdout is not None  # noqa: S101 - PIPE was asked for above
-        assert process.stderr is not None  # noqa: S101
-        selector.register(process.stdout, selectors.EVENT_READ, out)
-        selector.register(process.stderr, selectors.EVENT_READ, err)
+        for stream, kept in ((process.stdout, out), (process.stderr, err)):
+            if stream is not None:  # it's a pipe, not a file
+                selector.register(stream, selectors.EVENT_READ, kept)
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
             selector.register(process.stdin, selectors.EVENT_WRITE, None)

@@ -103,6 +103,7 @@ class FakeKube:
         self.objects: dict[_Key, dict[str, Any]] = {}
         self.requests: list[tuple[str, Any]] = []
         self.on_exec: Callable[[str, Sequence[str]], ExecResult] | None = None
+        self.on_exec_run: Callable[[str, Sequence[str], Mapping[str, Any]], ExecResult] | None = None
         self.on_logs: Callable[[str], str] = lambda pod: ""
         self.on_log_read: Callable[[str, Mapping[str, Any]], str] | None = None
         self.time = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -296,8 +297,10 @@ class FakeKube:
             del self.objects[key]
         return True
 
-    def exec(self, pod: str, command: Sequence[str], *, namespace: str, **_options: Any) -> ExecResult:
+    def exec(self, pod: str, command: Sequence[str], *, namespace: str, **options: Any) -> ExecResult:
         self._request("exec", {"pod": pod, "namespace": namespace, "command": list(command)})
+        if self.on_exec_run is not None:
+            return self.on_exec_run(pod, command, options)
         if self.on_exec is None:
             raise api_error(404, f'pods "{pod}" not found', reason="NotFound")
         return self.on_exec(pod, command)

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from koalesce.kube.discovery import Discovery
 from koalesce.kube.errors import BAD_ANSWER, CANCELLED, ApiError, UnknownKind
@@ -293,7 +293,8 @@ class Kube:
         *,
         namespace: str,
         container: str | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        stdout: BinaryIO | None = None,
         timeout: float = 30.0,
         cancel: Cancel | None = None,
         cap: int = 1 << 20,
@@ -303,7 +304,7 @@ class Kube:
 
         return run(
             self.transport, pod, command,
-            namespace=namespace, container=container, stdin=stdin, timeout=timeout, cancel=cancel, cap=cap,
+            namespace=namespace, container=container, stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel, cap=cap,
         )  # fmt: skip
 
     def forward(self, pod: str, *, namespace: str, port: int, local: int = 0) -> PortForward:

@@ -6,13 +6,14 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/ and KEP-4006 (v5 ad
 
 from __future__ import annotations
 
+import io
 import json
 import select
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from websocket import ABNF, WebSocket, WebSocketException
 
@@ -49,14 +50,15 @@ def run(
     *,
     namespace: str,
     container: str | None = None,
-    stdin: bytes | None = None,
+    stdin: bytes | BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
     timeout: float = 30.0,
     cancel: Cancel | None = None,
     cap: int = 1 << 20,
 ) -> ExecResult:
     """Run a command in a pod's container to its end.
 
-    Each stream keeps its first `cap` bytes and its last 64 KiB. ExecTimeout at the deadline (`timeout` in seconds) or when cancelled;
+    `stdin` and `stdout` may be open files: of any size, none of it in memory. Each other stream keeps its first `cap` bytes and its last 64 KiB. ExecTimeout at the deadline (`timeout` in seconds) or when cancelled;
     ConnectionLost if the connection breaks first; ApiError if the API server or the runtime can't start it.
     """
     name = f"exec in {namespace}/{pod}: {' '.join(command)}"
@@ -74,7 +76,7 @@ def run(
             transport, path, query, protocols=(_V5, _V4), call=call, timeout=timeout, name=name
         )
         try:
-            session = _Session(connection, call, name, stdin, cap)
+            session = _Session(connection, call, name, stdin, stdout, cap)
             code = session.follow()
         finally:
             connection.shutdown()  # type: ignore[no-untyped-call]  # the library has few types
@@ -119,16 +121,36 @@ class Capture:
         return bytes(self._head) + b"\n[%d bytes left out]\n" % dropped + bytes(self._tail[-_TAIL:])
 
 
+class Sink(Capture):
+    """A stream that goes to a file as a whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(0)
+        self._file = file
+
+    def feed(self, data: bytes) -> None:
+        """Write more of the stream."""
+        self._file.write(data)
+
+
 class _Session:
     """The conversation after the handshake. One thread reads and writes: a TLS socket can't be used by two at once."""
 
-    def __init__(self, connection: WebSocket, call: Call, name: str, stdin: bytes | None, cap: int) -> None:
-        self.stdout = Capture(cap)
+    def __init__(
+        self,
+        connection: WebSocket,
+        call: Call,
+        name: str,
+        stdin: bytes | BinaryIO | None,
+        stdout: BinaryIO | None,
+        cap: int,
+    ) -> None:
+        self.stdout = Capture(cap) if stdout is None else Sink(stdout)
         self.stderr = Capture(cap)
         self._connection = connection
         self._call = call
         self._name = name
-        self._rest = memoryview(stdin or b"")
+        self._input: BinaryIO = io.BytesIO(stdin or b"") if stdin is None or isinstance(stdin, bytes) else stdin
         self._has_stdin_open = stdin is not None
         if self._has_stdin_open and connection.subprotocol != _V5:
             raise ClusterError(
@@ -178,10 +200,10 @@ class _Session:
         return None
 
     def _send(self) -> None:
-        chunk, self._rest = self._rest[:_CHUNK], self._rest[_CHUNK:]
+        chunk = self._input.read(_CHUNK)
         if chunk:
             self._connection.send(bytes([_Channel.STDIN]) + chunk, ABNF.OPCODE_BINARY)
-        if not self._rest:
+        else:
             self._connection.send(bytes([_Channel.CLOSE, _Channel.STDIN]), ABNF.OPCODE_BINARY)
             self._has_stdin_open = False
 

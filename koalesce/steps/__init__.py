@@ -6,6 +6,7 @@ from koalesce.steps.assert_ import Assert
 from koalesce.steps.background import InBackground
 from koalesce.steps.base import Step
 from koalesce.steps.connectivity import Connectivity
+from koalesce.steps.copy import Copy
 from koalesce.steps.create import Create
 from koalesce.steps.curl import Curl
 from koalesce.steps.delete import Delete
@@ -26,7 +27,9 @@ from koalesce.steps.sleep import Sleep
 from koalesce.steps.stop import Stop
 from koalesce.steps.tcp import Tcp
 from koalesce.steps.udp import Udp
+from koalesce.steps.unchanged import Unchanged
 from koalesce.steps.update import Update
+from koalesce.steps.use import Use
 from koalesce.steps.wait_for import WaitFor
 
 STEPS: dict[str, type[Step]] = {
@@ -35,6 +38,7 @@ STEPS: dict[str, type[Step]] = {
     "assert": Assert,
     "background": InBackground,
     "connectivity": Connectivity,
+    "copy": Copy,
     "create": Create,
     "curl": Curl,
     "delete": Delete,
@@ -55,6 +59,8 @@ STEPS: dict[str, type[Step]] = {
     "stop": Stop,
     "tcp": Tcp,
     "udp": Udp,
+    "unchanged": Unchanged,
     "update": Update,
+    "use": Use,
     "wait-for": WaitFor,
 }

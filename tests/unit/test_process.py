@@ -64,3 +64,13 @@ def members(group: int) -> list[int]:
         if int(its_group) == group and state != "Z":
             found.append(int(stat.parent.name))
     return found
+
+
+def test_files_as_standard_input_and_output(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"x" * (process.DEFAULT_CAP + 1))
+
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as target:
+        result = process.run(["sh", "-c", "cat; echo done >&2"], stdin=source, stdout=target, timeout=30)
+
+    assert (result.stdout, result.err, result.truncated) == (b"", "done\n", False)
+    assert (tmp_path / "out").stat().st_size == process.DEFAULT_CAP + 1

@@ -109,6 +109,22 @@ def test_feeds_standard_input_and_closes_it(kube: Kube, api: FakeApi) -> None:
     assert result.stdout == data
 
 
+def test_files_as_standard_input_and_output(kube: Kube, api: FakeApi, tmp_path: Path) -> None:
+    def command(connection: ExecConnection) -> None:
+        while (frame := connection.receive()) is not None and frame[0] == 0:
+            connection.send(1, frame[1:])
+        connection.finish()
+
+    api.on_exec = command
+    (tmp_path / "in").write_bytes(b"x" * 300_000)
+
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as target:
+        result = kube.exec("web", ["cat"], namespace="one", stdin=source, stdout=target, cap=10)
+
+    assert (result.stdout, result.truncated) == (b"", False)
+    assert (tmp_path / "out").read_bytes() == b"x" * 300_000
+
+
 def test_an_empty_standard_input_is_closed_at_once(kube: Kube, api: FakeApi) -> None:
     def command(connection: ExecConnection) -> None:
         connection.send(1, repr(connection.receive()).encode())
