@@ -238,6 +238,47 @@ def test_existence_is_enough_where_asked() -> None:
     assert isinstance(step("wait-for: {resource: cm/others, exists: true}").attempt(context(cluster)), Failed)
 
 
+def job(**conditions: str) -> dict[str, Any]:
+    listed = [{"type": kind, "status": status} for kind, status in conditions.items()]
+    return made("Job", "once", api="batch/v1", status={"conditions": listed, "succeeded": 1})
+
+
+def test_one_of_several_ways_is_enough() -> None:
+    either = step("wait-for: {resource: job/once, anyOf: [{condition: Complete}, {condition: Failed}]}")
+
+    assert either.title() == "job/once Complete or Failed"
+    assert either.attempt(context(FakeCluster(job(Failed="True")))).message == "job/once is Failed"
+    assert either.attempt(context(FakeCluster(job()))) == Failed(
+        "job/once is neither Complete nor Failed: job/once: Complete is missing; job/once: Failed is missing",
+        "Complete or Failed",
+        "neither",
+    )
+
+
+def test_each_of_several_ways_has_to_come_true() -> None:
+    both = step(
+        "wait-for: {resource: job/once, allOf: [{condition: Complete}, {jsonpath: {path: '{.status.succeeded}', ge: 1}}]}"
+    )
+
+    assert isinstance(both.attempt(context(FakeCluster(job(Complete="True")))), Passed)
+    assert both.attempt(context(FakeCluster(job()))).message == "job/once: Complete is missing"
+    assert both.attempt(context(FakeCluster(job(Failed="True")))).final
+
+
+def test_what_there_is_not_is_no_proof_that_it_never_came() -> None:
+    cluster = FakeCluster(job())
+
+    def attempt(text: str) -> Any:
+        return step(f"wait-for: {text}").attempt(context(cluster, negated=True))
+
+    assert attempt("{resource: job/other, exists: true}").saw_nothing
+    assert attempt("{resource: jobs, selector: app=x, any: true, exists: true}").saw_nothing
+    assert attempt("{resource: job/once, condition: Complete}").saw_nothing
+    assert attempt("{resource: job/once, jsonpath: {path: '{.status.failed}', equals: 1}}").saw_nothing
+    assert not attempt("{resource: job/once, jsonpath: {path: '{.status.succeeded}', equals: 2}}").saw_nothing
+    assert attempt("{resource: gadget/x, deleted: true}").saw_nothing
+
+
 def test_deletion_counts_only_of_what_was_seen() -> None:
     cluster = FakeCluster(made("ConfigMap", "settings"))
     wait = step("wait-for: {resource: cm/settings, deleted: true}")
@@ -295,7 +336,7 @@ def test_a_value_can_be_waited_for() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("wait-for: {resource: pod/a}", "wait-for needs exactly one of condition, rollout, exists, deleted, jsonpath; got none"),
+        ("wait-for: {resource: pod/a}", "wait-for needs exactly one of condition, rollout, exists, jsonpath, deleted, anyOf, allOf; got none"),
         ("wait-for: {resource: pod/a, condition: Ready, exists: true}", "got condition and exists"),
         ("wait-for: {resource: pods, selector: a=b, condition: Ready}", "which of pods with a=b? say all: true, any: true or count: N"),
         ("wait-for: {resource: pods, condition: Ready}", "which of pods? say all: true, any: true or count: N"),
