@@ -60,7 +60,7 @@ def one_run(folder: Path) -> dict[str, float]:
     spec.write_text(SPEC)
     command = [sys.executable, "-m", "koalesce", "run", str(spec), "--trust", "--events", str(file)]
     began, cpu = time.monotonic(), _cpu_seconds()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     whole = time.monotonic() - began
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -86,7 +86,7 @@ def one_run(folder: Path) -> dict[str, float]:
     return found
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """As where Koalesce is installed: Python keeps what it compiled."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | {"NO_COLOR": "1"}
 
