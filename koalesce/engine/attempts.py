@@ -16,6 +16,7 @@ from koalesce.steps.acting import refused
 from koalesce.steps.base import Errored, Outcome, Passed
 
 SAFETY_LOOK = 30.0  # seconds after which something watched is looked at although nothing changed
+_BUSY = 429
 COALESCE = 0.05  # at most one look in this many seconds, however many changes come
 
 
@@ -144,6 +145,12 @@ class Looker:
     look: Callable[[], Outcome]
     is_watched: Callable[[], bool]
     seen: Callable[[int, Outcome], None] = field(default=lambda _attempt, _outcome: None)
+    _is_last: bool = False
+
+    def hurry(self) -> None:
+        """Look once more, from now on, and have that decide (from another thread)."""
+        self._is_last = True
+        self.sleeper.rouse()
 
     def run(self) -> Looked:
         """Look until the rule decides; raises Interrupted when the run is to end."""
@@ -158,6 +165,8 @@ class Looker:
             nonlocal attempts, outcome
             attempts += 1
             self.sleeper.begin()
+            if self._is_last:
+                self.rule.finish(self.clock.monotonic())
             outcome = guarded(self.look)
             self.seen(attempts, outcome)
             verdict = self.rule.decide(outcome, self.clock.monotonic())
@@ -219,9 +228,8 @@ def act_until_ready(
         except ApiError as error:
             if error.transient and clock.monotonic() < deadline:
                 raise
-            if error.transient or not 400 <= error.status < 500:
-                return Errored(error.message)
-            return refused(error)
+            is_refusal = 400 <= error.status < 500 and error.status != _BUSY  # to the end, if it is one that may pass
+            return refused(error) if is_refusal else Errored(error.message)
 
     sleeper.watching = False
     retrying = tenacity.Retrying(
