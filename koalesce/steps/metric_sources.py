@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -201,13 +201,16 @@ class MetricSource(Model):
         sources = select(self.from_ or Vantage(host=True), context)
         if not isinstance(sources, list):
             return sources
-        batches = [Batch(source=source, targets=[self._target(url, source, context)]) for source in sources]
+        tls = self.tls.to_json(context) if self.tls is not None else None
+        if isinstance(tls, Failed):
+            return tls
+        batches = [Batch(source=source, targets=[self._target(url, source, tls, context)]) for source in sources]
         seen = [answer.results[0] for answer in probe(batches, context)]
         found = [_page(url, source, answer) for source, answer in zip(sources, seen, strict=True)]
         bad = [each for each in found if not isinstance(each, Page)]
         return bad[0] if bad else [each for each in found if isinstance(each, Page)]
 
-    def _target(self, url: str, source: Source, context: StepContext) -> Target:
+    def _target(self, url: str, source: Source, tls: Mapping[str, Any] | None, context: StepContext) -> Target:
         wish: dict[str, Any] = {
             "method": "GET",
             "url": url,
@@ -215,8 +218,8 @@ class MetricSource(Model):
             "maxBody": _MOST,
             "deny": list(DENIED_TO_HOST) if source.kind == "host" else [],
         }
-        if self.tls is not None:
-            wish["tls"] = self.tls.to_json(context.files)
+        if tls is not None:
+            wish["tls"] = tls
         return Target(type="http", limit=min(self.max_time.seconds, seconds_left(context.scope)), http=wish)
 
 
