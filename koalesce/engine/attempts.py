@@ -33,22 +33,28 @@ class RetryPolicy:
 class Interrupt:
     """The event that ends a run (or one spec of it), with callbacks: one thread waits for it on behalf of all who sleep."""
 
-    def __init__(self, event: threading.Event) -> None:
+    def __init__(self, event: threading.Event, parent: Interrupt | None = None) -> None:
         self.event = event
-        self.reason = "interrupted"
+        self._reason = ""
+        self._parent = parent
         self._callbacks: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._wait, name="interrupt", daemon=True).start()
 
+    @property
+    def reason(self) -> str:
+        """Why what this is for ended."""
+        return self._reason or (self._parent.reason if self._parent is not None else "interrupted")
+
     def child(self) -> Interrupt:
         """One that is set with this one, and may be set alone."""
-        child = Interrupt(threading.Event())
+        child = Interrupt(threading.Event(), self)
         self.subscribe(child.event.set)
         return child
 
     def set(self, reason: str) -> None:
         """End what this is for; `reason` says why in its reports."""
-        self.reason = reason
+        self._reason = reason
         self.event.set()
 
     def close(self, child: Interrupt) -> None:

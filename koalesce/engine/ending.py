@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 from koalesce.engine.session import RunSession
 from koalesce.errors import TeardownError
 from koalesce.events import TeardownFinished, TeardownStarted
 from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.session import ClusterSession
+
+
+def end_all(run: RunSession, spec: str, sessions: Sequence[ClusterSession | JoinedCluster], *, keep: bool) -> bool:
+    """Keep or destroy the clusters of several sessions, at once; whether nothing is left that shouldn't be."""
+    if not sessions:
+        return True
+    with ThreadPoolExecutor(len(sessions), thread_name_prefix="teardown") as pool:
+        return all(list(pool.map(lambda session: end(run, spec, session, keep=keep), sessions)))
 
 
 def end(run: RunSession, spec: str, session: ClusterSession | JoinedCluster | None, *, keep: bool) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.components import NotReady
-from koalesce.engine.ending import end
+from koalesce.engine.ending import end_all
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check, provision
 from koalesce.engine.selection import check_trusted
@@ -44,12 +44,17 @@ def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = No
         check_name(name)
     if not options.trust:
         check_trusted(paths, options.root or project_root(Path.cwd()))
-    (loaded,) = load_all(paths, variables=options.variables, env=dict(os.environ))
+    loaded, *others = load_all(paths, variables=options.variables, env=dict(os.environ))
+    if others:
+        cells = ", ".join(str(each.cell) for each in (loaded, *others))
+        raise UsageError(f"{paths[0]} has a matrix: {cells}", hint="a cluster is made of a spec without one")
     check_settable([loaded], options.variables)
     check(loaded, options)
+    if name is not None and len(loaded.spec.cluster_specs) > 1:
+        count = len(loaded.spec.cluster_specs)
+        raise UsageError(f"--name names one cluster; {loaded.shown} makes {count}", hint="leave it out")
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
-    chosen = name or cluster_name(loaded.spec.metadata.name, session.run_id)
-    return follow(session, _Making(session=session, loaded=loaded, options=options, name=chosen).run)
+    return follow(session, _Making(session=session, loaded=loaded, options=options, name=name).run)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,8 +64,8 @@ class _Making:
     session: RunSession
     loaded: LoadedSpec
     options: RunOptions
-    name: str
-    cluster_session: ClusterSession | JoinedCluster | None = None
+    name: str | None
+    clusters: list[ClusterSession | JoinedCluster] = field(default_factory=list)
     teardown_failed: bool = False
 
     def run(self) -> None:
@@ -69,7 +74,7 @@ class _Making:
         try:
             self._begin()
             status, message = self._provision()
-            gone = end(self.session, self.loaded.shown, self.cluster_session, keep=status == "passed")
+            gone = end_all(self.session, self.loaded.shown, self.clusters, keep=status == "passed")
             self.teardown_failed = self.teardown_failed or not gone
             self.session.emit(
                 SpecFinished(spec=self.loaded.shown, status=status, seconds=self._since(began), message=message)
@@ -91,7 +96,12 @@ class _Making:
     def _provision(self) -> tuple[Status, str]:
         try:
             provision(
-                self.session, self.loaded, self.options, name=self.name, folder=self.session.folder, opened=self._opened
+                self.session,
+                self.loaded,
+                self.options,
+                name=self._name,
+                folder=self.session.folder,
+                opened=self.clusters.append,
             )
         except NotReady as verdict:
             return verdict.status, f"{verdict}\n{verdict.outcome.detail}".rstrip()
@@ -102,8 +112,8 @@ class _Making:
             return "error", str(error)
         return ("error", self.session.interrupt.reason) if self.session.cancel.is_set() else ("passed", "")
 
-    def _opened(self, cluster_session: ClusterSession | JoinedCluster) -> None:
-        self.cluster_session = cluster_session
+    def _name(self, section: str) -> str:
+        return self.name or cluster_name(self.loaded.spec.metadata.name, self.session.run_id, section)
 
     def _since(self, began: float) -> float:
         return round(self.session.clock.monotonic() - began, 4)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from koalesce.cluster import Cluster
+from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.engine.case import Stage
 from koalesce.engine.components import Install, in_order, install, prepared
-from koalesce.engine.images import provide_images
+from koalesce.engine.images import Images, provide_images
 from koalesce.engine.manifests import component_objects
 from koalesce.engine.options import RunOptions
 from koalesce.engine.phases import phase
 from koalesce.engine.readiness import await_dns, await_nodes
 from koalesce.engine.session import RunSession
+from koalesce.engine.sites import Site
+from koalesce.engine.stream import PartStream
+from koalesce.errors import UsageError
 from koalesce.providers import provider
 from koalesce.providers.joining import DNS_NOTE, NETWORK_NOTE, JoinedCluster
 from koalesce.providers.session import ClusterSession
@@ -25,61 +31,159 @@ from koalesce.steps.sources import Chart
 from koalesce.toolchain import Toolchain
 from koalesce.toolchain.reference import Reference
 
+_T = TypeVar("_T")
+AnySession = ClusterSession | JoinedCluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of a spec's clusters before it's there: `section` is its name in the spec ("" for the only one), `name` that of the cluster."""
+
+    section: str
+    name: str
+    installs: tuple[Install, ...] = ()
+    images: Images = field(default_factory=lambda: Images(given=(), needed=()))
+
+    def within(self, session: RunSession) -> RunSession:
+        """The run as this cluster tells of it."""
+        return replace(session, stream=PartStream(session.stream, self.section)) if self.section else session
+
 
 def provision(
     session: RunSession,
     loaded: LoadedSpec,
     options: RunOptions,
     *,
-    name: str,
+    name: Callable[[str], str],
     folder: Path,
-    opened: Callable[[ClusterSession | JoinedCluster], None] = lambda _session: None,
+    opened: Callable[[AnySession], None] = lambda _session: None,
 ) -> Stage:
-    """Make a spec's cluster (or join one that is up) with its images and components; `opened` is told its session before it starts.
+    """Make a spec's clusters (or join one that is up) with their images and components, several at once.
 
-    Raises KoalesceError, or NotReady for a component; the caller ends the session.
+    `name` gives the name of a cluster for that of its section; `opened` is told each cluster's session before it starts. Raises
+    KoalesceError, or NotReady for a component; the caller ends the sessions.
     """
-    spec, path = loaded.spec, loaded.shown
+    making = _Making(session, loaded, options, folder, opened)
+    parts = [Part(section=section, name=name(section)) for section in loaded.spec.cluster_specs]
     if options.cluster is None:
-        with phase(session, path, "machine"):  # what it lacks is told before images are made, which may take minutes
-            ClusterSession(loaded.request(name, session.run_id, overrides(options)), spec=path).check()
-    with phase(session, path, "images") as progress:
+        with phase(
+            session, loaded.shown, "machine"
+        ):  # what it lacks is told before images are made, which may take minutes
+            for part in parts:
+                making.check(part)
+    with phase(session, loaded.shown, "images") as progress:
         toolchain = Toolchain(cancel=session.cancel, progress=progress)
-        installs = [
-            prepared(component, _objects(component, loaded, options, session))
-            for component in in_order(_resolved(loaded), spec.cluster.network)
-        ]
+        parts = [making.with_images(part, toolchain, progress) for part in parts]
+    clusters = at_once(session, [partial(making.bring_up, part) for part in parts])
+    stages = [making.stage(part, parts, clusters) for part in parts]
+    at_once(session, [partial(making.install, part, stage) for part, stage in zip(parts, stages, strict=True)])
+    return stages[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """The making of a spec's clusters."""
+
+    session: RunSession
+    loaded: LoadedSpec
+    options: RunOptions
+    folder: Path
+    opened: Callable[[AnySession], None]
+
+    def check(self, part: Part) -> None:
+        """Raise what its making would raise before anything starts."""
+        ClusterSession(self._request(part), spec=self.loaded.shown).check()
+
+    def with_images(self, part: Part, toolchain: Toolchain, progress: Callable[[str], None]) -> Part:
+        """The part with its components as they will be applied, every image of which is in the machine's store."""
+        loaded, spec = self.loaded, self.loaded.spec.cluster_specs[part.section]
+        default = next(iter(loaded.spec.cluster_specs))
+        mine = [component for component in resolved(loaded) if component.is_for(part.section, default)]
+        installs = tuple(
+            prepared(component, _objects(component, loaded, self.options, self.session, part.section))
+            for component in in_order(mine, spec.network)
+        )
         images = provide_images(
-            spec.cluster.images, overrides=options.images,
+            spec.images, overrides=self.options.images,
             needed=[ref for item in installs for ref in image_references(item.objects)], files=loaded.files,
-            values=loaded.scope, toolchain=toolchain, progress=progress, cancel=session.cancel,
+            values=loaded.scope, toolchain=toolchain, progress=progress, cancel=self.session.cancel,
         )  # fmt: skip
-    request = loaded.request(
-        name, session.run_id, overrides(options),
-        images=(*images.given, *images.needed), preload=images.given,
-    )  # fmt: skip
-    if options.cluster is None:
-        notes = {NETWORK_NOTE: spec.cluster.network, DNS_NOTE: spec.cluster.dns}
-        cluster_session = ClusterSession(request, spec=path, cancel=session.cancel, notes=notes)
-        opened(cluster_session)
-        cluster = cluster_session.up(session.emit)
-    else:
-        joined = JoinedCluster(options.cluster, spec=path)
-        opened(joined)
-        cluster = joined.up(session.emit)
-        with phase(session, path, "images on nodes"):
-            joined.supply(images.given)
-    session.masks.learn_kubeconfig(cluster.kubeconfig)
-    cluster.kube.on_secret = session.masks.learn_from
-    stage = Stage(
-        session=session, loaded=loaded, spec=path, cluster=cluster, files=loaded.files, folder=folder,
-        values={**loaded.scope, **cluster_values(cluster), "components": {i.component.name: _component_values(i) for i in installs}},
-        disposable=not options.keep and options.cluster is None,
-    )  # fmt: skip
-    _install(stage, installs, spec.cluster.network, spec.cluster.dns, has_workers=bool(request.nodes))
-    if options.cluster is not None:
-        joined.note(spec.cluster.network, [item.component.name for item in installs])
-    return stage
+        return replace(part, installs=installs, images=images)
+
+    def bring_up(self, part: Part, session: RunSession) -> Cluster:
+        """Have the cluster, without its components."""
+        within, spec = part.within(session), self.loaded.spec.cluster_specs[part.section]
+        if self.options.cluster is None:
+            notes = {NETWORK_NOTE: spec.network, DNS_NOTE: spec.dns}
+            made = ClusterSession(self._request(part), spec=self.loaded.shown, cancel=session.cancel, notes=notes)
+            self.opened(made)
+            cluster = made.up(within.emit)
+        else:
+            joined = JoinedCluster(self.options.cluster, spec=self.loaded.shown)
+            self.opened(joined)
+            cluster = joined.up(within.emit)
+            with phase(within, self.loaded.shown, "images on nodes"):
+                joined.supply(part.images.given)
+        session.masks.learn_kubeconfig(cluster.kubeconfig)
+        cluster.kube.on_secret = session.masks.learn_from
+        return cluster
+
+    def stage(self, part: Part, parts: Sequence[Part], clusters: Sequence[Cluster]) -> Stage:
+        """What the tests stand on, seen from one of the clusters."""
+        by_name = {each.section: cluster for each, cluster in zip(parts, clusters, strict=True)}
+        components = {item.component.name: _component_values(item) for each in parts for item in each.installs}
+        values = {**self.loaded.scope, **cluster_values(by_name[part.section]), "components": components}
+        if part.section:
+            found = {name: cluster_values(cluster) for name, cluster in by_name.items()}
+            values["clusters"] = {name: {**each["cluster"], "nodes": each["nodes"]} for name, each in found.items()}
+        return Stage(
+            session=self.session, loaded=self.loaded, spec=self.loaded.shown, cluster=by_name[part.section],
+            files=self.loaded.files, folder=self.folder, values=values, reruns=self.options.reruns,
+            sites={name: Site(cluster=cluster, values=cluster_values(cluster)) for name, cluster in by_name.items()},
+            disposable=not self.options.keep and self.options.cluster is None,
+        )  # fmt: skip
+
+    def install(self, part: Part, stage: Stage, session: RunSession) -> None:
+        """Install the components of a cluster that is up."""
+        spec = self.loaded.spec.cluster_specs[part.section]
+        _install(
+            replace(stage, session=part.within(session)), part.installs, spec.network, spec.dns,
+            has_workers=bool(self._request(part).nodes),
+        )  # fmt: skip
+        if self.options.cluster is not None:
+            names = [item.component.name for item in part.installs]
+            JoinedCluster(self.options.cluster, spec=self.loaded.shown).note(spec.network, names)
+
+    def _request(self, part: Part) -> ClusterRequest:
+        return self.loaded.request(
+            part.name, self.session.run_id, overrides(self.options), section=part.section,
+            images=(*part.images.given, *part.images.needed), preload=part.images.given,
+        )  # fmt: skip
+
+
+def at_once(session: RunSession, jobs: Sequence[Callable[[RunSession], _T]]) -> list[_T]:
+    """Do all of it, several in threads of their own; what the first one raises ends the others, and is raised once they have ended."""
+    if len(jobs) == 1:
+        return [jobs[0](session)]
+    interrupt = session.interrupt.child()
+    errors: list[BaseException] = []
+
+    def guarded(job: Callable[[RunSession], _T]) -> _T:
+        try:
+            return job(replace(session, interrupt=interrupt))
+        except BaseException as error:
+            errors.append(error)
+            interrupt.set("another cluster of the spec could not be made")
+            raise
+
+    try:
+        with ThreadPoolExecutor(len(jobs), thread_name_prefix="cluster") as pool:
+            futures = [pool.submit(guarded, job) for job in jobs]
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
+    finally:
+        session.interrupt.close(interrupt)
 
 
 def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, *, has_workers: bool) -> None:
@@ -111,27 +215,32 @@ def check(loaded: LoadedSpec, options: RunOptions) -> None:
     An image of the command line must have a name that is one. Patches and images of components are tried on their manifests,
     but for those from the web.
     """
-    request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
-    provider(request.provider).resolve(request)
+    sections = loaded.spec.cluster_specs
+    if options.cluster is not None and len(sections) > 1:
+        raise UsageError(f"{loaded.shown} needs {len(sections)} clusters of its own; --cluster is one")
+    for section in sections:
+        request = loaded.request(loaded.spec.metadata.name, "check", overrides(options), section=section)
+        provider(request.provider).resolve(request)
     for reference in options.images:
         Reference.parse(reference)
-    for component in _resolved(loaded):
+    for component in resolved(loaded):
         if all(isinstance(source, str) for source in component.manifests):
             prepared(component, component_objects(component, loaded.files))
 
 
 def _objects(
-    component: Component, loaded: LoadedSpec, options: RunOptions, session: RunSession
+    component: Component, loaded: LoadedSpec, options: RunOptions, session: RunSession, section: str
 ) -> list[dict[str, Any]]:
     """The objects of a component; charts are rendered for the version that the cluster will have."""
     version = ""
     if any(isinstance(source, Chart) for source in component.manifests):
-        request = loaded.request(loaded.spec.metadata.name, "check", overrides(options))
+        request = loaded.request(loaded.spec.metadata.name, "check", overrides(options), section=section)
         version = provider(request.provider).resolve(request).kubernetes
     return component_objects(component, loaded.files, kubernetes=version, cancel=session.cancel)
 
 
-def _resolved(loaded: LoadedSpec) -> list[Component]:
+def resolved(loaded: LoadedSpec) -> list[Component]:
+    """The components of a spec with their expressions filled in."""
     return [loaded.component(component, {}) for component in loaded.spec.components]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
+from koalesce.durations import Duration
 from koalesce.engine.joining import check_fits
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check
@@ -41,6 +44,7 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     if options.cluster is not None:
         check_fits(options.cluster, [each.loaded for each in selected])
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
+    session = replace(session, interrupt=session.interrupt.child())  # ends by itself when its time is over
     return follow(session, lambda: _run_all(session, selected, options))
 
 
@@ -48,6 +52,7 @@ def _run_all(session: RunSession, selected: list[Selected], options: RunOptions)
     began = session.clock.monotonic()
     results: list[SpecResult] = []
     crashed = False
+    timer = _timer(session, options.run_timeout)
     try:
         session.emit(
             RunStarted(
@@ -55,23 +60,36 @@ def _run_all(session: RunSession, selected: list[Selected], options: RunOptions)
                 folder=session.shown(session.folder), machine=_machine(),
             )
         )  # fmt: skip
+        if options.run_timeout:
+            timer.start()
         for each in selected:
-            if not session.cancel.is_set():
+            if not options.cancel.is_set():
                 results.append(SpecRun(session, each, options).run())
     except BaseException:
         crashed = True
         raise
     finally:
-        session.emit(_finished(results, session, session.clock.monotonic() - began, crashed=crashed))
+        timer.cancel()
+        seconds, interrupted = session.clock.monotonic() - began, options.cancel.is_set()
+        session.emit(_finished(results, seconds, crashed=crashed, interrupted=interrupted))
 
 
-def _finished(results: list[SpecResult], session: RunSession, seconds: float, *, crashed: bool) -> RunFinished:
+def _timer(session: RunSession, limit: Duration | None) -> threading.Timer:
+    """Ends the run when its time is over; specs that haven't begun then are told as not run."""
+    seconds = limit.seconds if limit else threading.TIMEOUT_MAX
+    timer = threading.Timer(seconds, session.interrupt.set, (f"the time of the run ({limit}) is over",))
+    timer.daemon = True
+    return timer
+
+
+def _finished(results: list[SpecResult], seconds: float, *, crashed: bool, interrupted: bool) -> RunFinished:
     counts = Counter(test.status for result in results for test in result.tests)
     return RunFinished(
         status="error" if crashed else overall(result.status for result in results),
         passed=counts["passed"], failed=counts["failed"], error=counts["error"], skipped=counts["skipped"],
-        seconds=round(seconds, 4), interrupted=session.cancel.is_set(),
+        seconds=round(seconds, 4), interrupted=interrupted,
         teardown_failed=any(result.teardown_failed for result in results),
+        flaky=sum(test.flaky for result in results for test in result.tests),
     )  # fmt: skip
 
 

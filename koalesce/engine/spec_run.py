@@ -10,16 +10,20 @@ from typing import Any
 
 from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
+from koalesce.engine.cleaning import CLEANUP_TIMEOUT, clean_up
 from koalesce.engine.components import NotReady
-from koalesce.engine.ending import end
+from koalesce.engine.ending import end_all
 from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
 from koalesce.engine.evidence_index import Failure
+from koalesce.engine.grace import grace
+from koalesce.engine.namespaces import slug
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import provision
 from koalesce.engine.schedule import run_all
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.selection import Selected
 from koalesce.engine.session import RunSession, make_private
+from koalesce.engine.sites import Stay
 from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
@@ -50,9 +54,12 @@ class SpecRun:
         self._loaded: LoadedSpec = selected.loaded
         self._options = options
         self._path = selected.loaded.shown
-        self._folder = session.folder / (selected.loaded.spec.metadata.name)
+        self._cell = str(selected.loaded.cell) if selected.loaded.cell is not None else ""
+        name = selected.loaded.spec.metadata.name
+        self._folder = session.folder / (f"{name}-{slug(self._cell, 63)}" if self._cell else name)
         self._tests: list[TestFinished] = []
-        self._cluster_session: ClusterSession | JoinedCluster | None = None
+        self._clusters: list[ClusterSession | JoinedCluster] = []
+        self._stage: Stage | None = None  # once tests may run
         self._evidence = ""
         self._teardown_failed = False
         self._backgrounds = Backgrounds()  # what `setup` has started for all tests
@@ -66,12 +73,14 @@ class SpecRun:
         self._session.emit(SpecStarted(spec=self._path, name=self._loaded.spec.metadata.name, tests=names))
         try:
             status, message = self._guarded()
+            if problem := self._clean_up():
+                status, message = worsened(status, message, problem)
             if problems := self._undo_setup():
-                status, message = _with_problems(status, message, problems)
+                status, message = worsened(status, message, f"clean-up of the setup: {'; '.join(problems)}")
         finally:
             timer.cancel()
             self._backgrounds.end_all()
-            gone = end(self._session, self._path, self._cluster_session, keep=self._options.keep)
+            gone = end_all(self._session, self._path, self._clusters, keep=self._options.keep)
             self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
         seconds = round(self._session.clock.monotonic() - began, 4)
@@ -107,31 +116,40 @@ class SpecRun:
             return "error", self._abandon(str(error))
 
     def _run(self) -> tuple[Status, str]:
+        if self._session.cancel.is_set():
+            raise Interrupted
         stage = provision(
-            self._session, self._loaded, self._options, folder=self._folder, opened=self._opened,
-            name=cluster_name(self._loaded.spec.metadata.name, self._session.run_id),
-        )  # fmt: skip
+            self._session,
+            self._loaded,
+            self._options,
+            name=self._name,
+            folder=self._folder,
+            opened=self._clusters.append,
+        )
         self._backgrounds = stage.backgrounds
-        if missing := [name for name in self._loaded.spec.requires if name not in stage.cluster.capabilities]:
+        common = frozenset.intersection(*(site.cluster.capabilities for site in stage.sites.values()))
+        if missing := [name for name in self._loaded.spec.requires if name not in common]:
             reason = f"the cluster lacks {', '.join(missing)}"
             self._skip_rest(reason)
             return "skipped", reason
+        self._stage = stage
         setup = self._loaded.spec.setup
         if setup.steps:
             done = run_setup(stage, setup)
+            self._stage = stage = _with_values(stage, {"setup": done.given})
             if self._options.cluster is not None:
                 self._undo_setup = done.undo
             if done.finished.status != "passed":
                 self._evidence = done.finished.evidence
                 self._skip_rest("the spec's setup did not pass")
                 return ("failed" if done.finished.status == "failed" else "error"), f"setup: {done.finished.message}"
-            stage = _with_values(stage, {"setup": done.given})
         self._run_tests(stage)
-        status, problem = overall(test.status for test in self._tests), self._clean_up(stage)
-        return ("error" if problem and status in ("passed", "skipped") else status), problem
+        return overall(test.status for test in self._tests), ""
 
-    def _opened(self, cluster_session: ClusterSession | JoinedCluster) -> None:
-        self._cluster_session = cluster_session
+    def _name(self, section: str) -> str:
+        """The name of the cluster of a section."""
+        part = " ".join(part for part in (self._cell, section) if part)
+        return cluster_name(self._loaded.spec.metadata.name, self._session.run_id, part)
 
     def _run_tests(self, stage: Stage) -> None:
         tests = [_Case(test, line) for test, line in self._selected.tests]
@@ -143,30 +161,41 @@ class SpecRun:
 
         self._tests += run_all(tests, run, parallel=self._options.parallel)
 
-    def _clean_up(self, stage: Stage) -> str:
+    def _clean_up(self) -> str:
         """The spec's own cleanup steps, and the end of what its setup has started; what went wrong in them."""
-        if self._session.cancel.is_set():
+        stage = self._stage
+        if stage is None:
             return ""
-        runner = StepRunner(
-            cluster=stage.cluster, namespace="default", scope=TestScope(cancel=self._session.cancel), clock=self._session.clock,
-            interrupt=self._session.interrupt, files=stage.files, emit=self._session.emit, values=dict(stage.values),
-        )  # fmt: skip
-        section = Section(spec=self._path, test="cleanup", name="cleanup", timeout=stage.timeout)
-        results = [runner.run(section, index, entry) for index, entry in enumerate(self._loaded.spec.cleanup)]
-        ended = troubles([*runner.backgrounds.end_all(), *stage.backgrounds.end_all()])
-        bad = [(result.title, result.message) for result in results if result.status in ("failed", "error")]
-        bad += [(each.title, each.message) for each in ended]
-        return "; ".join(f"cleanup: {title}: {message}" for title, message in bad)
+        problems: list[str] = []
+        with grace(self._session.interrupt) as interrupt:
+            scope = TestScope(cancel=interrupt.event)
+            namespace = stage.values.get("setup", {}).get("namespace", "default")
+            home = next(iter(stage.sites))
+            stay = Stay(stage.sites, home, (), self._session.waiter)
+            runner = StepRunner(
+                cluster=stage.cluster, namespace=namespace, scope=scope, clock=self._session.clock, interrupt=interrupt,
+                files=stage.files, emit=self._session.emit, values={**stage.values, "namespace": namespace, "outputs": {}},
+                place=home, enter=stay.enter,
+            )  # fmt: skip
+            section = Section(spec=self._path, test="cleanup", name="cleanup", timeout=CLEANUP_TIMEOUT)
+            problems += clean_up(runner, section, self._loaded.spec.cleanup)
+            ended = troubles([*runner.backgrounds.end_all(), *stage.backgrounds.end_all()])
+            problems += [f"{each.title}: {each.message}" for each in ended]
+        if not (self._session.cancel.is_set() and stage.disposable):
+            problems += scope.unwind()
+        return "; ".join(f"cleanup: {problem}" for problem in problems)
 
     def _abandon(self, message: str) -> str:
         """Evidence of what kept the tests from running, and a word for each of them."""
-        session = self._cluster_session
-        if session is not None and session.cluster is not None and not self._session.cancel.is_set():
-            writer = EvidenceWriter(folder=self._folder / "cluster", masks=self._session.masks)
+        clusters = [session.cluster for session in self._clusters if session.cluster is not None]
+        folder = self._folder / "cluster"
+        for cluster in clusters if not self._session.cancel.is_set() else ():
+            place = folder if len(clusters) == 1 else folder / cluster.name
+            writer = EvidenceWriter(folder=place, masks=self._session.masks)
             make_private(self._session.folder)
             failure = Failure(test=self._loaded.spec.metadata.name, message=message)
-            collect_evidence(writer, session.cluster, all_namespaces(session.cluster), failure=failure)
-            self._evidence = self._session.shown(writer.folder)
+            collect_evidence(writer, cluster, all_namespaces(cluster), failure=failure)
+            self._evidence = self._session.shown(folder)
         self._skip_rest(message.splitlines()[0] if message else "")
         return message
 
@@ -191,10 +220,11 @@ class _Case:
         return self.test.locks
 
 
-def _with_problems(status: Status, message: str, problems: list[str]) -> tuple[Status, str]:
-    """How a spec ended whose setup could not be undone."""
-    told = "clean-up of the setup: " + "; ".join(problems)
-    return ("error" if status in ("passed", "skipped") else status), "\n".join(part for part in (message, told) if part)
+def worsened(status: Status, message: str, problem: str) -> tuple[Status, str]:
+    """How a spec ended after which something could not be cleaned up."""
+    return ("error" if status in ("passed", "skipped") else status), "\n".join(
+        part for part in (message, problem) if part
+    )
 
 
 def _with_values(stage: Stage, more: Mapping[str, Any]) -> Stage:

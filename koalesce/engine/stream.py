@@ -8,7 +8,16 @@ from collections.abc import Iterator
 
 from koalesce.clock import Clock
 from koalesce.engine.masking import Masks
-from koalesce.events import AnyEvent, RunFinished
+from koalesce.events import (
+    AnyEvent,
+    PhaseFinished,
+    PhaseProgress,
+    PhaseStarted,
+    RunFinished,
+    StepAttempted,
+    StepFinished,
+    StepStarted,
+)
 
 
 class EventStream:
@@ -35,3 +44,26 @@ class EventStream:
             yield event
             if isinstance(event, RunFinished):
                 return
+
+
+class PartStream(EventStream):
+    """The same stream for one of several clusters of a spec: what is told of its making bears its name."""
+
+    def __init__(self, stream: EventStream, part: str) -> None:
+        self.masks = stream.masks
+        self._stream = stream
+        self._part = part
+
+    def emit(self, event: AnyEvent) -> None:
+        """Add an event, with the cluster's name behind its phase."""
+        match event:
+            case PhaseStarted() | PhaseProgress() | PhaseFinished():
+                event = dataclasses.replace(event, phase=f"{event.phase} [{self._part}]")
+            case StepStarted() | StepAttempted() | StepFinished():
+                event = dataclasses.replace(event, test=f"{event.test} [{self._part}]")
+            case _:
+                pass
+        self._stream.emit(event)
+
+    def __iter__(self) -> Iterator[AnyEvent]:
+        return iter(self._stream)
