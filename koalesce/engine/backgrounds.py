@@ -141,6 +141,8 @@ class Backgrounds:
 
     _steps: dict[str, Ongoing] = field(default_factory=dict)
     _servers: dict[str, Ongoing] = field(default_factory=dict)
+    _broken_off: list[Ended] = field(default_factory=list)  # of groups
+    _count: int = 0
 
     def started(self, name: str, step: Going) -> None:
         """A `background` step goes on."""
@@ -148,7 +150,17 @@ class Backgrounds:
 
     def serving(self, name: str | None, server: Serving) -> None:
         """What a step of another type has started goes on, until the test's end where it has no name."""
-        self._servers[name or f"#{len(self._servers)}"] = server
+        self._servers[name or self._unnamed()] = server
+
+    def adopt(self, group: Backgrounds) -> None:
+        """The steps of a group are over: what it has started and not stopped ends, what it serves goes on until the test's end."""
+        self._broken_off += group.end_steps()
+        for server in group._servers.values():
+            self._servers[self._unnamed()] = server
+
+    def _unnamed(self) -> str:
+        self._count += 1
+        return f"#{self._count}"
 
     def find(self, name: str) -> Ongoing | None:
         """What goes on under a name."""
@@ -161,11 +173,12 @@ class Backgrounds:
 
     def end_steps(self) -> list[Ended]:
         """End the `background` steps that no `stop` has ended: those of a test that broke off."""
-        return _end_all(self._steps)
+        ended, self._broken_off = [*self._broken_off, *_end_all(self._steps)], []
+        return ended
 
     def end_all(self) -> list[Ended]:
         """End everything, last first."""
-        return [*_end_all(self._steps), *_end_all(self._servers)]
+        return [*self.end_steps(), *_end_all(self._servers)]
 
 
 def _end_all(ongoing: dict[str, Ongoing]) -> list[Ended]:

@@ -378,8 +378,7 @@ class _StepRun:
         looker = self._looker
         if looker is None:
             return False
-        looker.rule.finish(self._runner.clock.monotonic())
-        looker.sleeper.rouse()
+        looker.hurry()
         return True
 
     def _hold(self, looked: Looked, sleeper: Sleeper) -> Looked:

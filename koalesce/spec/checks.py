@@ -49,8 +49,8 @@ def duplicates(
         if name is None:
             continue
         if name in seen:
-            first = source.locate((*path, seen[name], "name")).line
-            message = f'there is another {what} named "{name}", in line {first}'
+            first = source.place((*path, seen[name], "name"))
+            message = f'there is another {what} named "{name}", in {first}'
             yield source.problem_at((*path, index, "name"), message)
         else:
             seen[name] = index

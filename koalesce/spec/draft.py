@@ -15,6 +15,7 @@ from koalesce.spec.cluster_checks import cluster_problems, name_clashes
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
+from koalesce.spec.kinds import KindChecks
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec
@@ -24,6 +25,7 @@ from koalesce.spec.pairs import pair_problems
 from koalesce.spec.project import Project
 from koalesce.spec.reading import StepReader, step_lists
 from koalesce.spec.sections import cluster_sections
+from koalesce.spec.shared import Groups
 from koalesce.spec.source import Source
 from koalesce.spec.supported import unsupported_problems
 from koalesce.spec.translate import problems_of
@@ -44,6 +46,7 @@ class Draft:
     overrides: Mapping[str, Any]
     env: Mapping[str, str]
     cell: Cell | None = None  # of the spec's own matrix
+    groups: Groups | None = None  # for `use`; None: none are read
     _origins: list[Origin] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,10 +70,11 @@ class Draft:
         self.problems += cluster_problems(filled, self.source, self._written_entries(entries), providers=providers)
         self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(filled, self.source, self.unchecked)
+        self.problems += KindChecks(self.data, self.source, self._written_entries(entries), self.files).problems()
         node_names = self._node_names(filled)
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
-        if "${{" in self.source.text:
+        if "${{" in self.source.text or any(entry.group for listed in entries.values() for entry in listed):
             written = self._written_entries(entries)
             checks = ExpressionChecks(self.data, self.source, written, node_names, self.project.env_names)
             self.problems += checks.problems()
@@ -135,7 +139,7 @@ class Draft:
 
     def _entries(self, variables: Mapping[str, Any]) -> dict[Path, list[StepEntry]]:
         """The steps of every list there is, those of a test with a matrix once for each of its cells."""
-        reader = StepReader(self.source, self.unchecked)
+        reader = StepReader(self.source, self.unchecked, self.groups)
         found: dict[Path, list[StepEntry]] = {}
         for place in step_lists(self.data):
             raw = _value_at(self.data, place.where)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,6 +14,7 @@ from koalesce.errors import KoalesceError
 from koalesce.expressions import ExpressionError, find_expressions, has_expression, resolve
 from koalesce.spec.conditions import Condition
 from koalesce.spec.fields import COMMON_NAMES, Foreach, StepFields
+from koalesce.spec.files import SpecFiles
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
 from koalesce.steps.base import Step
@@ -41,6 +43,31 @@ class BoundStep:
         return self.fields.name or self.step.title()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Steps that several specs share. `params` holds the default of each parameter, REQUIRED where it has none."""
+
+    name: str
+    source: Source
+    file: FilePath
+    params: Mapping[str, Any]
+    steps: Sequence[Any]
+    outputs: Mapping[str, Any]
+
+    @property
+    def where(self) -> Path:
+        """Where it stands in its file."""
+        return ("groups", self.name)
+
+    @property
+    def described(self) -> str:
+        """Its file and its name, as people know them."""
+        return f"{self.source.path}#{self.name}"
+
+
+REQUIRED: Any = object()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepEntry:
     """A step of a spec.
@@ -59,7 +86,10 @@ class StepEntry:
     foreach: Foreach | None = None
     draft: BoundStep | None = None
     inner: StepEntry | None = None  # what a `background` step runs
-    children: tuple[StepEntry, ...] | None = None  # the steps of the group that a `use` step stands for
+    group: Group | None = None  # what a `use` step stands for
+    children: tuple[StepEntry, ...] = ()  # the steps of the group
+    files: SpecFiles | None = None  # where its paths lead, in another file than the spec
+    used_in: int | None = None  # the line of the spec that uses the group which this stands in
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
@@ -73,8 +103,8 @@ class StepEntry:
 
     @property
     def line(self) -> int:
-        """Where it begins in its file, from 1."""
-        return self.source.locate(self.where).line
+        """Where it begins in its spec, from 1; for a step of a group, where that is used."""
+        return self.used_in if self.used_in is not None else self.source.line(self.where)
 
     @property
     def path(self) -> str:
@@ -83,8 +113,8 @@ class StepEntry:
 
     @property
     def place(self) -> str:
-        """Where it begins, for people: `line 12`, or `file:12` of another file than the spec."""
-        return f"line {self.line}"
+        """Where it begins, for people: `line 12`, or `file:12` for another file than its list's."""
+        return self.source.place(self.where)
 
     @property
     def title(self) -> str:
@@ -98,6 +128,8 @@ class StepEntry:
     def output_names(self) -> tuple[str, ...]:
         """The names of its outputs."""
         outputs = self.raw.get("outputs")
+        if outputs is None and self.group is not None:
+            return tuple(self.group.outputs)
         return tuple(outputs) if isinstance(outputs, dict) else ()
 
     @cached_property

@@ -66,7 +66,7 @@ class ExpandedSource(Source):
     @classmethod
     def of(cls, source: Source, origins: Sequence[Origin]) -> ExpandedSource:
         """The same source, for paths in which tests are counted as `origins` has them."""
-        expanded = cls(source.path, source.text, source.document)
+        expanded = cls(source.path, source.text, source.document, source.shifts)
         object.__setattr__(expanded, "origins", tuple(origins))
         return expanded
 

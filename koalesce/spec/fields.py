@@ -145,6 +145,9 @@ class StepFields(Model):
     requires: tuple[Text, ...] = ()
     """Capabilities without which it's left out."""
 
+    with_: Mapping[Identifier, Any] = Field(default_factory=dict, alias="with")
+    """Values for the parameters of a group (beside `use`)."""
+
     timeout: PositiveDuration | None = None
     """By when it must hold, or be done."""
 

@@ -57,7 +57,7 @@ class LoadedSpec:
 
     def line(self, where: Path) -> int:
         """The line of a path of the document, from 1."""
-        return self.source.locate(where).line
+        return self.source.line(where)
 
     def cluster(self, overrides: Mapping[str, Any] | None = None, name: str = "") -> ClusterSpec:
         """The section of a cluster with its values; `overrides` replace fields of it by the names that specs use."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from koalesce.spec.draft import Draft
 from koalesce.spec.files import shown
+from koalesce.spec.include import Including
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell, cells_of, in_cells
 from koalesce.spec.models import API_VERSION
 from koalesce.spec.project import Project, project_root
+from koalesce.spec.shared import Groups, SharedFiles
 from koalesce.spec.source import Source
 from koalesce.spec.variables import known_variables
 from koalesce.yaml import InvalidDocument, Node, Position, Problem, read
@@ -58,10 +60,18 @@ def load_cells(
     project = Project.find(file.parent, root)
     visible = project.visible(os.environ if env is None else env)
     known = _providers() if providers is None else frozenset(providers)
-    cells, found = _cells(source, variables or {}, visible)
+    including = Including(source, SharedFiles(project.root))
+    including.include(file)
+    cells, found = _cells(including.source, variables or {}, visible)
     problems += found
-    drafts = [Draft(source, file, project, variables or {}, visible, cell) for cell in (cells or (None,))]
+    drafts = [
+        Draft(
+            including.source, file, project, variables or {}, visible, cell, Groups(including.files, including.groups)
+        )
+        for cell in (cells or (None,))
+    ]
     loaded = [draft.load(known) for draft in drafts]
+    problems += [*including.problems, *including.files.problems]
     problems += in_cells([(draft.cell, draft.problems) for draft in drafts])
     specs = [spec for spec in loaded if spec is not None]
     if problems or len(specs) < len(drafts):

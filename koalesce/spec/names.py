@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, parse
-from koalesce.spec.entries import StepEntry
+from koalesce.spec.entries import Group, StepEntry
 from koalesce.spec.matrix import axes_of
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
@@ -31,6 +31,7 @@ class _Context:
     cluster: str = ""  # whose nodes are meant; "" for the only one
     outputs: Mapping[str, str] = field(default_factory=dict)
     later_outputs: Mapping[str, str] = field(default_factory=dict)
+    params: Collection[str] = ()  # of the group whose steps these are
 
 
 class ExpressionChecks:
@@ -64,24 +65,47 @@ class ExpressionChecks:
                 if "${{" in key:
                     found.append(self._source.problem_at((*path, key), "keys can't have expressions", key=True))
             if isinstance(node.value, str) and "${{" in node.value:
-                found += self._check(path, node.value, self._context(path, steps))
+                found += self._check(path, node.value, self._context(path, steps), self._source)
+        for entry in steps.values():
+            if entry.group is not None:
+                found += self._group(entry, entry.group, self._context(entry.where, steps))
         return found
 
-    def _check(self, path: Path, text: str, context: _Context) -> Iterator[Problem]:
+    def _group(self, use: StepEntry, group: Group, outer: _Context) -> Iterator[Problem]:
+        """The expressions of a group's steps, and of those that they use in turn."""
+        names = (outer.names & _TEST) | {"params", "namespace", "namespaces", "outputs"}
+        common = replace(outer, names=frozenset(names), params=tuple(group.params), outputs={}, later_outputs={})
+        children = list(use.children)
+        for index, child in enumerate(children):
+            context = replace(
+                common,
+                names=common.names | _item_names(child),
+                outputs=_outputs(children[:index]),
+                later_outputs=_outputs(children[index:]),
+            )
+            for path, text in _texts(child.raw):
+                yield from self._check((*child.where, *path), text, context, group.source)
+            if child.group is not None:
+                yield from self._group(child, child.group, context)
+        after = replace(common, outputs=_outputs(children))
+        for path, text in _texts(group.outputs):
+            yield from self._check((*group.where, "outputs", *path), text, after, group.source)
+
+    def _check(self, path: Path, text: str, context: _Context, source: Source) -> Iterator[Problem]:
         if not context.names:
-            yield self._source.problem_at(path, "expressions can't stand here")
+            yield source.problem_at(path, "expressions can't stand here")
             return
         try:
             expressions = find_expressions(text)
         except SyntaxProblem as error:
-            yield self._source.problem_at(path, str(error))
+            yield source.problem_at(path, str(error))
             return
         for expression in expressions:
             if message := check(expression, context.names):
-                yield self._source.problem_at(path, message)
+                yield source.problem_at(path, message)
             elif found := self._below_root(parse(expression), context):
                 message, hint = found
-                yield self._source.problem_at(path, message, hint=hint)
+                yield source.problem_at(path, message, hint=hint)
 
     def _below_root(self, expression: Expression, context: _Context) -> tuple[str, str | None] | None:
         """What is wrong with the name after the root, and a hint."""
@@ -106,6 +130,8 @@ class ExpressionChecks:
                 return message, did_you_mean(first, context.namespaces)
             case "nodes" if (names := self._node_names.get(context.cluster)) and first not in names:
                 return f'{expression.text}: there is no node "{first}"', did_you_mean(first, names)
+            case "params" if first not in context.params:
+                return f'{expression.text}: the group has no parameter "{first}"', did_you_mean(first, context.params)
             case "outputs" if first not in context.outputs:
                 return _no_output(expression.text, first, context.outputs, context.later_outputs)
             case "setup":
@@ -171,9 +197,7 @@ class ExpressionChecks:
             names = _CLUSTER | {"namespace", "node", "others", "outputs"}
         elif entry.where[0] == "setup":
             names = _STEP - {"setup", "test"}
-        foreach = entry.raw.get("foreach")
-        if isinstance(foreach, dict) and isinstance(foreach.get("item"), str):
-            names = names | {foreach["item"], "index"}
+        names = names | _item_names(entry)
         before, later = self._outputs_around(entry)
         index = entry.where[1]
         if entry.where[0] == "tests" and isinstance(index, int):
@@ -207,6 +231,28 @@ def _cluster_of(written: Any, default: str) -> str:
     if not isinstance(name, str):
         return default
     return "?" if "${{" in name else name
+
+
+def _item_names(entry: StepEntry) -> frozenset[str]:
+    """The names that a step's `foreach` adds."""
+    foreach = entry.raw.get("foreach")
+    if not isinstance(foreach, dict):
+        return frozenset()
+    item = foreach.get("item")
+    return frozenset({"item", "index", *([item] if isinstance(item, str) else [])})
+
+
+def _texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every text with an expression, with its path."""
+    match value:
+        case str() if "${{" in value:
+            yield path, value
+        case dict():
+            for key, child in value.items():
+                yield from _texts(child, (*path, key))
+        case list():
+            for index, child in enumerate(value):
+                yield from _texts(child, (*path, index))
 
 
 def _no_output(text: str, name: str, before: Mapping[str, str], later: Mapping[str, str]) -> tuple[str, str | None]:

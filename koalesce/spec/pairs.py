@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from koalesce.spec.entries import StepEntry
@@ -10,6 +10,7 @@ from koalesce.steps.background import InBackground
 from koalesce.steps.base import Background
 from koalesce.steps.sleep import Sleep
 from koalesce.steps.stop import Stop
+from koalesce.steps.use import Use
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
@@ -24,7 +25,7 @@ def pair_problems(entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
         own = {where: listed for where, listed in entries.items() if where[: len(test)] == test}
         yield from _same_ids(own.values())
     for listed in entries.values():
-        yield from _unpaired(listed)
+        yield from unpaired(listed)
 
 
 def form_problems(entry: StepEntry) -> Iterator[Problem]:
@@ -50,7 +51,7 @@ def _inner_problems(inner: StepEntry) -> Iterator[Problem]:
     if issubclass(inner.type, Background):
         hint = "make it a step of the list; with an id, a stop ends it"
         yield inner.problem((inner.key,), "it goes on in the background by itself", key=True, hint=hint)
-    elif issubclass(inner.type, InBackground | Stop | Sleep) or inner.children is not None:
+    elif issubclass(inner.type, InBackground | Stop | Sleep | Use):
         yield inner.problem((inner.key,), "can't go on in the background", key=True)
     for name in _BESIDE:
         if name in inner.raw:
@@ -92,7 +93,8 @@ def _same_ids(lists: Iterable[list[StepEntry]]) -> Iterator[Problem]:
             seen[name] = entry
 
 
-def _unpaired(listed: list[StepEntry]) -> Iterator[Problem]:
+def unpaired(listed: Sequence[StepEntry]) -> Iterator[Problem]:
+    """What one list of steps starts and never stops, or stops without a start."""
     started: dict[str, StepEntry] = {}
     stopped: dict[str, StepEntry] = {}
     for entry in listed:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from koalesce.expressions import has_expression
-from koalesce.spec.entries import BoundStep, StepEntry, build
+from koalesce.spec.entries import REQUIRED, BoundStep, Group, StepEntry, build
 from koalesce.spec.fields import COMMON_NAMES, EXCLUSIVE_MODES, Foreach, StepFields
-from koalesce.spec.files import UncheckedExpressions
-from koalesce.spec.pairs import form_problems
+from koalesce.spec.files import SpecFiles, UncheckedExpressions
+from koalesce.spec.pairs import form_problems, unpaired
+from koalesce.spec.shared import BESIDE_USE, Groups, parameter_problems
 from koalesce.spec.source import Source
 from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.spec.translate import known_fields
@@ -18,6 +19,7 @@ from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
 from koalesce.steps.background import InBackground
 from koalesce.steps.base import Action, Assertion, Step
+from koalesce.steps.use import Use
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
@@ -52,10 +54,14 @@ def _indexes(data: Any, field: str) -> range:
 class StepReader:
     """Makes StepEntry objects of a document's steps, and gathers what is wrong with them."""
 
-    def __init__(self, source: Source, files: UncheckedExpressions) -> None:
+    def __init__(
+        self, source: Source, files: UncheckedExpressions, groups: Groups | None = None, chain: tuple[Group, ...] = ()
+    ) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._files = files
+        self._groups = groups
+        self._chain = chain  # the groups that use each other down to the one whose steps these are
 
     def read(self, raw: Any, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
         """The entry of one step; `known` is the scope of what has its value already."""
@@ -65,8 +71,9 @@ class StepReader:
 
     def _read(self, raw: Any, where: Path, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
         entry = StepEntry(
-            key="", type=Step, raw={}, where=where, section=place.section, index=index, source=self._source
-        )
+            key="", type=Step, raw={}, where=where, section=place.section, index=index, source=self._source,
+            files=self._other_files(where),
+        )  # fmt: skip
         if not isinstance(raw, dict):
             self._say(where, "a step is a map with its type as a key, such as {sleep: 5s}")
             return entry
@@ -79,14 +86,57 @@ class StepReader:
         step, fields, problems = build(kind, key, filled, where, self._source, lenient=True)
         self.problems += problems
         if step is not None:
-            self._check_step(step, key, where)
+            self._check_step(step, key, where, entry.files)
         draft = None
         if step is not None and fields is not None and not has_expression(filled):
             draft = BoundStep(step=step, fields=fields)
         inner = None
-        if issubclass(kind, InBackground) and isinstance(raw[key], dict) and "run" in raw[key]:
+        if issubclass(kind, InBackground) and isinstance(raw[key], dict) and isinstance(raw[key].get("run"), dict):
             inner = self._read(raw[key]["run"], (*where, key, "run"), place, index, known)
-        return replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft, inner=inner)
+        entry = replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft, inner=inner)
+        if isinstance(step, Use) and self._groups is not None:
+            given = filled.get("with") if isinstance(filled.get("with"), dict) else {}
+            return self._with_group(entry, step, given or {}, place, known)
+        return entry
+
+    def _with_group(
+        self, entry: StepEntry, step: Use, given: Mapping[str, Any], place: StepList, known: Mapping[str, Any]
+    ) -> StepEntry:
+        """A `use` step with the steps of its group, read with the parameters whose values are known."""
+        where: Path = (entry.key, "group") if isinstance(entry.raw[entry.key], dict) else (entry.key,)
+
+        def say(message: str, hint: str | None) -> None:
+            self.problems.append(entry.problem(where, message, hint=hint))
+
+        here = self._chain[-1] if self._chain else None
+        group = self._groups.find(step.group, (entry.files or self._files).folder, here, say) if self._groups else None
+        if group is None or self._groups is None:
+            return entry
+        if group in self._chain:
+            names = [each.described for each in (*self._chain[self._chain.index(group) :], group)]
+            say(f"groups use each other in a circle: {' → '.join(names)}", None)
+            return entry
+        self.problems += parameter_problems(entry, group)
+        reader = StepReader(
+            group.source, UncheckedExpressions(group.file.parent, self._files.root), self._groups, (*self._chain, group)
+        )
+        inside = StepList((*group.where, "steps"), place.section, place.test)
+        params = {**group.params, **given}
+        values = {name: value for name, value in params.items() if value is not REQUIRED and not has_expression(value)}
+        children = [
+            replace(reader.read(raw, inside, index, {**known, "params": values}), used_in=entry.line)
+            for index, raw in enumerate(group.steps)
+        ]
+        problems = [*reader.problems, *unpaired(children)]
+        self.problems += self._groups.noted(problems, f"{self._source.path}:{self._source.locate(entry.where).line}")
+        return replace(entry, group=group, children=tuple(children))
+
+    def _other_files(self, where: Path) -> SpecFiles | None:
+        """Where paths of a step lead that stands in another file than the spec."""
+        if self._chain:
+            return SpecFiles(self._files.folder, self._files.root)
+        other = self._source.locate(where).file
+        return SpecFiles(other.folder, self._files.root) if other is not None else None
 
     def _say(self, where: Path, message: str, *, key: bool = False, hint: str | None = None) -> None:
         self.problems.append(self._source.problem_at(where, message, key=key, hint=hint))
@@ -121,15 +171,27 @@ class StepReader:
         modes = [name for name in EXCLUSIVE_MODES if name in raw]
         if len(modes) > 1:
             self._say((*where, modes[1]), f"{' and '.join(modes)} exclude each other", key=True)
+        if issubclass(kind, Use):
+            for name in (name for name in raw if name in COMMON_NAMES and name not in BESIDE_USE):
+                self._say((*where, name), "the steps of the group say this, each for itself", key=True)
+            return
+        if "with" in raw:
+            self._say((*where, "with"), "parameters are for groups, beside use", key=True)
         for name in (*EXCLUSIVE_MODES, "within"):
             if name in raw and not issubclass(kind, Assertion):
                 self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True)
+        if kind.needs_time and not {"consistently", "stableFor"} & raw.keys():
+            message = (
+                f"{key} needs a time: say beside it consistently (from now on) or stableFor (once it has come to rest)"
+            )
+            self._say((*where, key), message, key=True)
         if "expectFailure" in raw and not (issubclass(kind, Action) or kind.writes):
             self._say((*where, "expectFailure"), f"only steps that act can have this, and {key} doesn't", key=True)
 
-    def _check_step(self, step: Step, key: str, where: Path) -> None:
+    def _check_step(self, step: Step, key: str, where: Path, other: SpecFiles | None) -> None:
         """What the step itself finds; sentences about a value that isn't filled in yet are passed over."""
-        for sentence in step.static_problems(self._files):
+        files = self._files if other is None else UncheckedExpressions(other.folder, other.root)
+        for sentence in step.static_problems(files):
             if "${{" not in sentence:
                 message, _, hint = sentence.partition("\n  hint: ")
                 self._say((*where, key), message, key=True, hint=hint or None)

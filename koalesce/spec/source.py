@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from koalesce.yaml.nodes import Node, format_path
-from koalesce.yaml.problems import Position, Problem
+from koalesce.yaml.nodes import Node, Path, format_path
+from koalesce.yaml.problems import Position, Problem, unshifted
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +16,19 @@ class Source:
     path: str
     text: str = field(repr=False)
     document: Node = field(repr=False)
+    shifts: Mapping[Path, int] = field(
+        default_factory=dict, repr=False
+    )  # how many items others put before those of a list
 
     def problem(
         self, position: Position, message: str, *, where: Sequence[str | int] = (), hint: str | None = None
     ) -> Problem:
-        """A problem at a place of the file."""
-        return Problem.at(self.path, self.text, position, message, where=format_path(where), hint=hint)
+        """A problem at a place of the file, or of one that it includes."""
+        if (other := position.file) is not None:
+            place = format_path(unshifted(where, other.shifts))
+            return Problem.at(other.path, other.text, position, message, where=place, hint=hint)
+        place = format_path(unshifted(where, self.shifts))
+        return Problem.at(self.path, self.text, position, message, where=place, hint=hint)
 
     def problem_at(
         self, where: Sequence[str | int], message: str, *, key: bool = False, hint: str | None = None
@@ -33,8 +40,18 @@ class Source:
         """Where a path of the document stands in the file."""
         return self.document.locate(where, key=key)
 
+    def line(self, where: Sequence[str | int]) -> int:
+        """The line in which a path begins; for what another file holds, the line that includes it."""
+        position = self.locate(where)
+        return position.file.line if position.file is not None else position.line
+
+    def place(self, where: Sequence[str | int]) -> str:
+        """Where a path begins, for people: `line 12`, or `file:12` for another file."""
+        position = self.locate(where)
+        return f"{position.file.path}:{position.line}" if position.file else f"line {position.line}"
+
     def written(self, position: Position) -> str:
         """The characters at a position, as written."""
-        lines = self.text.splitlines()
+        lines = (position.file or self).text.splitlines()
         line = lines[position.line - 1] if position.line <= len(lines) else ""
         return line[position.column - 1 : position.column - 1 + position.length]

@@ -11,7 +11,7 @@ from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
 # Step types that are part of the language; the registry of steps says which of them this version has.
-PLANNED_STEP_TYPES = frozenset({"chaos", "nodes", "snapshot", "use"})
+PLANNED_STEP_TYPES = frozenset({"chaos", "nodes", "snapshot"})
 
 
 def _given(value: Any) -> bool:
@@ -64,7 +64,6 @@ _CLUSTER = (
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
-    Unsupported(("include",)),
     Unsupported(("fixtures",)),
 )
 

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from koalesce.errors import UsageError
 from koalesce.suggestions import closest
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OtherFile:
+    """A file that another one includes: as people know it, its text, its folder, and the line of the other one that says so.
+
+    `shifts` says by how much the indexes of its lists grew where they were joined with others.
+    """
+
+    path: str
+    text: str
+    folder: Path
+    line: int
+    shifts: Mapping[tuple[str | int, ...], int]
+
+
+def unshifted(where: Sequence[str | int], shifts: Mapping[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
+    """The path in a file of what is at a path of the whole, where lists of it were joined with others before them."""
+    path = tuple(where)
+    for prefix, shift in shifts.items():
+        index = path[len(prefix)] if path[: len(prefix)] == prefix and len(path) > len(prefix) else None
+        if isinstance(index, int):
+            return (*prefix, index - shift, *path[len(prefix) + 1 :])
+    return path
+
+
 class Position(NamedTuple):
-    """A stretch of one line of a file; line and column count from 1, `length` is at least 1."""
+    """A stretch of one line of a file; line and column count from 1, `length` is at least 1. `file` is another than the document's own."""
 
     line: int
     column: int
     length: int = 1
+    file: OtherFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

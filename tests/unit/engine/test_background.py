@@ -80,7 +80,10 @@ def test_what_had_failed_by_itself_is_told_at_its_stop(tmp_path: Path) -> None:
 
 
 def test_a_failure_can_be_what_is_expected(tmp_path: Path) -> None:
-    steps = ("background: {id: job, run: {script: 'exit 3'}}", "stop: {id: job, wait: true, status: failed}")
+    steps = (
+        "background: {id: job, run: {script: 'exit 3'}}",
+        "{stop: {id: job, wait: true, status: failed}, timeout: 9s}",
+    )
 
     assert World(tmp_path, one_test(*steps)).run().status == "passed"
 
@@ -89,7 +92,8 @@ def test_a_mismatch_of_what_it_gave_fails_the_stop(tmp_path: Path) -> None:
     world = World(
         tmp_path,
         one_test(
-            "background: {id: job, run: {script: 'echo one'}}", "stop: {id: job, wait: true, match: {stdout: two}}"
+            "background: {id: job, run: {script: 'echo one'}}",
+            "{stop: {id: job, wait: true, match: {stdout: two}}, timeout: 9s}",
         ),
     )
 
