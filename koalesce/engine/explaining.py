@@ -25,7 +25,7 @@ _MOST_CHANGES = 10
 _MOST_REASONS = 4
 _READ = 2.0  # seconds for one read
 _ALL = 4.0  # seconds for all of them
-_WORDS = ("True", "False", "Unknown")  # of conditions, which the history of an object tells better
+_WORDS = ("True", "False", "Unknown")  # of conditions: the history of their object tells them
 # What goes with other conditions of a pod.
 _MINOR = (" Initialized: ", " PodReadyToStartContainers: ", " ContainersReady: ", " PodScheduled: ")
 _SELECTING = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "Service")
@@ -51,10 +51,12 @@ class Sights:
             self._moves.append((now - self._began, "looks", Move("saw", shortened(self._last, 60), shortened(saw, 60))))
         self._last = saw
 
-    def lines(self) -> list[str]:
-        """`looks saw: missing → "1" +0.5s → "2" +3.0s`; nothing while all looks saw the same."""
+    def lines(self, history: Sequence[str] = ()) -> list[str]:
+        """`looks saw: missing → "1" +0.5s → "2" +3.0s`; nothing while all looks saw the same, or what the history tells as well."""
         states = {state for _, _, move in self._moves for state in (move.was, move.now)}
-        return [] if states <= {*_WORDS, "as expected"} else chains(self._moves)
+        last = "→ " + self._moves[-1][2].now.strip('"') + " " if self._moves else ""
+        is_known = states <= {*_WORDS, "as expected", "missing"} or any(last in line for line in history)
+        return [] if is_known else chains(self._moves)
 
 
 def explained(looked: Looked, view: View, sights: Sights | None = None) -> Looked:
@@ -62,7 +64,8 @@ def explained(looked: Looked, view: View, sights: Sights | None = None) -> Looke
     outcome = looked.outcome
     if not isinstance(outcome, Failed | Errored):
         return looked
-    changes = _section("what changed meanwhile:", [*(sights.lines() if sights else ()), *_shortlist(view.history())])
+    history = _shortlist(view.history())
+    changes = _section("what changed meanwhile:", [*(sights.lines(history) if sights else ()), *history])
     why = _section("why:", _new(list(_reasons(view)), outcome)) if isinstance(outcome, Failed) else ()
     detail = "\n".join([*([outcome.detail] if outcome.detail else ()), *changes, *why])
     looked.outcome = replace(outcome, detail=detail)
@@ -81,16 +84,16 @@ def _shortlist(lines: list[str]) -> list[str]:
     return lines if left_out <= 0 else [*lines[:_MOST_CHANGES], f"… and {left_out} more"]
 
 
-def _new(reasons: list[str], outcome: Failed) -> list[str]:
+def _new(reasons: list[tuple[str, str]], outcome: Failed) -> list[str]:
     """Reasons that the failure doesn't give itself."""
     said = f"{outcome.message}\n{outcome.detail}"
-    fresh = [reason for reason in reasons if reason not in said]
+    fresh = [f"{name}{why}" for name, why in reasons if why.removeprefix(": ") not in said]
     more = len(fresh) - _MOST_REASONS
     return fresh if more <= 0 else [*fresh[:_MOST_REASONS], f"… and {more} more"]
 
 
-def _reasons(view: View) -> Iterator[str]:
-    """Why what was looked at isn't ready, a line for each."""
+def _reasons(view: View) -> Iterator[tuple[str, str]]:
+    """What was looked at and isn't ready, and why."""
     asked = _Asked(view.kube, time.monotonic() + _ALL)
     objects = [obj for _, obj in view.last_seen()]
     pods = {_uid(obj): obj for obj in objects if obj.get("kind") == "Pod"}
@@ -99,21 +102,18 @@ def _reasons(view: View) -> Iterator[str]:
         found = asked.pods_of(obj) if obj.get("kind") in _SELECTING else []
         pods |= {_uid(pod): pod for pod in found}
         if not found and (warning := asked.warning(obj)):
-            yield f"{kind_and_name(obj)}: {warning}"
+            yield kind_and_name(obj), f": {warning}"
     for pod in pods.values():
         if not is_ready(pod) and not (has_ended(pod) and (pod.get("status") or {}).get("phase") == "Succeeded"):
-            yield _of_pod(asked, pod)
+            yield f"{kind_and_name(pod)} ", _of_pod(asked, pod)
 
 
 def _of_pod(asked: _Asked, pod: Object) -> str:
     why = why_not_ready(pod)
     warning, words = asked.warning(pod), asked.last_words(pod)
-    is_new = warning and warning.partition(": ")[2][:60] not in why
-    return (
-        f"{kind_and_name(pod)} {why}"
-        + (f"; {warning}" if is_new else "")
-        + (f"; its last words: {words}" if words else "")
-    )
+    is_known = warning.partition(": ")[2][:60] in why or ("ImagePull" in why and "ImagePull" in warning)
+    parts = [why, "" if is_known else warning, f"its last words: {words}" if words else ""]
+    return "; ".join(part for part in parts if part)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,12 @@ _DULL = frozenset(
 )  # fmt: skip
 
 
+# What an object begins with is no change.
+_NOTHING = ("unset", "missing")
+_BEGINNINGS = ("False", "Pending", "0", "waiting (ContainerCreating)", "waiting (PodInitializing)")
+_GRANTED = ("Initialized", "PodScheduled", "Progressing")
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """A thing of an object went from one state to another; without a thing, the object itself did."""
@@ -33,7 +39,12 @@ def transitions(old: Object | None, new: Object | None) -> list[Move]:
         return [Move("", "", "created")]
     if new is None:
         return [Move("", "", "deleted")]
-    return [*_life(old, new), *_status(old, new), *_conditions(old, new), *_containers(old, new)]
+    moves = [*_life(old, new), *_status(old, new), *_conditions(old, new), *_containers(old, new)]
+    return [move for move in moves if not (move.was in _NOTHING and _is_beginning(move))]
+
+
+def _is_beginning(move: Move) -> bool:
+    return move.now.startswith(_BEGINNINGS) or (move.now == "True" and move.what in _GRANTED)
 
 
 def chains(moves: Iterable[tuple[float, str, Move]]) -> list[str]:
@@ -66,7 +77,7 @@ def _life(old: Object, new: Object) -> Iterator[Move]:
     if old["metadata"].get("uid") != new["metadata"].get("uid"):
         yield Move("", "", "replaced by a new object of this name")
     was, now = old["metadata"].get("generation"), new["metadata"].get("generation")
-    if was != now and isinstance(now, int):
+    if was != now and isinstance(now, int) and not new["metadata"].get("deletionTimestamp"):
         yield Move("spec generation", _word(was), _word(now))
 
 

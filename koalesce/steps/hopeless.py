@@ -10,8 +10,8 @@ from typing import Any
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Errored, Failed, Passed, StepContext
 from koalesce.steps.prospects import is_end
-from koalesce.steps.reading import Reader
 from koalesce.steps.readiness import job, pod, workload
+from koalesce.steps.reading import Reader
 from koalesce.steps.rollout import DECIDERS
 
 _COUNTS = re.compile(r"\.status\.(readyReplicas|availableReplicas|numberReady|numberAvailable|updatedNumberScheduled)")

@@ -34,6 +34,7 @@ _REFUSED = re.compile(
 # These need no registry to be certain.
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed")
 _ENDED = ("Succeeded", "Failed")
+_RPC = re.compile(r"rpc error: code = \w+ desc = ")
 _WAYS = "supply it in the spec (cluster.images), on the command line (--image REF=PATH), or from a registry that can be reached"
 
 
@@ -50,7 +51,7 @@ def image_verdict(pod: Mapping[str, Any]) -> Errored | None:
         image = _image_of(pod, status)
         return Errored(
             f'{kind_and_name(pod)}: the image "{image}" of container {status["name"]} can\'t be had ({reason}); {_WAYS}',
-            detail=shortened(said, 1000),
+            detail=shortened(_RPC.sub("", said), 1000),
             final=reason in _HOPELESS or _is_refused(said),
         )
     return None
@@ -123,7 +124,8 @@ def _state(found: Mapping[str, Any], name: str, pod: Mapping[str, Any]) -> str:
     state = found.get("state") or {}
     if waiting := state.get("waiting"):
         if waiting.get("reason") in UNAVAILABLE_IMAGE:
-            return f'{name}: {waiting["reason"]} for the image "{_image_of(pod, found)}": {shortened(str(waiting.get("message", "")))}'
+            said = shortened(_RPC.sub("", str(waiting.get("message", ""))))
+            return f'{name}: {waiting["reason"]} for the image "{_image_of(pod, found)}": {said}'
         if waiting.get("reason") == "CrashLoopBackOff":
             return f"{name} crashes ({_times(found)}): {_exit((found.get('lastState') or {}).get('terminated'))}"
         return f"{name} waits: {explained(waiting) or 'no reason given'}{_no_network(pod, waiting)}"

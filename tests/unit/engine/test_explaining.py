@@ -125,6 +125,27 @@ def test_what_the_message_says_is_not_said_again() -> None:
     assert outcome.detail == ""
 
 
+@pytest.mark.parametrize(
+    "said", ["pod web-0: container c runs, but its readiness probe hasn't passed", "Ready is False"]
+)
+def test_a_reason_that_adds_something_is_told(said: str) -> None:
+    cluster = FakeCluster(pod("web-0"), warning(("Pod", "web-0"), "Unhealthy", "503"))
+
+    assert explain(cluster, Failed(said), pods="").detail == (
+        "why:\n  pod/web-0 container c runs, but its readiness probe hasn't passed; Unhealthy: 503"
+    )
+
+
+def test_what_the_history_tells_the_looks_do_not() -> None:
+    cluster = FakeCluster()
+    cluster.view.transitions = ["pod/web-0 phase: Pending → Running +1.0s"]
+    sights = sights_of((0, Failed("", actual='"Pending"')), (1, Failed("", actual='"Running"')))
+
+    assert explain(cluster, Failed("no"), sights=sights).detail == (
+        "what changed meanwhile:\n  pod/web-0 phase: Pending → Running +1.0s"
+    )
+
+
 def test_the_scheduler_is_not_quoted_twice() -> None:
     said = "0/3 nodes are available: 3 Insufficient cpu."
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}
@@ -228,6 +249,7 @@ def test_a_value_that_changed_is_told_with_its_times() -> None:
     [
         [(0, Failed("", actual="1")), (5, Failed("", actual="1"))],
         [(0, Failed("", actual="False")), (5, Passed("")), (6, Failed("", actual="False"))],
+        [(0, Failed("", actual="missing")), (5, Failed("", actual="False"))],
         [(0, Errored("no answer")), (5, Failed("no value"))],
     ],
 )  # fmt: skip

@@ -27,6 +27,17 @@ def test_conditions_tell_why_they_are_not_true() -> None:
     assert told(old, new) == ["New: missing -> Unknown", "Ready: False (ContainersNotReady) -> True"]
 
 
+def test_what_an_object_begins_with_is_no_change() -> None:
+    old = pod()
+    new = pod(
+        phase="Pending", readyReplicas=0, conditions=[{"type": "Ready", "status": "False"}, {"type": "Initialized", "status": "True"},
+                                                           {"type": "Started", "status": "True"}],
+        containerStatuses=[{"name": "c", "state": {"waiting": {"reason": "ContainerCreating"}}}],
+    )  # fmt: skip
+
+    assert told(old, new) == ["Started: missing -> True"]
+
+
 def test_plain_fields_of_the_status_are_told() -> None:
     old, new = pod(phase="Pending", addresses=[1]), pod(phase="Running", readyReplicas=2, addresses=[2])
 
