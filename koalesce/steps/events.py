@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, StrictInt, model_validator
 
 from koalesce.kube import Resource
+from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
@@ -94,7 +95,7 @@ class Events(Assertion, key="events"):
         if self._fits(total):
             if total == 0 and (problem := self._unfounded(context, kind, about, seen)):
                 return unmet(problem, context)
-            return Passed(f"{total} events {self._described()}", {"items": [event for event, _ in hits]})
+            return Passed(f"{_events(total)} {self._described()}", {"items": [event for event, _ in hits]})
         return self._failed(total, [event for event, _ in hits], [event for event, _ in found])
 
     def _subject(self, context: StepContext) -> tuple[Resource | None, Callable[[Object], bool], Failed | None]:
@@ -181,7 +182,7 @@ class Events(Assertion, key="events"):
 
     def _failed(self, total: int, hits: list[dict[str, Any]], others: list[dict[str, Any]]) -> Failed:
         expectation = self._expectation()
-        said = f"{total} events {self._described()}, expected {expectation}"
+        said = f"{_events(total)} {self._described()}, expected {expectation}"
         listed = hits or others
         title = "these:" if hits else "there are others:"
         lines = [title, *(f"  {line_of(event)}" for event in listed[-_SHOWN:])] if listed else []
@@ -204,12 +205,16 @@ class Events(Assertion, key="events"):
         for name, matcher in (("reason", self.reason), ("message", self.message), ("from", self.source)):
             if matcher is not None:
                 given = matcher.operators()
-                plain = given["equals"] if set(given) == {"equals"} else given
-                words.append(f"{name} {plain}")
+                plain = " and ".join(f"{operator} {render(value)}" for operator, value in given.items())
+                words.append(f"{name} {given['equals'] if set(given) == {'equals'} else plain}")
         about = f"about {self.for_}" if self.for_ else f"in {self.namespace or 'the namespace'}"
         if self.selector or self.owner:
             about += f" with {self.selector}" if self.selector else f" of {self.owner}"
         return ", ".join([about, *words])
+
+
+def _events(number: int) -> str:
+    return "1 event" if number == 1 else f"{number} events"
 
 
 def event_id(event: Object) -> str:

@@ -110,7 +110,7 @@ class LinePattern(Model):
 
     def __str__(self) -> str:
         written = self.model_dump(by_alias=True, exclude_unset=True, exclude={"count"})
-        return "lines with " + ", ".join(f"{name} {render(value)}" for name, value in written.items())
+        return "with " + ", ".join(f"{name} {render(value)}" for name, value in written.items())
 
     def expectation(self) -> str:
         """How many lines are right, in words."""
@@ -196,12 +196,16 @@ class LogMatchers(Model):
         for each in self.lines or ():
             hits = [line for line in lines if each.takes(line)]
             if not each.counts(len(hits)):
-                said = f"{name}: {len(hits)} {each}, expected {each.expectation()}"
+                said = f"{name}: {_counted(len(hits))} {each}, expected {each.expectation()}"
                 yield Failed(said, each.expectation(), str(len(hits)), _excerpt(hits, "such lines") or _tail(lines))
 
     def matched(self, text: str) -> list[str]:
         """The lines that `lines` is about, for outputs."""
         return [line for line in text.splitlines() if any(each.takes(line) for each in self.lines or ())]
+
+
+def _counted(number: int, word: str = "line") -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _finder(pattern: str) -> Callable[[str], bool]:
@@ -210,7 +214,9 @@ def _finder(pattern: str) -> Callable[[str], bool]:
 
 
 def _missing(name: str, said: str, expected: str, lines: list[str]) -> Failed:
-    return Failed(f"{name}: {said}", expected, f"{len(lines)} other lines" if lines else "an empty log", _tail(lines))
+    return Failed(
+        f"{name}: {said}", expected, f"{_counted(len(lines), 'other line')}" if lines else "an empty log", _tail(lines)
+    )
 
 
 def _unwanted(name: str, said: str, expected: str, hits: list[str]) -> Failed:

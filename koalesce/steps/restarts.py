@@ -79,7 +79,10 @@ class Restarts(_PodPlace, Assertion, key="restarts"):
             return unmet(_not_started(unstarted[0]), context)
         total = sum(number for _, number in numbers)
         items = [{"pod": each.pod_name, "container": each.container, "restarts": number} for each, number in numbers]
-        return Passed(f"{total} restarts of {len(numbers)} containers", {"restarts": total, "items": items})
+        return Passed(
+            f"{_counted(total, 'restart')} of {_counted(len(numbers), 'container')}",
+            {"restarts": total, "items": items},
+        )
 
     def _pods(self, context: StepContext) -> list[Object] | Failed:
         if self.pod is not None:
@@ -126,7 +129,7 @@ class Restarts(_PodPlace, Assertion, key="restarts"):
     def _failed(self, bad: list[tuple[_Container, int]], context: StepContext) -> Failed:
         one, number = bad[0]
         more = f" (and {len(bad) - 1} more containers)" if len(bad) > 1 else ""
-        times = "1 restart" if number == 1 else f"{number} restarts"
+        times = _counted(number, "restart")
         if number < one.restarts:
             times += f" since the {self.since.word} began" if self.since.word else f" in the last {self.since}"
             times = f"{times if self.since.word == 'step' else f'at least {times}'} ({one.restarts} in all)"
@@ -169,6 +172,10 @@ class _Container:
     @property
     def identity(self) -> str:
         return f"{self.pod['metadata'].get('uid')}/{self.container}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _not_started(one: _Container) -> Failed:

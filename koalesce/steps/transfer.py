@@ -60,8 +60,16 @@ resolve "$2"
 exec tar -cf - -C "$(dirname "$path")" "$(basename "$path")"
 """
 )
-# Keeps what a file on a node was before; prints where, or nothing if there was none.
-_KEEP = r'[ -e "$1" ] || exit 0; keep=$(mktemp -d) && cp -a -- "$1" "$keep/old" && printf %s "$keep"'
+# Keeps what is at a path on a node; prints what to remove afterwards (a folder above it, if that isn't there yet), and where the old is kept.
+_KEEP = r"""
+new=$1 keep=
+if [ -e "$new" ]; then
+  keep=$(mktemp -d) && cp -a -- "$new" "$keep/old" || exit 1
+else
+  while [ ! -e "$(dirname "$new")" ]; do new=$(dirname "$new"); done
+fi
+printf '%s\n%s\n' "$new" "$keep"
+"""
 _RESTORE = r'rm -rf -- "$1"; [ -z "$2" ] || { cp -a -- "$2/old" "$1" && rm -rf -- "$2"; }'
 
 
@@ -111,10 +119,10 @@ def _keep(source: Source, path: str, context: StepContext) -> None:
     if node is None or not node.exec:
         return
     kept = node.run(["sh", "-c", _KEEP, "sh", path], timeout=seconds_left(context.scope), cancel=context.scope.cancel)
-    where = kept.check().out.strip()
+    new, where = kept.check().out.splitlines()
 
     def restore() -> None:
-        node.run(["sh", "-c", _RESTORE, "sh", path, where], timeout=_UNDO_SECONDS).check()
+        node.run(["sh", "-c", _RESTORE, "sh", new, where], timeout=_UNDO_SECONDS).check()
 
     context.scope.defer(f"{path} on {node.name}", restore)
 

@@ -99,8 +99,8 @@ def test_what_a_copy_changes_on_nodes_is_undone(cluster: FakeCluster, project: P
     assert target.read_text() == "a\n"
     cluster.scope.unwind()
     assert target.read_text() == "before\n"
-    act(cluster, project, **{"from": "conf"}, to={"node": "worker-1", "path": f"{tmp_path}/new"})
-    assert (tmp_path / "new" / "a.txt").exists()
+    act(cluster, project, **{"from": "conf"}, to={"node": "worker-1", "path": f"{tmp_path}/new/sub"})
+    assert (tmp_path / "new" / "sub" / "a.txt").exists()
     cluster.scope.unwind()
     assert not (tmp_path / "new").exists()
 

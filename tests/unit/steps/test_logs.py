@@ -63,7 +63,7 @@ def test_a_text_that_is_not_there_yet(cluster: FakeCluster) -> None:
     assert attempt(cluster, pod="web-0", contains="listening") == Failed(
         'web-0: "listening" isn\'t in the log',
         expected='"listening"',
-        actual="1 other lines",
+        actual="1 other line",
         detail="the log's end:\n  | starting",
     )
 
@@ -106,7 +106,7 @@ def test_lines_are_counted(cluster: FakeCluster) -> None:
     )
     absent = attempt(cluster, pod="web-0", lines=[{"contains": "plain"}, {"contains": "plain", "count": 0}])
     assert isinstance(absent, Failed)
-    assert absent.message == 'web-0: 1 lines with contains ["plain"], expected 0'
+    assert absent.message == 'web-0: 1 line with contains ["plain"], expected 0'
 
 
 def test_nothing_is_known_to_be_absent_of_what_is_not_there(cluster: FakeCluster) -> None:

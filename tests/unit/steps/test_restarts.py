@@ -37,7 +37,7 @@ def attempt(given: FakeCluster | StepContext, **fields: Any) -> Outcome:
 def test_never_restarted(cluster: FakeCluster) -> None:
     items = [{"pod": "web-0", "container": "main", "restarts": 0}]
 
-    assert attempt(cluster, pods="app=web") == Passed("0 restarts of 1 containers", {"restarts": 0, "items": items})
+    assert attempt(cluster, pods="app=web") == Passed("0 restarts of 1 container", {"restarts": 0, "items": items})
 
 
 def test_a_restart_fails_for_good_and_tells_how_it_ended(cluster: FakeCluster) -> None:

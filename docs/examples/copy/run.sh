@@ -1,0 +1,4 @@
+#!/bin/sh
+set -- $(cat "$(dirname "$0")/words.txt")
+echo "three words"
+[ $# = 3 ]
