@@ -1,66 +1,61 @@
-"""The step types, by their keys in specs."""
+"""The step types, by their keys in specs. A type is loaded when it's first asked for: a spec uses few of them."""
 
-from koalesce.steps.annotate import Annotate
-from koalesce.steps.apply import Apply
-from koalesce.steps.assert_ import Assert
-from koalesce.steps.background import InBackground
-from koalesce.steps.base import Step
-from koalesce.steps.connectivity import Connectivity
-from koalesce.steps.copy import Copy
-from koalesce.steps.create import Create
-from koalesce.steps.curl import Curl
-from koalesce.steps.delete import Delete
-from koalesce.steps.dns import Dns
-from koalesce.steps.events import Events
-from koalesce.steps.exec import Exec
-from koalesce.steps.jsonpath import JsonPath
-from koalesce.steps.label import Label
-from koalesce.steps.logs import Logs
-from koalesce.steps.metrics import Metrics
-from koalesce.steps.patch import Patch
-from koalesce.steps.port_forward import PortForward
-from koalesce.steps.restarts import Restarts
-from koalesce.steps.rollout_step import Rollout
-from koalesce.steps.scale import Scale
-from koalesce.steps.script import Script
-from koalesce.steps.sleep import Sleep
-from koalesce.steps.stop import Stop
-from koalesce.steps.tcp import Tcp
-from koalesce.steps.udp import Udp
-from koalesce.steps.unchanged import Unchanged
-from koalesce.steps.update import Update
-from koalesce.steps.use import Use
-from koalesce.steps.wait_for import WaitFor
+from __future__ import annotations
 
-STEPS: dict[str, type[Step]] = {
-    "annotate": Annotate,
-    "apply": Apply,
-    "assert": Assert,
-    "background": InBackground,
-    "connectivity": Connectivity,
-    "copy": Copy,
-    "create": Create,
-    "curl": Curl,
-    "delete": Delete,
-    "dns": Dns,
-    "events": Events,
-    "exec": Exec,
-    "jsonpath": JsonPath,
-    "label": Label,
-    "logs": Logs,
-    "metrics": Metrics,
-    "patch": Patch,
-    "port-forward": PortForward,
-    "restarts": Restarts,
-    "rollout": Rollout,
-    "scale": Scale,
-    "script": Script,
-    "sleep": Sleep,
-    "stop": Stop,
-    "tcp": Tcp,
-    "udp": Udp,
-    "unchanged": Unchanged,
-    "update": Update,
-    "use": Use,
-    "wait-for": WaitFor,
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from koalesce.steps.base import Step
+
+_PLACES = {  # module and class
+    "annotate": ("annotate", "Annotate"),
+    "apply": ("apply", "Apply"),
+    "assert": ("assert_", "Assert"),
+    "background": ("background", "InBackground"),
+    "connectivity": ("connectivity", "Connectivity"),
+    "copy": ("copy", "Copy"),
+    "create": ("create", "Create"),
+    "curl": ("curl", "Curl"),
+    "delete": ("delete", "Delete"),
+    "dns": ("dns", "Dns"),
+    "events": ("events", "Events"),
+    "exec": ("exec", "Exec"),
+    "jsonpath": ("jsonpath", "JsonPath"),
+    "label": ("label", "Label"),
+    "logs": ("logs", "Logs"),
+    "metrics": ("metrics", "Metrics"),
+    "patch": ("patch", "Patch"),
+    "port-forward": ("port_forward", "PortForward"),
+    "restarts": ("restarts", "Restarts"),
+    "rollout": ("rollout_step", "Rollout"),
+    "scale": ("scale", "Scale"),
+    "script": ("script", "Script"),
+    "sleep": ("sleep", "Sleep"),
+    "stop": ("stop", "Stop"),
+    "tcp": ("tcp", "Tcp"),
+    "udp": ("udp", "Udp"),
+    "unchanged": ("unchanged", "Unchanged"),
+    "update": ("update", "Update"),
+    "use": ("use", "Use"),
+    "wait-for": ("wait_for", "WaitFor"),
 }
+
+
+class _Registry(Mapping[str, "type[Step]"]):
+    """Names are known without loading anything."""
+
+    def __getitem__(self, key: str) -> type[Step]:
+        module, name = _PLACES[key]
+        kind: type[Step] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        return kind
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+STEPS: Mapping[str, type[Step]] = _Registry()
