@@ -12,6 +12,7 @@ from koalesce.steps.base import Failed, Model
 from koalesce.steps.targets import TargetAction
 
 _UNSUPPORTED_MEDIA = 415
+_UNSAID = "the server rejected our request due to an error in our request"
 _WAYS = ("merge", "strategic", "json_")
 
 
@@ -95,4 +96,6 @@ class Patch(TargetAction, key="patch"):
         except ApiError as error:
             if error.status == _UNSUPPORTED_MEDIA and kind == "strategic":
                 raise error.about("only built-in kinds take a strategic patch; write merge or json") from error
+            if error.said == _UNSAID and kind == "json":
+                raise error.about("one of its operations can't be done (a path that isn't there, a test)") from error
             raise
