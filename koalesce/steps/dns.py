@@ -41,10 +41,9 @@ class Dns(Assertion, key="dns"):
     """
 
     polls = True
-    short_field = "name"
 
-    from_: Vantage = Field(default_factory=lambda: Vantage(host=True), alias="from")
-    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`; default: `host`, this machine."""
+    from_: Vantage = Field(alias="from")
+    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`, this machine."""
 
     name: StrictStr = Field(examples=["web.${{ namespace }}.svc.cluster.local"])
     """The name; it's taken to be whole unless `search` is said. With `type: PTR` also an address."""
@@ -180,7 +179,7 @@ class Dns(Assertion, key="dns"):
         if unproven and context.negated:
             return Errored(unproven)
         first, found = failures[0]
-        lines = [f"{each.where}: {other.message}" for each, other in failures[1:]]
+        lines = [f"{each.where}{other.message}" for each, other in failures[1:]]
         lines += [line for each, _ in failures[:3] for line in each.lines(context)]
         count = f" ({len(failures)} of {len(answers)} answers)" if len(answers) > 1 else ""
         message = f"{first.where}{self.type} {self.name}: {found.message}{count}"

@@ -158,7 +158,9 @@ def test_silence_needs_a_control_and_what_cannot_be_asked_is_no_silence(cluster:
 def test_a_cluster_without_dns(cluster: FakeCluster) -> None:
     at = context(cluster)
 
-    outcome = Dns.model_validate({"name": NAME}).attempt(replace(at, cluster=replace(at.cluster, dns_ip="")))
+    outcome = Dns.model_validate({"from": "host", "name": NAME}).attempt(
+        replace(at, cluster=replace(at.cluster, dns_ip=""))
+    )
 
     assert outcome == Errored("the cluster has no DNS of its own; say which server to ask", final=True)
 
