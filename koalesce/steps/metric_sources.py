@@ -192,7 +192,7 @@ class MetricSource(Model):
         try:
             text = context.cluster.kube.text("GET", path, accept=_ACCEPT, timeout=limit, cancel=context.scope.cancel)
         except ApiError as error:
-            if error.cancelled or error.status in (401, 403):
+            if error.status in (0, 401, 403):  # the API server's own silence, or refusal
                 raise
             return Failed(f"{name}: its metrics can't be read: {error.message}", "metrics", "no answer")
         return Page(name, f"{identity}{self.path}", text)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from koalesce.kube import ApiError
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.metrics import Metrics
 from tests.fakes import FakeCluster, FakeNode, FakeWire, api_error, context, running_pod
@@ -221,6 +222,9 @@ def test_a_url_from_every_node(cluster: FakeCluster) -> None:
 def test_sources_that_do_not_answer(cluster: FakeCluster) -> None:
     cluster.kube.texts[PATH] = api_error(503, "connect: connection refused", reason="ServiceUnavailable")
     refused = attempt(cluster, name="in_flight")
+    cluster.kube.texts[PATH] = api_error(0, "no answer in time", reason="Timeout")
+    with pytest.raises(ApiError):
+        attempt(cluster, name="in_flight")
     cluster.kube.texts[PATH] = "<html>not here</html>"
 
     assert refused == Failed(
