@@ -148,7 +148,8 @@ class SpecRun:
 
     def _name(self, section: str) -> str:
         """The name of the cluster of a section."""
-        part = " ".join(part for part in (self._cell, section) if part)
+        cell = self._loaded.cell
+        part = "-".join(part for part in (cell.short if cell else "", section) if part)
         return cluster_name(self._loaded.spec.metadata.name, self._session.run_id, part)
 
     def _run_tests(self, stage: Stage) -> None:

@@ -10,7 +10,7 @@ from koalesce.errors import UsageError
 MAX_LENGTH = 20
 PATTERN = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]")
 _SHORT_RUN = 5
-_SHORT_PART = 6
+_SHORT_PART = 8
 
 
 def cluster_name(spec: str, run_id: str, part: str = "") -> str:

@@ -39,6 +39,14 @@ def _duplicates(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
         yield from duplicates(items(data, *path), path, what, source)
 
 
+def cell_problems(expanded: Mapping[str, Any], source: Source) -> Iterator[Problem]:
+    """Tests that are called as a cell of another is; `source` knows where the tests of the expanded document stand."""
+    found = [(index, test) for index, test in items(expanded, "tests")]
+    written = {test.get("name") for index, test in found if "matrix" not in test}
+    if any("matrix" in test and test.get("name") in written for _, test in found):
+        yield from duplicates(found, ("tests",), "test", source)
+
+
 def duplicates(
     found: Iterable[tuple[int, Mapping[str, Any]]], path: Path, what: str, source: Source
 ) -> Iterator[Problem]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.spec.checks import structure_problems
+from koalesce.spec.checks import cell_problems, structure_problems
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.cluster_checks import cluster_problems, name_clashes
+from koalesce.spec.disturbing import Disturbances
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
@@ -67,6 +68,8 @@ class Draft:
         spec = self._model(variables, entries)
         filled = fill_in_known(self.data, self._scope(variables))
         self.problems += structure_problems(self.data, self.source)
+        expanded_source = ExpandedSource.of(self.source, self._origins)
+        self.problems += cell_problems(expanded(self.data, self._origins), expanded_source)
         self.problems += cluster_problems(filled, self.source, self._written_entries(entries), providers=providers)
         self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(filled, self.source, self.unchecked)
@@ -82,6 +85,7 @@ class Draft:
             if not self.problems:
                 self.problems += [replace(each, message=_NO_VALUE, hint=None) for each in self._unresolved]
             return None
+        self.problems += Disturbances(spec, self.files).problems()
         loaded = LoadedSpec(
             path=self.file.resolve(),
             shown=self.source.path if self.cell is None else f"{self.source.path} [{self.cell}]",

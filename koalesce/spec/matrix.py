@@ -27,6 +27,11 @@ class Cell:
     def __str__(self) -> str:
         return ", ".join(f"{axis}={shown_value(value)}" for axis, value in self.values.items())
 
+    @property
+    def short(self) -> str:
+        """Its values alone."""
+        return "-".join(shown_value(value) for value in self.values.values())
+
 
 def shown_value(value: Any) -> str:
     """A value in a cell's name: as YAML has it; of a map its `name`."""
@@ -132,7 +137,10 @@ class _Reading:
 
     def _cells(self) -> list[dict[str, Any]]:
         axes = [axis for axis in self._axes if axis in self._written]
-        found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*(self._written[axis] for axis in axes))]
+        found = [
+            dict(zip(axes, values, strict=True))
+            for values in itertools.product(*(self._written[axis] for axis in axes))
+        ]
         found = found if axes else []
         for index, partial in enumerate(self._list("exclude")):
             left = [cell for cell in found if not _fits(cell, partial)]

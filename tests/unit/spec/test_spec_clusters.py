@@ -1,0 +1,121 @@
+"""Several clusters in one spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce.spec import InvalidSpecs, LoadedSpec, load
+
+HEAD = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: s}\n"
+TWO = "clusters: {east: {nodes: 1}, west: {nodes: 2, podCIDR: 10.1.0.0/16}}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def loaded(project: Path, text: str, **options: Any) -> LoadedSpec:
+    (project / "s.yaml").write_text(HEAD + text)
+    return load(Path("s.yaml"), root=project, **{"env": {}, **options})
+
+
+def refused(project: Path, text: str) -> list[str]:
+    with pytest.raises(InvalidSpecs) as caught:
+        loaded(project, text)
+    return [problem.headline for problem in caught.value.problems]
+
+
+def step(text: str) -> str:
+    return f"{TWO}tests: [{{name: t, steps: [{{{text}}}]}}]\n"
+
+
+def test_each_has_a_request_of_its_own(project: Path) -> None:
+    spec = loaded(project, TWO + "vars: {n: 1}\n")
+
+    requests = [spec.request(name, "r", section=name) for name in spec.spec.cluster_specs]
+
+    assert [(each.name, len(each.nodes), each.pod_cidr) for each in requests] == [
+        ("east", 1, "10.244.0.0/16"),
+        ("west", 2, "10.1.0.0/16"),
+    ]
+
+
+def test_one_cluster_needs_no_name(project: Path) -> None:
+    assert list(loaded(project, "cluster: {nodes: 1}\n").spec.cluster_specs) == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TWO + "cluster: {nodes: 1}\n", "clusters: say cluster, or clusters for several, not both"),
+        ("clusters: {}\n", "clusters: must not be empty"),
+        (
+            "clusters: {east: {nodez: 1}}\n",
+            's.yaml:4:19: clusters.east.nodez: unknown field; did you mean "nodes"?',
+        ),
+        ("clusters: {East: {}}\n", '"East" is no name that Kubernetes takes'),
+        ("clusters: {a: {controlPlane: static}}\n", "clusters.a.controlPlane: a control plane of static pods is not"),
+        ("clusters: {a: {kubernetes: '1.99'}}\n", "clusters.a.kubernetes: "),
+        ("clusters: {a: {}, b: {network: cilium}}\n", 'clusters.b.network: "cilium" is neither a component'),
+        ("clusters: {a: {podCIDR: 10.96.0.0/12}}\n", "clusters.a.podCIDR: addresses of pods"),
+        (step("sleep: 1ms, cluster: wets"), 'steps[0].cluster: there is no cluster "wets"; did you mean "west"?'),
+        (
+            f"{TWO}tests: [{{name: t, cluster: north, steps: [{{sleep: 1ms}}]}}]\n",
+            'tests[0].cluster: there is no cluster "north"; there are: east, west',
+        ),
+        (f"{TWO}setup: {{cluster: north, steps: [{{sleep: 1ms}}]}}\n", 'setup.cluster: there is no cluster "north"'),
+        (
+            "tests: [{name: t, steps: [{sleep: 1ms, cluster: a}]}]\n",
+            "steps[0].cluster: the spec has one cluster, which has no name",
+        ),
+        (step("script: 'echo ${{ clusters.wets.name }}'"), 'there is no cluster "wets"; did you mean "west"?'),
+        (
+            step("script: 'echo ${{ nodes[\"worker-1\"].name }}'"),
+            'there is no node "worker-1"',
+        ),
+    ],
+)
+def test_what_leads_nowhere_is_refused(project: Path, text: str, message: str) -> None:
+    assert any(message in problem for problem in refused(project, text))
+
+
+def test_nodes_are_those_of_the_cluster_that_a_step_is_for(project: Path) -> None:
+    look = "script: 'echo ${{ nodes[\"worker-1\"].name }}', cluster: west"
+
+    assert loaded(project, step(look)).spec.tests[0].steps[0].raw["cluster"] == "west"
+
+
+def test_the_name_of_a_cluster_may_be_an_expression(project: Path) -> None:
+    loaded(project, step("sleep: 1ms, cluster: '${{ c }}', foreach: {item: c, in: [east, west]}"))
+
+
+@pytest.fixture
+def manifest(project: Path) -> str:
+    (project / "net.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: net}\n")
+    return "manifests: [net.yaml]"
+
+
+def test_a_component_is_for_the_first_unless_it_names_others(project: Path, manifest: str) -> None:
+    text = f"{TWO}components: [{{name: a, {manifest}}}, {{name: b, cluster: [east, west], {manifest}}}]\n"
+
+    a, b = loaded(project, text).spec.components
+
+    assert [[each.is_for(name, "east") for name in ("east", "west")] for each in (a, b)] == [
+        [True, False],
+        [True, True],
+    ]
+
+
+def test_the_network_of_a_cluster_is_installed_there(project: Path, manifest: str) -> None:
+    text = f"clusters: {{a: {{}}, b: {{network: net}}}}\ncomponents: [{{name: net, {manifest}}}]\n"
+
+    assert refused(project, text) == [
+        's.yaml:4:32: clusters.b.network: the component "net" isn\'t installed in the cluster "b"; '
+        "name b in the component's cluster"
+    ]
+    loaded(project, text.replace("{name: net", "{name: net, cluster: b"))
