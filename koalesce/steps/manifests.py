@@ -71,7 +71,7 @@ def patch_objects(
     """Copies with a strategic merge applied to those that `resource` (KIND or KIND/NAME) names; UsageError if there are none."""
     kind, _, name = resource.partition("/")
     patched = [dict(obj) for obj in objects]
-    chosen = [index for index, obj in enumerate(patched) if _is_named(obj, kind, name, namespace)]
+    chosen = [index for index, obj in enumerate(patched) if is_named(obj, kind, name, namespace)]
     if not chosen:
         known = ", ".join(dict.fromkeys(f"{obj['kind'].lower()}/{obj['metadata'].get('name')}" for obj in patched))
         raise UsageError(
@@ -129,7 +129,8 @@ def _tail(image: str) -> str:
     return (name[colon:] if colon >= 0 else "") + at + digest
 
 
-def _is_named(obj: Object, kind: str, name: str, namespace: str | None) -> bool:
+def is_named(obj: Object, kind: str, name: str = "", namespace: str | None = None) -> bool:
+    """Whether an object of a file is meant by a kind as people write it, and (if given) by a name and a namespace."""
     metadata = obj["metadata"]
     if (name and metadata.get("name") != name) or (namespace and metadata.get("namespace") != namespace):
         return False

@@ -74,6 +74,12 @@ def refusal(context: StepContext, place: Place, existing: Object | None, verb: s
     return _belongs(place, "the cluster", verb) if place.is_lasting(context) else None
 
 
+def disruptive_only(verb: str) -> str:
+    """Who may do it, in words."""
+    done = "roll it out" if verb == "roll out" else f"{verb} it"
+    return f"only a test that says disruptive: true may {done}"
+
+
 def _marks_of_namespace(context: StepContext, place: Place) -> dict[str, str]:
     """Whose the namespace is that an object without marks is in (a controller made it); nothing is said of the test's own."""
     if place.namespace is None or not place.is_lasting(context):
@@ -90,5 +96,5 @@ def _shared_owner(marks: Mapping[str, str]) -> str:
 
 
 def _belongs(place: Place, owner: str, verb: str = "") -> Errored:
-    rule = f"only a test that says disruptive: true may {verb} it" if verb else "a test may change only what it made"
+    rule = disruptive_only(verb) if verb else "a test may change only what it made"
     return Errored(f"{place} belongs to {owner}; {rule}", final=True)

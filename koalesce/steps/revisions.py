@@ -23,7 +23,7 @@ class Revision:
 
     def is_of(self, template: Mapping[str, Any]) -> bool:
         """Whether pods of this template are of this revision."""
-        return _without_nulls(self.template) == _without_nulls(template)
+        return bool(_without_nulls(self.template) == _without_nulls(template))
 
 
 def revisions(reader: Reader, workload: Object) -> list[Revision]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Errored, Outcome
+from koalesce.steps.ownership import disruptive_only
 from tests.fakes import FakeCluster, context, made, step
 
 RUN = {"koalesce.dev/run": "r1"}
@@ -58,7 +59,7 @@ def refused(outcome: Outcome, cluster: FakeCluster, owner: str) -> bool:
 def test_what_is_the_clusters_takes_a_disruptive_test(verb: str) -> None:
     cluster = cluster_with({})
 
-    rule = f"the cluster; only a test that says disruptive: true may {verb if verb in DISTURBING else 'change'} it"
+    rule = f"the cluster; {disruptive_only(verb if verb in DISTURBING else 'change')}"
     assert refused(done(ALL[verb], cluster), cluster, rule)
 
     done(ALL[verb], cluster, disruptive=True)
@@ -101,7 +102,7 @@ def test_what_all_tests_share_may_be_changed_and_stays_its_owners(verb: str, lab
 def test_what_all_tests_share_is_not_taken_away(verb: str, labels: Mapping[str, str], owner: str) -> None:
     cluster = cluster_with(labels)
 
-    rule = f"{owner}; only a test that says disruptive: true may {verb} it"
+    rule = f"{owner}; {disruptive_only(verb)}"
     assert refused(done(DISTURBING[verb], cluster), cluster, rule)
 
 
@@ -120,3 +121,8 @@ def test_without_a_test_everything_may_be_changed() -> None:
     done(CHANGES["patch"], cluster, labels={})
 
     assert is_changed(cluster)
+
+
+def test_it_is_said_as_people_say_it() -> None:
+    assert disruptive_only("roll out") == "only a test that says disruptive: true may roll it out"
+    assert disruptive_only("scale") == "only a test that says disruptive: true may scale it"

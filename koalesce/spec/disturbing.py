@@ -1,0 +1,66 @@
+"""Steps that would take a component away from the other tests: said before anything starts, where it can be known by then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from koalesce.errors import KoalesceError
+from koalesce.expressions import has_expression
+from koalesce.spec.components import Component
+from koalesce.spec.entries import StepEntry
+from koalesce.spec.files import SpecFiles
+from koalesce.spec.models import Spec, Test
+from koalesce.steps.delete import Delete
+from koalesce.steps.manifests import is_named
+from koalesce.steps.ownership import disruptive_only
+from koalesce.steps.rollout_step import Rollout
+from koalesce.steps.scale import Scale
+from koalesce.yaml import Problem, load_manifests
+
+_WORDS: dict[type, str] = {Delete: "delete", Rollout: "roll out", Scale: "scale"}
+
+
+@dataclass(frozen=True)
+class Disturbances:
+    """Finds them in a spec whose form is right."""
+
+    spec: Spec
+    files: SpecFiles
+
+    def problems(self) -> Iterator[Problem]:
+        """One for each step that a test has to be disruptive for."""
+        for test in self.spec.tests:
+            if not test.disruptive:
+                for entry in _steps(test):
+                    yield from self._of(entry)
+
+    def _of(self, entry: StepEntry) -> Iterator[Problem]:
+        step = entry.draft.step if entry.draft is not None else None
+        if not isinstance(step, Delete | Rollout | Scale) or step.resource is None or not step.resource.name:
+            return
+        for component, obj in self._objects:
+            namespace = obj["metadata"].get("namespace") or component.namespace
+            if step.namespace == namespace and is_named(obj, step.resource.kind, step.resource.name):
+                said = f"{step.resource} in {namespace} belongs to the component {component.name}"
+                yield entry.problem((entry.key,), f"{said}; {disruptive_only(_WORDS[type(step)])}", key=True)
+
+    @cached_property
+    def _objects(self) -> list[tuple[Component, dict[str, Any]]]:
+        """What the components install, as far as it's in files; what is wrong with those is said elsewhere."""
+        found: list[tuple[Component, dict[str, Any]]] = []
+        for component in self.spec.components:
+            for source in component.manifests:
+                try:
+                    named = isinstance(source, str) and not has_expression(source)
+                    manifests = load_manifests(self.files.resolve(str(source))) if named else []
+                except KoalesceError:
+                    continue
+                found += [(component, manifest.object) for manifest in manifests]
+        return found
+
+
+def _steps(test: Test) -> Iterator[StepEntry]:
+    yield from (*test.steps, *test.cleanup, *test.on_failure)
