@@ -17,6 +17,7 @@ from koalesce.steps.base import Errored, Outcome, Passed
 
 SAFETY_LOOK = 30.0  # seconds after which something watched is looked at although nothing changed
 _BUSY = 429
+_TROUBLE = 1.0  # seconds of back-off from which on who can't answer is asked half as often
 COALESCE = 0.05  # at most one look in this many seconds, however many changes come
 
 
@@ -151,6 +152,7 @@ class Looker:
     look: Callable[[], Outcome]
     is_watched: Callable[[], bool]
     seen: Callable[[int, Outcome], None] = field(default=lambda _attempt, _outcome: None)
+    _is_error: bool = field(default=False, init=False)  # the last look could not tell
     _is_last: bool = False
 
     def hurry(self) -> None:
@@ -174,6 +176,7 @@ class Looker:
             if self._is_last:
                 self.rule.finish(self.clock.monotonic())
             outcome = guarded(self.look)
+            self._is_error = isinstance(outcome, Errored)
             self.seen(attempts, outcome)
             verdict = self.rule.decide(outcome, self.clock.monotonic())
             outcome = verdict or outcome
@@ -199,6 +202,8 @@ class Looker:
         """Seconds to the next look: the back-off, or the slow safety look where a change wakes us; never past the rule's time."""
         self.sleeper.watching = self.is_watched()
         now = self.clock.monotonic()
+        if self._is_error and backoff >= _TROUBLE:
+            backoff *= 2
         pause = SAFETY_LOOK if self.sleeper.watching else backoff
         return max(0.0, min(pause, self.rule.latest(now) - now))
 

@@ -93,6 +93,18 @@ def test_looks_are_spread_by_the_back_off() -> None:
     assert times == [0.0, 1.0, 3.0, 7.0, 12.0, 17.0, 20.0]
 
 
+def test_who_can_not_answer_is_asked_half_as_often_after_a_while() -> None:
+    clock, times = FakeClock(), []
+
+    def look() -> Outcome:
+        times.append(clock.time)
+        return Errored("no answer")
+
+    looker(clock, look, deadline=20, policy=RetryPolicy(every=0.5, backoff=2, longest=2)).run()
+
+    assert times == [0.0, 0.5, 2.5, 6.5, 10.5, 14.5, 18.5, 20.0]
+
+
 def test_what_is_watched_is_looked_at_when_it_changes_not_before() -> None:
     clock, times = FakeClock(), []
 
