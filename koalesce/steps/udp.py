@@ -11,7 +11,7 @@ from koalesce.steps.exchange import Exchange
 class Udp(Exchange, key="udp"):
     """Send a datagram from each source to each target; a datagram must come back.
 
-    `send` is `hostname` by default, which `agnhost netexec` answers. `allowed`: an answer came. `refused`, `rejected` and `dropped` are those
+    It's sent again every 0.3 s until something comes. `send` is `hostname` by default, which `agnhost netexec` answers. `allowed`: an answer came. `refused`, `rejected` and `dropped` are those
     of `connectivity`, with its positive control; what could not be tried is none of them. A server that doesn't answer can't be told from
     a filter that discards: both are `dropped`.
     """

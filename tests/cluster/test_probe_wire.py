@@ -307,6 +307,20 @@ def test_dns_outcomes(probe: Path) -> None:
 
 
 @pytest.mark.usefixtures("network")
+def test_a_closed_port_stays_refused_however_often_it_is_asked(probe: Path) -> None:
+    """Kernels tell of closed ports only once a second after the first few."""
+    sh(f"ip netns exec {TARGET} sysctl -qw net.ipv4.icmp_ratelimit=1000")
+    try:
+        outcomes = [
+            look(probe, {"type": "udp", "host": "10.99.2.2", "port": 9, "limit": 0.1})[0]["outcome"] for _ in range(10)
+        ]
+    finally:
+        sh(f"ip netns exec {TARGET} sysctl -qw net.ipv4.icmp_ratelimit=0")
+
+    assert set(outcomes) == {"refused"}
+
+
+@pytest.mark.usefixtures("network")
 def test_many_targets_take_as_long_as_the_slowest(probe: Path) -> None:
     targets = [{"type": "tcp", "host": "10.99.3.3", "port": port, "limit": 1.0} for port in range(1, 41)]
 
