@@ -1,4 +1,4 @@
-"""`${{ path }}`: paths into what a step may know. No template language, no evaluation of code."""
+"""`${{ path }}`: paths into what a step may know; or CEL, where it is installed. No template language, no evaluation of code."""
 
 from koalesce.expressions.evaluate import ExpressionError, evaluate, resolve
 from koalesce.expressions.syntax import (
@@ -11,6 +11,7 @@ from koalesce.expressions.syntax import (
     find_expressions,
     has_expression,
     parse,
+    paths_of,
     whole,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "find_expressions",
     "has_expression",
     "parse",
+    "paths_of",
     "resolve",
     "whole",
 ]

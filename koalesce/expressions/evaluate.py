@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from koalesce.errors import KoalesceError
+from koalesce.expressions import cel
 from koalesce.expressions.syntax import (
     Every,
     Expression,
@@ -17,6 +18,7 @@ from koalesce.expressions.syntax import (
     pieces,
     suggestion,
     whole,
+    without_cel,
 )
 
 
@@ -42,14 +44,24 @@ def resolve(value: Any, scope: Mapping[str, Any]) -> Any:
 
 
 def evaluate(expression: str, scope: Mapping[str, Any]) -> Any:
-    """The value of one expression (without its braces)."""
+    """The value of one expression (without its braces): a path, or anything else as CEL."""
     try:
         parsed = parse(expression)
     except SyntaxProblem as error:
-        raise ExpressionError(str(error)) from error
+        return _by_cel(expression.strip(), scope, error)
     if parsed.root not in scope:
         raise ExpressionError(f"{parsed.text}: no such name here{suggestion(parsed.root, list(scope))}")
     return _follow(parsed, scope[parsed.root], 0, parsed.root)
+
+
+def _by_cel(expression: str, scope: Mapping[str, Any], no_path: SyntaxProblem) -> Any:
+    """What is no path is CEL."""
+    if not expression or not cel.is_installed():
+        raise ExpressionError(without_cel(no_path, expression)) from no_path
+    try:
+        return cel.compiled(expression, scope).evaluate(scope)
+    except ValueError as error:
+        raise ExpressionError(f"{expression}: {error}") from error
 
 
 def _text(text: str, scope: Mapping[str, Any]) -> Any:

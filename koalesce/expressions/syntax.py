@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from koalesce.expressions import cel
 from koalesce.suggestions import closest
 
 
@@ -151,15 +152,46 @@ def _unexpected(text: str, position: int) -> str:
     )
 
 
+def paths_of(expression: str) -> list[Expression]:
+    """The path that an expression is, or those that one of CEL begins with (names of its own among them); none if it can't be read."""
+    try:
+        return [parse(expression)]
+    except SyntaxProblem:
+        found = cel.references(expression) if cel.is_installed() else []
+    return [
+        Expression(root if first is None else f"{root}.{first}", root, () if first is None else (first,))
+        for root, first in found
+    ]
+
+
 def check(expression: str, names: Collection[str]) -> str | None:
     """What is wrong with an expression, as far as its form and its root name can tell; None if nothing is."""
     try:
         parsed = parse(expression)
     except SyntaxProblem as error:
-        return str(error)
+        return _problem_in_cel(expression.strip(), names, error)
     if parsed.root in names:
         return None
     return f"{parsed.root}: no such name here" + suggestion(parsed.root, names)
+
+
+def _problem_in_cel(expression: str, names: Collection[str], no_path: SyntaxProblem) -> str | None:
+    if not expression or not cel.is_installed():
+        return without_cel(no_path, expression)
+    try:
+        cel.compiled(expression, names)
+    except ValueError as error:
+        return f"{expression}: {error}"
+    return None
+
+
+def without_cel(no_path: SyntaxProblem, expression: str) -> str:
+    """What there is to say of an expression that is no path, where there is no CEL."""
+    return (
+        f"{no_path}; anything else is CEL, which needs an extra: pip install 'koalesce[cel]'"
+        if expression
+        else str(no_path)
+    )
 
 
 def suggestion(word: str, known: Collection[str]) -> str:

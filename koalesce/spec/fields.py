@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from koalesce.expressions import has_expression
+from koalesce.expressions import cel, has_expression
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.regex import LONGEST_TEXT, compile_regex
 from koalesce.spec.common import Flag, Identifier, Model, Name, PositiveDuration, Text
@@ -48,6 +48,12 @@ def _readable_regex(text: str) -> str:
     return text
 
 
+def _readable_cel(text: str) -> str:
+    if not has_expression(text):
+        cel.compiled(text, ("self",))
+    return text
+
+
 class Output(Model):
     """A value kept from what the step saw, for later steps: `${{ outputs.NAME }}`."""
 
@@ -57,14 +63,19 @@ class Output(Model):
     regex: Annotated[Text, AfterValidator(_readable_regex)] | None = None
     """A regular expression, looked for in what was printed; the first group, or all that fits."""
 
+    cel: Annotated[Text, AfterValidator(_readable_cel)] | None = None
+    """An expression of CEL with what the step saw as `self`: `size(self.items)`; needs the extra `koalesce[cel]`."""
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Output:
-        if (self.jsonpath is None) == (self.regex is None):
-            raise ValueError("say exactly one of jsonpath and regex")
+        if sum(said is not None for said in (self.jsonpath, self.regex, self.cel)) != 1:
+            raise ValueError("say exactly one of jsonpath, regex and cel")
         return self
 
     def read(self, value: Any) -> Any:
         """The output of a value that a step saw; ValueError if nothing is there."""
+        if self.cel is not None:
+            return _by_cel(self.cel, value)
         return _by_jsonpath(self.jsonpath, value) if self.jsonpath is not None else _by_regex(self.regex or "", value)
 
 
@@ -78,6 +89,13 @@ def _by_jsonpath(path: str, value: Any) -> Any:
     if not found:
         raise ValueError(f"jsonpath {path} hit nothing")
     return found[0] if len(found) == 1 and not _MAY_BE_MANY.search(path) else found
+
+
+def _by_cel(text: str, value: Any) -> Any:
+    try:
+        return cel.compiled(text, ("self",)).evaluate({"self": value})
+    except cel.CelFailed as error:
+        raise ValueError(f"cel {text}: {error}") from error
 
 
 def _by_regex(regex: str, value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, parse
+from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, paths_of
 from koalesce.spec.entries import Group, StepEntry
 from koalesce.spec.matrix import axes_of
 from koalesce.spec.source import Source
@@ -103,9 +103,11 @@ class ExpressionChecks:
         for expression in expressions:
             if message := check(expression, context.names):
                 yield source.problem_at(path, message)
-            elif found := self._below_root(parse(expression), context):
-                message, hint = found
-                yield source.problem_at(path, message, hint=hint)
+                continue
+            for parsed in paths_of(expression):
+                if parsed.root in context.names and (found := self._below_root(parsed, context)):
+                    message, hint = found
+                    yield source.problem_at(path, message, hint=hint)
 
     def _below_root(self, expression: Expression, context: _Context) -> tuple[str, str | None] | None:
         """What is wrong with the name after the root, and a hint."""

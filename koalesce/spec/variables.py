@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from koalesce.expressions import ExpressionError, SyntaxProblem, find_expressions, parse, resolve
+from koalesce.expressions import ExpressionError, SyntaxProblem, find_expressions, paths_of, resolve
 from koalesce.spec.source import Source
 from koalesce.spec.values import override
 from koalesce.yaml.nodes import Path
@@ -78,16 +78,49 @@ class _Work:
         return field in self._outer
 
 
+# What expressions may begin with; anything else in one of CEL is a variable of its own.
+_ROOTS = frozenset(
+    [
+        "vars",
+        "env",
+        "matrix",
+        "cluster",
+        "clusters",
+        "nodes",
+        "namespace",
+        "namespaces",
+        "outputs",
+        "setup",
+        "fixtures",
+        "components",
+        "params",
+        "item",
+        "index",
+        "test",
+        "node",
+        "others",
+    ]
+)
+
+
 def _references(value: Any) -> list[tuple[str, str | None]] | None:
     """The root and the first name of each expression; None if one can't be read (which is said elsewhere)."""
     try:
-        parsed = [parse(text) for text in find_expressions(value)]
+        expressions = find_expressions(value)
     except SyntaxProblem:
         return None
-    return [
-        (each.root, each.segments[0] if each.segments and isinstance(each.segments[0], str) else None)
-        for each in parsed
-    ]
+    found: list[tuple[str, str | None]] = []
+    for text in expressions:
+        paths = paths_of(text)
+        if not paths:
+            return None
+        if len(paths) > 1 or paths[0].text != text.strip():
+            paths = [path for path in paths if path.root in _ROOTS]
+        found += [
+            (each.root, each.segments[0] if each.segments and isinstance(each.segments[0], str) else None)
+            for each in paths
+        ]
+    return found
 
 
 def fill_in_known(value: Any, scope: Mapping[str, Any]) -> Any:

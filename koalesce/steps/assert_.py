@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from koalesce.expressions import cel
 from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching, member_problems
@@ -41,6 +42,9 @@ class Assert(Quantified, Assertion, key="assert"):
     """Parts as in `match`, one of which is enough."""
     all_of: list[Part] | None = Field(default=None, min_length=1)
     """Parts as in `match`, each of which has to be there."""
+    cel: str | None = Field(default=None, min_length=1, examples=["self.status.readyReplicas == self.spec.replicas"])
+    """An expression of CEL that is true of the object, `self` (besides `match`); needs the extra `koalesce[cel]`. A key that isn't there
+    counts as not yet; `has(self.status.x)` asks for it. Other errors are final."""
     absent: Literal[True] | None = None
     """There is no such object, after the test has seen one (or `mayNotExist`)."""
 
@@ -50,6 +54,13 @@ class Assert(Quantified, Assertion, key="assert"):
         refuse(member_problems(match or {}), match)
         return match
 
+    @field_validator("cel")
+    @classmethod
+    def _check_cel(cls, text: str | None) -> str | None:
+        if text is not None and "${{" not in text:
+            cel.check_condition(text, ("self",))
+        return text
+
     @field_validator("any_of", "all_of")
     @classmethod
     def _check_parts(cls, parts: list[Part] | None) -> list[Part] | None:
@@ -58,10 +69,10 @@ class Assert(Quantified, Assertion, key="assert"):
 
     @model_validator(mode="after")
     def _check_form(self) -> Assert:
-        if self.absent and (self._parts or self.any_ or self.count is not None):
+        if self.absent and (self._parts or self.cel or self.any_ or self.count is not None):
             raise ValueError("absent is said of objects by name, selector, owner or where, without match, any or count")
-        if not self.absent and not self._parts and self.count is None:
-            raise ValueError("assert needs match, anyOf, allOf, absent or count")
+        if not self.absent and not self._parts and self.cel is None and self.count is None:
+            raise ValueError("assert needs match, anyOf, allOf, cel, absent or count")
         return self
 
     @model_validator(mode="after")
@@ -82,7 +93,9 @@ class Assert(Quantified, Assertion, key="assert"):
         """Look once."""
         if self.absent:
             return self._look_for_absence(context)
-        return self.judge(context, lambda obj: self._look(context, obj), "matching" if self._parts else "there")
+        return self.judge(
+            context, lambda obj: self._look(context, obj), "matching" if self._parts or self.cel else "there"
+        )
 
     @property
     def _parts(self) -> list[Part]:
@@ -96,9 +109,24 @@ class Assert(Quantified, Assertion, key="assert"):
                     return Judged(Failed(f"{name}: {stranger}", "a field of this kind", "unknown", saw_nothing=True), 0)
         found = self._compare(matching(context, obj), obj)
         if not found:
-            return Judged(Passed(f"{name} matches", obj), 0)
+            return self._judge_by_cel(name, obj)
         failed = _failed(name, found, is_blind=_is_blind(found, obj))
         return Judged(with_prospects(failed, context, obj, found), distance(found))
+
+    def _judge_by_cel(self, name: str, obj: dict[str, Any]) -> Judged:
+        """What `cel` says of an object that has all the rest: what can't be evaluated is never true."""
+        if self.cel is None:
+            return Judged(Passed(f"{name} matches", obj), 0)
+        try:
+            holds = cel.compiled(self.cel, ("self",)).holds({"self": obj})
+        except cel.CelFailed as error:
+            said = f"{name}: {self.cel}: {error}"
+            if not error.is_absent:
+                return Judged(Errored(said, final=True), 1)
+            return Judged(Failed(said, "true", "missing", saw_nothing=True), 1)
+        if holds:
+            return Judged(Passed(f"{name}: {self.cel}", obj), 0)
+        return Judged(Failed(f"{name}: {self.cel} is false", "true", "false"), 1)
 
     def _compare(self, match: Matching, obj: dict[str, Any]) -> list[Mismatch]:
         """What the object lacks: of `match` and `allOf`, then of the nearest of `anyOf`."""

@@ -281,6 +281,8 @@ class Quantified(Selection):
 
     def _combined(self, found: Found, judged: list[Judged], wanted: str) -> Outcome:
         total = len(judged)
+        if broken := [one.outcome for one in judged if isinstance(one.outcome, Errored) and one.outcome.final]:
+            return broken[0]
         good = sum(isinstance(one.outcome, Passed) for one in judged)
         if self._complies(good, total):
             return Passed(f"{good} of {total} {self.described} {wanted}", {"items": found.objects})

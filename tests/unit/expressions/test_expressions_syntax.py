@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from koalesce.expressions import EVERY, Expression, SyntaxProblem, check, find_expressions, has_expression, parse, whole
+from koalesce.expressions import (
+    EVERY,
+    Expression,
+    SyntaxProblem,
+    cel,
+    check,
+    find_expressions,
+    has_expression,
+    parse,
+    whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +80,13 @@ def test_checks_the_root_name_and_suggests_another() -> None:
     assert check("vars.anything", names) is None
     assert check("node.name", names) == 'node: no such name here; did you mean "nodes"?'
     assert check("zzz", names) == "zzz: no such name here; there are: cluster, nodes, vars"
-    assert check("vars +", names) == (
+    assert check("vars +", names) == "vars +: Syntax error: mismatched input '<EOF>', at character 7"
+
+
+def test_without_cel_all_that_is_no_path_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cel, "is_installed", lambda: False)
+
+    assert check("vars +", {"vars"}) == (
         "${{ vars + }}: can't read ' +'; an expression is a path, such as vars.version, nodes[0].address, "
-        "nodes['worker-1'].address or nodes[*].address"
+        "nodes['worker-1'].address or nodes[*].address; anything else is CEL, which needs an extra: pip install 'koalesce[cel]'"
     )

@@ -177,7 +177,7 @@ def test_a_missing_object_fails() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("assert: {resource: svc/web}", "assert needs match, anyOf, allOf, absent or count"),
+        ("assert: {resource: svc/web}", "assert needs match, anyOf, allOf, cel, absent or count"),
         ("assert: {resource: svc/web, match: {}}", "at least 1 item"),
         (
             "assert: {resource: svc/web, match: {spec: {a: {matches: '('}}}}",
