@@ -51,6 +51,12 @@ class Stage:
     backgrounds: Backgrounds = field(default_factory=Backgrounds)  # what goes on for the whole spec
 
 
+    @property
+    def places(self) -> Mapping[str, Site]:
+        """Its clusters by name, also where there is only the default one."""
+        return self.sites or {"": Site(cluster=self.cluster, namespaces=self.namespaces)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUp:
     """A setup that has run: how it ended, what it gives to the tests, and what undoes it and tells what went wrong in that."""
@@ -175,7 +181,7 @@ class _Case:
         self._backgrounds = stage.backgrounds if section == "setup" else Backgrounds()
         self._failure = Failure(test=name)
         self._broken_off: list[Ended] = []  # what the steps had started when they ended
-        self._sites = stage.sites or {"": Site(cluster=stage.cluster, namespaces=stage.namespaces)}
+        self._sites = stage.places
         self._home = test.cluster or next(iter(self._sites))
         self.site = self._sites[self._home]
         self._fresh = namespace_name(name)

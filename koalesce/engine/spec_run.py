@@ -127,7 +127,7 @@ class SpecRun:
             opened=self._clusters.append,
         )
         self._backgrounds = stage.backgrounds
-        common = frozenset.intersection(*(site.cluster.capabilities for site in stage.sites.values()))
+        common = frozenset.intersection(*(site.cluster.capabilities for site in stage.places.values()))
         if missing := [name for name in self._loaded.spec.requires if name not in common]:
             reason = f"the cluster lacks {', '.join(missing)}"
             self._skip_rest(reason)
@@ -171,8 +171,8 @@ class SpecRun:
         with grace(self._session.interrupt) as interrupt:
             scope = TestScope(cancel=interrupt.event)
             namespace = stage.values.get("setup", {}).get("namespace", "default")
-            home = next(iter(stage.sites))
-            stay = Stay(stage.sites, home, (), self._session.waiter)
+            home = next(iter(stage.places))
+            stay = Stay(stage.places, home, (), self._session.waiter)
             runner = StepRunner(
                 cluster=stage.cluster, namespace=namespace, scope=scope, clock=self._session.clock, interrupt=interrupt,
                 files=stage.files, emit=self._session.emit, values={**stage.values, "namespace": namespace, "outputs": {}},

@@ -1,0 +1,210 @@
+"""A spec from its set-up to its end, and a run of several, on clusters of fakes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce import engine
+from koalesce.durations import Duration
+from koalesce.engine import RunOptions
+from koalesce.engine.attempts import Interrupt
+from koalesce.engine.provision import at_once
+from koalesce.engine.runner import SpecRun
+from koalesce.engine.selection import select
+from koalesce.engine.session import RunSession
+from koalesce.engine.spec_run import SpecResult
+from koalesce.engine.stream import PartStream
+from koalesce.errors import Interrupted, ProvisionError
+from koalesce.events import PhaseStarted, RunFinished, SpecFinished, StepFinished, TestFinished
+from tests.unit.engine.test_case import World
+
+
+class Run(World):
+    """One spec in one run, its cluster being fakes."""
+
+    def __init__(self, tmp_path: Path, tests: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(tmp_path, tests)
+        monkeypatch.setattr("koalesce.engine.spec_run.provision", lambda *_args, **_more: self.stage)
+        self.session = self.stage.session
+
+    def all(self) -> SpecResult:
+        return SpecRun(self.session, select([self.loaded], None)[0], RunOptions()).run()
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Run]:
+    return lambda tests: Run(tmp_path, tests, monkeypatch)
+
+
+def sections(run: Run) -> list[tuple[str, str]]:
+    return [(section, title) for section, title, _ in run.steps()]
+
+
+def test_the_specs_cleanup_comes_last_and_knows_the_setup(start: Callable[[str], Run]) -> None:
+    run = start(
+        """
+setup: {steps: [{name: set up, script: echo 42, outputs: {answer: {regex: "4."}}}]}
+tests: [{name: t, steps: [{name: step, sleep: 1ms}]}]
+cleanup: [{name: "of ${{ setup.outputs.answer }}", script: 'test "${{ namespace }}" = "${{ setup.namespace }}"'}]
+"""
+    )
+
+    assert run.all().status == "passed"
+    assert sections(run) == [("setup", "set up"), ("steps", "step"), ("cleanup", "of 42")]
+
+
+def test_the_specs_cleanup_runs_although_the_setup_failed(start: Callable[[str], Run]) -> None:
+    run = start(
+        """
+setup: {steps: [{name: set up, script: exit 1}], onFailure: [{name: look, script: exit 0}]}
+onFailure: [{name: look too, script: exit 0}]
+tests: [{name: t, steps: [{sleep: 1ms}]}]
+cleanup: [{name: tidy, script: exit 0}]
+"""
+    )
+
+    result = run.all()
+
+    assert (result.status, [test.status for test in result.tests]) == ("failed", ["skipped"])
+    assert [title for _, title in sections(run)] == ["set up", "look", "look too", "tidy"]
+
+
+def test_the_specs_cleanup_runs_when_it_is_interrupted(start: Callable[[str], Run]) -> None:
+    run = start("tests: [{name: t, steps: [{sleep: 60s}]}]\ncleanup: [{name: tidy, script: exit 0}]\n")
+    threading.Timer(0.3, run.interrupt.set, ("interrupted",)).start()
+
+    assert run.all().status == "error"
+    assert ("cleanup", "tidy", "passed") in run.steps()
+
+
+def test_a_cleanup_that_fails_makes_a_spec_that_passed_an_error(start: Callable[[str], Run]) -> None:
+    run = start("tests: [{name: t, steps: [{sleep: 1ms}]}]\ncleanup: [{name: tidy, script: exit 1}]\n")
+
+    run.all()
+
+    (end,) = [event for event in run.events() if isinstance(event, SpecFinished)]
+    assert (end.status, end.message) == ("error", "cleanup: tidy: exit code is 1, expected 0")
+
+
+def test_a_spec_that_was_skipped_has_nothing_to_clean_up(start: Callable[[str], Run]) -> None:
+    run = start("requires: [warp]\ntests: [{name: t, steps: [{sleep: 1ms}]}]\ncleanup: [{script: exit 1}]\n")
+
+    assert run.all().status == "skipped"
+    assert [event for event in run.events() if isinstance(event, StepFinished)] == []
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Any]]]:
+    """Runs of specs whose clusters are fakes, as the engine tells of them."""
+
+    def run(specs: list[str], **options: Any) -> list[Any]:
+        paths = []
+        for number, tests in enumerate(specs):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            world = World(folder, tests)
+            paths.append(str(world.loaded.path))
+            stages[world.loaded.path] = world.stage
+        return list(engine.run(RunOptions(paths=tuple(paths), trust=True, **options)))
+
+    def provision(session: RunSession, loaded: Any, *_args: Any, **_more: Any) -> Any:
+        import dataclasses
+
+        return dataclasses.replace(stages[loaded.path], session=session, spec=loaded.shown, loaded=loaded)
+
+    stages: dict[Path, Any] = {}
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", provision)
+    monkeypatch.setattr("koalesce.engine.runner.check", lambda *_args: None)
+    monkeypatch.chdir(tmp_path)
+    yield run
+
+
+def test_a_run_counts_what_was_flaky(runs: Callable[..., list[Any]]) -> None:
+    events = runs(
+        [
+            "tests: [{name: t, reruns: 1, steps: [{script: 'test -e x || { touch x; exit 1; }'}]}, {name: u, steps: [{sleep: 1ms}]}]"
+        ]
+    )
+
+    assert (events[-1].status, events[-1].passed, events[-1].flaky) == ("passed", 2, 1)
+
+
+def test_a_run_ends_when_its_time_is_over_and_tells_what_did_not_run(runs: Callable[..., list[Any]]) -> None:
+    events = runs(
+        ["tests: [{name: long, steps: [{sleep: 60s}]}]", "tests: [{name: later, steps: [{sleep: 1ms}]}]"],
+        run_timeout=Duration.parse("300ms"),
+    )
+
+    ends = {event.test: (event.status, event.message) for event in events if isinstance(event, TestFinished)}
+    assert ends["long"] == ("error", "the time of the run (300ms) is over")
+    assert ends["later"] == ("skipped", "not run: the time of the run (300ms) is over")
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert (end.status, end.interrupted, end.skipped) == ("error", False, 1)
+
+
+def test_each_cell_of_a_matrix_is_a_spec_of_its_own(runs: Callable[..., list[Any]]) -> None:
+    events = runs(["matrix: {size: [1, 2]}\ntests: [{name: t, steps: [{script: 'test ${{ matrix.size }} -gt 0'}]}]"])
+
+    ends = [event for event in events if isinstance(event, SpecFinished)]
+    assert [(end.spec.rsplit("/", 1)[-1], end.status) for end in ends] == [
+        ("spec.yaml [size=1]", "passed"),
+        ("spec.yaml [size=2]", "passed"),
+    ]
+
+
+def session(tmp_path: Path) -> RunSession:
+    return World(tmp_path, "").stage.session
+
+
+def test_clusters_are_made_at_once(tmp_path: Path) -> None:
+    together = threading.Barrier(2, timeout=10)
+
+    def make(name: str) -> Callable[[RunSession], str]:
+        return lambda _session: f"{name}{together.wait() * 0}"
+
+    assert at_once(session(tmp_path), [make("a"), make("b")]) == ["a0", "b0"]
+
+
+def test_the_first_that_can_not_be_made_ends_the_others(tmp_path: Path) -> None:
+    ended: list[str] = []
+
+    def endless(inner: RunSession) -> None:
+        assert inner.cancel.wait(10)
+        ended.append(inner.interrupt.reason)
+        raise Interrupted
+
+    def broken(_session: RunSession) -> None:
+        raise ProvisionError("no disk")
+
+    outer = session(tmp_path)
+    with pytest.raises(ProvisionError, match="no disk"):
+        at_once(outer, [endless, broken])
+
+    assert ended == ["another cluster of the spec could not be made"]
+    assert not outer.cancel.is_set()
+
+
+def test_an_interrupt_says_why_all_the_way_down() -> None:
+    outer = Interrupt(threading.Event())
+    inner = outer.child().child()
+
+    outer.set("the time of the run (1s) is over")
+
+    assert inner.event.wait(5)
+    assert inner.reason == "the time of the run (1s) is over"
+
+
+def test_what_is_told_of_one_cluster_of_several_bears_its_name(tmp_path: Path) -> None:
+    world = World(tmp_path, "")
+
+    PartStream(world.stream, "east").emit(PhaseStarted(spec="s", phase="images"))
+
+    (event,) = world.events()
+    assert isinstance(event, PhaseStarted)
+    assert event.phase == "images [east]"
