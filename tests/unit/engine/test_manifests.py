@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.engine.manifests import component_objects
-from koalesce.errors import ProvisionError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.spec.components import Component
 from koalesce.spec.files import SpecFiles
 
@@ -68,3 +69,34 @@ def test_files_of_the_project_come_in_the_order_of_the_spec(tmp_path: Path) -> N
         (tmp_path / f"{name}.yaml").write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n")
 
     assert names(tmp_path, Component.model_validate({"name": "x", "manifests": ["b.yaml", "a.yaml"]})) == ["b", "a"]
+
+
+@pytest.mark.skipif(not (shutil.which("kustomize") or shutil.which("kubectl")), reason="no kustomize on PATH")
+def test_a_component_may_be_a_kustomization(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "web.yaml").write_bytes(MANIFEST)
+    (tmp_path / "base" / "kustomization.yaml").write_text("resources: [web.yaml]\nnameSuffix: -one\n")
+
+    assert names(tmp_path, Component.model_validate({"name": "x", "manifests": [{"kustomize": "base"}]})) == ["web-one"]
+
+
+@pytest.mark.skipif(not shutil.which("helm"), reason="helm is not on PATH")
+def test_a_component_may_be_a_chart_for_the_clusters_version(tmp_path: Path) -> None:
+    chart = tmp_path / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(
+        'apiVersion: v2\nname: web\nversion: 1.0.0\nkubeVersion: ">=1.36.0-0 <1.37.0-0"\n'
+    )
+    (chart / "templates" / "web.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-{{ .Values.size }}-{{ .Release.Namespace }}'}\n"
+    )
+    wanted = Component.model_validate(
+        {"name": "x", "namespace": "shop", "manifests": [{"helm": "chart", "values": {"size": 3}}]}
+    )
+    files = SpecFiles(tmp_path, tmp_path)
+
+    (found,) = component_objects(wanted, files, kubernetes="1.36.4")
+
+    assert found["metadata"]["name"] == "chart-3-shop"
+    with pytest.raises(UsageError, match="chart requires kubeVersion"):
+        component_objects(wanted, files, kubernetes="1.37.2")
