@@ -111,7 +111,9 @@ class Assert(Quantified, Assertion, key="assert"):
         if not found:
             return self._judge_by_cel(name, obj)
         failed = _failed(name, found, is_blind=_is_blind(found, obj))
-        return Judged(with_prospects(failed, context, obj, found), distance(found))
+        if self.resource.name or self.all_:
+            return Judged(with_prospects(failed, context, obj, found), distance(found))
+        return Judged(failed, distance(found))
 
     def _judge_by_cel(self, name: str, obj: dict[str, Any]) -> Judged:
         """What `cel` says of an object that has all the rest: what can't be evaluated is never true."""

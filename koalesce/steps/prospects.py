@@ -23,6 +23,7 @@ _O = TypeVar("_O", bound=Outcome)
 CRASHES = 5  # restarts that were waited through
 UNCHANGED = 10.0  # seconds in which the reason of something hopeless hasn't changed
 _RESTARTS = "restarts of "
+_KNOWN = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 # The scheduler's own word on whether the end of other pods could help: `preemption: 0/3 nodes are available: 3 Preemption is not
 # helpful for scheduling.` https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/framework/preemption/preemption.go
 _NO_HELP = re.compile(r"preemption: 0/(\d+) nodes are available: \1 Preemption is not helpful for scheduling")
@@ -31,7 +32,17 @@ _PASSES = re.compile(r"node(?:\.cloudprovider)?\.kubernetes\.io/|were unschedula
 
 
 def end_of_pod(reader: Reader, pod: Object) -> End | None:
-    """Why a pod can't become Ready any more; None if it can, for all that is known."""
+    """Why a pod can't become Ready any more; None if it can, for all that is known.
+
+    It ends nothing if the pod is about to be replaced by its controller.
+    """
+    end = _end(reader, pod)
+    if end is None or not is_end(end) or _stays(reader, pod):
+        return end
+    return patiently(end)
+
+
+def _end(reader: Reader, pod: Object) -> End | None:
     if "deletionTimestamp" in pod["metadata"]:
         return None
     if has_ended(pod):
@@ -41,7 +52,7 @@ def end_of_pod(reader: Reader, pod: Object) -> End | None:
 
 def end_of_workload(reader: Reader, obj: Object, pods: Sequence[Object]) -> End | None:
     """Why a workload can't have all its pods ready: one of its latest revision can't; None if all can."""
-    ends = [(pod, end) for pod in pods if not has_ended(pod) and (end := end_of_pod(reader, pod)) is not None]
+    ends = [(pod, end) for pod in pods if not has_ended(pod) and (end := _end(reader, pod)) is not None]
     if not ends:
         return None
     is_latest = _revision(reader, obj)
@@ -73,6 +84,38 @@ def patiently(outcome: _O) -> _O:
     if isinstance(outcome, Errored):
         return replace(outcome, final=False)
     return replace(outcome, final=False, final_after=None) if isinstance(outcome, Failed) else outcome
+
+
+def _stays(reader: Reader, pod: Object) -> bool:
+    """Whether a pod is of the latest revision of what controls it, as far as one can know."""
+    namespace = pod["metadata"].get("namespace")
+    owner = _controller(reader, pod, namespace)
+    if owner is None:
+        return _controlled_by(pod) is None
+    if owner["kind"] == "ReplicaSet" and _controlled_by(owner) is not None:
+        owner = _controller(reader, owner, namespace)
+    if owner is None or "deletionTimestamp" in owner["metadata"]:
+        return False
+    return owner["kind"] in _KNOWN and is_observed(owner) and _revision(reader, owner)(pod)
+
+
+def is_observed(obj: Object) -> bool:
+    """Whether the controller of an object has seen its latest spec: what it says before is of an older one."""
+    status = obj.get("status") or {}
+    return bool(obj["kind"] == "Job" or obj["metadata"].get("generation", 0) <= status.get("observedGeneration", 0))
+
+
+def _controlled_by(obj: Object) -> Object | None:
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _controller(reader: Reader, obj: Object, namespace: str | None) -> Object | None:
+    """What controls an object; None if nothing does, it isn't there any more, or is of a kind that isn't known here."""
+    reference = _controlled_by(obj)
+    if reference is None or reference["kind"] not in _KNOWN:
+        return None
+    return reader.get(reader.kind(reference["kind"]), reference["name"], namespace)
 
 
 def _unschedulable(reader: Reader, pod: Object) -> Failed | None:

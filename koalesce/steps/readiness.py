@@ -10,7 +10,7 @@ from koalesce.kube import View
 from koalesce.process import Cancel
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.pods import has_ended, is_ready, why_not_ready
-from koalesce.steps.prospects import end_of_pod, end_of_workload, is_end, patiently
+from koalesce.steps.prospects import end_of_pod, end_of_workload, is_end, is_observed, patiently
 from koalesce.steps.reading import Reader, condition, explained, is_true, kind_and_name
 from koalesce.steps.rollout import DECIDERS, rollout_status
 
@@ -138,12 +138,6 @@ def _end_by_pods(reader: Reader, obj: Object) -> Failed | Errored | None:
         return None
     end = end_of_workload(reader, obj, pods)
     return _about(obj, end) if end else None
-
-
-def is_observed(obj: Object) -> bool:
-    """Whether the controller of an object has seen its latest spec: what it says before is of an older one."""
-    status = obj.get("status") or {}
-    return bool(obj["kind"] == "Job" or obj["metadata"].get("generation", 0) <= status.get("observedGeneration", 0))
 
 
 def _about(obj: Object, end: Failed | Errored) -> Failed | Errored:

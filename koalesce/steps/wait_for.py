@@ -64,7 +64,9 @@ class WaitFor(Quantified, Way, Assertion, key="wait-for"):
 
     def _look_on(self, context: StepContext, obj: dict[str, Any]) -> Passed | Failed | Errored:
         outcome = self._look(context, obj)
-        return patiently(outcome) if context.patient else outcome
+        # Where any or a number of objects will do, one that can't comply any more ends nothing.
+        is_one_of_many = not self.resource.name and not self.all_
+        return patiently(outcome) if context.patient or is_one_of_many else outcome
 
     def _look(self, context: StepContext, obj: dict[str, Any]) -> Passed | Failed | Errored:
         if self.any_of:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -172,4 +173,4 @@ def test_changes_without_end_are_looked_at_in_bursts() -> None:
 
     assert len(times) <= 1 / COALESCE + 2
     assert times[-1] >= 1.0
-    assert all(later - earlier >= COALESCE - 1e-9 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= COALESCE - 1e-9 for earlier, later in itertools.pairwise(times))

@@ -264,3 +264,63 @@ def test_an_assertion_that_a_job_completes_ends_when_it_has_failed() -> None:
         "job/load: .status.succeeded is missing, expected 1; job/load has failed: BackoffLimitExceeded: too often"
     )
     assert (outcome.expected, outcome.actual) == ("1", "missing")
+
+
+def owned(found: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    api = "batch/v1" if kind == "Job" else "example.com/v1" if kind == "Web" else "apps/v1"
+    found["metadata"]["ownerReferences"] = [
+        {"apiVersion": api, "kind": kind, "name": name, "uid": "u", "controller": True}
+    ]
+    return found
+
+
+@pytest.mark.parametrize(("revision", "ends"), [("old", False), ("new", True)])
+def test_a_selected_pod_that_a_rollout_replaces_ends_nothing(revision: str, ends: bool) -> None:
+    broken = owned(
+        pod(waits="ErrImageNeverPull", labels={"pod-template-hash": revision}), "ReplicaSet", f"web-{revision}"
+    )
+    cluster = FakeCluster()
+    rolled(cluster, broken)
+
+    outcome = look(cluster, "wait-for: {resource: pods, selector: app=web, all: true, condition: Ready}")
+
+    assert isinstance(outcome, Errored) == ends
+    assert outcome.final == ends
+    assert "can't be had" in outcome.message
+
+
+def test_a_pod_of_a_deployment_whose_new_spec_nobody_has_seen_ends_nothing() -> None:
+    broken = owned(pod(waits="ErrImageNeverPull", labels={"pod-template-hash": "new"}), "ReplicaSet", "web-new")
+    cluster = FakeCluster()
+    rolled(cluster, broken, generation=2)
+
+    assert not look(cluster).final
+
+
+@pytest.mark.parametrize("kind", ["ReplicaSet", "Web"])
+def test_a_pod_whose_controller_is_gone_or_unknown_ends_nothing(kind: str) -> None:
+    broken = owned(pod(waits="ErrImageNeverPull"), kind, "web")
+
+    assert not look(FakeCluster(broken)).final
+
+
+def test_a_job_s_pod_stays() -> None:
+    job = made("Job", "load", api="batch/v1", status={})
+    broken = owned(pod(waits="ErrImageNeverPull"), "Job", "load")
+
+    assert look(FakeCluster(broken, job)).final
+
+
+@pytest.mark.parametrize("how", ["any: true", "count: 1"])
+def test_one_of_several_that_can_not_comply_ends_nothing(how: str) -> None:
+    ready = pod("web-1", conditions=[{"type": "Ready", "status": "True"}])
+    cluster = FakeCluster(pod(waits="ErrImageNeverPull"))
+    text = f"wait-for: {{resource: pods, selector: app=web, {how}, condition: Ready}}"
+    match = "{status: {conditions: [{type: Ready, status: 'True'}]}}"
+    asserted = f"assert: {{resource: pods, selector: app=web, {how}, match: {match}}}"
+
+    assert not look(cluster, text).final
+    assert not look(cluster, asserted).final
+    cluster.add(ready)
+    assert isinstance(look(cluster, text), Passed)
+    assert isinstance(look(cluster, asserted), Passed)
