@@ -63,3 +63,12 @@ def test_over_a_whole_run_the_worst_counts() -> None:
 
     for (i, one), (j, other) in itertools.product(enumerate(order), repeat=2):
         assert exit_codes.worse(one, other) == order[min(i, j)]
+
+
+@pytest.mark.parametrize(("end", "code"), [(finished(), 0), (finished(flaky=1), 1), (finished(error=1, flaky=1), 1)])
+def test_no_flaky_makes_a_flaky_test_count_as_failed(end: RunFinished, code: int) -> None:
+    assert exit_codes.of_run(end, no_flaky=True) == code
+
+
+def test_a_flaky_test_has_passed_otherwise() -> None:
+    assert exit_codes.of_run(finished(flaky=1)) == 0

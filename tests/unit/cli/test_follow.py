@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -155,6 +156,26 @@ def test_the_second_signal_leaves_and_says_what_is_left() -> None:
         "  cluster a-1 of specs/a.yaml: koalesce down a-1\n"
         "  whatever else is left: koalesce sweep"
     )
+
+
+def test_each_of_several_clusters_that_is_left_is_told() -> None:
+    view, stop = FakeView(), Stop()
+    west = dataclasses.replace(READY, cluster="a-2")
+    north = dataclasses.replace(READY, cluster="a-3")
+
+    def twice(event: AnyEvent) -> None:
+        if event is GONE:
+            stop.request("SIGINT")
+            stop.request("SIGINT")
+
+    view.on_event = twice
+    with pytest.raises(Abandoned) as left:
+        follow(iter([START, READY, west, north, GONE, *[PHASE] * 3]), view, Reports({}), stop, FixedClock())
+
+    assert left.value.message.splitlines()[1:3] == [
+        "  cluster a-2 of specs/a.yaml: koalesce down a-2",
+        "  cluster a-3 of specs/a.yaml: koalesce down a-3",
+    ]
 
 
 def test_nothing_is_said_to_be_left_where_nothing_was() -> None:

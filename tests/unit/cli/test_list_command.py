@@ -50,3 +50,28 @@ def test_nothing_found_is_2(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["list", "empty"]) == 2
     assert "no specs in empty" in capsys.readouterr().err
+
+
+def test_lists_each_cell_of_a_matrix_with_the_values_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("specs/a.yaml").write_text(
+        SPEC.replace("tests:", "vars: {sizes: [1]}\nmatrix: {zone: [a, b]}\ntests:").replace(
+            "    steps", '    matrix: {size: "${{ vars.sizes }}"}\n    steps', 1
+        )
+    )
+
+    assert main(["list", "--set", "sizes=[7]"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "specs/a.yaml:7 [zone=a]  first [size=7]",
+        "specs/a.yaml:10 [zone=a]  [second]  (skipped: not yet)",
+        "specs/a.yaml:7 [zone=b]  first [size=7]",
+        "specs/a.yaml:10 [zone=b]  [second]  (skipped: not yet)",
+    ]
+
+
+@pytest.mark.parametrize("command", ["list", "validate"])
+def test_a_value_for_a_variable_that_there_is_none_of_is_2(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("values.yaml").write_text("greetign: hi\n")
+    Path("specs/a.yaml").write_text(SPEC.replace("tests:", "vars: {greeting: hello}\ntests:"))
+
+    assert main([command, "--values", "values.yaml"]) == 2
+    assert 'did you mean "greeting"?' in capsys.readouterr().err

@@ -78,7 +78,9 @@ def test_the_last_event_makes_the_code(engine: FakeEngine, recorded: str, words:
 def test_flags_become_options(engine: FakeEngine) -> None:
     Path("router.tar").write_text("")
     words = "run specs/a.yaml --keep --provider kubeconfig --image docker.io/x/router:1=router.tar --set version=v2 --set empty="
-    words += " b.yaml --run pods|dns -v --timeout 10m --parallel 8 --kubernetes 1.34 --trust"
+    words += (
+        " b.yaml --run pods|dns -v --timeout 10m --parallel 8 --kubernetes 1.34 --trust --reruns 2 --run-timeout 1h"
+    )
 
     main(words.split())
 
@@ -93,6 +95,8 @@ def test_flags_become_options(engine: FakeEngine) -> None:
         select="pods|dns",
         parallel=8,
         timeout=Duration(600.0),
+        run_timeout=Duration(3600.0),
+        reruns=2,
         trust=True,
         verbose=True,
         cancel=options.cancel,

@@ -8,7 +8,7 @@ import pytest
 
 from koalesce.engine.selection import check_trusted, select
 from koalesce.errors import UsageError
-from koalesce.spec import LoadedSpec, load
+from koalesce.spec import LoadedSpec, load, load_all
 
 SPEC = """\
 apiVersion: koalesce.dev/v1alpha1
@@ -40,6 +40,27 @@ def test_a_pattern_picks_tests(spec: LoadedSpec) -> None:
 
 def test_a_spec_without_a_picked_test_is_left_out(spec: LoadedSpec) -> None:
     assert select([spec], "nothing like it") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("size=1", ["t [size=1]", "t [size=1]"]),
+        ("zone=a", ["t [size=1]", "t [size=2]"]),
+        ("size=2.*zone=b", ["t [size=2]"]),
+        (r"^t \[size=1\]$", ["t [size=1]", "t [size=1]"]),
+    ],
+)
+def test_a_pattern_picks_cells_of_tests_and_of_specs(tmp_path: Path, pattern: str, names: list[str]) -> None:
+    text = (
+        SPEC.split("tests:")[0]
+        + "matrix: {zone: [a, b]}\ntests: [{name: t, matrix: {size: [1, 2]}, steps: [{sleep: 1ms}]}]"
+    )
+    (tmp_path / "spec.yaml").write_text(text)
+
+    selected = select(load_all([tmp_path / "spec.yaml"], root=tmp_path), pattern)
+
+    assert [test.name for each in selected for test, _ in each.tests] == names
 
 
 def test_a_bad_pattern_is_refused(spec: LoadedSpec) -> None:

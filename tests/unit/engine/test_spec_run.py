@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_a_spec_that_was_skipped_has_nothing_to_clean_up(start: Callable[[str], 
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[Any]]]:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Runs of specs whose clusters are fakes, as the engine tells of them."""
 
     def run(specs: list[str], **options: Any) -> list[Any]:
@@ -113,15 +114,13 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         return list(engine.run(RunOptions(paths=tuple(paths), trust=True, **options)))
 
     def provision(session: RunSession, loaded: Any, *_args: Any, **_more: Any) -> Any:
-        import dataclasses
-
         return dataclasses.replace(stages[loaded.path], session=session, spec=loaded.shown, loaded=loaded)
 
     stages: dict[Path, Any] = {}
     monkeypatch.setattr("koalesce.engine.spec_run.provision", provision)
     monkeypatch.setattr("koalesce.engine.runner.check", lambda *_args: None)
     monkeypatch.chdir(tmp_path)
-    yield run
+    return run
 
 
 def test_a_run_counts_what_was_flaky(runs: Callable[..., list[Any]]) -> None:

@@ -35,3 +35,21 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["a1", "kube-router-a1b2c", "a" * 20])
 def test_what_is_a_name_passes(name: str) -> None:
     check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [("east", "kube-rout-east-a1b2c"), ("1.34", "kube-rout-1-34-a1b2c"), ("nftables", "kube-nftables-a1b2c")],
+)
+def test_several_clusters_of_a_spec_are_told_apart(part: str, name: str) -> None:
+    found = cluster_name("kube-router", "20261122-180102-a1b2c", part)
+
+    assert found == name
+    check_name(found)
+
+
+def test_a_part_that_is_too_long_still_makes_names_apart() -> None:
+    one, other = (cluster_name("kube-router", "a1b2c", f"1.34-iptables-{ip}") for ip in ("v4", "v6"))
+
+    assert one != other
+    check_name(one)
