@@ -1,7 +1,8 @@
 """kubectl's dialect of jsonpath (https://kubernetes.io/docs/reference/kubectl/jsonpath/); its filters are jsonpath-ng's.
 
 Beyond kubectl: braces and the leading dot may be left out, `["key"]` is `['key']`, and filters know `&&`, `||`, `!` and `=~`.
-Unlike kubectl an index out of range finds nothing (instead of an error), and `$` in a range is the document.
+Unlike kubectl an index out of range finds nothing and a slice what there is of it (instead of an error), `[*]` takes the values of a
+map, too, text without braces is a path, and `$` in a range is the document. A filter can't compare one path with another.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Path:
         """The longest beginning of the path that still leads to something, as a path; "." if none of it does."""
         reached, found = "", [document]
         for segment in self._chain.segments:
-            found = [value for one in found for value in segment.select(one)]
+            found = segment.select_all(found)
             if not found:
                 break
             reached += segment.text

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from koalesce.matching.regex import compile_regex
-from koalesce.matching.segments import Chain, Node, Range, Segment, descend, indexed, named, sliced, wildcard
+from koalesce.matching.segments import Chain, Node, Range, Segment, descend, indexed, named, sliced, union, wildcard
 
 _SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
 _INDEX = re.compile(r"-?\d+")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
+_LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
+_TURNED = re.compile(r"""\(\s*('[^']*'|"[^"]*"|-?[\d.]+|true|false)\s*(==|!=|<=|>=|<|>)\s*(@[^\s=<>!&|]*)\s*\)""")
+_TURNS = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _NAME_ENDS = frozenset(" .,[]{}$@")  # kubectl's
 _FILTER_NAME_ENDS = frozenset(" .[]{}()=!<>~&|,'\"")
 
@@ -59,7 +62,7 @@ class TemplateReader:
         return action
 
     def _node(self, action: str) -> Node:
-        if literal := _QUOTED.fullmatch(action):
+        if literal := _LITERAL.fullmatch(action):
             return _unescaped(literal[1] if literal[1] is not None else literal[2])
         if action.startswith(("range ", "range\t")):
             over = PathReader(action[6:].strip(), self._text).chain()
@@ -131,7 +134,7 @@ class PathReader:
         if len(parts) == 1:
             return self._part(parts[0])
         chosen = [self._part(part) for part in parts]
-        return Segment(f"[{inside}]", lambda value: [hit for one in chosen for hit in one.select(value)], "many")
+        return union(inside, chosen)
 
     def _part(self, part: str) -> Segment:
         if _INDEX.fullmatch(part):
@@ -209,7 +212,9 @@ def _filtered(inside: str, whole: str) -> Segment:
 
 
 def _filter_text(condition: str, whole: str) -> str:
-    """A filter in kubectl's words as jsonpath-ng wants it: names in brackets, `&&` in full."""
+    """A filter in kubectl's words as jsonpath-ng wants it: paths first, names in brackets, `&&` in full; what isn't there isn't `!=`."""
+    if turned := _TURNED.fullmatch(condition):
+        condition = f"({turned[3]} {_TURNS.get(turned[2], turned[2])} {turned[1]})"
     parts: list[str] = []
     at = 0
     while at < len(condition):
@@ -223,8 +228,9 @@ def _filter_text(condition: str, whole: str) -> str:
             if re.search(r"(==|!=|<=|>=|<|>|=~)\s*$", condition[:at]):
                 raise problem(whole, "a filter compares with a value, not with another path")
             reader = PathReader(condition[at + 1 :], whole, _FILTER_NAME_ENDS)
-            parts.append("@" + "".join(_bracketed(segment, whole) for segment in reader.segments(bare=False)))
+            path = "@" + "".join(_bracketed(segment, whole) for segment in reader.segments(bare=False))
             end = at + 1 + reader.at
+            parts.append(f"{path} && {path}" if condition[end:].lstrip().startswith("!=") else path)
         elif char == "$":
             raise problem(whole, "a filter looks at the element (@), not at the document ($)")
         else:

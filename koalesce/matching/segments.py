@@ -21,6 +21,16 @@ class Segment:
     select: Select
     spread: Spread = "one"
     name: str | None = None  # of the key that it selects
+    parts: tuple[
+        Segment, ...
+    ] = ()  # of a union: first what the first of them selects of all values, then what the second does
+
+    def select_all(self, values: Iterable[Any]) -> list[Any]:
+        """What it selects of several values, in kubectl's order."""
+        found = list(values)
+        if self.parts:
+            return [hit for part in self.parts for hit in part.select_all(found)]
+        return [hit for value in found for hit in self.select(value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,7 @@ class Chain:
         """The values that the segments lead to, in order."""
         found = [document]
         for segment in self.segments:
-            found = [value for one in found for value in segment.select(one)]
+            found = segment.select_all(found)
         return found
 
 
@@ -72,6 +82,11 @@ def sliced(text: str, bounds: re.Match[str]) -> Segment:
     start, stop, step = (int(part) if part else None for part in bounds.groups())
     wanted = slice(start, stop, step)
     return Segment(f"[{text}]", lambda value: value[wanted] if isinstance(value, list) else (), "many")
+
+
+def union(text: str, parts: Iterable[Segment]) -> Segment:
+    """Several parts, one after the other."""
+    return Segment(f"[{text}]", lambda value: (), "many", parts=tuple(parts))
 
 
 def wildcard(text: str) -> Segment:
