@@ -50,7 +50,6 @@ class Stage:
     disposable: bool = True  # the cluster goes away after the run
     backgrounds: Backgrounds = field(default_factory=Backgrounds)  # what goes on for the whole spec
 
-
     @property
     def places(self) -> Mapping[str, Site]:
         """Its clusters by name, also where there is only the default one."""
@@ -289,7 +288,7 @@ class _Case:
             return ""
         make_private(self._stage.session.folder)
         folder = self._folder()
-        writer = EvidenceWriter(folder=folder, masks=self._stage.session.masks)
+        writer = EvidenceWriter(folder=folder, masks=self._stage.session.masks, cancel=self._stage.session.cancel)
         for number, ended in enumerate(self._broken_off):
             writer.write(f"background/{number}.txt", ended.told())
         runner = self._runner(TestScope(cancel=self._stage.session.cancel))

@@ -21,6 +21,7 @@ from koalesce.engine.evidence_index import Failure, index
 from koalesce.engine.masking import MASK, Masks
 from koalesce.errors import KoalesceError
 from koalesce.kube import Resource
+from koalesce.process import Cancel
 from koalesce.yaml.writing import dump
 
 TIME = 15.0  # seconds for everything
@@ -56,6 +57,7 @@ class EvidenceWriter:
     folder: Path
     masks: Masks
     problems: list[str] = field(default_factory=list)
+    cancel: Cancel | None = None  # set: the run is to end, and nothing more is looked at
     deadline: float | None = None  # monotonic; what has not begun by then is left out
     _left: int = _FOLDER
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,6 +81,9 @@ class EvidenceWriter:
         if self.deadline is not None and time.monotonic() > self.deadline:
             self.problems.append(f"{name}: no time was left")
             return
+        if self.cancel is not None and self.cancel.is_set():
+            self.problems.append(f"{name}: interrupted")
+            return
         try:
             self.write(name, look())
         except KoalesceError as error:
@@ -99,6 +104,7 @@ def collect_evidence(
     writer.deadline = time.monotonic() + TIME
     failure = failure or Failure()
     found = _Found()
+    _learn_secrets(writer, cluster, namespaces)
     for number, obj in enumerate(failure.looked_at):
         name = f"{obj.get('kind', 'object')}-{obj['metadata'].get('name', number)}".lower()
         writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
@@ -144,6 +150,19 @@ class _Found:
 
     pods: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _learn_secrets(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
+    """What the namespaces hold of Secrets is in no file, be it that a container has printed it."""
+
+    def learn(namespace: str) -> str:
+        kube = cluster.kube
+        for secret in kube.list(kube.resource("secrets"), namespace=namespace, timeout=_TIMEOUT):
+            writer.masks.learn_from(secret)
+        return ""
+
+    for namespace in namespaces:
+        writer.collect(f"secrets of {namespace}, to mask them", partial(learn, namespace))
 
 
 def _under(folder: str, jobs: Jobs) -> Jobs:

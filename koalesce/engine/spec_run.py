@@ -192,7 +192,7 @@ class SpecRun:
         folder = self._folder / "cluster"
         for cluster in clusters if not self._session.cancel.is_set() else ():
             place = folder if len(clusters) == 1 else folder / cluster.name
-            writer = EvidenceWriter(folder=place, masks=self._session.masks)
+            writer = EvidenceWriter(folder=place, masks=self._session.masks, cancel=self._session.cancel)
             make_private(self._session.folder)
             failure = Failure(test=self._loaded.spec.metadata.name, message=message)
             collect_evidence(writer, cluster, all_namespaces(cluster), failure=failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -239,3 +240,21 @@ def test_a_node_is_asked_twice(tmp_path: Path) -> None:
     collected(fake, writer)
 
     assert len(node.commands) == 2  # the kubelet's log, and all of the network
+
+
+def test_secrets_that_nobody_has_read_are_masked_in_logs(tmp_path: Path) -> None:
+    fake, writer = world(tmp_path)
+    fake.add(made("Secret", "s", namespace="n", data={"password": "Y29ycmVjdC1ob3JzZQ=="}))
+    fake.kube.on_logs = lambda pod: "logging in with correct-horse"
+
+    assert collected(fake, writer)["namespaces/n/logs/web.c.log"] == "logging in with ***"
+
+
+def test_an_interrupt_ends_the_collection(tmp_path: Path) -> None:
+    fake, writer = world(tmp_path)
+    writer.cancel = threading.Event()
+    writer.cancel.set()
+
+    found = collected(fake, writer, failure=Failure(test="t", step=failed_step()))
+
+    assert sorted(found) == ["README.md", "not-collected.txt"]
