@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,17 @@ from koalesce.durations import format_seconds
 from koalesce.engine.attempts import Interrupt, Looked, Looker, RetryPolicy, Sleeper, act_until_ready
 from koalesce.engine.backgrounds import LONGEST, Backgrounds, Going, Serving
 from koalesce.engine.explaining import Sights, explained
+from koalesce.engine.items import NoItems, items_of
 from koalesce.engine.judging import as_expected, in_time, is_retried, outcome_name, policy_of, rule_of
 from koalesce.engine.scopes import StepScope, TestScope
 from koalesce.engine.sites import Entered
 from koalesce.engine.verdicts import Eventually
 from koalesce.errors import KoalesceError
 from koalesce.events import AnyEvent, Status, StepAttempted, StepFinished, StepStarted
-from koalesce.expressions import ExpressionError, has_expression, resolve
+from koalesce.expressions import ExpressionError, has_expression, paths_of, resolve
 from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
-from koalesce.spec.fields import Output, StepFields
+from koalesce.spec.fields import Output, Places, StepFields
 from koalesce.steps.background import InBackground
 from koalesce.steps.base import (
     Action,
@@ -42,6 +44,7 @@ from koalesce.steps.stop import Stop
 from koalesce.steps.use import Use
 
 DEFAULT_TIMEOUT = 30.0
+AFTERWARDS = ("cleanup", "onFailure")  # sections that run even where others broke off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +102,17 @@ class StepRunner:
             if there is not self:
                 return there.run(section, index, entry)
         results: list[tuple[StepFinished, dict[str, Any]]] = []
-        for item in self._items(entry):
+        try:
+            items = self._items(section, index, entry)
+        except NoItems as error:
+            return _StepRun(self, section, index, entry).without_items(error.outcome)
+        for item in items:
             results.append(_StepRun(self, section, index, entry).run(item))
             if results[-1][0].status in ("failed", "error") and not entry.raw.get("continueOnFailure"):
                 break
         if not results:
-            return _StepRun(self, section, index, entry).none("foreach has no items: nothing was done")
+            nothing = Failed("foreach has no items: nothing was done")
+            return _StepRun(self, section, index, entry).without_items(nothing)
         self._keep_outputs(entry, [outputs for _, outputs in results])
         return max((finished for finished, _ in results), key=lambda finished: _SEVERITY[finished.status])
 
@@ -117,18 +125,19 @@ class StepRunner:
                 break
         return max(results, key=lambda finished: _SEVERITY[finished.status])
 
-    def _items(self, entry: StepEntry) -> Iterator[Mapping[str, Any]]:
+    def _items(self, section: Section, index: int, entry: StepEntry) -> list[Mapping[str, Any]]:
         """What each run of the step adds to the values; a list that can't be had is one run, which tells."""
         if entry.foreach is None:
-            yield {}
-            return
+            return [{}]
         try:
-            items = entry.items(self.values)
+            found = entry.items(self.values)
         except KoalesceError:
-            yield {}
-            return
-        for number, item in enumerate(items):
-            yield {entry.foreach.item: item, "item": item, "index": number, **self._around(item)}
+            return [{}]
+        items = _StepRun(self, section, index, entry).look_for(found) if isinstance(found, Places) else found
+        return [
+            {entry.foreach.item: item, "item": item, "index": number, **self._around(item)}
+            for number, item in enumerate(items)
+        ]
 
     def _around(self, item: Any) -> dict[str, Any]:
         """For an item that is a node of the cluster: `node`, and `others`, all nodes but it."""
@@ -216,10 +225,26 @@ class _StepRun:
         self._start(DEFAULT_TIMEOUT)
         return self._finish("error", Looked(outcome=Errored(reason), attempts=0, seconds=0.0))
 
-    def none(self, reason: str) -> StepFinished:
-        """A step over an empty list has observed nothing, and fails."""
-        self._start(0.0)
-        return self._finish("failed", Looked(outcome=Failed(reason), attempts=0, seconds=0.0))
+    def look_for(self, places: Places) -> list[Any]:
+        """The pods or nodes that a `foreach` goes over, as they are now; NoItems where there are none."""
+        runner = self._runner
+        view = runner.cluster.kube.view(lambda: None)
+        deadline = runner.clock.monotonic() + self._section.timeout
+        try:
+            view.begin()
+            context = self._context(StepFields(), runner.values, view, deadline, runner.scope)
+            return items_of(places, context, runner.values.get("nodes", []))
+        except KoalesceError as error:
+            raise NoItems(Errored(error.message)) from error
+        finally:
+            view.close()
+
+    def without_items(self, outcome: Failed | Errored) -> StepFinished:
+        """A step over an empty list has observed nothing, and fails, unless it doesn't apply at all."""
+        with contextlib.suppress(KoalesceError):
+            if reason := self._unmet(self._runner.values):
+                return self.skip(reason)
+        return self._unread(outcome)
 
     def skip(self, reason: str) -> StepFinished:
         """A step that doesn't apply."""
@@ -228,17 +253,29 @@ class _StepRun:
 
     def _bind(self, values: Mapping[str, Any]) -> tuple[str, BoundStep | None]:
         """The step, or why it is left out: that comes first, so that what doesn't apply needs not resolve."""
-        cluster = self._runner.cluster
-        if missing := [name for name in self._entry.raw.get("requires", ()) if name not in cluster.capabilities]:
-            return f"the cluster lacks {', '.join(missing)}", None
-        condition = self._entry.condition(values)
-        if condition is not None:
-            reason = condition.unmet(version=cluster.kubernetes, capabilities=cluster.capabilities)
-            if reason is not None:
-                return reason, None
+        if reason := self._unmet(values):
+            return reason, None
         if self._entry.foreach is not None and "item" not in values:
             self._entry.items(values)  # raises, with the place, what kept the list from being had
         return "", self._entry.bind(values)
+
+    def _unmet(self, values: Mapping[str, Any]) -> str | None:
+        """Why the step doesn't apply: what the cluster lacks, its `if`, or an output that the test never came to make."""
+        cluster = self._runner.cluster
+        if missing := [name for name in self._entry.raw.get("requires", ()) if name not in cluster.capabilities]:
+            return f"the cluster lacks {', '.join(missing)}"
+        if self._section.name in AFTERWARDS and (missing := self._never_made(values)):
+            return f'no step came to make the output "{missing[0]}"'
+        condition = self._entry.condition(values)
+        if condition is None:
+            return None
+        return condition.unmet(version=cluster.kubernetes, capabilities=cluster.capabilities)
+
+    def _never_made(self, values: Mapping[str, Any]) -> list[str]:
+        """The outputs that the step takes and that aren't there, as the steps which make them were left out or not reached."""
+        paths = [path for text in self._entry.expressions for path in paths_of(text)]
+        taken = [str(path.segments[0]) for path in paths if path.root == "outputs" and path.segments]
+        return [name for name in taken if name not in values.get("outputs", {})]
 
     def _timeout(self, fields: StepFields) -> float:
         timeout = fields.timeout.seconds if fields.timeout else self._section.timeout

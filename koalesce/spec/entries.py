@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from koalesce.errors import KoalesceError
 from koalesce.expressions import ExpressionError, find_expressions, has_expression, resolve
 from koalesce.spec.conditions import Condition
-from koalesce.spec.fields import COMMON_NAMES, Foreach, StepFields
+from koalesce.spec.fields import COMMON_NAMES, Foreach, Places, StepFields
 from koalesce.spec.files import SpecFiles
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
@@ -149,11 +149,13 @@ class StepEntry:
         resolved = self._resolve({"if": self.raw["if"]}, scope)
         return self._validated(_CONDITION, resolved["if"], ("if",))  # type: ignore[no-any-return]  # the adapter's type
 
-    def items(self, scope: Mapping[str, Any]) -> list[Any]:
-        """What its `foreach` goes over; StepInvalid if that isn't a list."""
+    def items(self, scope: Mapping[str, Any]) -> list[Any] | Places:
+        """What its `foreach` goes over: a list, or what to look for; StepInvalid if it's neither."""
         if self.foreach is None:
             return []
         found = self._resolve({"foreach": self.raw["foreach"]}, scope)["foreach"]["in"]
+        if isinstance(self.raw["foreach"]["in"], dict):
+            return self._validated(_PLACES, found, ("foreach", "in"))  # type: ignore[no-any-return]  # the adapter's type
         if isinstance(found, Mapping):
             return [{"key": key, "value": value} for key, value in found.items()]
         if not isinstance(found, list):
@@ -206,6 +208,7 @@ class StepEntry:
             raise StepInvalid(found) from error
 
 
+_PLACES: TypeAdapter[Places] = TypeAdapter(Places)
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
 
 

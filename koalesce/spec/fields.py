@@ -14,6 +14,7 @@ from koalesce.matching.matcher import Matcher
 from koalesce.matching.regex import LONGEST_TEXT, compile_regex
 from koalesce.spec.common import Flag, Identifier, Model, Name, PositiveDuration, Text
 from koalesce.spec.conditions import Condition
+from koalesce.steps.vantage import NodeNames, PodSelection
 
 EXCLUSIVE_MODES = ("stableFor", "consistently", "never")
 
@@ -116,14 +117,30 @@ def _printed(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+class Places(Model):
+    """Pods or nodes of the cluster, as they are when the step begins."""
+
+    pods: PodSelection | None = None
+    """Pods that haven't ended, by name; each is a map of `name`, `namespace`, `node`, `ip`, `ips`, `labels` and `annotations`."""
+
+    nodes: NodeNames | None = None
+    """`all`, `workers`, `controlPlane`, or a list of names; each is as in `${{ nodes }}`."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Places:
+        if (self.pods is None) == (self.nodes is None):
+            raise ValueError("say exactly one of pods and nodes")
+        return self
+
+
 class Foreach(Model):
     """The step for each item of a list."""
 
     item: Identifier
     """The name of the item in expressions: `${{ n.name }}` for `item: n`."""
 
-    in_: list[Any] | Text = Field(alias="in")
-    """A list, or an expression that gives one."""
+    in_: list[Any] | Places | Text = Field(alias="in")
+    """A list, an expression that gives one, `{pods: {selector: app=web}}`, or `{nodes: workers}`; none at all is a failure."""
 
     @model_validator(mode="after")
     def _has_items(self) -> Foreach:

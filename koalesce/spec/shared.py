@@ -194,7 +194,7 @@ class Groups:
                 yield replace(problem, message=f"{problem.message} (used in {place})")
 
 
-BESIDE_USE = frozenset({"name", "if", "requires", "foreach", "outputs", "with", "continueOnFailure"})
+BESIDE_USE = frozenset({"name", "if", "requires", "foreach", "outputs", "with", "continueOnFailure", "cluster"})
 
 
 def parameter_problems(entry: StepEntry, group: Group) -> Iterator[Problem]:
