@@ -15,7 +15,11 @@ from koalesce.yaml.problems import Problem, did_you_mean
 
 def structure_problems(data: Mapping[str, Any], source: Source) -> list[Problem]:
     """Every problem between the parts of a spec, but for those of its clusters."""
-    return [problem for checks in (_duplicates, _test_names, _needs) for problem in checks(data, source)]
+    return [
+        problem
+        for checks in (_duplicates, _test_names, _needs, _pods_of_components)
+        for problem in checks(data, source)
+    ]
 
 
 def items(data: Any, *path: str) -> list[tuple[int, Mapping[str, Any]]]:
@@ -95,6 +99,30 @@ def _needs(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
         yield source.problem_at(where, message if len(circle) > 2 else f"{circle[0]} can't need itself", key=True)
         for name in circle[:-1]:
             del graph[name]
+
+
+def _pods_of_components(data: Mapping[str, Any], source: Source) -> Iterator[Problem]:
+    """Steps on `pods: {component: NAME}` of a component that there isn't; where others may bring components, that is seen later."""
+    if data.get("include") or data.get("clusters"):
+        return
+    names = component_names(data)
+    for section in ("setup", "cleanup", "tests", "components"):
+        for where, name in _named_components(data.get(section), (section,)):
+            if name not in names:
+                message = f'there is no component "{name}"'
+                yield source.problem_at(where, message, hint=did_you_mean(name, names))
+
+
+def _named_components(value: Any, where: Path) -> Iterator[tuple[Path, str]]:
+    """Every name of a component in a selection of pods, with its place."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _named_components(item, (*where, index))
+    elif isinstance(value, dict):
+        if where[-1] == "pods" and (name := text_at(value, "component")) is not None:
+            yield (*where, "component"), name
+        for key, item in value.items():
+            yield from _named_components(item, (*where, str(key)))
 
 
 def _circle(graph: Mapping[str, list[str]]) -> list[str] | None:
