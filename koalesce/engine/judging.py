@@ -76,7 +76,7 @@ def as_expected(looked: Looked, fields: StepFields) -> Looked:
     match looked.outcome:
         case Passed(message=message):
             looked.outcome = Failed(f"was accepted: {message}", expected="a refusal", actual="accepted", final=True)
-        case Failed() as failed:
+        case Failed() as failed if failed.final:  # one that isn't was still under way: nobody has refused anything
             problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else None
             looked.outcome = Failed(*problem, failed.message, final=True) if problem else _refused(failed)
         case _:

@@ -56,7 +56,7 @@ class Sightings:
         return True
 
     def numbered(self) -> str:
-        """What tells the test's undos of one object apart: nothing for its first undo, otherwise a number."""
+        """What tells the undos of a test apart that are called alike: nothing for its first, otherwise a number."""
         number = next(self._numbers)
         return f" ({number})" if number > 1 else ""
 

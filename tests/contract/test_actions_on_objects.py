@@ -316,6 +316,19 @@ def test_what_is_accepted_against_expectation_fails_and_is_undone(test: Acting, 
     assert test.get("cm", "new") is None
 
 
+def test_a_deletion_that_is_held_up_was_not_refused(test: Acting) -> None:
+    held = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, finalizers: [example.com/hold]}}"
+    test.run(f"apply: {{object: {held}}}")
+
+    done = test.run("delete: cm/c\nexpectFailure: true", timeout=0.5)
+
+    assert (done.status, "still there" in done.message) == ("failed", True), done.message
+
+
+def test_what_cannot_be_found_is_refused_to_be_deleted(test: Acting) -> None:
+    assert test.run("delete: cm/none\nexpectFailure: {message: {contains: nothing to delete}}").status == "passed"
+
+
 def test_a_server_that_is_not_there_is_no_expected_refusal(test: Acting, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     nowhere.write_text(
