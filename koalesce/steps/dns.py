@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,8 @@ from koalesce.steps.vantage import Vantage
 
 _PORT = 53
 _LONGEST = 253
+_CODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+_CODE = re.compile("|".join((*_CODES, r"RCODE\d{1,4}")))
 Answered = Literal["answer", "refused", "rejected", "dropped"]
 _ANSWERED = ["answer"]
 
@@ -105,8 +108,8 @@ class Dns(Assertion, key="dns"):
     @field_validator("rcode")
     @classmethod
     def _is_code(cls, codes: list[str] | None) -> list[str] | None:
-        if wrong := [code for code in codes or () if not code.isupper() and "${{" not in code]:
-            raise ValueError(f'"{wrong[0]}" is no code of DNS; they are written NOERROR, NXDOMAIN, SERVFAIL, REFUSED …')
+        if wrong := [code for code in codes or () if not _CODE.fullmatch(code) and "${{" not in code]:
+            raise ValueError(f'"{wrong[0]}" is no code of DNS; they are {", ".join(_CODES)}, and RCODE with a number')
         return codes
 
     @model_validator(mode="after")
