@@ -14,8 +14,9 @@ from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.comparing import is_built_in, matching, pattern_flaws, unknown_field
 from koalesce.steps.hopeless import with_prospects
+from koalesce.steps.quantified import Judged, Quantified
 from koalesce.steps.reading import shortened
-from koalesce.steps.reference import Found, Judged, Quantified, named
+from koalesce.steps.reference import Found, named
 
 _MOST = 20
 Part = dict[str, Any]

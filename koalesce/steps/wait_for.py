@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.prospects import patiently
-from koalesce.steps.reference import Found, Judged, Quantified, named
+from koalesce.steps.quantified import Judged, Quantified
+from koalesce.steps.reference import Found, named
 from koalesce.steps.ways import Way, look_at_all, look_at_any
 
 

@@ -378,3 +378,17 @@ def test_what_can_never_match_is_invalid_at_its_place(fields: str, place: tuple[
         step(f"assert: {{resource: {resource}, {fields}}}")
 
     assert [(error["loc"], problem in error["msg"]) for error in raised.value.errors()] == [(place, True)]
+
+
+def test_that_none_complies_proves_nothing_where_nothing_was_seen() -> None:
+    cluster = FakeCluster(made("Pod", "a", spec={"nodeName": "n1"}))
+
+    def attempt(match: str, *, may_not_exist: bool = False) -> Any:
+        text = f"assert: {{resource: pods, count: 0, match: {match}}}"
+        return step(text).attempt(context(cluster, may_not_exist=may_not_exist))
+
+    assert isinstance(attempt("{spec: {nodeName: n2}}"), Passed)
+    blind = attempt("{spec: {frobnicate: 1}}")
+    assert isinstance(blind, Failed)
+    assert "Pod has no field .spec.frobnicate, so that none complies proves nothing" in blind.message
+    assert isinstance(attempt("{spec: {frobnicate: 1}}", may_not_exist=True), Passed)

@@ -367,3 +367,16 @@ def test_reads_only_through_the_view() -> None:
 
     assert cluster.view.reads == [("list", "pods", None, "")]
     assert cluster.kube.requests == []
+
+
+def test_one_that_can_be_had_is_enough_whatever_the_others_lack() -> None:
+    cluster = FakeCluster(pod("web-0"), pod("web-1", ready="False", **waiting("InvalidImageName")))
+
+    def attempt(quantifier: str) -> Any:
+        text = f"wait-for: {{resource: pods, selector: app=web, {quantifier}, condition: Ready}}"
+        return step(text).attempt(context(cluster))
+
+    assert isinstance(attempt("any: true"), Passed)
+    assert isinstance(attempt("all: true"), Errored)
+    assert isinstance(attempt("count: {ge: 1}"), Passed)
+    assert isinstance(attempt("count: 1"), Errored), "the other one couldn't be found out"
