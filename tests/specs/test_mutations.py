@@ -1,0 +1,135 @@
+"""Assertions that pass must fail once one expected value is another: a sample from the examples and the tour, on one cluster."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from koalesce.spec import LoadedSpec
+from koalesce.steps import STEPS
+from tests.specs.mutation import mutants
+from tests.specs.shared import ROOT, Machine, Ran, loaded, run, shown
+
+SOURCES = [ROOT / "specs" / "quickstart.yaml", *sorted((ROOT / "docs" / "examples").glob("*.yaml"))]
+SEED = "one expected value"
+PER_SPEC = 12
+FEWEST = 50
+_CHANGES_AGAIN = ("exec", "script", "delete")  # what may not be done twice in a row: the changed step stands alone
+_TIMEOUTS = {"metrics": "8s"}  # a change over time is judged after five seconds at the earliest
+_LEFT_OUT = ("skip", "if", "requires", "matrix", "serial", "disruptive", "namespace", "namespaces")
+_CLUSTER_WIDE = ('"kind": "Namespace"', '"kind": "Cluster', '"kind": "CustomResource')  # only one test can have them
+_LONGEST_NAME = 180
+
+pytestmark = pytest.mark.spec
+
+
+@dataclass(frozen=True)
+class Mutated:
+    """A spec with a test for each change; it lies beside its source, and finds what that finds."""
+
+    source: Path
+    path: Path
+    tests: tuple[str, ...]
+
+
+def _tests(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A test for each changed value: the steps before it, the step as it was, and the step as it is now."""
+    for test in spec["tests"]:
+        if any(test.get(field) for field in _LEFT_OUT) or any(kind in json.dumps(test) for kind in _CLUSTER_WIDE):
+            continue
+        for index, step in enumerate(test["steps"]):
+            key = next((key for key in STEPS if key in step), None)
+            if key is None or step.get("continueOnFailure"):
+                continue
+            original = [] if key in _CHANGES_AGAIN else [{**step, "outputs": {}} if "outputs" in step else step]
+            for mutant in mutants(step, key):
+                changed = {name: value for name, value in mutant.step.items() if name not in ("outputs", "within")}
+                steps = [*test["steps"][:index], *original, {**changed, "timeout": _TIMEOUTS.get(key, "2s")}]
+                kept = {name: test[name] for name in ("vars", "locks", "cleanup") if name in test}
+                name = f"{test['name']}: step {index}: {mutant.what}"
+                yield copy.deepcopy({"name": name[:_LONGEST_NAME], **kept, "steps": steps})
+
+
+def _sample(spec: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
+    """At most so many of a spec: first one of each step, in a random order that is always the same."""
+    candidates = list(_tests(spec))
+    random.Random(f"{SEED} {source.name}").shuffle(candidates)
+    firsts = {_step_of(test): test for test in reversed(candidates)}
+    chosen = sorted(candidates, key=lambda test: firsts[_step_of(test)] is not test)
+    numbered = enumerate(chosen[:PER_SPEC])
+    return [{**test, "name": f"{number} {test['name']}"} for number, test in numbered]
+
+
+def _step_of(test: Mapping[str, Any]) -> str:
+    """What the names of all changes of one step begin with."""
+    return str(test["name"]).rpartition(": ")[0]
+
+
+def _mutated(source: Path) -> Mutated | None:
+    spec = YAML(typ="safe").load(source)
+    if spec.get("matrix") or spec.get("metadata", {}).get("labels", {}).get("cluster") == "own":
+        return None
+    tests = _sample(spec, source)
+    if not tests:
+        return None
+    path = source.with_name(f"_mutants-{source.stem}-{os.getpid()}.yaml")
+    path.write_text(json.dumps({**spec, "tests": tests}, default=str))  # JSON is YAML
+    return Mutated(source=source, path=path, tests=tuple(test["name"] for test in tests))
+
+
+@pytest.fixture(scope="module")
+def mutated() -> Iterator[list[Mutated]]:
+    made = [found for source in SOURCES if (found := _mutated(source)) is not None]
+    yield made
+    for each in made:
+        each.path.unlink()
+
+
+@pytest.fixture(scope="module")
+def ran(mutated: list[Mutated], machine: Machine, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    specs = [each.path for each in mutated]
+    return run(machine, tmp_path_factory.mktemp("mutants"), specs, "--cluster", cluster, "--parallel", "16")
+
+
+def test_the_sample_is_valid_and_large_enough(mutated: list[Mutated]) -> None:
+    problems = [specs for each in mutated if isinstance(specs := loaded(each.path), str)]
+
+    assert problems == []
+    assert sum(len(each.tests) for each in mutated) >= FEWEST
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_every_changed_assertion_fails(source: Path, mutated: list[Mutated], ran: Ran) -> None:
+    found = next((each for each in mutated if each.source == source), None)
+    if found is None:
+        return  # it has no assertion that can be changed
+    ends = {end.test: end for end in ran.tests(shown(found.path)) if end.test != "setup"}
+    assert set(ends) == set(found.tests), ran.text
+
+    survivors = {name: f"{end.status}: {end.message}" for name, end in ends.items() if end.status != "failed"}
+    early = [name for name in ends if name not in survivors and not _failed_at_the_end(name, found, ran)]
+    assert (survivors, early) == ({}, [])
+
+
+def _failed_at_the_end(test: str, found: Mutated, ran: Ran) -> bool:
+    """Whether it was the changed step that failed, the last one; one before it would tell nothing."""
+    specs = loaded(found.path)
+    assert isinstance(specs, list)
+    steps = _steps_of(specs[0], test)
+    bad = [
+        step.index for step in ran.steps(shown(found.path), test) if step.status == "failed" and step.section == "steps"
+    ]
+    return bad == [steps - 1]
+
+
+def _steps_of(spec: LoadedSpec, test: str) -> int:
+    return next(len(each.steps) for each in spec.spec.tests if each.name == test)
