@@ -58,6 +58,20 @@ class Path:
             reached += segment.text
         return reached or "."
 
+    def lacking(self, document: Any) -> tuple[int, int] | None:
+        """Of how many elements of how many the path lacks the value; None where not each of them is to have one.
+
+        Each is to have one where names alone follow on a single `[*]`: `{.items[*].spec.podCIDR}`.
+        """
+        segments = self._chain.segments
+        many = [index for index, segment in enumerate(segments) if segment.spread != "one"]
+        if len(many) != 1 or segments[many[0]].text not in ("[*]", ".*"):
+            return None
+        if any(segment.name is None for segment in segments[many[0] + 1 :]):
+            return None
+        elements = len(Chain(segments[: many[0] + 1]).find(document))
+        return elements - len(self.find(document)), elements
+
     def is_anchored(self, document: Any) -> bool:
         """Whether what should hold the end of the path is there: all before its first filter, or before its last part."""
         segments = self._chain.segments

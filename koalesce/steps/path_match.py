@@ -56,6 +56,9 @@ class PathMatch(MatcherFields):
             return (
                 None if any(hit is not None for hit in hits) else self._at(Mismatch("", "a value", "null", "is null"))
             )
+        if "all" in wanted and not match.may_not_exist and (gap := path.lacking(document)) and gap[0]:
+            said = f"leads to a value in {gap[1] - gap[0]} of {gap[1]} elements only, all needs one in each"
+            return self._at(Mismatch("", render(wanted), f"nothing in {gap[0]} of {gap[1]}", said))
         of_all, of_one = _split(wanted, path.spread)
         values = replace(match, shape=None, is_object=False)
         found = operators.apply(of_all, hits, values) if of_all else []

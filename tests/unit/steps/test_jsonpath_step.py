@@ -140,3 +140,15 @@ def test_what_may_not_exist_does_not_hold_where_it_is_never_to() -> None:
 
     assert isinstance(step("jsonpath: {resource: node/zzz, path: '{.kind}'}").attempt(negated), Failed)
     assert isinstance(step("jsonpath: {resource: node/a, path: '{.spec.taints}', equals: x}").attempt(negated), Failed)
+
+
+def test_all_means_each_element() -> None:
+    cluster = FakeCluster(node("a", podCIDR="10.244.0.0/24"), node("b"))
+    every = step("jsonpath: {resource: nodes, path: '{.items[*].spec.podCIDR}', all: {inCIDR: 10.244.0.0/16}}")
+    taints = step("jsonpath: {resource: nodes, path: '{.items[*].status.conditions[*].type}', all: Ready}")
+
+    assert every.attempt(context(cluster)).message == (
+        "nodes: {.items[*].spec.podCIDR} leads to a value in 1 of 2 elements only, all needs one in each"
+    )
+    assert isinstance(every.attempt(context(cluster, may_not_exist=True)), Passed)
+    assert isinstance(taints.attempt(context(cluster)), Passed)
