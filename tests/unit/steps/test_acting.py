@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from koalesce.kube import ApiError
+from koalesce.kube import ApiError, UnknownKind
 from koalesce.steps.base import Failed, Passed
 from tests.fakes import LABELS, FakeCluster, api_error, context, made, step
 
@@ -15,14 +15,18 @@ CREATE = "create: {objects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: 
 def test_a_second_attempt_goes_on_where_the_first_has_ended() -> None:
     cluster = FakeCluster()
     same_step = context(cluster)
+    text = CREATE.replace(
+        "apiVersion: v1, kind: ConfigMap, metadata: {name: b}",
+        "apiVersion: example.com/v1, kind: Widget, metadata: {name: b}",
+    )
 
-    cluster.kube.fail("create", api_error(503, "busy"))
-    with pytest.raises(ApiError):
-        step(CREATE).act(same_step)
-    outcome = step(CREATE).act(same_step)
+    with pytest.raises(UnknownKind):
+        step(text).act(same_step)
+    cluster.kube.define("Widget", "widgets", group="example.com")
+    outcome = step(text).act(same_step)
 
-    assert outcome.message == "created configmap/a, configmap/b"
-    assert [what["object"]["metadata"]["name"] for verb, what in cluster.kube.requests] == ["a", "a", "b"]
+    assert outcome.message == "created configmap/a, widget/b"
+    assert [what["object"]["metadata"]["name"] for verb, what in cluster.kube.requests] == ["a", "b"]
 
 
 def test_what_an_attempt_has_made_whose_answer_was_lost_is_taken_for_created() -> None:

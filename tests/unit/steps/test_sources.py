@@ -50,8 +50,8 @@ def chart(tmp_path: Path) -> Path:
         "namespace: '{{ .Release.Namespace }}'}\n"
     )
     for name, hook, weight in (
-        ("second", "pre-install,pre-upgrade", 5),
-        ("first", "pre-install", -5),
+        ("a-second", "pre-install,pre-upgrade", 5),
+        ("b-first", "pre-install", -5),
         ("last", "post-install", 0),
         ("never", "pre-delete", 0),
         ("probe", "test", 0),
@@ -90,7 +90,7 @@ def test_what_kustomize_refuses_is_told(overlay: Path) -> None:
 def test_a_chart_is_rendered_as_for_an_installation(chart: Path) -> None:
     found = rendered(chart, Chart(helm="chart", values={"greeting": "hi: there"}, release="shop"))
 
-    assert [obj["metadata"]["name"] for obj in found] == ["first", "second", "widgets.example.com", "shop", "last"]
+    assert [obj["metadata"]["name"] for obj in found] == ["b-first", "a-second", "widgets.example.com", "shop", "last"]
     assert found[3]["data"] == {"greeting": "hi: there", "version": "v1.36.1", "namespace": "test-ns"}
 
 

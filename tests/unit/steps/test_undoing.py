@@ -79,6 +79,7 @@ def test_a_refused_change_leaves_nothing_to_put_back() -> None:
     with pytest.raises(ApiError):
         step(LABEL).act(context(cluster, disruptive=True))
     cluster.kube.requests.clear()
+    cluster.add(made("Node", "worker-1", labels={"theirs": "x"}))
     cluster.scope.unwind()
 
     assert cluster.kube.requests == []
