@@ -17,6 +17,7 @@ from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
+from koalesce.steps.moments import Since
 
 _ID = "https://koalesce.dev/schemas/spec.schema.json"
 _STEP = "#/$defs/Step"
@@ -101,7 +102,7 @@ class _Generator(GenerateJsonSchema):
 
     def encode_default(self, dft: Any) -> Any:
         """Durations as they are written."""
-        return str(dft) if isinstance(dft, Duration) else super().encode_default(dft)
+        return str(dft) if isinstance(dft, Duration | Since) else super().encode_default(dft)
 
     def nullable_schema(self, schema: Any) -> dict[str, Any]:
         """A field that may be left out isn't one to write null into."""
