@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool
 from koalesce.kube import ApiError, UnknownKind
 from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.manifests import apply_order, with_namespace
-from koalesce.steps.ownership import Place, is_own, refusal
+from koalesce.steps.ownership import Place, are_own, is_own, marks_of, refusal
 from koalesce.steps.reading import Reader, kind_and_name
 from koalesce.steps.sources import ObjectSources
 from koalesce.steps.undoing import Restoration, deletion, deletion_of_generated, recreation
@@ -52,11 +52,12 @@ class Approach:
         """Look at the object (`whole`: at more than its metadata), see whether the test may `verb` it, and register the undo."""
         is_guarded = place.is_lasting(context) or context.expects_refusal
         before = place.kube.get(place.resource, place.name, place.namespace, metadata_only=not (whole or is_guarded))
-        if refused := refusal(context, place, before, verb):
+        marks = marks_of(context, place, before) if before is not None else context.labels
+        if refused := refusal(context, place, marks, verb):
             return refused
         was_absent: dict[Place, bool] = context.memory.setdefault(_ABSENT, {})
         is_made = was_absent.setdefault(place, before is None) and before is not None and is_own(before, context)
-        is_foreign = before is not None and place.is_lasting(context) and not is_own(before, context)
+        is_foreign = place.is_lasting(context) and not are_own(marks, context)
         restoration = None
         if is_guarded and not dry_run:
             if before is None:

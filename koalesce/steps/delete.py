@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from koalesce.errors import ClusterError, KoalesceError
-from koalesce.kube import ApiError, Resource
+from koalesce.kube import ApiError, Resource, UnknownKind
 from koalesce.steps.acting import MOST_NAMES, Approach, refused
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.manifests import delete_order
@@ -145,6 +145,8 @@ class Delete(ObjectSources, Assertion, key="delete"):
                 place.resource, place.name, place.namespace,
                 propagation=self.propagation, grace_seconds=self.grace_period,
             )  # fmt: skip
+        except UnknownKind:
+            raise
         except ApiError as error:
             raise error.about(str(place)) from error
         target.is_asked = True

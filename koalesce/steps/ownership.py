@@ -43,8 +43,7 @@ class Place:
 
 def is_own(obj: Object, context: StepContext) -> bool:
     """Whether the test that runs has made an object."""
-    labels = labels_of(obj)
-    return all(labels.get(key) == value for key, value in context.labels.items())
+    return are_own(labels_of(obj), context)
 
 
 def labels_of(obj: Object) -> Mapping[str, str]:
@@ -52,20 +51,23 @@ def labels_of(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("labels") or {}
 
 
-def marks_of(obj: Object) -> dict[str, str]:
-    """What an object's labels say about its owner."""
-    labels = labels_of(obj)
-    return {key: labels[key] for key in MARKS if key in labels}
+def marks_of(context: StepContext, place: Place, existing: Object) -> dict[str, str]:
+    """What is said about an object's owner by its labels, or by those of its namespace if a controller made it."""
+    return _marks(existing) or _marks_of_namespace(context, place)
 
 
-def refusal(context: StepContext, place: Place, existing: Object | None, verb: str) -> Errored | None:
-    """Why the test may not `verb` (change, delete, scale, roll out) an object that is there; None if it may."""
-    if existing is None or not context.labels or is_own(existing, context):
+def are_own(marks: Mapping[str, str], context: StepContext) -> bool:
+    """Whether the owner is the test that runs."""
+    return all(marks.get(key) == value for key, value in context.labels.items())
+
+
+def refusal(context: StepContext, place: Place, marks: Mapping[str, str], verb: str) -> Errored | None:
+    """Why the test may not `verb` (change, delete, scale, roll out) an object with these marks; None if it may."""
+    if are_own(marks, context):
         return None
-    marks = marks_of(existing) or _marks_of_namespace(context, place)
     if marks.get(RUN_LABEL, context.labels.get(RUN_LABEL)) != context.labels.get(RUN_LABEL):
         return _belongs(place, f"another run ({RUN_LABEL}={marks[RUN_LABEL]})")
-    if all(marks.get(key) == value for key, value in context.labels.items()) or context.disruptive:
+    if context.disruptive:
         return None
     if owner := _shared_owner(marks):
         return _belongs(place, owner, verb) if verb in _DISTURBING else None
@@ -85,7 +87,12 @@ def _marks_of_namespace(context: StepContext, place: Place) -> dict[str, str]:
     if place.namespace is None or not place.is_lasting(context):
         return {}
     namespace = place.kube.get(place.kube.resource("namespaces"), place.namespace, metadata_only=True)
-    return marks_of(namespace) if namespace is not None else {}
+    return _marks(namespace) if namespace is not None else {}
+
+
+def _marks(obj: Object) -> dict[str, str]:
+    labels = labels_of(obj)
+    return {key: labels[key] for key in MARKS if key in labels}
 
 
 def _shared_owner(marks: Mapping[str, str]) -> str:

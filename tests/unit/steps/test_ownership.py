@@ -113,6 +113,7 @@ def test_what_a_controller_made_in_a_namespace_of_the_tests_own_is_its_own(verb:
     done(ALL[verb], cluster)
 
     assert is_changed(cluster)
+    assert cluster.scope.deferred == []  # it goes with its namespace
 
 
 def test_without_a_test_everything_may_be_changed() -> None:
