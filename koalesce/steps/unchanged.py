@@ -17,7 +17,11 @@ from koalesce.steps.reference import Found, Selection, named
 
 _SEEN = "unchanged"
 _MOST = 20
-_ALWAYS = ("{.metadata.resourceVersion}", "{.metadata.managedFields}")
+_ALWAYS = (
+    "{.metadata.resourceVersion}",
+    "{.metadata.generation}",
+    "{.metadata.managedFields}",
+)  # counters and traces of changes
 
 
 def _readable(path: str) -> str:
@@ -55,7 +59,7 @@ class Unchanged(Selection, Assertion, key="unchanged"):
     needs_time: ClassVar[bool] = True
 
     path: Annotated[str, AfterValidator(_readable)] | None = None
-    """A jsonpath to what has to stay as it is; default: all of the object but `metadata.resourceVersion`."""
+    """A jsonpath to what has to stay as it is; default: all of the object but what counts its changes (`metadata.resourceVersion`, `metadata.generation`, `metadata.managedFields`)."""
     paths: list[Annotated[str, AfterValidator(_readable)]] = Field(default_factory=list)
     """Several of these."""
     ignore: Annotated[list[Annotated[str, AfterValidator(_ignorable)]], BeforeValidator(_one_or_more)] = Field(
