@@ -103,6 +103,7 @@ class _Follower:
         self._clock = clock
         self._began = clock.monotonic()
         self._left: dict[str, list[str]] = {}  # by spec: its clusters, as far as they have names yet
+        self._shared = ""  # the cluster that the run only uses, and that stays
         self._has_announced = False
         self._end: RunFinished | None = None
 
@@ -136,7 +137,7 @@ class _Follower:
             case PhaseStarted():
                 self._left.setdefault(event.spec, [])
             case ClusterReady(shared=True):
-                self._left.pop(event.spec, None)  # it stays up in any case
+                self._shared = event.cluster
             case ClusterReady():
                 self._left.setdefault(event.spec, []).append(event.cluster)
             case TeardownFinished(message=""):
@@ -167,10 +168,13 @@ class _Follower:
     def _announce_first_request(self) -> None:
         if self._stop.requests and not self._has_announced:
             self._has_announced = True
-            text = f"{self._stop.reason}: ending the run and destroying its clusters; once more (^C) to leave at once"
+            clusters = f"leaving cluster {self._shared} as it is" if self._shared else "destroying its clusters"
+            text = f"{self._stop.reason}: ending the run and {clusters}; once more (^C) to leave at once"
             self._show(lambda view: view.say(text))
 
     def _farewell(self) -> str:
+        if self._shared:
+            return f"left at once; what the tests made is left in cluster {self._shared}, which stays"
         if not self._left:
             return "left at once; no cluster was up"
         left = [(spec, name) for spec, names in self._left.items() for name in names]

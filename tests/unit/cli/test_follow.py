@@ -137,6 +137,25 @@ def test_a_signal_ends_the_run_in_order(number: signal.Signals) -> None:
     assert view.said == [f"{number.name}: ending the run and destroying its clusters; once more (^C) to leave at once"]
 
 
+def test_of_a_cluster_that_stays_nothing_is_said_to_be_destroyed() -> None:
+    view, stop = FakeView(), Stop()
+    shared = dataclasses.replace(READY, shared=True)
+    view.on_event = lambda event: os.kill(os.getpid(), signal.SIGINT) if event is shared else None
+    view.on_say = lambda: os.kill(os.getpid(), signal.SIGINT)
+    hang = threading.Event()
+
+    def events() -> Iterator[AnyEvent]:
+        yield from (START, PHASE, shared, PHASE)
+        hang.wait(30)
+
+    with stop.on_signals(), pytest.raises(Abandoned) as left:
+        follow(events(), view, Reports({}), stop, FixedClock())
+    hang.set()
+
+    assert view.said == ["SIGINT: ending the run and leaving cluster a-1 as it is; once more (^C) to leave at once"]
+    assert left.value.message == "left at once; what the tests made is left in cluster a-1, which stays"
+
+
 def test_the_second_signal_leaves_and_says_what_is_left() -> None:
     view, stop = FakeView(), Stop()
     view.on_event = lambda event: os.kill(os.getpid(), signal.SIGINT) if event is READY else None
