@@ -24,8 +24,8 @@ Sources = list[ContainerLog | NodeLog] | Failed | Errored
 class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
     """Say what is in the logs of pods, or of a node's kubelet, containerd and so on: texts, lines, how many, and what isn't there.
 
-    All logs that are meant must be so, unless `any`. A pod that isn't there, or a container that hasn't started, fails: of them nothing is
-    known to be absent. With `consistently` or `never`, what is written meanwhile counts as well.
+    All logs that are meant must be so, unless `any`. A pod that isn't there (unless `mayNotExist`), or a container that hasn't started, fails: of
+    them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well.
     """
 
     polls = True
@@ -71,6 +71,8 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
         sources = self._sources(context)
         if not isinstance(sources, list):
             context.memory["looked"] = True  # what comes later has all been written since the step began
+            if isinstance(sources, Failed) and context.may_not_exist and not self.demands:
+                return Passed("there are no such pods, as it may be")
             return unmet(sources, context)
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(sources))) as pool:
             found: list[Read] = list(pool.map(lambda source: source.read(self.since, context), sources))

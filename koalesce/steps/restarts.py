@@ -41,8 +41,8 @@ class _PodPlace(Model):
 class Restarts(_PodPlace, Assertion, key="restarts"):
     """Say how often the containers of pods may have been restarted: never, if nothing else is said.
 
-    What has been restarted too often fails at once, with how the container ended and its last lines. A container that hasn't started yet
-    fails, too: of it nothing is known.
+    What has been restarted too often fails at once, with how the container ended and its last lines. Pods that aren't there (unless
+    `mayNotExist`) and a container that hasn't started yet fail, too: of them nothing is known.
     """
 
     container: StrictStr | None = None
@@ -63,7 +63,7 @@ class Restarts(_PodPlace, Assertion, key="restarts"):
         """Count once."""
         pods = self._pods(context)
         if isinstance(pods, Failed):
-            return unmet(pods, context)
+            return Passed("there are no such pods, as it may be") if context.may_not_exist else unmet(pods, context)
         found = [each for pod in pods for each in self._containers(pod, context)]
         if not found:
             return Errored(f"there is no container {self.container} in {self.title().partition(' of ')[2]}", final=True)

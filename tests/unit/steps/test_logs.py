@@ -125,6 +125,8 @@ def test_nothing_is_known_to_be_absent_of_what_is_not_there(cluster: FakeCluster
         actual="ContainerCreating",
     )
     assert isinstance(attempt(context(cluster, negated=True), pod="gone", contains="x"), Errored)
+    assert isinstance(attempt(context(cluster, may_not_exist=True), pod="gone", notContains="x"), Passed)
+    assert isinstance(attempt(context(cluster, may_not_exist=True), pod="gone", contains="x"), Failed)
     assert isinstance(attempt(context(cluster, negated=True), pod="new-0", contains="x"), Errored)
 
 

@@ -119,6 +119,7 @@ def test_nothing_is_known_of_what_is_not_there_or_has_not_started(cluster: FakeC
     assert outcome.message.startswith("web-1, container main hasn't started, so nothing is known of it")
     assert isinstance(attempt(cluster, pods="app=other"), Failed)
     assert isinstance(attempt(context(cluster, negated=True), pods="app=other"), Errored)
+    assert isinstance(attempt(context(cluster, may_not_exist=True), pods="app=other"), Passed)
     assert isinstance(attempt(cluster, pod="web-0", container="no"), Errored)
 
 
