@@ -29,11 +29,12 @@ _TAIL_LINES = 1000
 _TIMEOUT = 5.0  # of one look
 _FILE = 2 << 20  # characters of one file
 _FOLDER = 128 << 20  # of all
+_LOOKED_AT = 50  # objects
 _AT_ONCE = 8
 _UNINTERESTING = ("default", "kube-node-lease", "kube-public")
 _DESCRIBED = ("deployments", "statefulsets", "daemonsets", "jobs", "pods")
 _TABLES = (*_DESCRIBED, "services", "endpointslices", "networkpolicies")
-_NOT_KEPT = ("events", "pods.metrics.k8s.io")  # events have a file of their own
+_NOT_KEPT = ("events", "events.events.k8s.io", "pods.metrics.k8s.io")  # events have a file of their own
 _NETWORK = {
     "addresses": "ip -details address",
     "routes": "ip route show table all; ip -6 route show table all",
@@ -105,7 +106,9 @@ def collect_evidence(
     failure = failure or Failure()
     found = _Found()
     _learn_secrets(writer, cluster, namespaces)
-    for number, obj in enumerate(failure.looked_at):
+    if len(failure.looked_at) > _LOOKED_AT:
+        writer.problems.append(f"looked-at: {len(failure.looked_at) - _LOOKED_AT} more objects were looked at")
+    for number, obj in enumerate(failure.looked_at[:_LOOKED_AT]):
         name = f"{obj.get('kind', 'object')}-{obj['metadata'].get('name', number)}".lower()
         writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
     jobs: Jobs = {}

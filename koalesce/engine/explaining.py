@@ -6,7 +6,7 @@ Asked for once, when a step has failed: a handful of reads, each with a short ti
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,11 +23,16 @@ from koalesce.steps.reading import is_true, kind_and_name, shortened
 Object = Mapping[str, Any]
 _MOST_CHANGES = 10
 _MOST_REASONS = 4
+_MOST_FOLLOWED = 10  # objects whose pods are asked for
 _READ = 2.0  # seconds for one read
 _ALL = 4.0  # seconds for all of them
 _WORDS = ("True", "False", "Unknown")  # of conditions: the history of their object tells them
 # What goes with other conditions of a pod.
 _MINOR = (" Initialized: ", " PodReadyToStartContainers: ", " ContainersReady: ", " PodScheduled: ")
+_TOLD = (
+    ("ImagePull", "ImagePull"),
+    ("Back-off restarting", "crashes"),
+)  # what a warning says again of a container's state
 _SELECTING = ("Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "Job", "Service")
 
 
@@ -66,7 +71,7 @@ def explained(looked: Looked, view: View, sights: Sights | None = None) -> Looke
         return looked
     history = _shortlist(view.history())
     changes = _section("what changed meanwhile:", [*(sights.lines(history) if sights else ()), *history])
-    why = _section("why:", _new(list(_reasons(view)), outcome)) if isinstance(outcome, Failed) else ()
+    why = _section("why:", _new(_reasons(view), outcome)) if isinstance(outcome, Failed) else ()
     detail = "\n".join([*([outcome.detail] if outcome.detail else ()), *changes, *why])
     looked.outcome = replace(outcome, detail=detail)
     return looked
@@ -84,36 +89,43 @@ def _shortlist(lines: list[str]) -> list[str]:
     return lines if left_out <= 0 else [*lines[:_MOST_CHANGES], f"… and {left_out} more"]
 
 
-def _new(reasons: list[tuple[str, str]], outcome: Failed) -> list[str]:
-    """Reasons that the failure doesn't give itself."""
+def _new(reasons: Iterable[tuple[str, list[str]]], outcome: Failed) -> list[str]:
+    """What the reasons say that the failure doesn't say itself."""
     said = f"{outcome.message}\n{outcome.detail}"
-    fresh = [f"{name}{why}" for name, why in reasons if why.removeprefix(": ") not in said]
+    fresh = []
+    for name, clauses in reasons:
+        if news := [clause for clause in clauses if clause not in said]:
+            fresh.append(f"{name}{' ' if news == clauses else ': '}{'; '.join(news)}")
     more = len(fresh) - _MOST_REASONS
     return fresh if more <= 0 else [*fresh[:_MOST_REASONS], f"… and {more} more"]
 
 
-def _reasons(view: View) -> Iterator[tuple[str, str]]:
-    """What was looked at and isn't ready, and why."""
+def _reasons(view: View) -> Iterator[tuple[str, list[str]]]:
+    """What was looked at and isn't ready, and why, in clauses."""
     asked = _Asked(view.kube, time.monotonic() + _ALL)
     objects = [obj for _, obj in view.last_seen()]
     pods = {_uid(obj): obj for obj in objects if obj.get("kind") == "Pod"}
     others = [obj for obj in objects if obj.get("kind") != "Pod" and _is_lacking(obj)]
-    for obj in others:
+    for obj in others[:_MOST_FOLLOWED]:
         found = asked.pods_of(obj) if obj.get("kind") in _SELECTING else []
         pods |= {_uid(pod): pod for pod in found}
         if not found and (warning := asked.warning(obj)):
-            yield kind_and_name(obj), f": {warning}"
-    for pod in pods.values():
-        if not is_ready(pod) and not (has_ended(pod) and (pod.get("status") or {}).get("phase") == "Succeeded"):
-            yield f"{kind_and_name(pod)} ", _of_pod(asked, pod)
+            yield f"{kind_and_name(obj)}:", [warning]
+    waiting = [pod for pod in pods.values() if not is_ready(pod) and not _has_succeeded(pod)]
+    for number, pod in enumerate(waiting):
+        yield kind_and_name(pod), _of_pod(asked, pod) if number < _MOST_REASONS else [why_not_ready(pod)]
 
 
-def _of_pod(asked: _Asked, pod: Object) -> str:
+def _has_succeeded(pod: Object) -> bool:
+    return has_ended(pod) and (pod.get("status") or {}).get("phase") == "Succeeded"
+
+
+def _of_pod(asked: _Asked, pod: Object) -> list[str]:
     why = why_not_ready(pod)
     warning, words = asked.warning(pod), asked.last_words(pod)
-    is_known = warning.partition(": ")[2][:60] in why or ("ImagePull" in why and "ImagePull" in warning)
+    is_known = warning.partition(": ")[2][:60] in why or any(part in warning and told in why for part, told in _TOLD)
     parts = [why, "" if is_known else warning, f"its last words: {words}" if words else ""]
-    return "; ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 @dataclass(slots=True)

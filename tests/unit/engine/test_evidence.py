@@ -258,3 +258,13 @@ def test_an_interrupt_ends_the_collection(tmp_path: Path) -> None:
     found = collected(fake, writer, failure=Failure(test="t", step=failed_step()))
 
     assert sorted(found) == ["README.md", "not-collected.txt"]
+
+
+def test_of_very_many_objects_that_were_looked_at_some_are_kept(tmp_path: Path) -> None:
+    fake, writer = world(tmp_path)
+    seen = tuple(made("Pod", f"web-{number}", namespace="n") for number in range(60))
+
+    found = collected(fake, writer, failure=Failure(test="t", step=failed_step(), looked_at=seen))
+
+    assert len([name for name in found if name.startswith("looked-at/")]) == 50
+    assert "looked-at: 10 more objects were looked at" in found["not-collected.txt"]

@@ -126,14 +126,16 @@ def test_what_the_message_says_is_not_said_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["pod web-0: container c runs, but its readiness probe hasn't passed", "Ready is False"]
+    ("said", "why"),
+    [
+        ("Ready is False", "pod/web-0 container c runs, but its readiness probe hasn't passed; Unhealthy: 503"),
+        ("pod web-0: container c runs, but its readiness probe hasn't passed", "pod/web-0: Unhealthy: 503"),
+    ],
 )
-def test_a_reason_that_adds_something_is_told(said: str) -> None:
+def test_a_reason_that_adds_something_is_told(said: str, why: str) -> None:
     cluster = FakeCluster(pod("web-0"), warning(("Pod", "web-0"), "Unhealthy", "503"))
 
-    assert explain(cluster, Failed(said), pods="").detail == (
-        "why:\n  pod/web-0 container c runs, but its readiness probe hasn't passed; Unhealthy: 503"
-    )
+    assert explain(cluster, Failed(said), pods="").detail == f"why:\n  {why}"
 
 
 def test_what_the_history_tells_the_looks_do_not() -> None:
@@ -174,6 +176,21 @@ def test_many_reasons_are_counted() -> None:
 
     assert len(lines) == 6
     assert lines[-1] == "  … and 3 more"
+
+
+def test_of_many_that_crash_a_few_are_asked_for_their_last_words() -> None:
+    status = {
+        "name": "c", "ready": False, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"exitCode": 3}},
+    }  # fmt: skip
+    cluster = FakeCluster(*[pod(f"web-{number}", containerStatuses=[status]) for number in range(50)])
+    cluster.kube.on_logs = lambda _pod: "no config"
+
+    lines = explain(cluster, Failed("0 of 50"), pods="").detail.splitlines()
+
+    assert [line.endswith("its last words: no config") for line in lines[1:]] == [True] * 4 + [False]
+    assert lines[-1] == "  … and 46 more"
+    assert len([verb for verb, _ in cluster.kube.requests if verb == "logs"]) == 4
 
 
 def test_an_api_server_that_does_not_answer_leaves_the_failure_as_it_is() -> None:
