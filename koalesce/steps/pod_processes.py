@@ -23,8 +23,8 @@ _GRACE = 2.0
 _SLACK = 3.0  # seconds that clocks and slow starts may make between our start and the process'
 _MARK = "@@process "
 
-# Each process of the container: its number, its stat, its words with a line each.
-_EACH = 'echo "@@process $p"; cat "/proc/$p/stat" && tr "\\\\000" "\\\\n" < "/proc/$p/cmdline"; echo'
+# Each process of the container: its number, its stat, its words with a NUL after each.
+_EACH = 'echo "@@process $p"; cat "/proc/$p/stat" "/proc/$p/cmdline"; echo'
 _ON_NODE = (
     'cat /proc/uptime; for d in $(grep -ls "$0" /proc/[0-9]*/cgroup); do p=${d#/proc/}; p=${p%/cgroup}; '
     + _EACH
@@ -74,7 +74,9 @@ def _process(block: str, uptime: float) -> Process | None:
     if not number.isdigit() or len(fields) < 20:  # it ended while we looked
         return None
     started = int(fields[19]) / 100  # ticks; 100 a second everywhere that Kubernetes runs
-    return Process(pid=int(number), parent=int(fields[1]), age=uptime - started, words=words.rstrip("\n"))
+    return Process(
+        pid=int(number), parent=int(fields[1]), age=uptime - started, words=words.replace("\0", "\n").rstrip("\n")
+    )
 
 
 def started_by_us(found: Sequence[Process], command: Sequence[str], age: float) -> list[Process]:
