@@ -165,6 +165,15 @@ class LogMatchers(Model):
         """Whether an empty log would not do."""
         return bool(self.contains or self.matches) or any(not pattern.forbids for pattern in self.lines or ())
 
+    def holds(self) -> str:
+        """What a log holds that is as it must be, as a clause."""
+        parts = [f"has {render(text)}" for text in self.contains or ()]
+        parts += [f"has a line that matches /{pattern}/" for pattern in self.matches or ()]
+        parts += [f"hasn't {render(text)}" for text in self.not_contains or ()]
+        parts += [f"has no line that matches /{pattern}/" for pattern in self.not_matches or ()]
+        parts += [f"has {each.expectation()} lines {each}" for each in self.lines or ()]
+        return ", ".join(parts)
+
     def problem(self, name: str, text: str, *, is_whole: bool = True) -> Failed | Errored | None:
         """What is wrong with a log, or None; what isn't there can't be said of one whose beginning is missing."""
         lines = text.splitlines()

@@ -14,6 +14,7 @@ from koalesce.steps.log_sources import ContainerLog, Log, NodeLog
 from koalesce.steps.moments import ALL, Since
 from koalesce.steps.places import container_names, default_container, nodes_of, pod_name, unmet
 from koalesce.steps.pods_of import Object, pods_of
+from koalesce.steps.reading import shortened
 from koalesce.steps.vantage import PodsAndNodes, PodSelection
 
 _AT_ONCE = 8
@@ -92,7 +93,7 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
         values = [log.to_value(self.matched(log.text)) for log in logs]
         where = logs[0].name if len(logs) == 1 else f"{len(logs)} logs"
         is_single = len(values) == 1 and (self.pod is not None or self.node is not None) and not self.containers
-        return Passed(f"{where}: as expected", values[0] if is_single else values)
+        return Passed(f"{where}: {shortened(self.holds())}", values[0] if is_single else values)
 
     def _sources(self, context: StepContext) -> Sources:
         if self.component is not None:
