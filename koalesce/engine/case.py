@@ -249,8 +249,9 @@ class _Case:
         if not keep:
             problems = self.undo()
             self._backgrounds.end_all()
-        if problems and status == "passed":
-            status, message = "error", "clean-up: " + "; ".join(problems)
+        if problems:
+            status = "error" if status in ("passed", "skipped") else status
+            message = "\n".join(part for part in (message, f"clean-up: {'; '.join(problems)}") if part)
         return TestFinished(
             spec=self._stage.spec, test=self._name, status=status, seconds=round(clock.monotonic() - began, 4),
             message=message, line=self._line, evidence=evidence,
@@ -276,8 +277,11 @@ class _Case:
                     self._failure = replace(self._failure, step=result, looked_at=tuple(runner.looked_at))
                 if not entry.raw.get("continueOnFailure"):
                     break
-        if bad or (limit and limit.is_over(LAST_LOOK)):
-            return summed_up([*bad, *([str(limit)] if limit and limit.is_over() else [])])
+        if bad:
+            message, status = summed_up(bad)
+            return (f"{message}; {limit}" if limit and limit.is_over() else message), status
+        if limit and limit.is_over(LAST_LOOK):
+            return summed_up([str(limit)])
         if steps and len(skipped) == len(steps):
             return skipped[0], "skipped"
         return "", "passed"

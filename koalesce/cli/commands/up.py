@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         except Abandoned as abandoned:  # threads may hang in what was to be interrupted
             print(abandoned, file=sys.stderr, flush=True)
             os._exit(exit_codes.of_error(abandoned))
-    if view.ready is not None and end.status == "passed":
-        print(usage(view.ready))
+    if end.status == "passed":
+        print("\n".join(usage(ready) for ready in view.ready))
     return code_of(end)
 
 
@@ -82,7 +82,7 @@ class _UpView:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self.ready: ClusterReady | None = None
+        self.ready: list[ClusterReady] = []
 
     def handle(self, event: AnyEvent) -> None:
         from koalesce.events import ClusterReady, RunFinished, SpecFinished, TeardownFinished
@@ -91,7 +91,7 @@ class _UpView:
             case RunFinished() | SpecFinished(status="passed") | TeardownFinished(kept=True):
                 return
             case ClusterReady():
-                self.ready = event
+                self.ready.append(event)
             case _:
                 pass
         self._view.handle(event)

@@ -53,7 +53,12 @@ def test_cleanup_after_an_interrupt_is_cut_off(tmp_path: Path, monkeypatch: pyte
     world = World(tmp_path, "tests: [{name: t, steps: [{sleep: 60s}], cleanup: [{sleep: 60s}, {sleep: 61s}]}]")
     threading.Timer(0.2, world.interrupt.event.set).start()
 
-    assert world.run().status == "error"
+    finished = world.run()
+
+    assert finished.status == "error"
+    assert finished.message == (
+        "interrupted\nclean-up: cut off, its time after the interruption (0.1s) is over: sleep 1m00s, sleep 1m01s"
+    )
     assert [section for section, _, _ in world.steps()] == []
 
 

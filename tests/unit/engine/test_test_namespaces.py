@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from koalesce.cluster import Cluster
 from koalesce.engine.case import run_setup
+from koalesce.engine.namespaces import labels
 from koalesce.engine.sites import Site
 from koalesce.spec.models import Setup
 from tests.fakes import FakeCluster, FakeNode, made
@@ -222,3 +223,13 @@ def test_things_of_the_same_name_in_two_clusters_are_both_undone(tmp_path: Path)
     assert world.run().status == "passed"
     assert "r" in [what["name"] for what in world.verbs("delete")]
     assert "r" in [what["name"] for what in world.done(world.west, "delete")]
+
+
+def test_labels_tell_tests_apart_that_begin_alike() -> None:
+    long = "a name so long that what stands behind it, the cell of a matrix, is cut off"
+
+    one, other = (labels("r1", f"{long} [size={size}]")["koalesce.dev/test"] for size in (1, 2))
+
+    assert one != other
+    assert max(len(one), len(other)) <= 63
+    assert labels("r1", "t [size=1]")["koalesce.dev/test"] == "t-size-1"
