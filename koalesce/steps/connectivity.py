@@ -64,7 +64,7 @@ class Connectivity(Assertion, key="connectivity"):
     """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited."""
 
     max_time: Duration = Duration(1.5)
-    """How long one try may take; `dropped` takes all of it, over UDP at least 1.2 s: kernels tell of closed ports once a second."""
+    """How long one try may take; `dropped` takes all of it, over UDP at least 1.5 s: kernels tell of closed ports once a second."""
 
     control: Control | None = None
     """What each source must reach where `rejected` or `dropped` is expected: `{address | service | pod | node …, port}` or `{ownNode: true}`.

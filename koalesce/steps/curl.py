@@ -49,7 +49,8 @@ class Curl(Assertion, key="curl"):
     """Make an HTTP request and say what must be answered: status, headers, body; from several sources all answers must fit.
 
     Only http and https, no proxy, no redirect unless told. From a pod it's made in the pod's network, with its resolver, and the pod's image
-    doesn't matter. GET, HEAD and OPTIONS are repeated until the answer fits; other methods are sent once, unless the step has `retry`.
+    doesn't matter. From `host`, 127.0.0.1 is this very machine, where port-forwards listen; of a cluster with a network of its own its nodes can be
+    reached, pods and Services perhaps not (`via` reaches them). GET, HEAD and OPTIONS are repeated until the answer fits; other methods are sent once, unless the step has `retry`.
     """
 
     polls = True

@@ -92,7 +92,7 @@ class Dns(Assertion, key="dns"):
     """`answer` (default), or what else must happen to the question: `refused`, `rejected` or `dropped`, as in `connectivity`; or a list of these three."""
 
     max_time: Duration = Duration(2.0)
-    """How long to wait for the answer; `dropped` takes all of it, over UDP at least 1.2 s."""
+    """How long to wait for the answer; `dropped` takes all of it, over UDP at least 1.5 s."""
 
     control: Control | None = None
     """What each source must reach where `rejected` or `dropped` is expected, so that its silence means something; default: the API server."""

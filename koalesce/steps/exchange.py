@@ -91,7 +91,7 @@ class Exchange(Assertion):
     """IPv4 or IPv6; default: the targets' primary addresses."""
 
     max_time: Duration = Duration(1.5)
-    """How long one try is waited for; `dropped` takes all of it, over UDP at least 1.2 s: kernels tell of closed ports once a second."""
+    """How long one try is waited for; `dropped` takes all of it, over UDP at least 1.5 s: kernels tell of closed ports once a second."""
 
     control: Control | None = None
     """What each source must reach where `rejected` or `dropped` is expected, so that its silence means something; default: the API server."""

@@ -27,7 +27,8 @@ class Via(Model):
     """A port-forward to a pod, or to one of a Service's or Deployment's: `{portForward: {service: web}}`."""
 
     proxy: Backend | None = None
-    """The API server's proxy to a pod or a Service: `{proxy: {pod: web-0}}`; the API server makes the request to the pod."""
+    """The API server's proxy to a pod or a Service: `{proxy: {pod: web-0}}`; the API server makes the request to the pod.
+    What it says itself in the pod's place (no such pod, nothing listens there) is no answer."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Via:

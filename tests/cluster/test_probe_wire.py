@@ -282,6 +282,7 @@ def test_an_answer_that_comes_in_pieces_is_read_to_its_end(probe: Path) -> None:
     )
 
     assert (pieces["reply"], banner["reply"]) == ("one two\n", "one two\n")
+    assert all(result["seconds"] >= 0.05 for result in (pieces, banner))
 
 
 @pytest.mark.usefixtures("network")

@@ -139,6 +139,10 @@ func try(target Target) Result {
 		result = probe(ctx, target, deadline)
 	}
 	result.ID = target.ID
-	result.Seconds = math.Round(time.Since(started).Seconds()*1e6) / 1e6
+	ended := result.answered
+	if ended.IsZero() {
+		ended = time.Now()
+	}
+	result.Seconds = math.Round(ended.Sub(started).Seconds()*1e6) / 1e6
 	return result
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"net"
 	"net/netip"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestErrnosWithoutICMP(t *testing.T) {
@@ -52,5 +54,28 @@ func TestTheSenderOfAnICMPErrorDecides(t *testing.T) {
 		if got, reason := fromICMP(each.message, each.target); got != each.want {
 			t.Errorf("%+v: got %s (%s), expected %s", each.message, got, reason, each.want)
 		}
+	}
+}
+
+func TestAReplysTimeIsThatOfItsLastByte(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			_, _ = conn.Write([]byte("ready"))
+			_, _ = conn.Read(make([]byte, 1)) // until the other side closes
+		}
+	}()
+
+	port := listener.Addr().(*net.TCPAddr).Port
+	began := time.Now()
+	found := try(Target{Type: "tcp", Host: "127.0.0.1", Port: port, Limit: 5, ReadReply: true})
+
+	if took := time.Since(began).Seconds(); found.Reply != "ready" || found.Seconds > took-replyPause.Seconds() {
+		t.Errorf("got %q after %gs, of %gs", found.Reply, found.Seconds, took)
 	}
 }

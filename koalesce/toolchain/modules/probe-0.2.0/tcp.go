@@ -99,17 +99,20 @@ func converse(conn net.Conn, target Target, deadline time.Time, result *Result) 
 	if !target.ReadReply {
 		return
 	}
-	reply, err := readReply(conn, deadline)
+	reply, at, err := readReply(conn, deadline)
+	result.answered = at
 	result.Reply = strings.ToValidUTF8(string(reply), "\uFFFD")
 	if err != nil && len(reply) == 0 {
 		afterConnect(err, "the payload", result)
 	}
 }
 
-// readReply reads until the other side closes, pauses for longer than packets of one answer are apart, or the deadline comes.
-func readReply(conn net.Conn, deadline time.Time) ([]byte, error) {
+// readReply reads until the other side closes, pauses for longer than packets of one answer are apart, or the deadline comes; and
+// says when the last of it came.
+func readReply(conn net.Conn, deadline time.Time) ([]byte, time.Time, error) {
 	buffer := make([]byte, maxReply)
 	size, err := conn.Read(buffer)
+	at := time.Now()
 	for err == nil && size < len(buffer) {
 		pause := time.Now().Add(replyPause)
 		if pause.After(deadline) {
@@ -118,9 +121,11 @@ func readReply(conn net.Conn, deadline time.Time) ([]byte, error) {
 		_ = conn.SetReadDeadline(pause)
 		var more int
 		more, err = conn.Read(buffer[size:])
-		size += more
+		if size += more; more > 0 {
+			at = time.Now()
+		}
 	}
-	return buffer[:size], err
+	return buffer[:size], at, err
 }
 
 // afterConnect judges an error on an established connection: silence and resets are the network's, all else the server's.

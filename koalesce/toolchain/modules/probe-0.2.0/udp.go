@@ -40,8 +40,9 @@ func probeUDP(ctx context.Context, target Target, deadline time.Time) Result {
 
 const (
 	// Kernels tell a peer of a closed port once a second, after a first few (icmp_ratelimit, icmp(7)), so that silence is believed only
-	// after more than that, and the datagram is sent again meanwhile: a closed port that is asked often must not look like a filter.
-	silence = 1200 * time.Millisecond
+	// after more than that, and the datagram is sent again meanwhile, also later than a second after the first: a closed port that is
+	// asked often must not look like a filter.
+	silence = 1500 * time.Millisecond
 	again   = 300 * time.Millisecond
 )
 

@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // Request is what stands on standard input: batches of targets, each seen from one source.
 type Request struct {
 	// Concurrency bounds how many targets of a source are looked at together; 0 means 64.
@@ -101,6 +103,7 @@ type Result struct {
 	SeenSource string        `json:"seenSource,omitempty"`
 	Reply      string        `json:"reply,omitempty"`
 	Seconds    float64       `json:"seconds"`
+	answered   time.Time     // when the answer was there, where that was before the end of the try
 	HTTP       *HTTPResponse `json:"http,omitempty"`
 	DNS        *DNSResponse  `json:"dns,omitempty"`
 }
