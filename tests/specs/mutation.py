@@ -165,7 +165,7 @@ def _inside(place: str, changes: Iterator[Change], put: Callable[[Any], Any]) ->
 
 def _outcome(value: Any) -> Iterator[Change]:
     if isinstance(value, str):
-        yield "", _OUTCOMES[value]
+        yield "", _OUTCOMES.get(value, "refused")
     elif isinstance(value, list):
         yield "", [outcome for outcome in ("refused", "rejected", "dropped") if outcome not in value]
     elif "default" in value and isinstance(value["default"], str):
@@ -213,7 +213,7 @@ _PROBED = {"expect": _outcome, "reply": expected}
 _FIELDS: Mapping[str, Mapping[str, Callable[[Any], Iterator[Change]]]] = {
     "assert": {"match": expected, "count": expected, "anyOf": _all_of_them, "allOf": expected},
     "connectivity": {"expect": _outcome, "sourceIP": _to(_NOWHERE)},
-    "curl": {"status": expected, "headers": expected, "body": expected, "json": expected},
+    "curl": {"status": expected, "headers": expected, "body": expected, "json": expected, "expect": _outcome},
     "dns": {"rcode": _to("NOTIMP"), "answers": expected, "ttl": expected, "flags": expected, "expect": _outcome},
     "events": {"reason": expected, "message": expected, "count": expected},
     "exec": _PRINTED,

@@ -95,6 +95,11 @@ def valid(paths: Sequence[Path]) -> Iterator[Path]:
     yield from (path for path in paths if not isinstance(loaded(path), str))
 
 
+def below(folder: Path) -> list[Path]:
+    """The specs of a folder; those that others are at (`_x.yaml`) left out."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))
+
+
 def shown(path: Path) -> str:
     """A spec as events name it."""
     return str(path.relative_to(ROOT))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.specs.shared import ROOT, Machine, Ran, loaded, run, said, shown, valid
+from tests.specs.shared import ROOT, Machine, Ran, below, loaded, run, said, shown, valid
 
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
-FAILING = sorted((ROOT / "tests" / "data" / "failing").glob("*.yaml"))
+EXAMPLES = below(ROOT / "docs" / "examples")
+FAILING = below(ROOT / "tests" / "data" / "failing")
 
 pytestmark = pytest.mark.spec
 

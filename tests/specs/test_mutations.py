@@ -17,11 +17,11 @@ from ruamel.yaml import YAML
 from koalesce.spec import LoadedSpec
 from koalesce.steps import STEPS
 from tests.specs.mutation import mutants
-from tests.specs.shared import ROOT, Machine, Ran, loaded, run, shown
+from tests.specs.shared import ROOT, Machine, Ran, below, loaded, run, shown
 
-SOURCES = [ROOT / "specs" / "quickstart.yaml", *sorted((ROOT / "docs" / "examples").glob("*.yaml"))]
+SOURCES = [ROOT / "specs" / "quickstart.yaml", *below(ROOT / "docs" / "examples")]
 SEED = "one expected value"
-PER_SPEC = 12
+PER_SPEC = 5
 FEWEST = 50
 _CHANGES_AGAIN = ("exec", "script", "delete")  # what may not be done twice in a row: the changed step stands alone
 _TIMEOUTS = {"metrics": "8s"}  # a change over time is judged after five seconds at the earliest

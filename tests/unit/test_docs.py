@@ -1,0 +1,54 @@
+"""The documentation leads where it says, and its examples are complete and valid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from koalesce.spec import load_all
+from koalesce.steps import STEPS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)|^\[[^\]]+\]: (?!https?:)(\S+)$", re.MULTILINE)
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+# A sleep only fails with its test's time.
+CANNOT_FAIL = {"sleep"}
+
+
+def _anchor(heading: str) -> str:
+    """What a heading is called in links, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = []
+    for link in (first or second for first, second in _LINK.findall(page.read_text())):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in map(_anchor, _HEADING.findall(target.read_text()))):
+            dead.append(link)
+
+    assert dead == []
+
+
+@pytest.mark.parametrize("key", sorted(STEPS))
+def test_a_step_type_has_an_example_that_uses_it(key: str) -> None:
+    path = ROOT / "docs" / "examples" / f"{key}.yaml"
+
+    (loaded, *_) = load_all([path])
+
+    assert key in {step.key for test in loaded.spec.tests for step in test.steps}
+
+
+@pytest.mark.parametrize("key", sorted(STEPS.keys() - CANNOT_FAIL))
+def test_a_step_type_has_tests_that_must_fail(key: str) -> None:
+    path = ROOT / "tests" / "data" / "failing" / f"{key}.yaml"
+
+    (loaded, *_) = load_all([path])
+
+    assert key in {step.key for test in loaded.spec.tests for step in test.steps}
+    assert [test.name for test in loaded.spec.tests if not test.description] == []
