@@ -49,6 +49,17 @@ def shape_of(api_version: str, kind: str) -> Shape:
     return Shape(table.types, table.names.get((api_version, kind), "Custom"))
 
 
+def keyed_lists() -> dict[str, tuple[str, ...]]:
+    """The lists of stable types whose elements are told apart by keys: `Container.ports` by containerPort and protocol."""
+    table = _table()
+    found = {}
+    for name, fields in sorted(table.types.items()):
+        for field, text in sorted(fields.items()):
+            if "." not in name and "Custom" not in name and (keys := Shape(table.types, text).keys):
+                found[f"{name}.{field}"] = keys
+    return found
+
+
 def find(name: str, others: Iterable[Resource] = ()) -> Resource | None:
     """The kind of this name among the built-in ones and others, as kubectl would take it; None if there is none."""
     return by_name([*resources(), *others], list(readings(name)))
