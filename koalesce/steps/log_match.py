@@ -171,7 +171,7 @@ class LogMatchers(Model):
         parts += [f"has a line that matches /{pattern}/" for pattern in self.matches or ()]
         parts += [f"hasn't {render(text)}" for text in self.not_contains or ()]
         parts += [f"has no line that matches /{pattern}/" for pattern in self.not_matches or ()]
-        parts += [f"has {each.expectation()} lines {each}" for each in self.lines or ()]
+        parts += [f"lines {each}: {each.expectation()}" for each in self.lines or ()]
         return ", ".join(parts)
 
     def problem(self, name: str, text: str, *, is_whole: bool = True) -> Failed | Errored | None:

@@ -180,9 +180,8 @@ def _counted(number: int, word: str) -> str:
 
 def _not_started(one: _Container) -> Failed:
     why = why_not_ready(one.pod)
-    return Failed(
-        f"{one} hasn't started, so nothing is known of it{f': the pod {why}' if why else ''}", "started", "not started"
-    )
+    said = f" (its pod: {why})" if why else ""
+    return Failed(f"{one} hasn't started, so nothing is known of it{said}", "started", "not started")
 
 
 def _ending(last: Object | None) -> str:
