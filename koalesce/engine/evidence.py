@@ -109,7 +109,9 @@ def collect_evidence(
     if len(failure.looked_at) > _LOOKED_AT:
         writer.problems.append(f"looked-at: {len(failure.looked_at) - _LOOKED_AT} more objects were looked at")
     for number, obj in enumerate(failure.looked_at[:_LOOKED_AT]):
-        name = f"{obj.get('kind', 'object')}-{obj['metadata'].get('name', number)}".lower()
+        metadata = obj["metadata"]
+        parts = [obj.get("kind", "object"), metadata.get("namespace", ""), metadata.get("name", str(number))]
+        name = "-".join(part for part in parts if part).lower()
         writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
     jobs: Jobs = {}
     for namespace in namespaces:

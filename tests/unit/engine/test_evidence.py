@@ -125,7 +125,7 @@ def test_what_the_step_looked_at_is_kept_as_it_was(tmp_path: Path) -> None:
 
     found = collected(fake, writer, failure=Failure(test="t", step=failed_step(), looked_at=(seen,)))
 
-    assert found["looked-at/pod-web.yaml"] == (
+    assert found["looked-at/pod-n-web.yaml"] == (
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  namespace: 'n'\nstatus:\n  phase: Pending\n"
     )
 

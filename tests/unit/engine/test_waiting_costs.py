@@ -32,8 +32,9 @@ def api() -> FakeApi:
 
 @pytest.fixture
 def kube(api: FakeApi, tmp_path: Path) -> Iterator[Kube]:
+    """A client that compares what it knows with the server's word at each look, and has patience with a slow machine."""
     with serve(api, tmp_path) as kubeconfig:
-        made = Kube(kubeconfig, limits=replace(LIMITS, trust=0.0))  # each look is compared with the server's word
+        made = Kube(kubeconfig, limits=replace(LIMITS, trust=0.0, pause=30, silence=60, catch_up=10))
         yield made
         made.close()
 
