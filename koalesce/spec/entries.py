@@ -221,9 +221,9 @@ def build(
     try:
         return kind.model_validate(body), fields, problems
     except ValidationError as error:
-        beside = dict.fromkeys(COMMON_NAMES, f'it stands beside "{key}", not in it')
+        elsewhere = {**dict.fromkeys(COMMON_NAMES, f'it stands beside "{key}", not in it'), **kind.misplaced}
         problems += problems_of(
-            error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=beside
+            error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=elsewhere
         )
         return None, fields, problems
 

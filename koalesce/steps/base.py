@@ -151,6 +151,7 @@ class Step(Model, ABC):
 
     key: ClassVar[str]
     short_field: ClassVar[str | None] = None  # the field that a bare scalar or list stands for: `sleep: 5s`
+    misplaced: ClassVar[Mapping[str, str]] = {}  # what authors write here that belongs elsewhere, and where that is
     writes: ClassVar[bool] = False  # acts on the cluster
     needs_time: ClassVar[bool] = False  # says something of a time only: `consistently` or `stableFor` has to stand beside it
     polls: ClassVar[bool] = (

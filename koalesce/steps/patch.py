@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.kube import ApiError
 from koalesce.steps.acting import Approach
@@ -16,14 +16,20 @@ _UNSAID = "the server rejected our request due to an error in our request"
 _WAYS = ("merge", "strategic", "json_")
 
 
+def _pointer(path: str) -> str:
+    if path and not path.startswith("/") and "${{" not in path:
+        raise ValueError(f'"{path}" is no path of a JSON patch; it begins with /, such as /spec/replicas')
+    return path
+
+
 class JsonOperation(Model):
     """One operation of a JSON patch (RFC 6902)."""
 
     op: Literal["add", "remove", "replace", "move", "copy", "test"]
     """What to do; `test` has the whole patch refused where the value is another one."""
-    path: str = Field(pattern=r"^(/.*)?$", examples=["/spec/replicas", "/metadata/labels/example.com~1tier"])
+    path: Annotated[str, AfterValidator(_pointer)] = Field(examples=["/spec/replicas"])
     """Where: `/spec/containers/0/image`; `~1` stands for `/` in a key, `~0` for `~`, `-` for the end of a list."""
-    from_: str | None = Field(default=None, alias="from", pattern=r"^(/.*)?$")
+    from_: Annotated[str, AfterValidator(_pointer)] | None = Field(default=None, alias="from")
     """Where a value comes from (`move`, `copy`)."""
     value: Any = None
     """The value (`add`, `replace`, `test`)."""

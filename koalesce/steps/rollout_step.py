@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
 from koalesce.steps.acting import Approach, acted, refused
@@ -28,8 +28,12 @@ _Reference = Annotated[StrictStr, Field(min_length=1)]
 class ToRevision(Model):
     """Which revision to go back to."""
 
-    to: StrictInt = Field(ge=1)
-    """Its number, as `kubectl rollout history` shows it."""
+    to: StrictInt | None = Field(default=None, ge=1)
+    """Its number, as `kubectl rollout history` shows it; default: that of the one before."""
+
+
+def _previous(value: Any) -> Any:
+    return {} if value is True else value
 
 
 class Rollout(Targets, Assertion, key="rollout"):
@@ -46,7 +50,9 @@ class Rollout(Targets, Assertion, key="rollout"):
     """The same pods anew, as `kubectl rollout restart` has them."""
     image: dict[StrictStr, _Reference] | None = Field(default=None, min_length=1, examples=[{"web": "nginx:1.29"}])
     """New images, by the names of containers."""
-    undo: Literal[True] | ToRevision | None = None
+    undo: (
+        Annotated[ToRevision, BeforeValidator(_previous, json_schema_input_type=Literal[True] | ToRevision)] | None
+    ) = None
     """Back to the revision before (true), or to another one: `{to: 3}`."""
     wait: StrictBool = True
     """Whether to wait until it is rolled out."""
@@ -109,7 +115,12 @@ class Rollout(Targets, Assertion, key="rollout"):
             return {"spec": {"template": template}}, "strategic"
         if self.image is not None:
             return _images(place, before["spec"]["template"]["spec"], self.image)
-        found = _earlier(place, revisions(Reader.of(context), before), before["spec"]["template"], self.undo)
+        found = _earlier(
+            place,
+            revisions(Reader.of(context), before),
+            before["spec"]["template"],
+            self.undo.to if self.undo else None,
+        )
         if isinstance(found, Failed):
             return found
         return [{"op": "replace", "path": "/spec/template", "value": dict(found.template)}], "json"
@@ -157,16 +168,13 @@ def _images(
     return {"spec": {"template": {"spec": spec}}}, "strategic"
 
 
-def _earlier(
-    place: Place, known: list[Revision], now: Mapping[str, Any], undo: Literal[True] | ToRevision | None
-) -> Revision | Failed:
+def _earlier(place: Place, known: list[Revision], now: Mapping[str, Any], number: int | None) -> Revision | Failed:
     """The revision to go back to."""
     numbers = ", ".join(str(one.number) for one in known) or "none"
-    if isinstance(undo, ToRevision):
-        found = next((one for one in known if one.number == undo.to), None)
+    if number is not None:
+        found = next((one for one in known if one.number == number), None)
         if found is None:
-            said = f"{place} has no revision {undo.to}; there is {numbers}"
-            return Failed(said, str(undo.to), numbers, final=True)
+            return Failed(f"{place} has no revision {number}; there is {numbers}", str(number), numbers, final=True)
         return found
     others = [one for one in known if not one.is_of(now)]
     if not others:

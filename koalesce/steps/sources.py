@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictStr, field_validator, model_validator
 
@@ -132,6 +132,10 @@ Sources = Annotated[tuple[ManifestSource, ...], BeforeValidator(_one_or_more)]
 
 class ObjectSources(Model):
     """Objects in the spec, in files, and from elsewhere."""
+
+    misplaced: ClassVar[Mapping[str, str]] = {
+        field: f"write file: {{{field}: …}}" for field in ("helm", "kustomize", "url")
+    }
 
     object: dict[str, Any] | None = None
     """An object, as it would stand in a manifest."""

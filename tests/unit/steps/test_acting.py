@@ -90,7 +90,7 @@ def test_the_first_object_that_does_not_fit_ends_the_step() -> None:
         ("patch: {resource: cm/a, merge: {}, subresource: state}", "'status'"),
         ("patch: {resource: cm/a, json: []}", "at least 1 item"),
         ("patch: {resource: cm/a, json: [{op: put, path: /a, value: 1}]}", "'add'"),
-        ("patch: {resource: cm/a, json: [{op: add, path: a, value: 1}]}", "should match pattern"),
+        ("patch: {resource: cm/a, json: [{op: add, path: a, value: 1}]}", '"a" is no path of a JSON patch; it begins with /'),
         ("patch: {resource: cm/a, json: [{op: add, path: /a}]}", "add needs a value"),
         ("patch: {resource: cm/a, json: [{op: remove, path: /a, value: 1}]}", "remove has no value"),
         ("patch: {resource: cm/a, json: [{op: move, path: /a}]}", "move needs from"),
