@@ -47,7 +47,7 @@ class RemotePath(PodsAndNodes):
 class Copy(Action, key="copy"):
     """Copy a file or a folder of the project to pods or nodes, or one of theirs into the run's folder, for people to look at.
 
-    One of `from` and `to` is a path of ours, the other says where and which. Links are followed, modes are kept. A container without `tar`
+    One of `from` and `to` is a path of ours, the other says where and which. It's done once: wait for the pods before. Links are followed, modes are kept. A container without `tar`
     is reached from its node, where the cluster gives a way to run commands on nodes. What a copy has changed on a node is undone after the
     test.
     """

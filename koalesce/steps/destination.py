@@ -98,7 +98,7 @@ class Destination(Model):
         name = next(name for name in self.places if getattr(self, name) is not None)
         value = getattr(self, name)
         if name == "pods":
-            return f"pods {value.selector or 'of the namespace'}"
+            return f"pods {value}"
         return f"{name} {', '.join(value) if isinstance(value, list) else value}"
 
     def endpoints(self, family: Family | None, context: StepContext) -> Endpoints:
