@@ -1,0 +1,84 @@
+"""Steps that go on beside others: started in threads of their own or as servers, and ended by `stop`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from koalesce.engine.attempts import Looked, Looker, RetryPolicy, Sleeper
+from koalesce.engine.backgrounds import Going, Serving
+from koalesce.engine.judging import is_retried
+from koalesce.engine.verdicts import Eventually
+from koalesce.spec.entries import BoundStep
+from koalesce.steps.background import InBackground
+from koalesce.steps.base import Assertion, Background, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.stop import Stop
+
+if TYPE_CHECKING:
+    from koalesce.engine.step_run import StepRun
+    from koalesce.engine.stepping import StepRunner
+
+
+def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked:
+    """Start the step of a `background` step in a thread of its own."""
+    runner, inner = run.runner, run.entry.inner
+    if inner is None:
+        raise AssertionError("a background step has a step to run")
+    bound, interrupt = inner.bind(values), runner.interrupt.child()
+    quiet = replace(
+        runner,
+        interrupt=interrupt,
+        scope=runner.scope.within(interrupt.event),
+        emit=lambda _event: None,
+        looked_at=[],
+    )
+    going = Going(
+        f"{step.id} ({bound.title})",
+        _InThread(run.beside(quiet, inner), bound, values),
+        cancel=lambda: runner.interrupt.close(interrupt), cancelled=interrupt.event, clock=runner.clock,
+    )  # fmt: skip
+    runner.backgrounds.started(step.id, going)
+    return Looked(outcome=Passed(f"{bound.title} goes on"), attempts=1, seconds=0.0)
+
+
+def serve(runner: StepRunner, step: Background, context: StepContext) -> Outcome:
+    """Start a step that goes on by itself."""
+    running = step.start(context)
+    if isinstance(running, Failed | Errored):
+        return running
+    runner.backgrounds.serving(step.id, Serving(step.title(), running, runner.clock))
+    return Passed(f"{step.title()} goes on", running.value)
+
+
+def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper) -> Looked:
+    """End what goes on under an id, once it has ended by itself where that is waited for."""
+    runner = run.runner
+    began, ongoing = runner.clock.monotonic(), runner.backgrounds.find(step.id)
+    if ongoing is None:
+        raise AssertionError("a stop of nothing is skipped")
+    if step.wait:
+        ongoing.watch(sleeper.wake)
+        Looker(
+            rule=Eventually(deadline=deadline), policy=RetryPolicy(), clock=runner.clock, sleeper=sleeper,
+            look=lambda: Passed("") if ongoing.has_ended else step.unfinished(ongoing.title),
+            is_watched=lambda: True, seen=run.attempted,
+        ).run()  # fmt: skip
+    outcome = step.judge(runner.backgrounds.end(step.id))
+    return Looked(outcome=outcome, attempts=1, seconds=runner.clock.monotonic() - began)
+
+
+class _InThread:
+    """A step as its own thread runs it."""
+
+    def __init__(self, run: StepRun, bound: BoundStep, values: Mapping[str, Any]) -> None:
+        self._run, self._bound, self._values = run, bound, values
+        self._is_repeated = isinstance(bound.step, Assertion) and is_retried(bound.step, bound.fields)
+
+    def run(self) -> Looked:
+        """All of its attempts."""
+        return self._run.run_apart(self._bound, self._values)
+
+    def hurry(self) -> bool:
+        """Have the next look decide; what looks only once is in the middle of it, and has to be cancelled."""
+        return self._is_repeated and self._run.hurry()
