@@ -215,9 +215,11 @@ class _Connection:
 
     def _receive(self, remote: WebSocket) -> bool:
         """Take one message; False if it was the last."""
-        opcode, frame = remote.recv_data_frame()
+        opcode, frame = remote.recv_data_frame(control_frame=True)
         if opcode == ABNF.OPCODE_CLOSE:
             return False
+        if opcode != ABNF.OPCODE_BINARY:
+            return True  # a ping, which the library has answered
         self._quiet_since = time.monotonic()
         data: bytes = frame.data
         if not data or data[0] not in (_DATA, _ERROR):

@@ -97,6 +97,19 @@ def test_the_ports_name_may_come_in_pieces(api: FakeApi, forward: PortForward) -
     assert ask(forward, b"hello") == b"hello"
 
 
+def test_a_ping_keeps_nobody_waiting(api: FakeApi, forward: PortForward) -> None:
+    def server(connection: ExecConnection) -> None:
+        greet(connection)
+        connection.frame(b"", opcode=9)
+        while (data := connection.receive()) is not None:
+            if data:  # an empty one is the pong
+                connection.send(0, data[1:].upper())
+
+    api.on_exec = server
+
+    assert ask(forward, b"words") == b"WORDS"
+
+
 def test_the_pods_end_is_ours(api: FakeApi, forward: PortForward) -> None:
     def server(connection: ExecConnection) -> None:
         greet(connection)
