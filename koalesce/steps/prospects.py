@@ -27,8 +27,9 @@ _KNOWN = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 # The scheduler's own word on whether the end of other pods could help: `preemption: 0/3 nodes are available: 3 Preemption is not
 # helpful for scheduling.` https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/framework/preemption/preemption.go
 _NO_HELP = re.compile(r"preemption: 0/(\d+) nodes are available: \1 Preemption is not helpful for scheduling")
-# What passes by itself: nodes that come up or are cordoned for a while, volumes that are about to be made.
-_PASSES = re.compile(r"node(?:\.cloudprovider)?\.kubernetes\.io/|were unschedulable|volume|not found", re.IGNORECASE)
+# What passes by itself: nodes that come up or wait for their agents (taints), or are cordoned for a while; volumes that are about to
+# be made. Newer schedulers don't say which taint it is.
+_PASSES = re.compile(r"taint|node\.kubernetes\.io/|were unschedulable|volume|not found", re.IGNORECASE)
 
 
 def end_of_pod(reader: Reader, pod: Object) -> End | None:

@@ -54,6 +54,7 @@ def test_a_pod_that_fits_no_node_ends_the_wait_when_nothing_changes() -> None:
         "0/3 nodes are available: 1 Insufficient cpu, 2 too big. preemption: 0/3 nodes are available: 1 No preemption victims found for "
         "incoming pod, 2 Preemption is not helpful for scheduling.",
         NO_NODE.replace("didn't match", "had untolerated taint {node.kubernetes.io/not-ready: }, didn't match"),
+        NO_NODE.replace("3 node(s) didn't match", "1 node(s) had untolerated taint(s), 2 node(s) didn't match"),
         NO_NODE.replace("3 node(s) didn't match", "1 node(s) were unschedulable, 2 node(s) didn't match"),
         NO_NODE.replace("3 node(s)", "pod has unbound immediate PersistentVolumeClaims, volume node(s)"),
         "no nodes available to schedule pods",
