@@ -30,6 +30,8 @@ def pair_problems(entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
 
 def form_problems(entry: StepEntry) -> Iterator[Problem]:
     """Fields of a `background` step that stand in the wrong place, and steps that can't go on in the background."""
+    if entry.section == "ready" and issubclass(entry.type, InBackground | Background | Stop):
+        yield entry.problem((entry.key,), "nothing can go on in the background of a component's readiness", key=True)
     if issubclass(entry.type, Stop) and "foreach" in entry.raw:
         yield entry.problem(("foreach",), "a stop is for one thing", key=True)
     if issubclass(entry.type, Background) and "foreach" in entry.raw and started_id(entry):
