@@ -98,16 +98,22 @@ def test_the_ports_name_may_come_in_pieces(api: FakeApi, forward: PortForward) -
 
 
 def test_a_ping_keeps_nobody_waiting(api: FakeApi, forward: PortForward) -> None:
+    answered = threading.Event()
+
     def server(connection: ExecConnection) -> None:
         greet(connection)
         connection.frame(b"", opcode=9)
-        while (data := connection.receive()) is not None:
-            if data:  # an empty one is the pong
-                connection.send(0, data[1:].upper())
+        assert connection.receive() == b""  # the pong
+        answered.set()
+        connection.send(0, (connection.receive() or b"")[1:].upper())
 
     api.on_exec = server
 
-    assert ask(forward, b"words") == b"WORDS"
+    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+        assert answered.wait(10)
+        sock.settimeout(3)
+        sock.sendall(b"words")
+        assert sock.recv(10) == b"WORDS"
 
 
 def test_the_pods_end_is_ours(api: FakeApi, forward: PortForward) -> None:
