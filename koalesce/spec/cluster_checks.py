@@ -55,26 +55,38 @@ def name_clashes(names: Collection[str], data: Mapping[str, Any], cluster: str, 
 def _references(data: Mapping[str, Any], source: Source, entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
     """Names of clusters, wherever one says which it's for."""
     known = cluster_names(data)
-    for where, name in _named(data, entries):
-        if "${{" in name:
-            continue
-        if not known:
-            hint = "leave it out; or name several under clusters"
-            yield source.problem_at(where, "the spec has one cluster, which has no name", hint=hint)
-        elif name not in known:
-            hint = did_you_mean(name, known) or f"there are: {', '.join(known)}"
-            yield source.problem_at(where, f'there is no cluster "{name}"', hint=hint)
+    for where, name in _named(data):
+        if found := _unknown(name, known):
+            yield source.problem_at(where, found[0], hint=found[1])
+    for entry in (step for listed in entries.values() for each in listed for step in _with_children(each)):
+        name = entry.raw.get("cluster")
+        if isinstance(name, str) and (found := _unknown(name, known)):
+            yield entry.problem(("cluster",), found[0], hint=found[1])
 
 
-def _named(data: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]]) -> Iterator[tuple[Path, str]]:
+def _unknown(name: str, known: list[str]) -> tuple[str, str] | None:
+    """What is wrong with the name of a cluster, and a hint; None if nothing is, or it isn't known yet."""
+    if "${{" in name or name in known:
+        return None
+    if not known:
+        return "the spec has one cluster, which has no name", "leave it out; or name several under clusters"
+    return f'there is no cluster "{name}"', did_you_mean(name, known) or f"there are: {', '.join(known)}"
+
+
+def _with_children(entry: StepEntry) -> Iterator[StepEntry]:
+    """A step, and those of the group that it stands for."""
+    yield entry
+    for child in entry.children:
+        yield from _with_children(child)
+
+
+def _named(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for index, test in items(data, "tests"):
         yield from _texts(test.get("cluster"), ("tests", index, "cluster"))
     setup = data.get("setup")
     yield from _texts(setup.get("cluster") if isinstance(setup, dict) else None, ("setup", "cluster"))
     for index, component in items(data, "components"):
         yield from _texts(component.get("cluster"), ("components", index, "cluster"))
-    for entry in (each for listed in entries.values() for each in listed):
-        yield from _texts(entry.raw.get("cluster"), (*entry.where, "cluster"))
 
 
 def _texts(value: Any, where: Path) -> Iterator[tuple[Path, str]]:

@@ -119,3 +119,15 @@ def test_the_network_of_a_cluster_is_installed_there(project: Path, manifest: st
         "name b in the component's cluster"
     ]
     loaded(project, text.replace("{name: net", "{name: net, cluster: b"))
+
+
+def test_a_step_of_a_shared_group_names_a_cluster_of_the_spec(project: Path) -> None:
+    (project / "shared.yaml").write_text(
+        "apiVersion: koalesce.dev/v1alpha1\nkind: Steps\ngroups:\n  wait:\n    steps:\n    - {sleep: 1ms, cluster: wset}\n"
+    )
+
+    problems = refused(project, step("use: shared.yaml#wait"))
+
+    assert problems == [
+        'shared.yaml:6:29: groups.wait.steps[0].cluster: there is no cluster "wset"; did you mean "west"?'
+    ]
