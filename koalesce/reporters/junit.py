@@ -11,7 +11,6 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
@@ -283,12 +282,12 @@ def _add_verdict(element: ET.Element, tag: str, case: _Case) -> None:
 
 
 def _attachments(evidence: str) -> Iterator[Path]:
-    """The files of an evidence folder, absolute, as Jenkins wants them; the folder itself where it isn't on this machine."""
+    """The files of an evidence folder, absolute, as Jenkins wants them, its README first; the folder itself where it isn't here."""
     if not evidence:
         return
     folder = Path(evidence).absolute()
-    files = islice((file for file in folder.rglob("*") if file.is_file()), _ATTACHMENTS)
-    yield from sorted(files) or [folder]
+    files = sorted((file for file in folder.rglob("*") if file.is_file()), key=lambda file: (len(file.parts), file))
+    yield from files[:_ATTACHMENTS] or [folder]
 
 
 def _xml(text: str) -> str:

@@ -178,6 +178,23 @@ def test_links_each_file_of_the_evidence(tmp_path: Path) -> None:
     ]
 
 
+def test_of_many_files_of_the_evidence_the_readme_is_the_first(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / "evidence" / "a" / "b").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "evidence" / "a" / "b" / f"{number}.log").write_text("x")
+    (tmp_path / "evidence" / "README.md").write_text("x")
+    end = TestFinished(
+        spec=SPEC, test="t", status="failed", seconds=1.0, message="m", line=2, evidence=str(tmp_path / "evidence")
+    )
+
+    lines = str(
+        report(tmp_path, SpecStarted(spec=SPEC, name="a", tests=("t",)), end).findtext(".//system-out")
+    ).splitlines()
+
+    assert lines[0] == f"[[ATTACHMENT|{tmp_path}/evidence/README.md]]"
+    assert len(lines) == 50
+
+
 def test_a_failed_component_is_a_case_of_its_own(tmp_path: Path) -> None:
     root = report(
         tmp_path,
