@@ -135,6 +135,8 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
             ending = end_in_pod(source, self._words(), began, context) if is_left else None
             return _Unfinished(Printed.until_now(source.name, error), timeout, error.cancelled, ending)
         except ApiError as error:
+            if cancel.is_set() and source.kind == "pod":  # told to end while it was started: it may run all the same
+                end_in_pod(source, self._words(), began, context)
             lacks_env = self.env and '"env"' in error.message and "executable file not found" in error.message
             hint = "; setting env needs that program in the container" if lacks_env else ""
             return Errored(f"{source.name}: {error.message}{hint}", final=not error.transient)
