@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from koalesce.spec import LoadedSpec
 from koalesce.steps import STEPS
 from tests.specs.mutation import mutants
 from tests.specs.shared import ROOT, Machine, Ran, below, loaded, run, shown
@@ -23,8 +22,14 @@ SOURCES = [ROOT / "specs" / "quickstart.yaml", *below(ROOT / "docs" / "examples"
 SEED = "one expected value"
 PER_SPEC = 5
 FEWEST = 50
-_CHANGES_AGAIN = ("exec", "script", "delete")  # what may not be done twice in a row: the changed step stands alone
+_CHANGES_AGAIN = (
+    "exec",
+    "script",
+    "delete",
+    "stop",
+)  # what may not be done twice in a row: the changed step stands alone
 _TIMEOUTS = {"metrics": "8s"}  # a change over time is judged after five seconds at the earliest
+_CHANGED = "the changed step"
 _LEFT_OUT = ("skip", "if", "requires", "matrix", "serial", "disruptive", "namespace", "namespaces")
 _CLUSTER_WIDE = ('"kind": "Namespace"', '"kind": "Cluster', '"kind": "CustomResource')  # only one test can have them
 _LONGEST_NAME = 180
@@ -53,10 +58,25 @@ def _tests(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             original = [] if key in _CHANGES_AGAIN else [{**step, "outputs": {}} if "outputs" in step else step]
             for mutant in mutants(step, key):
                 changed = {name: value for name, value in mutant.step.items() if name not in ("outputs", "within")}
-                steps = [*test["steps"][:index], *original, {**changed, "timeout": _TIMEOUTS.get(key, "2s")}]
+                steps = [
+                    *test["steps"][:index],
+                    *original,
+                    {**changed, "name": _CHANGED, "timeout": _TIMEOUTS.get(key, "2s")},
+                ]
+                steps += _stops(test["steps"], index)
                 kept = {name: test[name] for name in ("vars", "locks", "cleanup") if name in test}
                 name = f"{test['name']}: step {index}: {mutant.what}"
                 yield copy.deepcopy({"name": name[:_LONGEST_NAME], **kept, "steps": steps})
+
+
+def _stops(steps: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
+    """The steps after one that stop what those before it have started, without which the test wouldn't be valid."""
+    started = {step[key].get("id") for step in steps[:index] for key in ("background", "port-forward") if key in step}
+    return [step for step in steps[index + 1 :] if "stop" in step and _id(step["stop"]) in started]
+
+
+def _id(stop: Any) -> Any:
+    return stop.get("id") if isinstance(stop, Mapping) else stop
 
 
 def _sample(spec: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
@@ -116,20 +136,10 @@ def test_every_changed_assertion_fails(source: Path, mutated: list[Mutated], ran
     assert set(ends) == set(found.tests), ran.text
 
     survivors = {name: f"{end.status}: {end.message}" for name, end in ends.items() if end.status != "failed"}
-    early = [name for name in ends if name not in survivors and not _failed_at_the_end(name, found, ran)]
+    early = [name for name in ends if name not in survivors and not _is_by_the_change(name, found, ran)]
     assert (survivors, early) == ({}, [])
 
 
-def _failed_at_the_end(test: str, found: Mutated, ran: Ran) -> bool:
-    """Whether it was the changed step that failed, the last one; one before it would tell nothing."""
-    specs = loaded(found.path)
-    assert isinstance(specs, list)
-    steps = _steps_of(specs[0], test)
-    bad = [
-        step.index for step in ran.steps(shown(found.path), test) if step.status == "failed" and step.section == "steps"
-    ]
-    return bad == [steps - 1]
-
-
-def _steps_of(spec: LoadedSpec, test: str) -> int:
-    return next(len(each.steps) for each in spec.spec.tests if each.name == test)
+def _is_by_the_change(test: str, found: Mutated, ran: Ran) -> bool:
+    """Whether it was the changed step that failed; one before it would tell nothing."""
+    return {step.title for step in ran.steps(shown(found.path), test) if step.status == "failed"} == {_CHANGED}
