@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
 _REFERENCE = re.compile(r"(?<![\w.)\]])([A-Za-z_]\w*+)(?:\s*\??\.\s*\??([A-Za-z_]\w*+)(?!\s*\())?+(?!\s*\()(?!\s*:)")
 _WORDS = ("in", "true", "false", "null")
-_NO_KEY = re.compile(r'NOT_FOUND: Key not found in map : (.*)')
+_NO_KEY = re.compile(r"NOT_FOUND: Key not found in map : (.*)")
 _SAID = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 
 

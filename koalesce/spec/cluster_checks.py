@@ -59,8 +59,8 @@ def _references(data: Mapping[str, Any], source: Source, entries: Mapping[Path, 
         if found := _unknown(name, known):
             yield source.problem_at(where, found[0], hint=found[1])
     for entry in (step for listed in entries.values() for each in listed for step in _with_children(each)):
-        name = entry.raw.get("cluster")
-        if isinstance(name, str) and (found := _unknown(name, known)):
+        chosen = entry.raw.get("cluster")
+        if isinstance(chosen, str) and (found := _unknown(chosen, known)):
             yield entry.problem(("cluster",), found[0], hint=found[1])
 
 

@@ -46,7 +46,9 @@ class Failed:
     detail: str = ""
     final: bool = False
     final_after: float | None = None
-    saw_nothing: bool = field(default=False, compare=False, repr=False)  # what it is about isn't there: no proof for `never`
+    saw_nothing: bool = field(
+        default=False, compare=False, repr=False
+    )  # what it is about isn't there: no proof for `never`
     refusal: ApiError | None = field(default=None, compare=False, repr=False)  # the API server's, where it was one
 
 
@@ -153,7 +155,9 @@ class Step(Model, ABC):
     short_field: ClassVar[str | None] = None  # the field that a bare scalar or list stands for: `sleep: 5s`
     misplaced: ClassVar[Mapping[str, str]] = {}  # what authors write here that belongs elsewhere, and where that is
     writes: ClassVar[bool] = False  # acts on the cluster
-    needs_time: ClassVar[bool] = False  # says something of a time only: `consistently` or `stableFor` has to stand beside it
+    needs_time: ClassVar[bool] = (
+        False  # says something of a time only: `consistently` or `stableFor` has to stand beside it
+    )
     polls: ClassVar[bool] = (
         False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
     )

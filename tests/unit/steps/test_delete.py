@@ -136,7 +136,10 @@ def test_an_object_of_another_test_stays() -> None:
 
     outcome = step("delete: pod/web-0").attempt(context(cluster))
 
-    assert outcome == Errored("pod/web-0 in test-ns belongs to another test (koalesce.dev/test=t2); a test may change only what it made", final=True)
+    assert outcome == Errored(
+        "pod/web-0 in test-ns belongs to another test (koalesce.dev/test=t2); a test may change only what it made",
+        final=True,
+    )
     assert deleted(cluster) == []
 
 
@@ -144,7 +147,10 @@ def test_an_object_of_another_test_stays() -> None:
     ("text", "problem"),
     [
         ("delete: {}", "delete needs exactly one of resource, and object, objects, file or files"),
-        ("delete: {resource: pod/a, file: a.yaml}", "delete needs exactly one of resource, and object, objects, file or files"),
+        (
+            "delete: {resource: pod/a, file: a.yaml}",
+            "delete needs exactly one of resource, and object, objects, file or files",
+        ),
         ("delete: pods", "delete pods: write either KIND/NAME, or KIND and a selector"),
         ("delete: {resource: pod/a, selector: a=b}", "delete pod/a: write either KIND/NAME, or KIND and a selector"),
         ("delete: {file: a.yaml, selector: a=b}", "a selector needs a resource"),
