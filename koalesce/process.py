@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 from koalesce.errors import KoalesceError
 
 _log = logging.getLogger(__name__)
+_LAST_READS = 64  # a pipe holds a few of them
 DEFAULT_CAP = 4 * 1024 * 1024
 _GRACE = 2.0
 
@@ -207,6 +208,7 @@ def _pump(
         while selector.get_map():
             if (deadline is not None and time.monotonic() >= deadline) or (cancel is not None and cancel.is_set()):
                 _end(process)
+                _drain(selector)
                 return out, err, False
             # A grandchild may hold the pipes open after the command itself has ended: give it a moment, no more.
             ended = process.poll() is not None
@@ -230,6 +232,19 @@ def _pump(
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
     return out, err, True
+
+
+def _drain(selector: selectors.BaseSelector) -> None:
+    """Take what an ended process had still written; a grandchild that goes on writing isn't waited for."""
+    for _ in range(_LAST_READS):
+        ready = [key for key, _ in selector.select(0) if key.data is not None]
+        if not ready:
+            return
+        for key in ready:
+            if data := os.read(key.fd, 65536):
+                key.data.feed(data)
+            else:
+                selector.unregister(key.fileobj)
 
 
 def _write(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], rest: memoryview) -> memoryview:

@@ -12,8 +12,8 @@ from koalesce.clock import Clock
 from koalesce.engine.verdicts import Rule
 from koalesce.errors import ClusterError, Interrupted, KoalesceError
 from koalesce.kube import ApiError
-from koalesce.steps.acting import refused
 from koalesce.steps.base import Errored, Outcome, Passed
+from koalesce.steps.objects.acting import refused
 
 SAFETY_LOOK = 30.0  # seconds after which something watched is looked at although nothing changed
 _BUSY = 429

@@ -16,9 +16,9 @@ from koalesce.expressions import resolve
 from koalesce.kube import ApiError, Kube, View
 from koalesce.spec.components import Component
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
-from koalesce.steps.manifests import apply_order, patch_objects, rewrite_images, with_namespace
-from koalesce.steps.ownership import COMPONENT_LABEL, RUN_LABEL
-from koalesce.steps.readiness import ready
+from koalesce.steps.objects.manifests import apply_order, patch_objects, rewrite_images, with_namespace
+from koalesce.steps.objects.ownership import COMPONENT_LABEL, RUN_LABEL
+from koalesce.steps.workloads.readiness import ready
 
 READY_TIMEOUT = 120.0
 APPLY_TIMEOUT = 30.0

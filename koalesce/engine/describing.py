@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from koalesce.engine.explaining import event_time
-from koalesce.steps.pods import is_ready, why_not_ready
-from koalesce.steps.reading import kind_and_name, shortened
-from koalesce.steps.rollout import DECIDERS, rollout_status
+from koalesce.steps.objects.reading import kind_and_name, shortened
+from koalesce.steps.workloads.pods import is_ready, why_not_ready
+from koalesce.steps.workloads.rollout import DECIDERS, rollout_status
 
 Object = Mapping[str, Any]
 _MOST_EVENTS = 20

@@ -16,9 +16,9 @@ from koalesce.errors import KoalesceError
 from koalesce.kube import Kube, View
 from koalesce.kube.history import Move, chains
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
-from koalesce.steps.pods import has_ended, is_ready, why_not_ready
-from koalesce.steps.readiness import selector_of
-from koalesce.steps.reading import is_true, kind_and_name, shortened
+from koalesce.steps.objects.reading import is_true, kind_and_name, shortened
+from koalesce.steps.workloads.pods import has_ended, is_ready, why_not_ready
+from koalesce.steps.workloads.readiness import selector_of
 
 Object = Mapping[str, Any]
 _MOST_CHANGES = 10

@@ -7,7 +7,7 @@ from typing import Any
 
 from koalesce.spec.fields import Places
 from koalesce.steps.base import Errored, Failed, StepContext
-from koalesce.steps.places import nodes_of, pod_addresses, select_pods
+from koalesce.steps.inside.places import nodes_of, pod_addresses, select_pods
 
 
 class NoItems(Exception):

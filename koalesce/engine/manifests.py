@@ -7,7 +7,7 @@ from typing import Any
 from koalesce.process import Cancel
 from koalesce.spec.components import Component
 from koalesce.spec.files import SpecFiles
-from koalesce.steps.rendering import Renderer
+from koalesce.steps.objects.rendering import Renderer
 
 
 def component_objects(

@@ -17,7 +17,7 @@ from koalesce.errors import ClusterError
 from koalesce.kube import ApiError, View
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Failed, Outcome, Passed
-from koalesce.steps.ownership import RUN_LABEL, TEST_LABEL
+from koalesce.steps.objects.ownership import RUN_LABEL, TEST_LABEL
 
 _LONGEST = 63
 _ACCOUNT_TIMEOUT = 30.0

@@ -26,8 +26,8 @@ from koalesce.providers.joining import DNS_NOTE, NETWORK_NOTE, JoinedCluster
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
 from koalesce.spec.components import Component
-from koalesce.steps.manifests import image_references
-from koalesce.steps.sources import Chart
+from koalesce.steps.objects.manifests import image_references
+from koalesce.steps.objects.sources import Chart
 from koalesce.toolchain import Toolchain
 from koalesce.toolchain.reference import Reference
 

@@ -9,7 +9,7 @@ from koalesce.engine.waiting import Waiter
 from koalesce.errors import ProvisionError
 from koalesce.kube import View
 from koalesce.steps.base import Failed, Outcome, Passed
-from koalesce.steps.readiness import ready
+from koalesce.steps.workloads.readiness import ready
 
 NODES_TIMEOUT = 120.0
 DNS_TIMEOUT = 120.0

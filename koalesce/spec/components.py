@@ -9,7 +9,7 @@ from pydantic import Field
 
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.entries import StepEntry
-from koalesce.steps.sources import ManifestSource
+from koalesce.steps.objects.sources import ManifestSource
 
 
 class ComponentPatch(Model):

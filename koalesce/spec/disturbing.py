@@ -14,8 +14,8 @@ from koalesce.spec.entries import StepEntry
 from koalesce.spec.files import SpecFiles
 from koalesce.spec.models import Spec, Test
 from koalesce.steps.delete import Delete
-from koalesce.steps.manifests import is_named
-from koalesce.steps.ownership import disruptive_only
+from koalesce.steps.objects.manifests import is_named
+from koalesce.steps.objects.ownership import disruptive_only
 from koalesce.steps.rollout_step import Rollout
 from koalesce.steps.scale import Scale
 from koalesce.yaml import Problem, load_manifests

@@ -12,7 +12,7 @@ from koalesce.kube import Resource, builtin
 from koalesce.spec.entries import StepEntry, body_of
 from koalesce.spec.files import MANIFEST_SUFFIXES, SpecFiles
 from koalesce.spec.source import Source
-from koalesce.steps.reference import ResourceRef
+from koalesce.steps.objects.reference import ResourceRef
 from koalesce.yaml import Problem, load_manifests
 from koalesce.yaml.nodes import Path
 

@@ -11,7 +11,7 @@ from koalesce.expressions import has_expression
 from koalesce.spec.files import MANIFEST_SUFFIXES, SpecFiles
 from koalesce.spec.sections import cluster_sections
 from koalesce.spec.source import Source
-from koalesce.steps.sources import Chart, Kustomization
+from koalesce.steps.objects.sources import Chart, Kustomization
 from koalesce.yaml import InvalidDocument, Problem, load_manifests
 from koalesce.yaml.nodes import Path
 

@@ -17,7 +17,7 @@ from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
-from koalesce.steps.moments import Since
+from koalesce.steps.inside.moments import Since
 
 _ID = "https://koalesce.dev/schemas/spec.schema.json"
 _STEP = "#/$defs/Step"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import StrictBool, model_validator
 
-from koalesce.steps.acting import Approach, ObjectAction
+from koalesce.steps.objects.acting import Approach, ObjectAction
 
 
 class Apply(ObjectAction, key="apply"):

@@ -12,11 +12,11 @@ from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching, member_problems
 from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.comparing import is_built_in, matching, pattern_flaws, unknown_field
-from koalesce.steps.hopeless import with_prospects
-from koalesce.steps.quantified import Judged, Quantified
-from koalesce.steps.reading import shortened
-from koalesce.steps.reference import Found, named
+from koalesce.steps.objects.comparing import is_built_in, matching, pattern_flaws, unknown_field
+from koalesce.steps.objects.quantified import Judged, Quantified
+from koalesce.steps.objects.reading import shortened
+from koalesce.steps.objects.reference import Found, named
+from koalesce.steps.workloads.hopeless import with_prospects
 
 _MOST = 20
 Part = dict[str, Any]

@@ -10,13 +10,13 @@ from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_v
 
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, StepContext
-from koalesce.steps.control import Control, Proof
-from koalesce.steps.destination import Destination, Endpoint, Family
-from koalesce.steps.expectations import Expectations, Expected, as_default
-from koalesce.steps.matrix import Cell, Matrix, behind_service
-from koalesce.steps.places import Source, select, select_nodes, unmet
-from koalesce.steps.probing import Batch, Observed, Seen, Target, probe
+from koalesce.steps.inside.places import Source, select, select_nodes, unmet
 from koalesce.steps.vantage import Vantage
+from koalesce.steps.wire.control import Control, Proof
+from koalesce.steps.wire.destination import Destination, Endpoint, Family
+from koalesce.steps.wire.expectations import Expectations, Expected, as_default
+from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
+from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
 
 
 class Connectivity(Assertion, key="connectivity"):

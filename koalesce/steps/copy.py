@@ -12,9 +12,9 @@ from pydantic import Field, StrictStr, field_validator, model_validator
 
 from koalesce.errors import UsageError
 from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.places import Source, select
-from koalesce.steps.tarballs import Copied, make_private_folder, pack, unpack
-from koalesce.steps.transfer import get, put
+from koalesce.steps.inside.places import Source, select
+from koalesce.steps.inside.tarballs import Copied, make_private_folder, pack, unpack
+from koalesce.steps.inside.transfer import get, put
 from koalesce.steps.vantage import PodsAndNodes
 
 _AT_ONCE = 4

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.acting import Approach, ObjectAction
+from koalesce.steps.objects.acting import Approach, ObjectAction
 
 
 class Create(ObjectAction, key="create"):

@@ -23,15 +23,15 @@ from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.matching.matcher import Matcher
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, StepContext
-from koalesce.steps.control import Control, Proof
-from koalesce.steps.http_answer import End, HttpTimes, WantedHttp
-from koalesce.steps.http_requests import Asked, Requests
-from koalesce.steps.http_via import Via, port_of
-from koalesce.steps.places import Source, seconds_left, select, unmet
-from koalesce.steps.printed import TextMatcher, check_pattern
-from koalesce.steps.probing import DENIED_TO_HOST, Batch, Target, is_loopback, probe, reproduce
-from koalesce.steps.tls import Tls
+from koalesce.steps.inside.places import Source, seconds_left, select, unmet
+from koalesce.steps.inside.printed import TextMatcher, check_pattern
 from koalesce.steps.vantage import Vantage
+from koalesce.steps.wire.control import Control, Proof
+from koalesce.steps.wire.http_answer import End, HttpTimes, WantedHttp
+from koalesce.steps.wire.http_requests import Asked, Requests
+from koalesce.steps.wire.http_via import Via, port_of
+from koalesce.steps.wire.probing import DENIED_TO_HOST, Batch, Target, is_loopback, probe, reproduce
+from koalesce.steps.wire.tls import Tls
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 _REPEATABLE = ("GET", "HEAD", "OPTIONS")

@@ -10,13 +10,13 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import ApiError, Resource, UnknownKind
-from koalesce.steps.acting import MOST_NAMES, Approach, refused
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.manifests import delete_order
-from koalesce.steps.ownership import Place
-from koalesce.steps.reading import Reader
-from koalesce.steps.reference import EVERYWHERE, ResourceRef, check_selector
-from koalesce.steps.sources import ObjectSources
+from koalesce.steps.objects.acting import MOST_NAMES, Approach, refused
+from koalesce.steps.objects.manifests import delete_order
+from koalesce.steps.objects.ownership import Place
+from koalesce.steps.objects.reading import Reader
+from koalesce.steps.objects.reference import EVERYWHERE, ResourceRef, check_selector
+from koalesce.steps.objects.sources import ObjectSources
 from koalesce.steps.vantage import Selector
 
 

@@ -12,13 +12,13 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_valida
 from koalesce.durations import Duration
 from koalesce.matching.matcher import Matcher
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.control import Control, Proof
-from koalesce.steps.destination import Destination, Endpoint
-from koalesce.steps.dns_answer import Flag, Lookup, RecordType, SeenAnswer, WantedAnswer, as_list
-from koalesce.steps.lasting import Lasting
-from koalesce.steps.places import Source, select, unmet
-from koalesce.steps.probing import Batch, Target, is_loopback, probe
+from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.vantage import Vantage
+from koalesce.steps.wire.control import Control, Proof
+from koalesce.steps.wire.destination import Destination, Endpoint
+from koalesce.steps.wire.dns_answer import Flag, Lookup, RecordType, SeenAnswer, WantedAnswer, as_list
+from koalesce.steps.wire.lasting import Lasting
+from koalesce.steps.wire.probing import Batch, Target, is_loopback, probe
 
 _PORT = 53
 _LONGEST = 253

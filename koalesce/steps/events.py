@@ -14,11 +14,11 @@ from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.moments import TEST, Since, moment, parse_time
-from koalesce.steps.places import unmet
-from koalesce.steps.printed import TextMatcher
-from koalesce.steps.reading import Reader, shortened
-from koalesce.steps.reference import EVERYWHERE, ResourceRef, Selection
+from koalesce.steps.inside.moments import TEST, Since, moment, parse_time
+from koalesce.steps.inside.places import unmet
+from koalesce.steps.inside.printed import TextMatcher
+from koalesce.steps.objects.reading import Reader, shortened
+from koalesce.steps.objects.reference import EVERYWHERE, ResourceRef, Selection
 from koalesce.steps.vantage import Owner, Selector
 
 _SHOWN = 10

@@ -13,9 +13,9 @@ from koalesce import process
 from koalesce.durations import Duration
 from koalesce.kube import ApiError, ExecTimeout
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext, Stopped
-from koalesce.steps.places import Source, seconds_left, select
-from koalesce.steps.pod_processes import end_in_pod
-from koalesce.steps.printed import Printed, PrintedMatchers, written
+from koalesce.steps.inside.places import Source, seconds_left, select
+from koalesce.steps.inside.pod_processes import end_in_pod
+from koalesce.steps.inside.printed import Printed, PrintedMatchers, written
 from koalesce.steps.vantage import PodsAndNodes
 
 _PARALLEL = 16

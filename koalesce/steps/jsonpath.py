@@ -9,9 +9,9 @@ from koalesce.kube import Resource, builtin
 from koalesce.matching.partial import Matching
 from koalesce.matching.shapes import Shape
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.comparing import matching
-from koalesce.steps.path_match import NOTHING, PathMatch
-from koalesce.steps.reference import Found, Selection
+from koalesce.steps.objects.comparing import matching
+from koalesce.steps.objects.path_match import NOTHING, PathMatch
+from koalesce.steps.objects.reference import Found, Selection
 
 
 class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):

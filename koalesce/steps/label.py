@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, StrictStr
 
-from koalesce.steps.marking import MarkAction, Marks, check_keys, check_values
+from koalesce.steps.objects.marking import MarkAction, Marks, check_keys, check_values
 
 
 class Label(MarkAction, key="label"):

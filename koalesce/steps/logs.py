@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.log_match import LogMatchers
-from koalesce.steps.log_sources import ContainerLog, Log, NodeLog
-from koalesce.steps.moments import ALL, Since
-from koalesce.steps.places import container_names, default_container, nodes_of, pod_name, unmet
-from koalesce.steps.pods_of import Object, pods_of
-from koalesce.steps.reading import shortened
+from koalesce.steps.inside.log_match import LogMatchers
+from koalesce.steps.inside.log_sources import ContainerLog, Log, NodeLog
+from koalesce.steps.inside.moments import ALL, Since
+from koalesce.steps.inside.places import container_names, default_container, nodes_of, pod_name, unmet
+from koalesce.steps.objects.reading import shortened
 from koalesce.steps.vantage import PodsAndNodes, PodSelection
+from koalesce.steps.workloads.pods_of import Object, pods_of
 
 _AT_ONCE = 8
 Read = Log | Failed | Errored

@@ -11,13 +11,13 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model
 from koalesce.durations import Duration
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING
-from koalesce.steps import metric_samples as samples
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.metric_samples import Samples, Series, Values
-from koalesce.steps.metric_sources import MetricSource, Page
-from koalesce.steps.moments import TEST, Since
-from koalesce.steps.places import unmet
-from koalesce.steps.printed import TextMatcher
+from koalesce.steps.inside import metric_samples as samples
+from koalesce.steps.inside.metric_samples import Samples, Series, Values
+from koalesce.steps.inside.metric_sources import MetricSource, Page
+from koalesce.steps.inside.moments import TEST, Since
+from koalesce.steps.inside.places import unmet
+from koalesce.steps.inside.printed import TextMatcher
 
 _OVER = 5.0
 _SHOWN = 10

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.acting import Approach
 from koalesce.steps.base import Failed, Model
-from koalesce.steps.targets import TargetAction
+from koalesce.steps.objects.acting import Approach
+from koalesce.steps.objects.targets import TargetAction
 
 _UNSUPPORTED_MEDIA = 415
 _UNSAID = "the server rejected our request due to an error in our request"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, StrictInt, model_validator
 
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.destination import Port
-from koalesce.steps.forwarding import Backend
+from koalesce.steps.wire.destination import Port
+from koalesce.steps.wire.forwarding import Backend
 
 if TYPE_CHECKING:
     from koalesce.kube.portforward import PortForward as Forward

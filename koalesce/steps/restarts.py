@@ -10,12 +10,12 @@ from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
 from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
-from koalesce.steps.moments import ALL, Since, moment, parse_time
-from koalesce.steps.places import pod_name, seconds_left, unmet
-from koalesce.steps.pods import why_not_ready
-from koalesce.steps.pods_of import Object, pods_of
-from koalesce.steps.reading import explained
+from koalesce.steps.inside.moments import ALL, Since, moment, parse_time
+from koalesce.steps.inside.places import pod_name, seconds_left, unmet
+from koalesce.steps.objects.reading import explained
 from koalesce.steps.vantage import Pods, PodSelection
+from koalesce.steps.workloads.pods import why_not_ready
+from koalesce.steps.workloads.pods_of import Object, pods_of
 
 _LAST_LINES = 5
 _KINDS = ("initContainerStatuses", "containerStatuses")

@@ -9,15 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.acting import Approach, acted, refused
 from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
-from koalesce.steps.ownership import Place
-from koalesce.steps.prospects import patiently
-from koalesce.steps.readiness import workload
-from koalesce.steps.reading import Reader
-from koalesce.steps.revisions import Revision, revisions
-from koalesce.steps.rollout import DECIDERS
-from koalesce.steps.targets import Targets
+from koalesce.steps.objects.acting import Approach, acted, refused
+from koalesce.steps.objects.ownership import Place
+from koalesce.steps.objects.reading import Reader
+from koalesce.steps.objects.revisions import Revision, revisions
+from koalesce.steps.objects.targets import Targets
+from koalesce.steps.workloads.prospects import patiently
+from koalesce.steps.workloads.readiness import workload
+from koalesce.steps.workloads.rollout import DECIDERS
 
 RESTART = "koalesce.dev/restart"
 _WAYS = ("restart", "image", "undo")

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, StrictInt
 
-from koalesce.steps.acting import Approach, scale_of
 from koalesce.steps.base import Failed
-from koalesce.steps.targets import TargetAction
+from koalesce.steps.objects.acting import Approach, scale_of
+from koalesce.steps.objects.targets import TargetAction
 
 
 class Scale(TargetAction, key="scale"):

@@ -16,8 +16,8 @@ from koalesce import process
 from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.steps.base import Assertion, Failed, Files, Outcome, Passed, StepContext, Stopped
-from koalesce.steps.places import seconds_left
-from koalesce.steps.printed import Printed, PrintedMatchers, written
+from koalesce.steps.inside.places import seconds_left
+from koalesce.steps.inside.printed import Printed, PrintedMatchers, written
 
 
 def _as_list(value: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from koalesce.steps.destination import Protocol
-from koalesce.steps.exchange import Exchange
+from koalesce.steps.wire.destination import Protocol
+from koalesce.steps.wire.exchange import Exchange
 
 
 class Tcp(Exchange, key="tcp"):

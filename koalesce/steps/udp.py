@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from koalesce.steps.destination import Protocol
-from koalesce.steps.exchange import Exchange
+from koalesce.steps.wire.destination import Protocol
+from koalesce.steps.wire.exchange import Exchange
 
 
 class Udp(Exchange, key="udp"):

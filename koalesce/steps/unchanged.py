@@ -12,8 +12,8 @@ from koalesce.matching.changes import changes, check_ignorable, without
 from koalesce.matching.jsonpath import compile_path, describe_nothing
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
-from koalesce.steps.reading import shortened
-from koalesce.steps.reference import Found, Selection, named
+from koalesce.steps.objects.reading import shortened
+from koalesce.steps.objects.reference import Found, Selection, named
 
 _SEEN = "unchanged"
 _MOST = 20

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.acting import Approach, ObjectAction
-from koalesce.steps.ownership import MARKS, labels_of
+from koalesce.steps.objects.acting import Approach, ObjectAction
+from koalesce.steps.objects.ownership import MARKS, labels_of
 
 
 class Update(ObjectAction, key="update"):

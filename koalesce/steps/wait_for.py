@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
-from koalesce.steps.prospects import patiently
-from koalesce.steps.quantified import Judged, Quantified
-from koalesce.steps.reference import Found, named
-from koalesce.steps.ways import Way, look_at_all, look_at_any
+from koalesce.steps.objects.quantified import Judged, Quantified
+from koalesce.steps.objects.reference import Found, named
+from koalesce.steps.workloads.prospects import patiently
+from koalesce.steps.workloads.ways import Way, look_at_all, look_at_any
 
 
 class WaitFor(Quantified, Way, Assertion, key="wait-for"):

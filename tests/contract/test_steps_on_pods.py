@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Failed, Passed
-from koalesce.steps.moments import test_began as began
+from koalesce.steps.inside.moments import test_began as began
 from tests.contract.api_server import ApiServer
 from tests.contract.test_steps_on_objects import Test
 

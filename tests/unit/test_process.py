@@ -36,6 +36,18 @@ def test_a_guarded_command_that_is_cancelled_ends() -> None:
     assert caught.value.cancelled
 
 
+def test_what_a_command_says_when_it_is_ended_is_kept(tmp_path: Path) -> None:
+    class Begun:
+        def is_set(self) -> bool:
+            return (tmp_path / "begun").exists()
+
+    script = "trap 'echo last; exit' TERM; echo first; touch begun; while :; do sleep 0.02; done"
+    with pytest.raises(process.CommandTimeout) as caught:
+        process.run(["sh", "-c", script], cwd=tmp_path, cancel=Begun())
+
+    assert caught.value.stdout == b"first\nlast\n"
+
+
 def test_a_guarded_command_and_its_children_die_with_us() -> None:
     with subprocess.Popen([sys.executable, "-c", RUNNER], stdout=subprocess.PIPE, text=True) as runner:
         assert runner.stdout is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.unit.engine.test_case import World
 
-SLEEPER = "{script: {run: 'echo $$ > PID; echo begun; sleep 60'}}"
+SLEEPER = "{script: {run: 'echo begun; echo $$ > PID; sleep 60'}}"
 
 
 def one_test(*steps: str) -> str:

@@ -61,7 +61,7 @@ class World:
         nodes = [{"name": node.name, "address": node.address} for node in self.fake.nodes]
         self.stage = Stage(
             session=session, loaded=self.loaded, spec="spec.yaml", cluster=cast("Cluster", self.fake.real()),
-            files=self.loaded.files, folder=tmp_path / "evidence", timeout=0.2,
+            files=self.loaded.files, folder=tmp_path / "evidence", timeout=1.0,
             values={**self.loaded.scope, "nodes": nodes, "components": {}},
         )  # fmt: skip
 

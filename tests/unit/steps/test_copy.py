@@ -19,8 +19,8 @@ from koalesce.process import Result, run
 from koalesce.spec.files import SpecFiles
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.copy import Copy
-from koalesce.steps.tarballs import pack, unpack
-from koalesce.steps.transfer import _ROOT
+from koalesce.steps.inside.tarballs import pack, unpack
+from koalesce.steps.inside.transfer import _ROOT
 from tests.fakes import FakeCluster, FakeFiles, FakeNode, api_error, context, running_pod
 
 

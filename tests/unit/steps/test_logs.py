@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.log_times import lines_since
+from koalesce.steps.inside.log_times import lines_since
 from koalesce.steps.logs import Logs
 from tests.fakes import NAMESPACE, FakeCluster, FakeNode, context, made, running_pod
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Errored, Outcome
-from koalesce.steps.ownership import disruptive_only
+from koalesce.steps.objects.ownership import disruptive_only
 from tests.fakes import FakeCluster, context, made, step
 
 RUN = {"koalesce.dev/run": "r1"}

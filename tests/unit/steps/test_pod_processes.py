@@ -11,8 +11,8 @@ import pytest
 from koalesce.errors import ClusterError
 from koalesce.kube import ExecResult
 from koalesce.steps.base import Errored
-from koalesce.steps.places import Source
-from koalesce.steps.pod_processes import Process, end_in_pod, processes, started_by_us
+from koalesce.steps.inside.places import Source
+from koalesce.steps.inside.pod_processes import Process, end_in_pod, processes, started_by_us
 from tests.fakes import FakeCluster, FakeNode, api_error, context, result, running_pod
 
 

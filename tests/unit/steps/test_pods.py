@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Errored
-from koalesce.steps.pods import image_verdict, why_not_ready
+from koalesce.steps.workloads.pods import image_verdict, why_not_ready
 from tests.fakes import made
 
 

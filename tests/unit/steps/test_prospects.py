@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Errored, Failed, Passed
-from koalesce.steps.prospects import CRASHES, UNCHANGED
+from koalesce.steps.workloads.prospects import CRASHES, UNCHANGED
 from tests.fakes import FakeCluster, context, made, step
 
 NO_NODE = (

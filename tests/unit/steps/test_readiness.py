@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from koalesce.kube import View
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
-from koalesce.steps.readiness import ready
+from koalesce.steps.workloads.readiness import ready
 from tests.fakes import FakeCluster, made
 
 

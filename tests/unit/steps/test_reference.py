@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
-from koalesce.steps.reference import ResourceRef
+from koalesce.steps.objects.reference import ResourceRef
 
 
 @pytest.mark.parametrize(

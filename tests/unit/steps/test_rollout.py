@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from koalesce.steps.base import Failed, Passed
-from koalesce.steps.rollout import rollout_status
+from koalesce.steps.workloads.rollout import rollout_status
 from tests.fakes import made
 
 

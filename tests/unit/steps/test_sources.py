@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from koalesce.errors import UsageError
 from koalesce.steps.base import Errored, Passed
-from koalesce.steps.rendering import Renderer
-from koalesce.steps.sources import Chart, Kustomization
+from koalesce.steps.objects.rendering import Renderer
+from koalesce.steps.objects.sources import Chart, Kustomization
 from tests.fakes import FakeCluster, FakeFiles, context, step
 
 needs_kustomize = pytest.mark.skipif(

@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 
 from koalesce.errors import UsageError
-from koalesce.steps.manifests import apply_order, image_references, patch_objects, rewrite_images, with_namespace
-from koalesce.steps.merging import strategic_merge
+from koalesce.steps.objects.manifests import (
+    apply_order,
+    image_references,
+    patch_objects,
+    rewrite_images,
+    with_namespace,
+)
+from koalesce.steps.objects.merging import strategic_merge
 from tests.fakes import made
 
 

@@ -314,7 +314,7 @@ def test_the_address_that_the_target_saw(
 
 
 def test_a_node_that_does_not_run_the_probe_is_an_error(cluster: FakeCluster) -> None:
-    from koalesce.steps.probing import ProbeError
+    from koalesce.steps.wire.probing import ProbeError
     from tests.fakes import result
 
     cluster.nodes[1].answer = lambda command, stdin: result(command, code=127, err="no such file")

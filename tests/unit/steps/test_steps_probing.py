@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from koalesce.steps.base import StepContext
-from koalesce.steps.places import Source
-from koalesce.steps.probing import Batch, ProbeError, Target, probe, reproduce
+from koalesce.steps.inside.places import Source
+from koalesce.steps.wire.probing import Batch, ProbeError, Target, probe, reproduce
 from tests.fakes import FakeCluster, FakeNode, FakeWire, context, result
 
 TARGET = Target(type="tcp", host="10.0.0.1", port=80)

@@ -66,7 +66,7 @@ def test_an_interpreter_that_is_not_there_is_no_verdict(cluster: FakeCluster, tm
 def test_a_script_that_does_not_end_fails(
     cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koalesce.steps.places._LAST_LOOK", 0.2)
+    monkeypatch.setattr("koalesce.steps.inside.places._LAST_LOOK", 0.2)
     cluster.scope.seconds = 0.2
 
     outcome = attempt(cluster, tmp_path, run="echo begun; sleep 60")

@@ -9,7 +9,7 @@ import pytest
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
 from koalesce.steps.base import Passed
-from koalesce.steps.undoing import reversal
+from koalesce.steps.objects.undoing import reversal
 from tests.fakes import FakeCluster, api_error, context, made, merge, step
 
 

@@ -1,0 +1,1 @@
+"""What steps know of API objects: sources of manifests, references, owners, matching, undoing."""

@@ -1,0 +1,1 @@
+"""What goes over the network: destinations, probes, answers, and what is expected of them."""

@@ -1,0 +1,258 @@
+"""What a connection is made to: pods, Services, nodes or addresses, each with a port."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
+from pydantic.alias_generators import to_camel
+
+from koalesce.steps.base import Errored, Failed, Model, StepContext
+from koalesce.steps.inside.places import nodes_of, pod_addresses, pod_name, select_pods
+from koalesce.steps.vantage import NodeNames, Pods
+
+Family = Literal["IPv4", "IPv6"]
+Protocol = Literal["TCP", "UDP"]
+Via = Literal["podIP", "clusterIP", "serviceName", "nodePort"]
+Object = Mapping[str, Any]
+_BY_SERVICE = ("clusterIP", "serviceName", "nodePort")
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_number(value: Any) -> Any:
+    """Outputs that were read as text are numbers, too."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+Port = Annotated[Annotated[StrictInt, Field(ge=1, le=65535)] | StrictStr, BeforeValidator(_as_number)]
+
+
+class Destination(Model):
+    """What to connect to: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with a port."""
+
+    places: ClassVar[tuple[str, ...]] = ("pod", "pods", "service", "node", "nodes", "address")
+
+    pod: StrictStr | None = None
+    """A pod by its name."""
+
+    pods: Pods | None = None
+    """Pods by a label selector: `{selector: app=server}`."""
+
+    service: StrictStr | None = None
+    """A Service by its name."""
+
+    node: StrictStr | None = None
+    """A node by its name, at its own address."""
+
+    nodes: NodeNames | None = None
+    """Several nodes: `all`, `workers`, `controlPlane` or a list of names."""
+
+    address: Annotated[list[StrictStr], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    """An address or name, or several: whatever may be reached or not."""
+
+    namespace: StrictStr | None = None
+    """The namespace of pods and Services; default: the test's own."""
+
+    port: Port | None = None
+    """The port: a number, or its name in the pods' or the Service's definition; a Service's only port needs not be said."""
+
+    protocol: Protocol = "TCP"
+    """TCP (the handshake must be completed) or UDP (a datagram must be answered)."""
+
+    via: (
+        Annotated[list[Via], BeforeValidator(_as_list, json_schema_input_type=Via | list[Via]), Field(min_length=1)]
+        | None
+    ) = None
+    """How a Service is reached: clusterIP (default), serviceName, nodePort (on each node), or several of them; podIP for pods."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Destination:
+        given = [name for name in self.places if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"found {' and '.join(map(to_camel, given))}" if given else "none is there"
+            raise ValueError(f"say exactly one of {', '.join(map(to_camel, self.places))}; {found}")
+        kind = given[0]
+        if kind not in ("pod", "pods", "service"):
+            if self.namespace is not None:
+                raise ValueError(f"namespace belongs to pods and Services, not to {kind}")
+            if isinstance(self.port, str) and "${{" not in self.port:
+                raise ValueError(f"a port of {kind} is a number, only those of pods and Services have names")
+        if kind != "service" and self.port is None:
+            raise ValueError("port is missing")
+        self._check_via(kind)
+        return self
+
+    def _check_via(self, kind: str) -> None:
+        fitting = _BY_SERVICE if kind == "service" else ("podIP",) if kind in ("pod", "pods") else ()
+        if wrong := [via for via in self.via or () if via not in fitting]:
+            raise ValueError(f"{kind} can't be reached via {wrong[0]}; it takes {', '.join(fitting) or 'no via'}")
+
+    def place(self) -> str:
+        """The destination in a few words."""
+        name = next(name for name in self.places if getattr(self, name) is not None)
+        value = getattr(self, name)
+        if name == "pods":
+            return f"pods {value}"
+        return f"{name} {', '.join(value) if isinstance(value, list) else value}"
+
+    def endpoints(self, family: Family | None, context: StepContext) -> Endpoints:
+        """All that is meant, or why it can't be had (yet)."""
+        try:
+            return list(self._endpoints(family, context))
+        except Unmet as unmet:
+            return unmet.outcome
+
+    def _endpoints(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
+        if self.service is not None:
+            yield from self._of_service(self.service, family, context)
+        elif self.node is not None or self.nodes is not None:
+            names = [self.node] if self.node is not None else self.nodes or []
+            for name, address in node_addresses(names, family, context):
+                yield Endpoint(name=name, host=address, port=_number(self.port), node=name, uid=name, kind="node")
+        elif self.address is not None:
+            for address in self.address:
+                yield Endpoint(name=address, host=address, port=_number(self.port), kind="address")
+        else:
+            yield from self._of_pods(family, context)
+
+    def _of_pods(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
+        found = select_pods(self.pod, self.pods, self.namespace, context)
+        if isinstance(found, Failed):
+            raise Unmet(found)
+        for pod in found:
+            name = pod_name(pod, context)
+            yield Endpoint(
+                name=name, host=_chosen(pod_addresses(pod), family, f"pod {name}"), port=pod_port(pod, self.port, name),
+                node=pod.get("spec", {}).get("nodeName", ""), uid=pod["metadata"].get("uid", name), kind="pod",
+                labels=pod["metadata"].get("labels") or {},
+            )  # fmt: skip
+
+    def _of_service(self, name: str, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
+        namespace = self.namespace or context.namespace
+        kind = context.cluster.kube.resource("services")
+        service = context.view.get(kind, name, namespace, cancel=context.scope.cancel)
+        if service is None:
+            raise Unmet(Failed(f"service {namespace}/{name} does not exist", actual="missing"))
+        shown = name if namespace == context.namespace else f"{namespace}/{name}"
+        port = service_port(service, self.port, self.protocol, shown)
+        for via in self.via or ["clusterIP"]:
+            if via == "nodePort":
+                yield from _by_node_port(shown, port, family, context)
+            elif via == "serviceName":
+                host = f"{name}.{namespace}.svc"
+                yield Endpoint(name=f"{shown} by name", host=host, port=port["port"], kind="service")
+            else:
+                host = _cluster_ip(service, family, shown)
+                yield Endpoint(name=shown, host=host, port=port["port"], kind="service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One thing to connect to. `node` is where it runs, empty where that isn't one node."""
+
+    name: str
+    host: str
+    port: int
+    kind: Literal["pod", "service", "node", "address"]
+    node: str = ""
+    uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+Endpoints = list[Endpoint] | Failed | Errored
+
+
+class Unmet(Exception):
+    """What keeps a step from knowing where to connect: no error, but an outcome on its way up."""
+
+    def __init__(self, outcome: Failed | Errored) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
+
+
+def node_addresses(
+    names: str | Sequence[str], family: Family | None, context: StepContext
+) -> Iterator[tuple[str, str]]:
+    """Name and address of each node; the address is what the API server knows of it, of a family if one is asked for."""
+    found = nodes_of(names if isinstance(names, str) else list(names), context.cluster)
+    if isinstance(found, Errored):
+        raise Unmet(found)
+    kind = context.cluster.kube.resource("nodes")
+    for node in found:
+        known = context.view.get(kind, node.name, cancel=context.scope.cancel) or {}
+        listed = [
+            each["address"] for each in known.get("status", {}).get("addresses", ()) if each["type"] == "InternalIP"
+        ]
+        yield node.name, _chosen(listed or [node.address], family, f"node {node.name}")
+
+
+def family_of(address: str) -> Family:
+    """Which family an address is of."""
+    return "IPv6" if ipaddress.ip_address(address).version == 6 else "IPv4"
+
+
+def _chosen(addresses: Sequence[str], family: Family | None, owner: str) -> str:
+    fitting = [address for address in addresses if family is None or family_of(address) == family]
+    if not fitting:
+        raise Unmet(Failed(f"{owner} has no {family or 'IP'} address (yet)", expected="an address", actual="none"))
+    return fitting[0]
+
+
+def _number(port: int | str | None) -> int:
+    return int(port or 0)
+
+
+def pod_port(pod: Object, port: int | str | None, name: str) -> int:
+    """The number of a pod's port, by number or name."""
+    if not isinstance(port, str):
+        return _number(port)
+    containers = pod.get("spec", {}).get("containers", ())
+    ports = [each for container in containers for each in container.get("ports") or ()]
+    for each in ports:
+        if each.get("name") == port:
+            return int(each["containerPort"])
+    names = ", ".join(sorted(each["name"] for each in ports if each.get("name"))) or "none"
+    raise Unmet(Errored(f'pod {name} has no port "{port}"; its named ports: {names}', final=True))
+
+
+def service_port(service: Object, port: int | str | None, protocol: str, name: str) -> Object:
+    """A Service's port as its spec has it, by number or name; the only one of the protocol where none is said."""
+    ports: list[Object] = service.get("spec", {}).get("ports") or []
+    of_protocol = [each for each in ports if each.get("protocol", "TCP") == protocol]
+    if port is None and len(of_protocol) == 1:
+        return of_protocol[0]
+    for each in of_protocol:
+        if port is not None and port in (each.get("name"), each["port"]):
+            return each
+    if isinstance(port, int):
+        return {"port": port}  # none of the Service's: whether that is reached is for the spec to say
+    known = ", ".join(f"{each.get('name') or each['port']}/{each.get('protocol', 'TCP')}" for each in ports) or "none"
+    wanted = f'no {protocol} port "{port}"' if port else f"not exactly one {protocol} port, so say which"
+    raise Unmet(Errored(f"service {name} has {wanted}; its ports: {known}", final=True))
+
+
+def _cluster_ip(service: Object, family: Family | None, name: str) -> str:
+    spec = service.get("spec", {})
+    if spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None":
+        raise Unmet(Errored(f"service {name} has no cluster IP; reach it via serviceName, or its pods", final=True))
+    listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+    return _chosen(listed, family, f"service {name}")
+
+
+def _by_node_port(name: str, port: Object, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
+    if not port.get("nodePort"):
+        raise Unmet(
+            Failed(f"service {name} has no node port for port {port['port']}", expected="a node port", actual="none")
+        )
+    for node, address in node_addresses("all", family, context):
+        yield Endpoint(name=f"{name} on {node}", host=address, port=port["nodePort"], kind="service")

@@ -1,0 +1,1 @@
+"""What becomes of pods and of what makes them: readiness, rollouts, and what can no longer come."""
