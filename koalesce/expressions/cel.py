@@ -57,7 +57,7 @@ class Program:
         """Whether it is true; CelFailed where it is neither true nor false."""
         value = self.evaluate(values)
         if not isinstance(value, bool):
-            raise CelFailed(f"gives {_kind(value)}, and must give true or false")
+            raise CelFailed(f"gives {kind_of(value)}, and must give true or false")
         return value
 
     def evaluate(self, values: Mapping[str, Any]) -> Any:
@@ -159,10 +159,11 @@ def _json(value: Any) -> Any:
             return [_json(item) for item in value]
         case dict():
             return {str(key): _json(child) for key, child in value.items()}
-    raise CelFailed(f"gives {_kind(value)}, which no spec can hold: make a text of it by string(…)")
+    raise CelFailed(f"gives {kind_of(value)}, which no spec can hold: make a text of it by string(…)")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What people call the type of a value, with its article."""
     match value:
         case None:
             return "null"

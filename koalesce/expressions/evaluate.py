@@ -94,7 +94,7 @@ def _every(expression: Expression, value: Any, index: int, done: str) -> list[An
     """The rest of the path for each item; lists of a further `[*]` are joined into one."""
     items = list(value.values()) if isinstance(value, Mapping) else value
     if not isinstance(items, Sequence) or isinstance(items, str):
-        raise ExpressionError(f"{expression.text}: {done} is {_kind(value)}, not a list")
+        raise ExpressionError(f"{expression.text}: {done} is {cel.kind_of(value)}, not a list")
     found = [_follow(expression, item, index + 1, f"{done}[{number}]") for number, item in enumerate(items)]
     nested = any(isinstance(segment, Every) for segment in expression.segments[index + 1 :])
     return [item for part in found for item in part] if nested else found
@@ -110,7 +110,7 @@ def _step(expression: Expression, value: Any, segment: str | int, done: str) -> 
         )
     if isinstance(value, Sequence) and not isinstance(value, str):
         return _item(expression, value, segment, done)
-    raise ExpressionError(f"{expression.text}: {done} is {_kind(value)} and has no {segment!r}")
+    raise ExpressionError(f"{expression.text}: {done} is {cel.kind_of(value)} and has no {segment!r}")
 
 
 def _item(expression: Expression, value: Sequence[Any], segment: str | int, done: str) -> Any:
@@ -130,17 +130,3 @@ def _item(expression: Expression, value: Sequence[Any], segment: str | int, done
 
 def _written(segment: Segment) -> str:
     return f"[{segment}]" if isinstance(segment, int) else f".{segment}"
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case _:
-            return "a map"

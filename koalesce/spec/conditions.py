@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any
 
@@ -10,9 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from koalesce.expressions import has_expression
 from koalesce.matching.matcher import MatcherFields
+from koalesce.matching.versions import is_in_range, parse_range, parse_version
 from koalesce.spec.common import Text
-
-_COMPARISON = re.compile(r"(>=|<=|!=|==|=|>|<)?\s*v?(\d+(?:\.\d+){0,2})")
 
 
 class Condition(MatcherFields):
@@ -31,7 +29,7 @@ class Condition(MatcherFields):
     @classmethod
     def _readable(cls, text: str | None) -> str | None:
         if text is not None and not has_expression(text):
-            parse_versions(text)
+            parse_range(text)
         return text
 
     @model_validator(mode="after")
@@ -54,37 +52,10 @@ class Condition(MatcherFields):
         return None
 
 
-def parse_versions(text: str) -> list[tuple[str, tuple[int, ...]]]:
-    """`>=1.34 <1.37` as comparisons; ValueError with an example for anything else."""
-    terms = re.findall(r"[^\s,]+(?:(?<=[<>=!])\s+[^\s,]+)?", text)
-    found: list[tuple[str, tuple[int, ...]]] = []
-    for term in terms:
-        match = _COMPARISON.fullmatch(term)
-        if match is None:
-            raise ValueError(f'"{term}" is no comparison of versions; write >=1.36, or >=1.34 <1.37')
-        found.append((match[1] or "=", tuple(int(part) for part in match[2].split("."))))
-    if not found:
-        raise ValueError("no comparison of versions; write >=1.36, or >=1.34 <1.37")
-    return found
-
-
 def version_fits(version: str, wanted: str) -> bool:
-    """Whether a Kubernetes version fits all comparisons, each as exact as it's written (`1.37` is any 1.37.x)."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-    return all(_fits(numbers[: len(right)], operator, right) for operator, right in parse_versions(wanted))
+    """Whether a Kubernetes version fits all comparisons, each as exact as it's written (`1.37` is any 1.37.x).
 
-
-def _fits(left: tuple[int, ...], operator: str, right: tuple[int, ...]) -> bool:
-    match operator:
-        case ">=":
-            return left >= right
-        case "<=":
-            return left <= right
-        case ">":
-            return left > right
-        case "<":
-            return left < right
-        case "!=":
-            return left != right
-        case _:
-            return left == right
+    What vendors put after the numbers (`-gke.1000`) doesn't count.
+    """
+    known = parse_version(version.partition("-")[0])
+    return known is not None and is_in_range(known, wanted)

@@ -26,6 +26,7 @@ from koalesce.spec.fields import Foreach, Output
         ("v1.9.0", "<1.10", True),
         ("1.37.2+k", ">= v1.37.2", True),
         ("1.37.0-rc.1", "1.37", True),
+        ("v1.34.4-gke.1000", ">=1.34.4", True),
     ],
 )
 def test_versions_are_compared_as_exactly_as_they_are_written(version: str, wanted: str, fits: bool) -> None:
