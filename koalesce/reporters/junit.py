@@ -2,7 +2,8 @@
 
 What readers make of it: GitLab shows class name, name and the *text* of failures (not their `message`), Jenkins and GitLab link
 `[[ATTACHMENT|path]]` in a case's output, GitHub actions and CircleCI use `file` and `line`. A `failure` is the software under
-test, an `error` is everything else.
+test, an `error` is everything else. Surefire's `flakyFailure` and `rerunFailure` are in Jenkins' schema, `file` and `line` of
+a case are not.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 _BAD = ("failed", "error")
 _TEXT = 65536  # characters of one element's text
 _ATTACHMENTS = 50  # files of one case
+_NOT_IN_SCHEMA = {
+    "testsuites": ("skipped",),
+    "testcase": ("file", "line"),
+}  # attributes that Jenkins' junit-10.xsd lacks
 
 
 class JUnit:
-    """Collects the run and writes the report at its end, whatever that end is."""
+    """Collects the run and writes the report at its end, whatever that end is; `strict`: valid against Jenkins' schema."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, strict: bool = False) -> None:
         self._path = path
+        self._strict = strict
         self._record = RunRecord()
 
     def handle(self, event: AnyEvent) -> None:
@@ -39,11 +45,14 @@ class JUnit:
 
     def close(self) -> None:
         """Write the file."""
-        write_whole(self._path, render(self._record))
+        write_whole(self._path, render(self._record, strict=self._strict))
 
 
-def render(record: RunRecord) -> bytes:
-    """The report of a run as far as it is known. Tests that were running are errors, those not yet begun are skipped."""
+def render(record: RunRecord, *, strict: bool = False) -> bytes:
+    """The report of a run as far as it is known. Tests that were running are errors, those not yet begun are skipped.
+
+    `strict` leaves out what Jenkins' schema (junit-10.xsd) doesn't allow, but most readers use.
+    """
     root = ET.Element("testsuites", name="koalesce")
     cases: list[_Case] = []
     for index, spec in enumerate(record.specs.values()):
@@ -51,9 +60,18 @@ def render(record: RunRecord) -> bytes:
         cases += mine
         root.append(_suite(record, spec, index, mine))
     _count(root, cases, record.finished.seconds if record.finished else record.elapsed)
+    if strict:
+        _keep_to_schema(root)
     ET.indent(root)
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
+
+
+def _keep_to_schema(root: ET.Element) -> None:
+    for tag, attributes in _NOT_IN_SCHEMA.items():
+        for element in root.iter(tag):
+            for attribute in attributes:
+                element.attrib.pop(attribute, None)
 
 
 @dataclass(slots=True, kw_only=True)

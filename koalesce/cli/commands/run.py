@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from koalesce.cli.follow import Abandoned, Reports
     from koalesce.cli.stopping import Stop
     from koalesce.engine import RunOptions
-    from koalesce.reporters import View
+    from koalesce.reporters import Reporter, View
 
 NAME = "run"
 HELP = "run specs on temporary clusters"
@@ -77,6 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reports.add_argument("-v", "--verbose", action="store_true", help="show every phase and every step")
     for name, text in _REPORTS.items():
         reports.add_argument(f"--{name}", metavar="FILE", type=Path, help=text)
+    reports.add_argument(
+        "--junit-strict", action="store_true",
+        help="keep the JUnit report valid against Jenkins' XSD: its cases lack file and line, which others read",
+    )  # fmt: skip
 
 
 def _reruns(text: str) -> int:
@@ -89,7 +93,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the specs, and show and report how they go."""
     from koalesce.cli.follow import Reports
     from koalesce.cli.stopping import Stop
-    from koalesce.reporters import FILE_REPORTERS
     from koalesce.reporters.files import check_writable
     from koalesce.reporters.terminal import open_view
 
@@ -98,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args, stop)
     for path in paths.values():
         check_writable(path)
-    reports = Reports({name: FILE_REPORTERS[name].create(path) for name, path in paths.items()})
+    reports = Reports({name: _reporter(name, path, strict=args.junit_strict) for name, path in paths.items()})
     view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
@@ -112,7 +115,16 @@ def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
     paths: dict[str, Path] = {name: getattr(args, name) for name in _REPORTS if getattr(args, name) is not None}
     if len({path.resolve() for path in paths.values()}) < len(paths):
         raise UsageError("two reports can't be written to the same file", hint="give each its own")
+    if args.junit_strict and "junit" not in paths:
+        raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
     return paths
+
+
+def _reporter(name: str, path: Path, *, strict: bool) -> Reporter:
+    from koalesce.reporters import FILE_REPORTERS
+    from koalesce.reporters.junit import JUnit
+
+    return JUnit(path, strict=strict) if name == "junit" else FILE_REPORTERS[name].create(path)
 
 
 def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:

@@ -103,6 +103,13 @@ def test_flags_become_options(engine: FakeEngine) -> None:
     )
 
 
+@pytest.mark.parametrize(("words", "has_file"), [([], True), (["--junit-strict"], False)])
+def test_a_strict_report_has_no_places(engine: FakeEngine, words: list[str], has_file: bool) -> None:
+    main(["run", "specs", "--junit", "junit.xml", *words])
+
+    assert {"file" in case.attrib for case in ET.parse("junit.xml").iter("testcase")} == {has_file}
+
+
 def test_a_cluster_that_is_up_is_an_option(engine: FakeEngine) -> None:
     main(["run", "specs", "--cluster", "dev"])
 
@@ -123,6 +130,7 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
         (["--junit", "specs"], "can't write a report to specs: is a folder"),
         (["--junit", "b.yaml/junit.xml"], "can't write a report to b.yaml/junit.xml: "),
         (["--junit", "x", "--events", "specs/../x"], "two reports can't be written to the same file"),
+        (["--junit-strict"], "--junit-strict says how --junit writes its report"),
         (["--image", "docker.io/x:1=gone.tar"], "--image docker.io/x:1=gone.tar: there is no gone.tar"),
         (["--image", "docker.io/x:1"], "'docker.io/x:1' is not of the form NAME=VALUE"),
         (["--run", "a["], "'a[' is not a regular expression"),
