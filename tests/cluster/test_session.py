@@ -20,6 +20,8 @@ from koalesce.local.ledger import Ledger, NameInUse
 from koalesce.providers.local import LocalProvider, koalesce_command, machine_problems
 from koalesce.providers.session import ClusterSession
 from koalesce.providers.sweeping import sweep
+from koalesce.reporters.jsonl import read_events
+from koalesce.terraform.binary import find_binary
 
 pytestmark = [
     pytest.mark.cluster,
@@ -36,6 +38,28 @@ tests:
   - name: nothing much
     steps:
       - sleep: 1ms
+"""
+_NOTING = """\
+#!{python}
+import json, signal, subprocess, sys
+from pathlib import Path
+
+command = next(word for word in sys.argv[1:] if not word.startswith("-"))
+log = open({log!r}, "a", buffering=1)
+child = subprocess.Popen([{terraform!r}, *sys.argv[1:]])
+
+def pass_on(number, _frame):
+    log.write(f"{{command}} got {{signal.Signals(number).name}}\\n")
+    child.send_signal(number)
+
+signal.signal(signal.SIGINT, pass_on)
+code = child.wait()
+state = json.loads(Path("terraform.tfstate").read_text()) if command == "apply" else {{"resources": []}}
+tainted = [
+    resource["name"] for resource in state["resources"] for one in resource["instances"] if one.get("status") == "tainted"
+]
+log.write(f"{{command}} ended with {{code}}{{', tainted: ' + ' '.join(tainted) if tainted else ''}}\\n")
+sys.exit(code)
 """
 
 
@@ -97,6 +121,39 @@ def test_a_killed_runner_leaves_nothing(unchanged: Path, project: Path) -> None:
     assert all(not one.problem for one in sweep())
 
 
+def test_control_c_during_apply_ends_the_run_in_order(unchanged: Path, project: Path, terraform: Path) -> None:
+    with _run_until_nodes_start(project) as runner:
+        os.killpg(runner.pid, signal.SIGINT)  # a terminal sends it to all of its foreground group
+        out, err = runner.communicate(timeout=120)
+
+    assert (runner.returncode, err) == (130, "")
+    assert out.splitlines()[-1].startswith("INTERRUPTED")
+    assert terraform.read_text().splitlines() == [
+        "init ended with 0",
+        "apply got SIGINT",
+        "apply ended with 1, tainted: cluster",
+        "destroy ended with 0",
+    ]
+    assert Ledger().entries() == []
+
+
+@pytest.mark.parametrize("also", ["runner alone", "with its supervisor"])
+def test_what_a_runner_killed_during_apply_leaves_is_swept_by_the_next_command(
+    unchanged: Path, project: Path, also: str
+) -> None:
+    with _run_until_nodes_start(project) as runner:
+        supervisor = Ledger().entries()[0].supervisor
+        assert supervisor is not None
+        if also == "with its supervisor":
+            os.kill(supervisor.pid, signal.SIGKILL)
+        runner.kill()
+    _eventually(lambda: not _processes(str(unchanged).encode()))
+
+    listed = _koalesce("clusters")
+
+    assert (listed.returncode, listed.stdout) == (0, "no cluster is up\n")
+
+
 def test_a_kept_cluster_is_listed_entered_and_destroyed(unchanged: Path, project: Path) -> None:
     up = _koalesce("up", "tiny.yaml", "--name", "sess-kept", cwd=project)
     assert up.returncode == 0, up.stdout + up.stderr
@@ -121,6 +178,16 @@ def project(tmp_path: Path) -> Path:
     (folder / "koalesce.toml").touch()
     (folder / "tiny.yaml").write_text(SPEC)
     return folder
+
+
+@pytest.fixture
+def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that tells of each of Terraform's commands: its signals, and how it ended."""
+    log, program = tmp_path / "terraform-commands", tmp_path / "terraform"
+    program.write_text(_NOTING.format(python=sys.executable, log=str(log), terraform=str(find_binary())))
+    program.chmod(0o755)
+    monkeypatch.setenv("KOALESCE_TERRAFORM", str(program))
+    return log
 
 
 @pytest.fixture
@@ -171,6 +238,33 @@ def _once(word: str, act: Callable[[], None]) -> Callable[[AnyEvent], None]:
             act()
 
     return emit
+
+
+def _run_until_nodes_start(project: Path) -> subprocess.Popen[str]:
+    """A run, in a process group of its own, in whose `terraform apply` the supervisor is at work on the nodes."""
+    (project / "tiny.yaml").write_text(SPEC.replace("tiny", "sess-run"))
+    events = project / "events.jsonl"
+    runner = subprocess.Popen(
+        [*koalesce_command(), "run", "tiny.yaml", "--events", str(events)],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
+    )  # fmt: skip
+
+    def is_applying() -> bool:
+        assert runner.poll() is None, runner.communicate()
+        told = list(read_events(events)) if events.exists() else []
+        return any(
+            isinstance(event, PhaseProgress)
+            and event.phase == "terraform apply"
+            and event.message.endswith("certificates")
+            for event in told
+        )
+
+    try:
+        _eventually(is_applying, 60)
+    except BaseException:
+        runner.kill()
+        raise
+    return runner
 
 
 def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
