@@ -44,6 +44,9 @@ class FakeApi:
         self.answering = threading.Event()
         self.answering.set()
         self.page = 500
+        self.log: list[
+            bytes
+        ] = []  # what a pod wrote, as the chunks that it comes in; without any, a log tells its query
         self.on_exec: Callable[[ExecConnection], None] = lambda _connection: None
         self._objects: dict[str, Object] = {}
         self._events: list[tuple[int, str, Object]] = []
@@ -274,9 +277,21 @@ class Handler(BaseHTTPRequestHandler):
         elif path in self.api.kinds:
             self._answer(200, self._listed_kinds(path))
         elif path.endswith("/log"):
-            self._answer(200, f"log {json.dumps(query, sort_keys=True)}\n")
+            self._log(query)
         else:
             self._objects(path, query)
+
+    def _log(self, query: dict[str, str]) -> None:
+        if not self.api.log:
+            self._answer(200, f"log {json.dumps(query, sort_keys=True)}\n")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for chunk in (*self.api.log, b""):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            self.wfile.flush()
 
     def _objects(self, path: str, query: dict[str, str]) -> None:
         root, namespace, plural, name = _parts(path)
