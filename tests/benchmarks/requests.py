@@ -1,6 +1,7 @@
-"""What waiting asks of an API server, counted by the server: watching, beside polling every second with kubectl."""
+"""What waiting asks of an API server, counted by the server: watching, beside polling every second with kubectl.
 
 The waits are the engine's own, as for nodes and components: where nothing can be watched they look each second, a step every two.
+"""
 
 from __future__ import annotations
 
