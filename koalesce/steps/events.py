@@ -96,6 +96,9 @@ class Events(Assertion, key="events"):
             if total == 0 and (problem := self._unfounded(context, kind, about, seen)):
                 return unmet(problem, context)
             return Passed(f"{_events(total)} {self._described()}", {"items": [event for event, _ in hits]})
+        if context.negated and total == 0 and self._unfounded(context, kind, about, seen):
+            what = f"{self.for_} was never there" if self.for_ else "nothing at all was told in this namespace"
+            return Failed(what, "some event", "none", saw_nothing=True)
         return self._failed(total, [event for event, _ in hits], [event for event, _ in found])
 
     def _subject(self, context: StepContext) -> tuple[Resource | None, Callable[[Object], bool], Failed | None]:

@@ -112,6 +112,19 @@ def test_absence_of_events_needs_something_that_could_have_them(cluster: FakeClu
     assert isinstance(attempt(cluster, reason="Evicted", count=0), Passed)
 
 
+def test_that_nothing_is_ever_told_of_what_was_never_there_proves_nothing(cluster: FakeCluster) -> None:
+    watched = context(cluster, negated=True)
+
+    of_nothing = attempt(watched, **{"for": "pod/wbe-1"}, reason="BackOff")
+    of_a_pod = attempt(watched, **{"for": "pod/web-1"}, reason="BackOff")
+
+    assert of_nothing == Failed("pod/wbe-1 was never there", "some event", "none")
+    assert isinstance(of_nothing, Failed)
+    assert of_nothing.saw_nothing
+    assert isinstance(of_a_pod, Failed)
+    assert not of_a_pod.saw_nothing
+
+
 def test_since_the_test_began_or_a_while_ago(cluster: FakeCluster) -> None:
     pod = cluster.get("pod", "web-0")
     assert pod is not None
