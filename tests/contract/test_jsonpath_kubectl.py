@@ -47,7 +47,6 @@ SAME = [
     "{.metadata.labels.with-hyphen}",
     "{.metadata.labels.2nd}",
     "{.metadata.labels}",
-    "{.metadata.labels.*}",
     "{.spec.hostNetwork}",
     "{.spec.terminationGracePeriodSeconds}",
     "{.nope}",
@@ -72,6 +71,7 @@ SAME = [
     "{.spec.containers[*].ports}",
     "{.spec.containers[*].nope}",
     "{.spec.containers[0].ports[*]}",
+    "{.metadata.labels.*}",
     "{.spec.containers[0].*}",
     "{.spec.containers[0,2].name}",
     "{.spec.containers[-1,0].name}",
@@ -177,7 +177,11 @@ def kubectl(manifest: Path, path: str) -> process.Result:
 def test_prints_what_kubectl_prints(manifest: Path, path: str) -> None:
     theirs = kubectl(manifest, path).check().out
 
-    assert compile_path(path).render(POD) == theirs
+    ours = compile_path(path).render(POD)
+    if ".." in path or ".*" in path:  # kubectl goes over maps in any order
+        assert sorted(ours) == sorted(theirs)
+    else:
+        assert ours == theirs
 
 
 @needs_kubectl

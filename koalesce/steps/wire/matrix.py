@@ -129,7 +129,7 @@ class Matrix:
         if not differing:
             return Errored(unproven) if unproven else Passed(self._summary(), self.to_value())
         detail = self.render(context)
-        if all(cell.is_unclear for cell in differing):
+        if all(cell.is_unclear or (context.negated and cell.observed.outcome == "error") for cell in differing):
             return Errored(self.headline(), detail)
         if unproven and context.negated:
             return Errored(unproven, detail)

@@ -203,6 +203,13 @@ def test_under_never_each_source_needs_a_control(cluster: FakeCluster, wire: Fak
     assert isinstance(attempt(cluster, negated=True, **fields), Errored)
 
 
+def test_under_never_what_cannot_be_tried_is_no_absence_of_traffic(cluster: FakeCluster, wire: FakeWire) -> None:
+    fields = {"from": {"pod": "client-0"}, "to": {"pod": "server-0", "port": 8080}}
+    wire.rules["id-client-0", "10.244.1.9:8080"] = "error"
+
+    assert isinstance(attempt(cluster, negated=True, **fields), Errored)
+
+
 def test_under_never_a_missing_pod_is_no_absence_of_traffic(cluster: FakeCluster) -> None:
     for fields in ({"from": {"pod": "gone"}, "to": SERVERS}, {"from": CLIENTS, "to": {"pod": "gone", "port": 1}}):
         assert isinstance(attempt(cluster, negated=True, **fields), Errored)
