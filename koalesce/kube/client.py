@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +37,12 @@ Objects = list[Object]  # inside a class that has a method `list`, the word mean
 
 
 def preload() -> None:
-    """Load what the first call needs, while there is time: `kubernetes` takes a quarter of a second."""
-    import koalesce.kube.transport  # noqa: F401
+    """Load what the first call needs, while there is time: `kubernetes` takes a quarter of a second.
+
+    What goes wrong is left to the first call to say.
+    """
+    with contextlib.suppress(Exception):
+        import koalesce.kube.transport  # noqa: F401
 
 
 class Kube:
