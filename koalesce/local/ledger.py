@@ -170,30 +170,26 @@ class Ledger:
 
     def try_hold(self, name: str) -> Hold | None:
         """The hold, or None where another process has it."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        while True:
-            descriptor = os.open(self.lock(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            if _is_current(descriptor, self.lock(name)):
-                return Hold(self, name, descriptor)
-            os.close(descriptor)
+        descriptor = self._locked(name, fcntl.LOCK_EX)
+        return None if descriptor is None else Hold(self, name, descriptor)
 
     def try_share(self, name: str) -> Share | None:
         """A share of a cluster that nobody answers for (a kept one), which keeps others from removing it; None where somebody does."""
+        descriptor = self._locked(name, fcntl.LOCK_SH)
+        return None if descriptor is None else Share(descriptor)
+
+    def _locked(self, name: str, kind: int) -> int | None:
+        """The descriptor of a cluster's lock, held exclusively or shared; None where another process is in the way."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
             descriptor = os.open(self.lock(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
                 return None
             if _is_current(descriptor, self.lock(name)):
-                return Share(descriptor)
+                return descriptor
             os.close(descriptor)
 
     def wait_for_hold(self, name: str) -> Hold | None:

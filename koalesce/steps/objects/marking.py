@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -29,9 +30,9 @@ class MarkAction(TargetAction):
     """Whether an entry that has another value may be changed; without it that is a failure, as in kubectl."""
 
     @property
+    @abstractmethod
     def marks(self) -> Marks:
         """What to set, and (null) what to remove."""
-        raise NotImplementedError
 
     def change(self, approach: Approach) -> dict[str, Any] | Failed:
         """Set and remove them on one object, as it was looked at."""
