@@ -1,4 +1,4 @@
-"""What a spec asks of a cluster provider (`ClusterRequest`), and what it gets (`Cluster`, `Node`)."""
+"""What a spec asks of a cluster provider (`ClusterRequest`), and what it gets (`Cluster`, `Node`, `Fixture`)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ class NodeRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixtureRequest:
+    """One machine outside of the cluster to make; its name is none of a node's."""
+
+    name: str
+    kind: Literal["host"] = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRequest:
     """What a cluster shall be, with every default filled in. The same for every provider.
 
@@ -36,6 +44,7 @@ class ClusterRequest:
     provider: str
     kubernetes: str
     nodes: tuple[NodeRequest, ...]
+    fixtures: tuple[FixtureRequest, ...] = ()
     network: str = "bridge"
     kube_proxy: str = "iptables"
     dns: str = "coredns"
@@ -54,19 +63,12 @@ class ClusterRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A machine of the cluster: something that runs commands.
-
-    `exec` is the argv prefix that runs a command on it, as the provider's contract gives it; `logs` maps a component
-    (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on the node.
-    """
+class Machine:
+    """Something that runs commands: `exec` is the argv prefix that runs one on it, as the provider's contract gives it."""
 
     name: str
-    role: Role
     address: str
     exec: tuple[str, ...]
-    pod_cidr: str = ""
-    logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def run(
         self,
@@ -77,8 +79,28 @@ class Node:
         timeout: float | None = None,
         cancel: process.Cancel | None = None,
     ) -> process.Result:
-        """Run a command on the node as root; see `process.run` for errors. The code is not checked."""
+        """Run a command on the machine as root; see `process.run` for errors. The code is not checked."""
         return process.run([*self.exec, *command], stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node(Machine):
+    """A machine of the cluster.
+
+    `logs` maps a component (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on
+    the node.
+    """
+
+    role: Role
+    pod_cidr: str = ""
+    logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixture(Machine):
+    """A machine outside of the cluster, in its nodes' network."""
+
+    kind: Literal["host"] = "host"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +117,7 @@ class Cluster:
     capabilities: frozenset[str]
     pod_cidr: str
     service_cidr: str
+    fixtures: tuple[Fixture, ...] = ()
     # The argv prefix that runs a command on this machine where the cluster's addresses can be reached (`host`).
     host_exec: tuple[str, ...] = ()
     # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.

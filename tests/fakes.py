@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from ruamel.yaml import YAML
 
-from koalesce.cluster import Cluster, Node
+from koalesce.cluster import Cluster, Fixture, Node
 from koalesce.errors import UsageError
 from koalesce.kube import ApiError, ExecResult, Kube, Resource, UnknownKind, View
 from koalesce.process import Result
@@ -440,7 +440,7 @@ class FakeFiles:
 
 
 class FakeNode:
-    """A node that answers commands by `answer(command, stdin)`; `commands` holds what was run."""
+    """A node, or a fixture, that answers commands by `answer(command, stdin)`; `commands` holds what was run."""
 
     def __init__(
         self,
@@ -473,11 +473,14 @@ def result(command: Sequence[str], *, code: int = 0, out: str = "", err: str = "
 class FakeCluster:
     """A cluster of fakes: `add` objects, read `kube.requests`, `scope.deferred`, `view.reads`."""
 
-    def __init__(self, *objects: Mapping[str, Any], nodes: Sequence[FakeNode] = ()) -> None:
+    def __init__(
+        self, *objects: Mapping[str, Any], nodes: Sequence[FakeNode] = (), fixtures: Sequence[FakeNode] = ()
+    ) -> None:
         self.kube = FakeKube()
         self.view = FakeView(self.kube)
         self.scope = FakeScope()
         self.nodes = tuple(nodes)
+        self.fixtures = tuple(fixtures)
         self.host_exec: tuple[str, ...] = ()
         self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset()
@@ -502,6 +505,7 @@ class FakeCluster:
             provider=self.provider,
             kubernetes="1.37.2",
             nodes=cast("tuple[Node, ...]", self.nodes),
+            fixtures=cast("tuple[Fixture, ...]", self.fixtures),
             kubeconfig=Path("/nonexistent/kubeconfig"),
             kube=cast(Kube, self.kube),
             dns_ip="10.96.0.10",

@@ -45,6 +45,7 @@ def unmet(loaded: LoadedSpec, found: Made) -> list[str]:
     section, request = loaded.cluster(), loaded.request(found.entry.name, "check")
     said = section.model_fields_set
     problems = [*_version(request.kubernetes, found.entry.kubernetes), *_nodes(request, found.variables["nodes"])]
+    problems += _fixtures(request, found.variables.get("fixtures") or [])
     if "network" in said and section.network != found.network and not _is_to_install(loaded, section.network, found):
         problems.append(_differs("network", section.network, found.network))
     if "dns" in said and section.dns != found.dns:
@@ -79,6 +80,13 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             yield f"its node {node.name} lacks labels of {dict(node.labels)}"
         if there and _plain(node.taints) != (there.get("taints") or []):
             yield f"its node {node.name} has other taints"
+
+
+def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A machine outside of the cluster that a spec counts on must be there, by its name."""
+    there = {fixture["name"]: fixture["kind"] for fixture in actual}
+    if missing := [fixture.name for fixture in request.fixtures if there.get(fixture.name) != fixture.kind]:
+        yield f"it has no fixture {', '.join(missing)}" + (f", only {', '.join(there)}" if there else "")
 
 
 def _is_to_install(loaded: LoadedSpec, network: str, found: Made) -> bool:

@@ -261,6 +261,10 @@ def cluster_values(cluster: Cluster) -> dict[str, Any]:
             {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
             for node in cluster.nodes
         ],
+        "fixtures": {
+            fixture.name: {"name": fixture.name, "kind": fixture.kind, "address": fixture.address}
+            for fixture in cluster.fixtures
+        },
     }
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from koalesce.local.ledger import Ledger, Process, Thing
 from koalesce.local.mirror import Mirror
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import Ended, RunningNode
+from koalesce.local.nodeinit import InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, GATEWAY, MIRROR_PORT, LocalRequest
 from koalesce.local.starting import Start, said
@@ -47,6 +48,7 @@ class Bringup:
     stopping: threading.Event
     on_ended: Callable[[Ended], None]
     nodes: dict[str, RunningNode] = field(default_factory=dict)
+    fixtures: dict[str, RunningNode] = field(default_factory=dict)
     forwarder: Forwarder | None = None
     mirror: Mirror | None = None
     failures: list[Ended] = field(default_factory=list)
@@ -134,28 +136,44 @@ class Bringup:
         mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
         for spec in request.nodes:
-            folder = self.folder / "nodes" / spec.name
-            for name in ("root", "var/cache", "var/lib", "var/log", "var/tmp"):
-                (folder / name).mkdir(parents=True)
-            (folder / "var/tmp").chmod(0o1777)
-            self.nodes[spec.name] = RunningNode(spec.name, folder / "var", on_ended=self._note)
+            self.nodes[spec.name] = self._started(spec.name, self.folder / "nodes" / spec.name)
+        for fixture in request.fixtures:
+            self.fixtures[fixture.name] = self._started(fixture.name, self.folder / "fixtures" / fixture.name)
         for number, spec in enumerate(request.nodes):
-            node = self.nodes[spec.name]
-            groups = cgroups.make(layout, mark, spec.name)
-            folder = self.folder / "nodes" / spec.name
-            node.begin(
-                nodeplan.plan(
-                    request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk
-                )
+            folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
+            config = nodeplan.plan(
+                request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk
             )
-            (folder / "process").symlink_to(f"/proc/{node.pid}")
-            netns.ip(*network.port(number, node.pid))
-            inside = NetNamespace.of_process(node.pid)
-            with inside.entered():
-                netns.ip(*network.uplink(request, spec))
-            inside.close()
-        for node in self.nodes.values():
+            self._join(self.nodes[spec.name], config, folder, f"node{number}", network.uplink(request, spec))
+        for number, fixture in enumerate(request.fixtures):
+            folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
+            config = nodeplan.plan_fixture(request, fixture, self.tools, folder=folder, layout=layout, cgroups=groups)
+            uplink = network.fixture_uplink(fixture)
+            self._join(self.fixtures[fixture.name], config, folder, f"fixture{number}", uplink)
+        for _, node in self._machines():
             node.wait_up()
+
+    def _started(self, name: str, folder: Path) -> RunningNode:
+        """The process of a node or a fixture, which waits to be told what it is."""
+        for part in ("root", "var/cache", "var/lib", "var/log", "var/tmp"):
+            (folder / part).mkdir(parents=True)
+        (folder / "var/tmp").chmod(0o1777)
+        return RunningNode(name, folder / "var", on_ended=self._note)
+
+    def _join(self, node: RunningNode, config: InitConfig, folder: Path, link: str, uplink: list[str]) -> None:
+        """Tell a node or a fixture what it is, and join it to the fabric."""
+        node.begin(config)
+        (folder / "process").symlink_to(f"/proc/{node.pid}")
+        netns.ip(*network.port(link, node.pid))
+        inside = NetNamespace.of_process(node.pid)
+        with inside.entered():
+            netns.ip(*uplink)
+        inside.close()
+
+    def _machines(self) -> Iterator[tuple[Path, RunningNode]]:
+        """The nodes and the fixtures, each with its folder."""
+        for kind, found in (("nodes", self.nodes), ("fixtures", self.fixtures)):
+            yield from ((self.folder / kind / name, node) for name, node in found.items())
 
     def _fetch(self, reference: str) -> None:
         assert self._host is not None  # noqa: S101 - set before the mirror starts
@@ -180,18 +198,19 @@ class Bringup:
         return ClusterError(f"{ended.service} does not stay up, it ended with code {ended.code}\n{tail}".rstrip())
 
     def look(self) -> None:
-        """Note when a node has ended by itself, and lead no command to its pid, which another process may get."""
-        for name, node in self.nodes.items():
-            if node.has_ended and name not in self.gone:
-                self.gone.add(name)
-                (self.folder / "nodes" / name / "process").unlink(missing_ok=True)
-                _log.warning("node %s has ended", name)
+        """Note when a node or a fixture has ended by itself, and lead no command to its pid, which another process may get."""
+        for folder, node in self._machines():
+            if node.has_ended and node.name not in self.gone:
+                self.gone.add(node.name)
+                (folder / "process").unlink(missing_ok=True)
+                _log.warning("%s has ended", node.name)
 
     def close(self) -> None:
-        """End the nodes and the ways to them; what else there is is in the ledger. The mirror ends with this process."""
-        for node in self.nodes.values():
+        """End the nodes, the fixtures and the ways to them; what else there is is in the ledger. The mirror ends with this process."""
+        machines = [node for _, node in self._machines()]
+        for node in machines:
             node.kill()
-        for node in self.nodes.values():
+        for node in machines:
             node.wait_ended()
         if self._egress:
             self._egress.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from koalesce.local.noderoot import File
-from koalesce.local.request import FABRIC, GATEWAY, PREFIX, LocalRequest, NodeSpec
+from koalesce.local.request import FABRIC, GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
 BRIDGE = "fabric"
 _CHAIN = "KOALESCE-MASQUERADE"
@@ -21,6 +21,15 @@ NODE_SYSCTLS = {
     "net/bridge/bridge-nf-call-iptables": "1",
     "net/bridge/bridge-nf-call-ip6tables": "1",
     "net/bridge/bridge-nf-call-arptables": "0",
+}
+
+# Of a fixture's network namespace: a host, which forwards nothing, and takes answers that come by another way than it would send them.
+FIXTURE_SYSCTLS = {
+    "net/ipv4/ip_forward": "0",
+    "net/ipv6/conf/all/forwarding": "0",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv4/ping_group_range": "0 2147483647",
 }
 
 
@@ -41,11 +50,11 @@ def fabric() -> list[str]:
     ]
 
 
-def port(number: int, pid: int) -> list[str]:
-    """The ip(8) commands that join a node to the fabric, in the cluster's namespace."""
+def port(link: str, pid: int) -> list[str]:
+    """The ip(8) commands that join a node or a fixture to the fabric by a link of this name, in the cluster's namespace."""
     return [
-        f"link add node{number} type veth peer name eth0 netns {pid}",
-        f"link set node{number} master {BRIDGE} up",
+        f"link add {link} type veth peer name eth0 netns {pid}",
+        f"link set {link} master {BRIDGE} up",
     ]
 
 
@@ -60,6 +69,11 @@ def uplink(request: LocalRequest, node: NodeSpec) -> list[str]:
     if request.network == "bridge" and request.schedulable:
         lines += [f"route add {n.pod_cidr} via {n.address}" for n in request.nodes if n is not node]
     return lines
+
+
+def fixture_uplink(fixture: FixtureSpec) -> list[str]:
+    """The ip(8) commands that set a fixture's side up: it reaches the fabric and nothing else, until somebody makes routes."""
+    return ["link set lo up", f"addr add {fixture.address}/{PREFIX} dev eth0", "link set eth0 up"]
 
 
 def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:

@@ -1,4 +1,4 @@
-"""Plans a node: which of the host's files it sees, which files of its own it gets, which cgroups it joins."""
+"""Plans a node or a fixture: which of the host's files it sees, which files of its own it gets, which cgroups it joins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.noderoot import Bind, File, Overlay, RootPlan
-from koalesce.local.request import GATEWAY, LocalRequest, NodeSpec
+from koalesce.local.request import GATEWAY, FixtureSpec, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
@@ -59,7 +59,8 @@ def plan(
 
     `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
     """
-    files = _identity(request, node) + _borrowed(tools)
+    # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
+    files = _identity(node.name, request.nodes, resolver=GATEWAY) + _borrowed(tools)
     if request.schedulable:
         sandbox = tools.images["pause"]
         files += kubelet.files(request, node, pki, sandbox=sandbox, cgroup_version=layout.version)
@@ -90,13 +91,48 @@ def plan(
     )
 
 
-def _identity(request: LocalRequest, node: NodeSpec) -> list[File]:
-    hosts = "".join(f"{other.address} {other.name}\n" for other in request.nodes)
+def plan_fixture(
+    request: LocalRequest,
+    fixture: FixtureSpec,
+    tools: LocalTools,
+    *,
+    folder: Path,
+    layout: Layout,
+    cgroups: Sequence[Path],
+) -> InitConfig:
+    """Everything that the init of a fixture is told: a machine as nodes are, with nothing of a cluster on it but the probe."""
+    probe = Bind(source=str(tools.probe), target=f"{_TOOLS}/{PROBE}", writable=False)
+    # Nothing answers on its own address unless a test has something answer there: a look-up fails at once.
+    files = _identity(fixture.name, [*request.nodes, *request.fixtures], resolver="127.0.0.1") + _borrowed(tools)
+    root = RootPlan(
+        root=str(folder / "root"),
+        usr=[*(str(root / "usr") for root in tools.system), "/usr"],
+        links={**_host_links(tools), f"{_TOOLS}/bin/{PROBE}": f"../{PROBE}"},
+        binds=[Bind(source=str(folder / "var"), target="/var", writable=True), probe, *_unmerged()],
+        overlays=[],
+        tmpfs=[],
+        cgroups=layout.mounts(),
+        folders=["/run/lock"],
+        files=files,
+        masks={**_KERNEL, **_identity_masks()},
+        sysctls=network.FIXTURE_SYSCTLS,
+    )
+    return InitConfig(
+        hostname=fixture.name,
+        parent=os.getpid(),
+        cgroups=[str(path) for path in cgroups],
+        evacuate=layout.evacuation(),
+        root=root,
+        environment=ENVIRONMENT,
+    )
+
+
+def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str) -> list[File]:
+    hosts = "".join(f"{other.address} {other.name}\n" for other in known)
     texts = {
-        "hostname": f"{node.name}\n",
+        "hostname": f"{name}\n",
         "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{hosts}",
-        # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
-        "resolv.conf": f"nameserver {GATEWAY}\n",
+        "resolv.conf": f"nameserver {resolver}\n",
         "machine-id": f"{uuid.uuid4().hex}\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n",
         "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
@@ -133,7 +169,19 @@ def _borrowed(tools: LocalTools) -> list[File]:
 
 
 def _links(tools: LocalTools) -> dict[str, str]:
-    """Links below the root: those of a merged /usr as the host has them, alternatives, and one for each tool."""
+    """Links below the root: those of any machine here, and one for each tool."""
+    links = _host_links(tools)
+    for name, folder in _tool_folders(tools).items():
+        for binary in _BINARIES[name]:
+            if (folder / binary).exists():
+                links[f"{_TOOLS}/bin/{binary}"] = f"../{name}/{binary}"
+    links[f"{_TOOLS}/bin/runc"] = "../runc"
+    links[f"{_TOOLS}/bin/{PROBE}"] = f"../{PROBE}"
+    return links
+
+
+def _host_links(tools: LocalTools) -> dict[str, str]:
+    """Those of a merged /usr as the host has them, and alternatives."""
     links = {f"/{name}": f"usr/{name}" for name in _MERGED if Path(f"/{name}").is_symlink()}
     links["/etc/os-release"] = "../usr/lib/os-release"
     links["/etc/mtab"] = "/proc/self/mounts"
@@ -142,12 +190,6 @@ def _links(tools: LocalTools) -> dict[str, str]:
         for path in (root / "etc/alternatives").glob("*"):
             if path.is_symlink() and path.suffix != ".gz":
                 links[f"/etc/alternatives/{path.name}"] = str(path.readlink())
-    for name, folder in _tool_folders(tools).items():
-        for binary in _BINARIES[name]:
-            if (folder / binary).exists():
-                links[f"{_TOOLS}/bin/{binary}"] = f"../{name}/{binary}"
-    links[f"{_TOOLS}/bin/runc"] = "../runc"
-    links[f"{_TOOLS}/bin/{PROBE}"] = f"../{PROBE}"
     return links
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from koalesce.local import control_plane, kubelet
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodeinit import LOGS
-from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 
 CONTRACT = 1
 
@@ -19,6 +19,7 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
     return {
         "contract": CONTRACT,
         "nodes": [_node(request, node, folder) for node in request.nodes] if request.schedulable else [],
+        "fixtures": [_fixture(fixture, folder) for fixture in request.fixtures],
         "kubeconfig_path": str(folder / "kubeconfig"),
         "api_endpoint": f"https://127.0.0.1:{port}",
         "capabilities": sorted(capabilities),
@@ -36,4 +37,13 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "pod_cidr": node.pod_cidr,
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
         "logs": {name: ["cat", f"{LOGS}/{name}.log"] for name in names},
+    }
+
+
+def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
+    return {
+        "name": fixture.name,
+        "kind": fixture.kind,
+        "address": fixture.address,
+        "exec": exec_prefix(folder / "fixtures" / fixture.name / "process"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ API_PORT = 6443
 MIRROR_PORT = 5000
 _FIRST_NODE = 10
 _MOST_NODES = 200
+_FIRST_FIXTURE = 266  # 198.18.1.10: told from the nodes' at a glance
+_MOST_FIXTURES = 100
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
+_FIXTURES = ("host",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,15 @@ class NodeSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixtureSpec:
+    """A machine outside of the cluster to make; `address` is in the fabric, as the nodes' are."""
+
+    name: str
+    kind: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRequest:
     """A local cluster, with every default filled in.
 
@@ -54,6 +66,7 @@ class LocalRequest:
     run_id: str
     kubernetes: str
     nodes: tuple[NodeSpec, ...]
+    fixtures: tuple[FixtureSpec, ...]
     schedulable: bool
     network: str
     kube_proxy: str
@@ -116,12 +129,14 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
     pods, services = _network(data, "pod_cidr", "10.244.0.0/16"), _network(data, "service_cidr", "10.96.0.0/16")
     nodes = _nodes(data.get("nodes") or [], pods)
+    machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
     settings = data.get("settings") or {}
     request = LocalRequest(
         name=_name(data["name"]),
         run_id=str(data.get("run_id", "")),
         kubernetes=str(data["kubernetes_version"]),
-        nodes=nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods),
+        nodes=machines,
+        fixtures=_fixtures(data.get("fixtures") or [], {node.name for node in machines}),
         schedulable=bool(nodes),
         network=str(data.get("network", "bridge")),
         kube_proxy=_one_of(data, "kube_proxy", _PROXIES),
@@ -186,4 +201,20 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: ipaddress.IPv4Network) -> t
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
+    )
+
+
+def _fixtures(items: Sequence[Mapping[str, Any]], taken: Collection[str]) -> tuple[FixtureSpec, ...]:
+    names = [item["name"] for item in items]
+    if len(names) > _MOST_FIXTURES:
+        raise ValueError(f"{len(names)} fixtures are more than the {_MOST_FIXTURES} that a local cluster can have")
+    if len({*names, *taken}) < len(names) + len(taken):
+        raise ValueError("two fixtures, or a fixture and a node, have the same name")
+    return tuple(
+        FixtureSpec(
+            name=_name(item["name"]),
+            kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
+            address=str(FABRIC[_FIRST_FIXTURE + number]),
+        )
+        for number, item in enumerate(items)
     )

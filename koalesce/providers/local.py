@@ -74,6 +74,7 @@ class LocalProvider:
             "run_id": request.run_id,
             "kubernetes_version": request.kubernetes,
             "nodes": [_plain(node) for node in request.nodes],
+            "fixtures": [_plain(fixture) for fixture in request.fixtures],
             "network": request.network,
             "kube_proxy": request.kube_proxy,
             "dns": request.dns,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.assets import asset
-from koalesce.cluster import Cluster, ClusterRequest, Node
+from koalesce.cluster import Cluster, ClusterRequest, Fixture, Machine, Node
 from koalesce.errors import ProvisionError
 from koalesce.kube import Kube
 from koalesce.local.ledger import Entry, Ledger
@@ -103,13 +103,15 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
         capabilities=frozenset(outputs["capabilities"]),
         pod_cidr=request.pod_cidr,
         service_cidr=request.service_cidr,
+        fixtures=_fixtures(outputs),
         host_exec=tuple(outputs["host_exec"]),
     )
 
 
-def nodes_of(entry: Entry) -> tuple[Node, ...]:
-    """The nodes of a cluster that is up; ProvisionError if they can't be told."""
-    return tuple(_node(node) for node in outputs_of(entry)["nodes"])
+def machines_of(entry: Entry) -> tuple[Machine, ...]:
+    """The nodes of a cluster that is up, and its fixtures; ProvisionError if they can't be told."""
+    outputs = outputs_of(entry)
+    return (*(_node(node) for node in outputs["nodes"]), *_fixtures(outputs))
 
 
 def outputs_of(entry: Entry) -> dict[str, Any]:
@@ -136,4 +138,12 @@ def _node(entry: Mapping[str, Any]) -> Node:
         pod_cidr=entry["pod_cidr"],
         exec=tuple(entry["exec"]),
         logs={component: tuple(argv) for component, argv in entry["logs"].items()},
+    )
+
+
+def _fixtures(outputs: Mapping[str, Any]) -> tuple[Fixture, ...]:
+    """The machines outside of the cluster; one that an earlier version made tells of none."""
+    return tuple(
+        Fixture(name=entry["name"], kind=entry["kind"], address=entry["address"], exec=tuple(entry["exec"]))
+        for entry in outputs.get("fixtures", ())
     )

@@ -16,6 +16,7 @@ from koalesce.spec.disturbing import Disturbances
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
+from koalesce.spec.fixtures import fixture_problems
 from koalesce.spec.kinds import KindChecks
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell
@@ -77,6 +78,7 @@ class Draft:
         node_names = self._node_names(filled)
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
+        self.problems += fixture_problems(self.data, self.source, self._written_entries(entries), node_names)
         if "${{" in self.source.text or any(entry.group for listed in entries.values() for entry in listed):
             written = self._written_entries(entries)
             checks = ExpressionChecks(self.data, self.source, written, node_names, self.project.env_names)

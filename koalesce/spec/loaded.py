@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster import ClusterRequest
+from koalesce.cluster import ClusterRequest, FixtureRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
@@ -99,6 +99,7 @@ class LoadedSpec:
             provider=cluster.provider,
             kubernetes=cluster.kubernetes or "",
             nodes=cluster.node_requests(),
+            fixtures=tuple(FixtureRequest(name=fixture) for fixture in self.spec.fixtures),
             network=cluster.network if cluster.network in BUILT_IN_NETWORKS else "none",
             kube_proxy=cluster.kube_proxy,
             dns=cluster.dns if cluster.dns in BUILT_IN_DNS else "none",

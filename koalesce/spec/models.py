@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.common import Flag, Identifier, Model, Name, ObjectName, PositiveDuration, Text
@@ -31,8 +31,17 @@ class Metadata(Model):
     """What it's about."""
 
 
+def _plain(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    if settings:
+        raise ValueError("a host has no settings: write host: {}")
+    return settings
+
+
 class Fixture(Model):
-    """A machine outside of the cluster."""
+    """A machine outside of the cluster, in its nodes' network: exactly one of `host`, `router` and `resolver`.
+
+    It reaches the nodes and their ports; pods and Services only where somebody makes routes to them, as for any machine outside.
+    """
 
     router: Text | None = None
     """A router, by the program that makes it one."""
@@ -40,8 +49,10 @@ class Fixture(Model):
     asn: Annotated[int, Field(strict=True, ge=1, le=4294967295)] | None = None
     """A router's number of its autonomous system."""
 
-    host: Mapping[str, Any] | None = None
-    """A host that pods can be reached from."""
+    host: Annotated[Mapping[str, Any], AfterValidator(_plain), Field(json_schema_extra={"maxProperties": 0})] | None = (
+        None
+    )
+    """A plain host, `{}`: a Linux machine of its own with the tools of this one, on which steps run what they need."""
 
     resolver: Mapping[str, Any] | None = None
     """A DNS server."""
@@ -50,6 +61,8 @@ class Fixture(Model):
     def _one_kind(self) -> Fixture:
         if sum(getattr(self, kind) is not None for kind in _FIXTURE_KINDS) != 1:
             raise ValueError("say exactly one of router, host and resolver")
+        if self.asn is not None and self.router is None:
+            raise ValueError("asn belongs to a router")
         return self
 
 
@@ -186,7 +199,8 @@ class Spec(Model):
     """What to install, before the tests."""
 
     fixtures: Mapping[ObjectName, Fixture] = Field(default_factory=dict)
-    """Machines outside of the cluster, by name."""
+    """Machines outside of the cluster, by names that no node has: `{c1: {host: {}}}`. They are made with it and end with it; steps
+    name them by `fixture` and `fixtures`, expressions have `${{ fixtures.c1.address }}`."""
 
     setup: Setup = Field(default_factory=Setup)
     """What happens once, before all tests."""

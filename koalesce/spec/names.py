@@ -17,6 +17,7 @@ _STATIC = frozenset({"vars", "env", "matrix"})
 _CLUSTER = _STATIC | {"cluster", "clusters", "nodes", "components", "fixtures"}
 _TEST = _CLUSTER | {"setup", "test"}
 _STEP = _TEST | {"namespace", "namespaces", "outputs", "node", "others"}
+_FIXTURE_FIELDS = ("address", "kind", "name")
 _SETUP_FIELDS = ("namespace", "outputs")
 
 
@@ -54,6 +55,7 @@ class ExpressionChecks:
         self._env_names = env_names
         self._variables = _keys(data.get("vars"))
         self._components = [item["name"] for item in _maps(data.get("components")) if isinstance(item.get("name"), str)]
+        self._fixtures = _keys(data.get("fixtures"))
         self._setup_outputs = _outputs(entries.get(("setup", "steps"), []))
 
     def problems(self) -> list[Problem]:
@@ -136,6 +138,11 @@ class ExpressionChecks:
                 return f'{expression.text}: the group has no parameter "{first}"', did_you_mean(first, context.params)
             case "outputs" if first not in context.outputs:
                 return _no_output(expression.text, first, context.outputs, context.later_outputs)
+            case "fixtures" if first not in self._fixtures:
+                return f'{expression.text}: there is no fixture "{first}"', did_you_mean(first, self._fixtures)
+            case "fixtures" if (field := _second(expression)) and field not in _FIXTURE_FIELDS:
+                message = f'{expression.text}: a fixture has no "{field}", only {", ".join(_FIXTURE_FIELDS)}'
+                return message, did_you_mean(field, _FIXTURE_FIELDS)
             case "setup":
                 return self._setup(expression, first)
         return None
@@ -255,6 +262,12 @@ def _texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         case list():
             for index, child in enumerate(value):
                 yield from _texts(child, (*path, index))
+
+
+def _second(expression: Expression) -> str:
+    """The name after the first below the root."""
+    second = expression.segments[1] if len(expression.segments) > 1 else ""
+    return second if isinstance(second, str) else ""
 
 
 def _no_output(text: str, name: str, before: Mapping[str, str], later: Mapping[str, str]) -> tuple[str, str | None]:

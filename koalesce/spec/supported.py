@@ -19,6 +19,11 @@ def _given(value: Any) -> bool:
     return value not in (None, False, 0, "", [], {})
 
 
+def _said(value: Any) -> bool:
+    """Anything at all, be it empty."""
+    return value is not None
+
+
 def _is(*words: str) -> Callable[[Any], bool]:
     return lambda value: value in words
 
@@ -64,7 +69,8 @@ _CLUSTER = (
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
-    Unsupported(("fixtures",)),
+    Unsupported(("fixtures", "*", "router"), _said),
+    Unsupported(("fixtures", "*", "resolver"), _said),
 )
 
 

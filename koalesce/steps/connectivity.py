@@ -36,10 +36,10 @@ class Connectivity(Assertion, key="connectivity"):
     polls = True
 
     from_: Vantage = Field(alias="from")
-    """The sources: exactly one of `pod`, `pods`, `node`, `nodes` and `host`."""
+    """The sources: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`."""
 
     to: Destination
-    """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with `port`, `protocol` and `via`."""
+    """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with `port`, `protocol` and `via`."""
 
     expect: Annotated[
         Expectations,
@@ -82,10 +82,10 @@ class Connectivity(Assertion, key="connectivity"):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Connectivity:
-        if self.placement and (self.to.service or self.to.address):
+        if self.placement and (self.to.service or self.to.address or self.to.fixture or self.to.fixtures):
             raise ValueError("placement needs targets on nodes: pod, pods, node or nodes")
-        if self.placement and self.from_.host:
-            raise ValueError("placement needs sources on nodes, not host")
+        if self.placement and (self.from_.host or self.from_.fixture or self.from_.fixtures):
+            raise ValueError(f"placement needs sources on nodes, not {'host' if self.from_.host else 'fixtures'}")
         if self.source_ip and self.payload is not None:
             raise ValueError("sourceIP asks its own question; leave payload out")
         if self.max_time.seconds <= 0:

@@ -1,4 +1,4 @@
-"""The step `copy`: files and folders to and from pods and nodes."""
+"""The step `copy`: files and folders to and from pods, nodes and fixtures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed,
 from koalesce.steps.inside.places import Source, select
 from koalesce.steps.inside.tarballs import Copied, make_private_folder, pack, unpack
 from koalesce.steps.inside.transfer import get, put
-from koalesce.steps.vantage import PodsAndNodes
+from koalesce.steps.vantage import Machines
 
 _AT_ONCE = 4
 Ours = Annotated[StrictStr, Field(min_length=1)]
 
 
-class RemotePath(PodsAndNodes):
-    """A path in a pod, in several pods, on a node or on several."""
+class RemotePath(Machines):
+    """A path in a pod, on a node or on a fixture, or in or on several."""
 
     path: StrictStr
     """The absolute path there; at the end of a copy, this is the path of what was copied."""
@@ -45,10 +45,10 @@ class RemotePath(PodsAndNodes):
 
 
 class Copy(Action, key="copy"):
-    """Copy a file or a folder of the project to pods or nodes, or one of theirs into the run's folder, for people to look at.
+    """Copy a file or a folder of the project to pods, nodes or fixtures, or one of theirs into the run's folder, for people to look at.
 
     One of `from` and `to` is a path of ours, the other says where and which. It's done once: wait for the pods before. Links are followed, modes are kept. A container without `tar`
-    is reached from its node, where the cluster gives a way to run commands on nodes. What a copy has changed on a node is undone after the
+    is reached from its node, where the cluster gives a way to run commands on nodes. What a copy has changed on a node or a fixture is undone after the
     test.
     """
 
@@ -62,7 +62,9 @@ class Copy(Action, key="copy"):
     @model_validator(mode="after")
     def _one_side_is_ours(self) -> Copy:
         if isinstance(self.from_, RemotePath) == isinstance(self.to, RemotePath):
-            raise ValueError("one of from and to is a path of ours, the other a path in a pod or on a node")
+            raise ValueError(
+                "one of from and to is a path of ours, the other a path in a pod, on a node or on a fixture"
+            )
         if isinstance(self.to, str) and "${{" not in self.to:
             _below(self.to)
         return self
@@ -121,7 +123,7 @@ class Copy(Action, key="copy"):
         base = context.artifacts / below / name if ours.endswith("/") else context.artifacts / below
 
         def fetch(place: Source) -> dict[str, Any] | Failed | Errored:
-            target = base if _is_single(there) else base / place.name.replace("/", ".")
+            target = base if there.is_single else base / place.name.replace("/", ".")
             with tempfile.TemporaryFile(prefix="koalesce-") as file:
                 problem = get(place, PurePosixPath(there.path), file, context)
                 if problem is not None:
@@ -154,12 +156,8 @@ def _below(path: str) -> PurePosixPath:
     return found
 
 
-def _is_single(there: RemotePath) -> bool:
-    return there.pod is not None or there.node is not None
-
-
 def _one_or_all(values: list[dict[str, Any]], there: RemotePath) -> Any:
-    return values[0] if _is_single(there) else values
+    return values[0] if there.is_single else values
 
 
 def _value(place: Source, there: RemotePath, copied: list[Copied], path: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Curl(Assertion, key="curl"):
     polls = True
 
     from_: Vantage = Field(default_factory=lambda: Vantage(host=True), alias="from")
-    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`; default: `host`, this machine."""
+    """From where: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`; default: `host`, this machine."""
 
     url: StrictStr = Field(examples=["http://web.${{ namespace }}.svc:8080/"])
     """The URL; http or https."""
@@ -283,5 +283,5 @@ class Curl(Assertion, key="curl"):
         )  # fmt: skip
         return Requests(
             name=f"{self.method} {self.url}", asked=asked, wanted=wanted, any_will_do=self.must_fit == "any",
-            is_single=self.from_.pods is None and self.from_.nodes is None and self.count == 1, distinct=self.distinct,
+            is_single=self.from_.is_single and self.count == 1, distinct=self.distinct,
         ).verdict(unproven, context)  # fmt: skip

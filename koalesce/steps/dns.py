@@ -46,7 +46,7 @@ class Dns(Assertion, key="dns"):
     polls = True
 
     from_: Vantage = Field(alias="from")
-    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`, this machine."""
+    """From where: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`, this machine."""
 
     name: StrictStr = Field(examples=["web.${{ namespace }}.svc.cluster.local"])
     """The name; it's taken to be whole unless `search` is said. With `type: PTR` also an address."""
@@ -58,7 +58,8 @@ class Dns(Assertion, key="dns"):
         Annotated[Destination, BeforeValidator(_as_server, json_schema_input_type=StrictStr | Destination)] | None
     ) = None
     """Whom to ask: an address, or exactly one of `address`, `service`, `pod`, `pods`, `node` and `nodes`, with a `port` if that isn't 53.
-    Default: the first server of the pod's `resolv.conf`; from nodes and from this machine the cluster's DNS."""
+    Default: the first server of the pod's `resolv.conf`; from nodes and from this machine the cluster's DNS. From fixtures there is no
+    default: outside of the cluster its Services have no addresses."""
 
     search: StrictBool = False
     """Make whole names of it as the pod's programs do, by the search list and `ndots` of the pod's `resolv.conf`."""
@@ -122,6 +123,8 @@ class Dns(Assertion, key="dns"):
                 raise ValueError(f"{said[0]} is about an answer, but expect says that there is none")
         if self.search and (self.from_.pod is None and self.from_.pods is None):
             raise ValueError("search needs the resolv.conf of a pod: say from: {pod: …}")
+        if self.server is None and (self.from_.fixture is not None or self.from_.fixtures is not None):
+            raise ValueError("a fixture is outside of the cluster and has no DNS server by itself: say server")
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
         return self
@@ -176,7 +179,7 @@ class Dns(Assertion, key="dns"):
             if unproven:
                 return Errored(unproven)
             values = [each.to_value(self.type) for each in answers]
-            is_single = self.from_.pods is None and self.from_.nodes is None and len(values) == 1
+            is_single = self.from_.is_single and len(values) == 1
             said = ", ".join(dict.fromkeys(each.summary(self.type) for each in answers))
             return Passed(f"{self.type} {self.name}: {said}", values[0] if is_single else values)
         if unproven and context.negated:

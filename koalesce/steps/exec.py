@@ -1,4 +1,4 @@
-"""Run a command in pods or on nodes, and say what it must print."""
+"""Run a command in pods, on nodes or on fixtures, and say what it must print."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, Ste
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.inside.pod_processes import end_in_pod
 from koalesce.steps.inside.printed import Printed, PrintedMatchers, written
-from koalesce.steps.vantage import PodsAndNodes
+from koalesce.steps.vantage import Machines
 
 _PARALLEL = 16
 
 
-class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
-    """Run a command in a pod, in all pods of a selector or an owner, on a node or on several; all of them must do as said.
+class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
+    """Run a command in a pod, in all pods of a selector or an owner, on a node or a fixture or on several; all of them must do as said.
 
     It runs once, unless the step has `retry`, `consistently`, `stableFor` or `never`. Outputs of several are lists, whose items have the `name`
     of where it ran. No shell reads it: write `[sh, -c, "…"]` where you want one, or use `script`.
@@ -69,7 +69,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         if not isinstance(sources, list):
             return sources
         if unreachable := [
-            source for source in sources if source.kind == "node" and not (source.node and source.node.exec)
+            source for source in sources if source.kind != "pod" and not (source.machine and source.machine.exec)
         ]:
             return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
@@ -81,9 +81,9 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         failures = [found for found in map(self._verdict, results) if found is not None]
         if failures:
             return _worst(failures, len(results))
-        values = [result.to_value(named=not self._is_single()) for result in results if isinstance(result, Printed)]
+        values = [result.to_value(named=not self.is_single) for result in results if isinstance(result, Printed)]
         where = sources[0].name if len(results) == 1 else f"{len(results)} places"
-        return Passed(f"{where}: as expected", values[0] if self._is_single() else values)
+        return Passed(f"{where}: as expected", values[0] if self.is_single else values)
 
     def _until_now(self, results: list[Printed | _Unfinished | Errored]) -> Passed | Failed | Errored:
         """What there is to say of commands that were told to end."""
@@ -99,10 +99,7 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         if bad := [outcome for outcome in outcomes if not isinstance(outcome, Passed)]:
             return next((outcome for outcome in bad if isinstance(outcome, Errored)), bad[0])
         values = [outcome.value for outcome in outcomes if isinstance(outcome, Passed)]
-        return Passed("was still running when it was stopped", values[0] if self._is_single() else values)
-
-    def _is_single(self) -> bool:
-        return self.pod is not None or self.node is not None
+        return Passed("was still running when it was stopped", values[0] if self.is_single else values)
 
     def _words(self) -> list[str]:
         return [str(word) for word in self.command]
@@ -122,8 +119,8 @@ class Exec(PodsAndNodes, PrintedMatchers, Assertion, key="exec"):
         timeout, cancel, words = self._limit(context), context.scope.cancel, self._whole_command()
         began = time.monotonic()
         try:
-            if source.kind == "node" and source.node is not None:
-                done = source.node.run(words, stdin=stdin, timeout=timeout, cancel=cancel)
+            if source.kind != "pod" and source.machine is not None:
+                done = source.machine.run(words, stdin=stdin, timeout=timeout, cancel=cancel)
                 return _printed(source, done)
             ended = context.cluster.kube.exec(
                 source.pod, words, namespace=source.namespace, container=source.container,

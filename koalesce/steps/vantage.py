@@ -79,6 +79,7 @@ class PodSelection(Model):
 
 Pods = Annotated[PodSelection, BeforeValidator(_selection)]
 NodeNames = NodeGroup | Annotated[list[StrictStr], Field(min_length=1)]
+FixtureNames = Literal["all"] | Annotated[list[StrictStr], Field(min_length=1)]
 Host = Annotated[Literal[True], BeforeValidator(_host)]
 
 
@@ -115,6 +116,11 @@ class PodsAndNodes(Model):
             raise ValueError(f"namespace and container belong to pods, not to {given[0]}")
         return self
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it can only be one place, so that outputs are no list."""
+        return self.pods is None and self.nodes is None
+
     def place(self) -> str:
         """The vantage point in a few words: `pods app=client`, `node worker-1`."""
         name = next(name for name in self.places if getattr(self, name) is not None)
@@ -125,15 +131,32 @@ class PodsAndNodes(Model):
             case True:
                 return "this machine"
             case list():
-                return f"nodes {', '.join(value)}"
+                return f"{name} {', '.join(value)}"
             case _:
                 return f"{name} {value}"
 
 
-class Vantage(PodsAndNodes):
-    """From where to look: exactly one of `pod`, `pods`, `node`, `nodes` and `host`; bare `host` is this machine."""
+class Machines(PodsAndNodes):
+    """Where to run: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture` and `fixtures`."""
 
-    places: ClassVar[tuple[str, ...]] = ("pod", "pods", "node", "nodes", "host")
+    places: ClassVar[tuple[str, ...]] = (*PodsAndNodes.places, "fixture", "fixtures")
+
+    fixture: StrictStr | None = None
+    """A machine outside of the cluster, by its name in the spec's `fixtures`."""
+
+    fixtures: FixtureNames | None = None
+    """Several of them: `all` or a list of names."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it can only be one place, so that outputs are no list."""
+        return super().is_single and self.fixtures is None
+
+
+class Vantage(Machines):
+    """From where to look: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`; bare `host` is this machine."""
+
+    places: ClassVar[tuple[str, ...]] = (*Machines.places, "host")
 
     host: Host | None = None
     """This machine, at a place from which the cluster's addresses can be reached: `{host: true}`."""

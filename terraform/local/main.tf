@@ -9,6 +9,7 @@ locals {
     run_id             = var.run_id
     kubernetes_version = var.kubernetes_version
     nodes              = var.nodes
+    fixtures           = var.fixtures
     network            = var.network
     kube_proxy         = var.kube_proxy
     dns                = var.dns
@@ -30,6 +31,7 @@ locals {
   # Written when the cluster is up, hence read only then; gone with the cluster, when the outputs no longer matter.
   cluster = try(jsondecode(file("${terraform_data.cluster.output.state_dir}/outputs.json")), {
     nodes           = []
+    fixtures        = []
     kubeconfig_path = ""
     api_endpoint    = ""
     capabilities    = []

@@ -8,6 +8,11 @@ output "nodes" {
   value       = local.cluster.nodes
 }
 
+output "fixtures" {
+  description = "Machines outside of the cluster: name, kind, address, exec (argv prefix that runs a command there)."
+  value       = local.cluster.fixtures
+}
+
 output "kubeconfig_path" {
   description = "Kubeconfig of an administrator, usable from the machine that ran Terraform."
   value       = local.cluster.kubeconfig_path

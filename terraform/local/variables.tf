@@ -22,6 +22,13 @@ variable "nodes" {
   nullable    = false
 }
 
+variable "fixtures" {
+  description = "Machines outside of the cluster to make, in the nodes' network; kind is host."
+  type        = list(object({ name = string, kind = string }))
+  default     = []
+  nullable    = false
+}
+
 variable "network" {
   description = "Pod network: bridge (built in, with routes between nodes) or none (left to a component)."
   type        = string

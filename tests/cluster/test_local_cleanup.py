@@ -48,7 +48,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_
 
 def request(folder: Path, **changes: object) -> str:
     nodes = [{"name": "control-plane", "role": "control-plane"}, {"name": "worker-1", "role": "worker"}]
-    basis = {"name": NAME, "run_id": "t", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder)}
+    basis = {
+        "name": NAME, "run_id": "t", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder),
+        "fixtures": [{"name": "c1", "kind": "host"}],
+    }  # fmt: skip
     return json.dumps({**basis, **changes})
 
 

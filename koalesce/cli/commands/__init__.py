@@ -40,7 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "run": Entry("run specs on temporary clusters"),
     "schema": Entry("print the JSON schema of specs"),
-    "ssh": Entry("run a command, or a shell, on a node of a cluster"),
+    "ssh": Entry("run a command, or a shell, on a node of a cluster or a fixture"),
     "sweep": Entry("remove what dead runs left"),
     "toolchain": Entry("list, prepare and add versions of the tools that clusters need"),
     "up": Entry("make the cluster of a spec and keep it"),

@@ -1,4 +1,4 @@
-"""`koalesce ssh`: a shell, or a command, on a node."""
+"""`koalesce ssh`: a shell, or a command, on a node or a fixture."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from koalesce.cluster import Node
+    from koalesce.cluster import Machine
 
 NAME = "ssh"
-HELP = "run a command, or a shell, on a node of a cluster"
+HELP = "run a command, or a shell, on a node of a cluster or a fixture"
 # As `sh` is on every node and bash on most.
 _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -l; exec sh -l")
 
@@ -19,7 +19,7 @@ _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -l; exec sh -l")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where, and what."""
     parser.add_argument("name", metavar="NAME", help="name of a cluster, as `koalesce clusters` shows it")
-    parser.add_argument("node", metavar="NODE", help="name of a node, as `kubectl get nodes` shows it")
+    parser.add_argument("node", metavar="NODE", help="name of a node, as `kubectl get nodes` shows it, or of a fixture")
     parser.add_argument(
         "command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run there; default: a shell"
     )
@@ -30,25 +30,25 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.terminals import run_attached
 
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    return run_attached(_node(args.name, args.node).exec, command or _SHELL)
+    return run_attached(_machine(args.name, args.node).exec, command or _SHELL)
 
 
-def _node(name: str, node: str) -> Node:
-    from koalesce.providers.roots import nodes_of
+def _machine(name: str, machine: str) -> Machine:
+    from koalesce.providers.roots import machines_of
     from koalesce.providers.sweeping import find
 
-    return _named(nodes_of(find(name)), node, name)
+    return _named(machines_of(find(name)), machine, name)
 
 
-def _named(nodes: Sequence[Node], node: str, cluster: str) -> Node:
+def _named(machines: Sequence[Machine], wanted: str, cluster: str) -> Machine:
     from koalesce.cli.arguments import did_you_mean
     from koalesce.errors import UsageError
 
-    for one in nodes:
-        if one.name == node:
+    for one in machines:
+        if one.name == wanted:
             return one
-    names = [one.name for one in nodes]
+    names = [one.name for one in machines]
     raise UsageError(
-        f"{cluster} has no node {node!r}{did_you_mean(node, names)}",
-        hint=f"its nodes are: {', '.join(names) or 'none'}",
+        f"{cluster} has no node or fixture {wanted!r}{did_you_mean(wanted, names)}",
+        hint=f"there are: {', '.join(names) or 'none'}",
     )

@@ -141,7 +141,7 @@ class MetricSource(Model):
     def is_single(self) -> bool:
         """Whether there is one source, whatever there is in the cluster."""
         if self.from_ is not None:
-            return self.from_.pods is None and self.from_.nodes is None
+            return self.from_.is_single
         return self.pods is None and self.nodes is None
 
     def pages(self, context: StepContext) -> Pages:

@@ -1,4 +1,4 @@
-"""The places that a vantage point stands for: running pods, nodes, this machine."""
+"""The places that a vantage point stands for: running pods, nodes, fixtures, this machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from koalesce.cluster import Cluster, Node
+from koalesce.cluster import Cluster, Fixture, Machine, Node
 from koalesce.steps.base import Errored, Failed, Scope, StepContext
 from koalesce.steps.objects.reading import Reader
-from koalesce.steps.vantage import PodsAndNodes, PodSelection, Vantage
+from koalesce.steps.vantage import Machines, PodsAndNodes, PodSelection, Vantage
 from koalesce.steps.workloads.pods import why_not_running
 from koalesce.steps.workloads.pods_of import pods_of
 from koalesce.steps.workloads.prospects import end_of_pod, patiently
@@ -23,9 +23,10 @@ _NOT_COUNTED = ("Succeeded", "Failed")
 class Source:
     """One place that a vantage point stands for. `name` is how people know it; the container's fields are of pods only."""
 
-    kind: Literal["pod", "node", "host"]
+    kind: Literal["pod", "node", "fixture", "host"]
     name: str
     node: Node | None = None
+    fixture: Fixture | None = None
     namespace: str = ""
     pod: str = ""
     container: str = ""
@@ -33,6 +34,11 @@ class Source:
     addresses: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     uid: str = ""
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine that it is or, of a pod, runs on; None where that can't be had, and for this machine."""
+        return self.fixture or self.node
 
 
 Selected = list[Source] | Failed | Errored
@@ -44,6 +50,8 @@ def select(where: PodsAndNodes, context: StepContext) -> Selected:
         return select_nodes([where.node], context.cluster)
     if where.nodes is not None:
         return select_nodes(where.nodes, context.cluster)
+    if isinstance(where, Machines) and (where.fixture is not None or where.fixtures is not None):
+        return select_fixtures(where.fixtures or [where.fixture or ""], context.cluster)
     if isinstance(where, Vantage) and where.host:
         return [Source(kind="host", name="host")]
     found = select_pods(where.pod, where.pods, where.namespace, context)
@@ -70,6 +78,26 @@ def select_nodes(names: str | list[str], cluster: Cluster) -> list[Source] | Err
     if isinstance(found, Errored):
         return found
     return [Source(kind="node", name=node.name, node=node, addresses=(node.address,), uid=node.name) for node in found]
+
+
+def select_fixtures(names: str | list[str], cluster: Cluster) -> list[Source] | Errored:
+    """Fixtures by name, or all of them, as sources; a name that there isn't is an error for good."""
+    found = fixtures_of(names, cluster)
+    if isinstance(found, Errored):
+        return found
+    return [
+        Source(kind="fixture", name=each.name, fixture=each, addresses=(each.address,), uid=each.name) for each in found
+    ]
+
+
+def fixtures_of(names: str | list[str], cluster: Cluster) -> list[Fixture] | Errored:
+    """The fixtures of a list of names, or all that there are."""
+    known = {fixture.name: fixture for fixture in cluster.fixtures}
+    if isinstance(names, str):
+        return list(known.values()) or Errored("there are no fixtures", final=True)
+    if missing := [name for name in names if name not in known]:
+        return Errored(f"there is no fixture {missing[0]}; there are: {', '.join(known) or 'none'}", final=True)
+    return [known[name] for name in names]
 
 
 def nodes_of(names: str | list[str], cluster: Cluster) -> list[Node] | Errored:

@@ -1,4 +1,4 @@
-"""Archives into and out of pods and nodes: by `tar` in the container, or, where it has none, from its node."""
+"""Archives into and out of pods, nodes and fixtures: by `tar` in the container, or, where it has none, from its node."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def put(source: Source, path: PurePosixPath, archive: BinaryIO, context: StepCon
     """Unpack an archive, whose one entry at the top is named as the path is, so that it comes to be at this path."""
     ended: _Ended | Errored | None
     folder = str(path.parent)
-    if source.kind == "node":
+    if source.kind != "pod":
         _keep(source, str(path), context)
         ended = _on_node(source, [_PUT, "", folder, path.name], context, stdin=archive)
         return _problem(source, f"can't be copied to {path}", ended)
@@ -102,7 +102,7 @@ def put(source: Source, path: PurePosixPath, archive: BinaryIO, context: StepCon
 def get(source: Source, path: PurePosixPath, archive: BinaryIO, context: StepContext) -> Failed | Errored | None:
     """Pack a file or a folder into an archive, with one entry at the top."""
     ended: _Ended | Errored | None
-    if source.kind == "node":
+    if source.kind != "pod":
         ended = _on_node(source, [_GET, "", str(path), ""], context, stdout=archive)
         return _problem(source, f"{path} can't be copied", ended)
     ended = _in_pod(source, ["tar", "-chf", "-", "-C", str(path.parent), path.name or "."], context, stdout=archive)
@@ -114,8 +114,8 @@ def get(source: Source, path: PurePosixPath, archive: BinaryIO, context: StepCon
 
 
 def _keep(source: Source, path: str, context: StepContext) -> None:
-    """See to it that the node is afterwards as it was before."""
-    node = source.node
+    """See to it that the node or fixture is afterwards as it was before."""
+    node = source.machine
     if node is None or not node.exec:
         return
     kept = node.run(["sh", "-c", _KEEP, "sh", path], timeout=seconds_left(context.scope), cancel=context.scope.cancel)
@@ -151,12 +151,13 @@ def _from_node(source: Source, words: Sequence[str], context: StepContext, **str
 
 
 def _on_node(source: Source, words: Sequence[str], context: StepContext, **streams: Any) -> _Ended | Errored:
-    """Run one of the scripts above on the source's node."""
-    if source.node is None or not source.node.exec:
+    """Run one of the scripts above on the source's node, or on itself."""
+    machine = source.machine
+    if machine is None or not machine.exec:
         return Errored(f"the cluster gives no way to run commands on {source.name}", final=True)
     script, *arguments = words
     try:
-        done = source.node.run(
+        done = machine.run(
             ["sh", "-c", script, "sh", *arguments],
             timeout=seconds_left(context.scope), cancel=context.scope.cancel, **streams,
         )  # fmt: skip

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validat
 from pydantic.alias_generators import to_camel
 
 from koalesce.steps.base import Errored, Failed, Model, StepContext
-from koalesce.steps.inside.places import nodes_of, pod_addresses, pod_name, select_pods
-from koalesce.steps.vantage import NodeNames, Pods
+from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, pod_name, select_pods
+from koalesce.steps.vantage import FixtureNames, NodeNames, Pods
 
 Family = Literal["IPv4", "IPv6"]
 Protocol = Literal["TCP", "UDP"]
@@ -34,9 +34,9 @@ Port = Annotated[Annotated[StrictInt, Field(ge=1, le=65535)] | StrictStr, Before
 
 
 class Destination(Model):
-    """What to connect to: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with a port."""
+    """What to connect to: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with a port."""
 
-    places: ClassVar[tuple[str, ...]] = ("pod", "pods", "service", "node", "nodes", "address")
+    places: ClassVar[tuple[str, ...]] = ("pod", "pods", "service", "node", "nodes", "fixture", "fixtures", "address")
 
     pod: StrictStr | None = None
     """A pod by its name."""
@@ -52,6 +52,12 @@ class Destination(Model):
 
     nodes: NodeNames | None = None
     """Several nodes: `all`, `workers`, `controlPlane` or a list of names."""
+
+    fixture: StrictStr | None = None
+    """A machine outside of the cluster, by its name in the spec's `fixtures`."""
+
+    fixtures: FixtureNames | None = None
+    """Several of them: `all` or a list of names."""
 
     address: Annotated[list[StrictStr], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     """An address or name, or several: whatever may be reached or not."""
@@ -115,11 +121,21 @@ class Destination(Model):
             names = [self.node] if self.node is not None else self.nodes or []
             for name, address in node_addresses(names, family, context):
                 yield Endpoint(name=name, host=address, port=_number(self.port), node=name, uid=name, kind="node")
+        elif self.fixture is not None or self.fixtures is not None:
+            yield from self._of_fixtures(self.fixtures or [self.fixture or ""], family, context)
         elif self.address is not None:
             for address in self.address:
                 yield Endpoint(name=address, host=address, port=_number(self.port), kind="address")
         else:
             yield from self._of_pods(family, context)
+
+    def _of_fixtures(self, names: str | list[str], family: Family | None, context: StepContext) -> Iterator[Endpoint]:
+        found = fixtures_of(names, context.cluster)
+        if isinstance(found, Errored):
+            raise Unmet(found)
+        for each in found:
+            host = _chosen([each.address], family, f"fixture {each.name}")
+            yield Endpoint(name=each.name, host=host, port=_number(self.port), uid=each.name, kind="fixture")
 
     def _of_pods(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
         found = select_pods(self.pod, self.pods, self.namespace, context)
@@ -159,7 +175,7 @@ class Endpoint:
     name: str
     host: str
     port: int
-    kind: Literal["pod", "service", "node", "address"]
+    kind: Literal["pod", "service", "node", "fixture", "address"]
     node: str = ""
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)

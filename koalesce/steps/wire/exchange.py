@@ -61,10 +61,10 @@ class Exchange(Assertion):
     polls = True
 
     from_: Vantage = Field(default_factory=lambda: Vantage(host=True), alias="from")
-    """From where: exactly one of `pod`, `pods`, `node`, `nodes` and `host`; default: `host`, this machine."""
+    """From where: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`; default: `host`, this machine."""
 
     to: Destination
-    """To where: exactly one of `pod`, `pods`, `service`, `node`, `nodes` and `address`, with `port`, and `via` for Services."""
+    """To where: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with `port`, and `via` for Services."""
 
     expect: Outcomes = Field(default=["allowed"])
     """`allowed` (default), `refused`, `rejected`, `dropped`, or a list of those that will do; they mean what they mean in `connectivity`."""
@@ -194,5 +194,5 @@ class Exchange(Assertion):
     def _value(self, value: Mapping[str, Any]) -> Any:
         """What outputs read: one pair as itself, several as a list."""
         pairs: list[Any] = value["pairs"]
-        is_single = self.from_.pods is None and self.from_.nodes is None and len(pairs) == 1
+        is_single = self.from_.is_single and len(pairs) == 1
         return pairs[0] if is_single else pairs

@@ -127,7 +127,7 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
 
 
 def reproduce(source: Source, target: Target, context: StepContext) -> str:
-    """The command by which a person sees the same: on the source's node, or on this machine."""
+    """The command by which a person sees the same: on the source's node, on itself where it is a node or a fixture, or on this machine."""
     words = ["-limit", f"{target.limit:.3g}s"]
     if source.kind == "pod":
         words += ["-container", source.container_id]
@@ -142,10 +142,10 @@ def reproduce(source: Source, target: Target, context: StepContext) -> str:
     else:
         host = f"[{target.host}]" if ":" in target.host else target.host
         words += [target.type, f"{host}:{target.port}"]
-    if source.node is None:
+    if source.machine is None:
         prefix = () if is_loopback(target.host) else context.cluster.host_exec
         return shlex.join([*prefix, "koalesce-probe", *words])
-    return shlex.join(["koalesce", "ssh", context.cluster.name, source.node.name, "--", PROGRAM, *words])
+    return shlex.join(["koalesce", "ssh", context.cluster.name, source.machine.name, "--", PROGRAM, *words])
 
 
 def is_loopback(host: str) -> bool:
@@ -166,23 +166,23 @@ def _machine(batch: Batch) -> str:
     source = batch.source
     if source.kind == "host":
         return "/own" if batch.own_network else ""  # no node is called so
-    if source.node is None or not source.node.exec:
+    if source.machine is None or not source.machine.exec:
         raise ProbeError(f"{source.name}: the cluster gives no way to run commands on its node")
     if source.kind == "pod" and not source.container_id:
         raise ProbeError(f"{source.name}: the container's ID is not known, so that its network can't be entered")
-    return source.node.name
+    return source.machine.name
 
 
 def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """One run of the program for all batches of a machine."""
-    node = batches[0].source.node if batches[0].source.kind != "host" else None
+    machine = batches[0].source.machine
     request = json.dumps({"concurrency": _CONCURRENCY, "sources": [_source(n, b) for n, b in enumerate(batches)]})
     timeout = max(_patience(batch) for batch in batches) + _START_UP
     cancel = context.scope.cancel
-    where = node.name if node else "this machine"
+    where = machine.name if machine else "this machine"
     try:
-        if node is not None:
-            result = node.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
+        if machine is not None:
+            result = machine.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
             prefix = () if batches[0].own_network else context.cluster.host_exec
             command = [*prefix, str(_local_program(context))]

@@ -52,6 +52,14 @@ def test_it_has_what_is_asked_for(tmp_path: Path, section: str) -> None:
     assert unmet(spec(tmp_path, section), cluster()) == []
 
 
+def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
+    wanted = spec(tmp_path, "{nodes: 1}", "fixtures: {c1: {host: {}}, c2: {host: {}}}\n")
+    has_one = Made(entry=cluster().entry, variables={**VARIABLES, "fixtures": [{"name": "c1", "kind": "host"}]})
+
+    assert unmet(wanted, cluster()) == ["it has no fixture c1, c2"]
+    assert unmet(wanted, has_one) == ["it has no fixture c2, only c1"]
+
+
 @pytest.mark.parametrize(
     ("section", "lacking"),
     [

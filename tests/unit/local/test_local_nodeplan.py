@@ -116,3 +116,35 @@ def test_a_control_plane_without_nodes_has_no_kubelet(tools: LocalTools, certifi
 
     assert "/etc/kubernetes/admin.conf" in files
     assert not [path for path in files if path.startswith(("/var/lib/kubelet", "/etc/containerd", "/etc/cni"))]
+
+
+def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTools) -> None:
+    request = from_mapping(
+        {
+            "name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES,
+            "fixtures": [{"name": "client", "kind": "host"}],
+        }
+    )  # fmt: skip
+    config = nodeplan.plan_fixture(
+        request, request.fixtures[0], tools, folder=Path("/state/client"), layout=LAYOUT, cgroups=[Path("/cg/client")]
+    )
+    root, files = config["root"], texts(config)
+
+    assert (config["hostname"], config["cgroups"]) == ("client", ["/cg/client"])
+    assert root["binds"][:2] == [
+        {"source": "/state/client/var", "target": "/var", "writable": True},
+        {"source": str(tools.probe), "target": "/opt/koalesce/koalesce-probe", "writable": False},
+    ]
+    assert [path for path in root["links"] if path.startswith("/opt")] == ["/opt/koalesce/bin/koalesce-probe"]
+    assert root["links"]["/etc/alternatives/pager"] == "/usr/bin/less"
+    assert (root["overlays"], root["tmpfs"]) == ([], [])
+    assert not [path for path in files if "kube" in path or "cni" in path or "containerd" in path]
+    assert "198.18.0.11 w1\n198.18.1.10 client\n" in files["/etc/hosts"]
+    assert files["/etc/resolv.conf"] == "nameserver 127.0.0.1\n"
+    assert root["sysctls"]["net/ipv4/ip_forward"] == "0"
+
+
+def test_nodes_know_nothing_of_fixtures(tools: LocalTools, certificates: pki.Pki) -> None:
+    files = texts(plan(tools, certificates, fixtures=[{"name": "client", "kind": "host"}]))
+
+    assert "client" not in files["/etc/hosts"]

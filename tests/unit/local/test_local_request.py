@@ -41,6 +41,16 @@ def test_without_nodes_there_is_a_machine_for_the_control_plane_alone() -> None:
     assert [node.name for node in request.nodes] == ["control-plane"]
 
 
+def test_fixtures_have_addresses_apart_from_the_nodes() -> None:
+    request = read(fixtures=[{"name": "c1", "kind": "host"}, {"name": "c2", "kind": "host"}])
+
+    assert [(fixture.name, fixture.kind, fixture.address) for fixture in request.fixtures] == [
+        ("c1", "host", "198.18.1.10"),
+        ("c2", "host", "198.18.1.11"),
+    ]
+    assert [node.name for node in request.nodes] == ["cp", "w1"]
+
+
 def test_settings_of_the_provider() -> None:
     request = read(settings={"port": 16443, "timeout": 5, "tools": {"runc": "/runc"}, "image_store": "/images"})
 
@@ -56,6 +66,14 @@ def test_settings_of_the_provider() -> None:
         ({"nodes": [{"name": "a/b", "role": "control-plane"}]}, "'a/b' is no name"),
         ({"nodes": [NODES[0]]}, "exactly one node of role control-plane"),
         ({"nodes": [NODES[1], NODES[1]]}, "two nodes have the same name"),
+        ({"fixtures": [{"name": "w1", "kind": "host"}]}, "two fixtures, or a fixture and a node, have the same name"),
+        (
+            {"fixtures": [{"name": "c1", "kind": "host"}] * 2},
+            "two fixtures, or a fixture and a node, have the same name",
+        ),
+        ({"fixtures": [{"name": "c1", "kind": "router"}]}, "fixture 'router' is none of host"),
+        ({"fixtures": [{"name": f"c{n}", "kind": "host"} for n in range(101)]}, "more than the 100"),
+        ({"nodes": [], "fixtures": [{"name": "control-plane", "kind": "host"}]}, "have the same name"),
         ({"pod_cidr": "10.96.0.0/12"}, "10.96.0.0/12 and 10.96.0.0/16 overlap"),
         ({"pod_cidr": "198.18.0.0/16"}, "198.18.0.0/16 and 198.18.0.0/15 overlap"),
         ({"pod_cidr": "10.244.0.0/24"}, "has no /24 for each of 2 nodes"),

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from koalesce.cluster import ClusterRequest, NodeRequest
+from koalesce.cluster import ClusterRequest, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
-from koalesce.providers.roots import nodes_of
+from koalesce.providers.roots import machines_of
 from koalesce.providers.session import ClusterSession
 from koalesce.providers.sweeping import is_held, state, sweep
 from koalesce.terraform.contract import ContractError
@@ -26,6 +26,7 @@ from koalesce.terraform.events import TerraformEvent
 
 LIVING = Process.of(os.getpid())
 GONE = Process(pid=os.getpid(), start=1)
+FIXTURE = {"name": "c1", "kind": "host", "address": "198.18.1.10", "exec": ["nsenter", "--"]}
 NODE = {"name": "one", "role": "control-plane", "address": "198.18.0.10", "pod_cidr": "10.244.0.0/24"}
 
 
@@ -131,7 +132,7 @@ class FakeTerraform:
     def output(self) -> dict[str, Any]:
         node = NODE | {"exec": ["nsenter", "--"], "logs": {"kubelet": ["cat", "/log"]}}
         return {
-            "contract": 1, "nodes": [node], "kubeconfig_path": str(self.world.kubeconfig), "api_endpoint": "https://a:1",
+            "contract": 1, "nodes": [node], "fixtures": [FIXTURE], "kubeconfig_path": str(self.world.kubeconfig), "api_endpoint": "https://a:1",
             "capabilities": ["node-exec"], "dns_ip": "10.96.0.10", "host_exec": ["nsenter"], "cleanup": {"argv": ["true"]},
         } | self.world.outputs  # fmt: skip
 
@@ -157,6 +158,7 @@ def test_up_makes_what_the_outputs_tell(world: World) -> None:
     node = cluster.node("one")
     assert (node.role, node.address, node.pod_cidr) == ("control-plane", "198.18.0.10", "10.244.0.0/24")
     assert (node.exec, node.logs) == (("nsenter", "--"), {"kubelet": ("cat", "/log")})
+    assert cluster.fixtures == (Fixture(name="c1", kind="host", address="198.18.1.10", exec=("nsenter", "--")),)
 
 
 def test_up_tells_of_its_phases(world: World) -> None:
@@ -490,16 +492,18 @@ def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are
     hold.release()
 
 
-def test_nodes_of_a_cluster_without_state_can_not_be_had(world: World) -> None:
+def test_machines_of_a_cluster_without_state_can_not_be_had(world: World) -> None:
     with pytest.raises(ProvisionError, match="there is no Terraform state"):
-        nodes_of(Entry(name="quick-1", session={"terraform": str(world.root / "nowhere")}))
+        machines_of(Entry(name="quick-1", session={"terraform": str(world.root / "nowhere")}))
 
 
-def test_nodes_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: World) -> None:
+def test_machines_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: World) -> None:
     node = NODE | {"exec": ["nsenter", "--"], "logs": {}}
     (world.root / "outputs.json").write_text(json.dumps({"nodes": [node]}))
 
-    (found,) = nodes_of(Entry(name="plain", folder=str(world.root), session={"terraform": str(world.root / "nowhere")}))
+    (found,) = machines_of(
+        Entry(name="plain", folder=str(world.root), session={"terraform": str(world.root / "nowhere")})
+    )
 
     assert (found.name, found.exec) == ("one", ("nsenter", "--"))
 

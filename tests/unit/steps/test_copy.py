@@ -105,6 +105,19 @@ def test_what_a_copy_changes_on_nodes_is_undone(cluster: FakeCluster, project: P
     assert not (tmp_path / "new").exists()
 
 
+def test_a_fixture_is_copied_to_and_from_as_nodes_are(project: Path, tmp_path: Path) -> None:
+    cluster, target = FakeCluster(fixtures=[Machine("c1")]), tmp_path / "there" / "a.txt"
+
+    there = act(cluster, project, **{"from": "conf/a.txt"}, to={"fixture": "c1", "path": str(target)})
+    back = act(cluster, project, **{"from": {"fixture": "c1", "path": str(target)}}, to="a.txt")
+
+    assert isinstance(there, Passed)
+    assert isinstance(back, Passed)
+    assert (tmp_path / "run" / "copied" / "a.txt").read_text() == "a\n"
+    cluster.scope.unwind()
+    assert not target.parent.exists()
+
+
 def test_from_nodes_to_a_folder_for_each(cluster: FakeCluster, project: Path, tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "x.conf").write_text("x\n")

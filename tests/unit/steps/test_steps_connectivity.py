@@ -383,3 +383,23 @@ def test_icmp_behind_a_service_is_a_filters(
 
     assert isinstance(outcome, Passed)
     assert outcome.value["pairs"][0]["outcome"] == observed
+
+
+def test_fixtures_are_sources_and_targets(cluster: FakeCluster, wire: FakeWire) -> None:
+    cluster.fixtures = tuple(FakeNode(f"c{n}", address=f"198.18.1.{n}", answer=wire) for n in (1, 2))
+
+    outcome = attempt(cluster, **{"from": {"fixtures": "all"}, "to": {"fixture": "c2", "port": 80}})
+
+    assert isinstance(outcome, Passed)
+    assert outcome.message == "1 pair as expected: 1 allowed"  # none from itself
+    assert [len(fixture.commands) for fixture in cluster.fixtures] == [1, 0]
+
+
+def test_a_failure_from_a_fixture_shows_the_command_on_it(cluster: FakeCluster, wire: FakeWire) -> None:
+    cluster.fixtures = (FakeNode("c1", address="198.18.1.1", answer=wire),)
+    wire.rules["", "198.18.0.3:80"] = "refused"
+
+    outcome = attempt(cluster, **{"from": {"fixture": "c1"}, "to": {"node": "worker-1", "port": 80}})
+
+    assert isinstance(outcome, Failed)
+    assert "koalesce ssh fake c1 -- /opt/koalesce/bin/koalesce-probe" in outcome.detail

@@ -218,7 +218,7 @@ def test_nodes_of_a_cluster_without_access_to_them(cluster: FakeCluster) -> None
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"command": ["x"]}, "say exactly one of pod, pods, node, nodes; none is there"),
+        ({"command": ["x"]}, "say exactly one of pod, pods, node, nodes, fixture, fixtures; none is there"),
         ({"pod": "a", "nodes": "all", "command": ["x"]}, "found pod and nodes"),
         ({"node": "a", "container": "c", "command": ["x"]}, "namespace and container belong to pods"),
         ({"node": "a", "command": "ip route"}, "a command is a list of words, such as"),
@@ -296,3 +296,31 @@ def test_pods_of_an_owner(cluster: FakeCluster) -> None:
     attempt(cluster, pods={"owner": "daemonset/web"}, command=["x"])
 
     assert [what["pod"] for _, what in cluster.kube.requests] == ["web-0"]
+
+
+def test_a_command_on_fixtures() -> None:
+    fixtures = [FakeNode(name, answer=lambda command, stdin: result(command, out="up\n")) for name in ("c1", "c2")]
+    cluster = FakeCluster(fixtures=fixtures)
+    value = {"stdout": "up", "stderr": "", "exitCode": 0}
+
+    assert attempt(cluster, fixture="c2", command=["state"]) == Passed("c2: as expected", value)
+    several = [{"name": name, **value} for name in ("c1", "c2")]
+    assert attempt(cluster, fixtures="all", command=["state"]) == Passed("2 places: as expected", several)
+    assert attempt(cluster, fixtures=["c1"], command=["state"]) == Passed("c1: as expected", several[:1])
+    assert [len(fixture.commands) for fixture in fixtures] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [({"fixture": "c9"}, "there is no fixture c9; there are: c1"), ({"node": "c1"}, "there is no node c1")],
+)
+def test_a_fixture_is_no_node_and_must_be_there(where: dict[str, Any], message: str) -> None:
+    outcome = attempt(FakeCluster(fixtures=[FakeNode("c1")]), command=["id"], **where)
+
+    assert isinstance(outcome, Errored)
+    assert outcome.final
+    assert message in outcome.message
+
+
+def test_all_of_no_fixtures_is_an_error(cluster: FakeCluster) -> None:
+    assert attempt(cluster, fixtures="all", command=["id"]) == Errored("there are no fixtures", final=True)

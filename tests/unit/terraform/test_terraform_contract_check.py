@@ -23,6 +23,7 @@ OUTPUTS: dict[str, Any] = {
     "api_endpoint": "https://127.0.0.1:40001",
     "capabilities": ["node-exec"],
     "dns_ip": "10.96.0.10",
+    "fixtures": [],
     "host_exec": [],
     "cleanup": {"argv": ["koalesce", "down", "a"]},
 }

@@ -1,0 +1,69 @@
+"""What is wrong with the fixtures of a spec: names that nodes have, and steps that name one that there isn't.
+
+Works on the data as written, so that a mistake elsewhere hides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from koalesce.spec.entries import StepEntry, body_of
+from koalesce.spec.source import Source
+from koalesce.steps.vantage import Machines
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+# Fields of steps that hold a vantage point or a destination.
+_SIDES = ("from", "to", "server", "control")
+
+
+def fixture_problems(
+    data: Mapping[str, Any],
+    source: Source,
+    entries: Mapping[Path, list[StepEntry]],
+    node_names: Mapping[str, Collection[str]],
+) -> Iterator[Problem]:
+    """Every problem of fixtures; `node_names` are those of each cluster, `entries` the steps by their lists."""
+    written = data.get("fixtures")
+    known = list(written) if isinstance(written, dict) else []
+    if known and data.get("clusters"):
+        yield source.problem_at(("fixtures",), "not supported by this version for several clusters", key=True)
+    for name in known:
+        if any(name in names for names in node_names.values()):
+            yield source.problem_at(("fixtures", name), f'a node is named "{name}" as well', key=True)
+    for entry in (step for listed in entries.values() for each in listed for step in _with_others(each)):
+        for where, name in _named(entry):
+            if name not in known and "${{" not in name:
+                hint = did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
+                yield entry.problem(where, f'there is no fixture "{name}"', hint=hint)
+
+
+def _with_others(entry: StepEntry) -> Iterator[StepEntry]:
+    """A step, that which it runs in the background, and those of the group that it stands for."""
+    yield entry
+    if entry.inner is not None and entry.inner.key:
+        yield from _with_others(entry.inner)
+    for child in entry.children:
+        yield from _with_others(child)
+
+
+def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:
+    """Every name of a fixture in a step, with its path below the step."""
+    body, _ = body_of(entry.type, entry.raw.get(entry.key))
+    if not isinstance(body, Mapping):
+        return
+    places: list[tuple[Path, Any]] = [((entry.key, side), body.get(side)) for side in _SIDES]
+    if issubclass(entry.type, Machines):
+        places.append(((entry.key,), body))
+    for where, place in places:
+        if isinstance(place, Mapping):
+            yield from _texts(place.get("fixture"), (*where, "fixture"))
+            if isinstance(several := place.get("fixtures"), list):
+                for index, name in enumerate(several):
+                    yield from _texts(name, (*where, "fixtures", index))
+
+
+def _texts(value: Any, where: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield where, value
