@@ -12,6 +12,7 @@ from typing import Any
 
 from koalesce.assets import asset
 from koalesce.local.netns import NetNamespace
+from koalesce.local.request import API_PORT
 
 _PATHS = {
     "ServiceAccount": "/api/v1/namespaces/kube-system/serviceaccounts",
@@ -23,6 +24,7 @@ _PATHS = {
     "ReplicaSet": "/apis/apps/v1/namespaces/kube-system/replicasets",
     "Pod": "/api/v1/namespaces/kube-system/pods",
 }
+TOLERATED = "node-role.kubernetes.io/control-plane"  # by CoreDNS' pods
 DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
 _HASH_LABEL = "pod-template-hash"
 _QUESTION = "kubernetes.default.svc.cluster.local"
@@ -39,6 +41,31 @@ def coredns(image: str, address: str) -> list[tuple[str, Mapping[str, Any]]]:
         if document["kind"] == "Service":
             document["spec"]["clusterIP"] = address
     return [(_PATHS[document["kind"]], document) for document in documents]
+
+
+def api_service(address: str, endpoint: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The Service `kubernetes` and where it leads, as the API server makes them once it calls itself ready: too late for the first pods."""
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    ports = [{"name": "https", "port": 443, "targetPort": API_PORT, "protocol": "TCP"}]
+    service = {"type": "ClusterIP", "clusterIP": address, "ports": ports, "sessionAffinity": "None"}
+    metadata = {"name": "kubernetes", "namespace": "default"}
+    return [
+        (
+            "/api/v1/namespaces/default/services",
+            {"apiVersion": "v1", "kind": "Service", "metadata": {**metadata, "labels": labels}, "spec": service},
+        ),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [endpoint], "conditions": {"ready": True}}],
+                "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
+            },
+        ),
+    ]
 
 
 def root_ca(certificate: str) -> tuple[str, Mapping[str, Any]]:
@@ -71,8 +98,8 @@ def replica_set(deployment: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     }
 
 
-def pod(owner: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The one pod of a new ReplicaSet."""
+def pod(owner: Mapping[str, Any], node: str) -> tuple[str, Mapping[str, Any]]:
+    """The one pod of a new ReplicaSet, on a node."""
     template, metadata = owner["spec"]["template"], owner["metadata"]
     return _PATHS["Pod"], {
         "apiVersion": "v1",
@@ -83,7 +110,7 @@ def pod(owner: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
             "labels": template["metadata"]["labels"],
             "ownerReferences": [_owner(owner)],
         },
-        "spec": template["spec"],
+        "spec": {**template["spec"], "nodeName": node},
     }
 
 

@@ -70,8 +70,6 @@ class Bringup:
             self._on_disk = machine.takes_overlays(self.folder)
             listening = self._listen()
             SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED)
-        with self.phases.phase("certificates"):
-            pki = self._pki()
         with self.phases.phase("network"):
             self._host = NetNamespace.of_process("self")
             netns.new()
@@ -86,6 +84,9 @@ class Bringup:
         if request.egress == "host":
             with self.phases.phase("egress"):
                 self._open_egress()
+        with self.phases.phase("certificates"):
+            self._start_inits()  # interpreters too, which load meanwhile
+            pki = self._pki()
         with self.phases.phase("nodes"):
             self._make_nodes(layout, pki)
         self.capabilities = Start(
@@ -131,14 +132,16 @@ class Bringup:
             SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING)
         self._egress.open()
 
+    def _start_inits(self) -> None:
+        for spec in self.request.nodes:
+            self.nodes[spec.name] = self._started(spec.name, self.folder / "nodes" / spec.name)
+        for fixture in self.request.fixtures:
+            self.fixtures[fixture.name] = self._started(fixture.name, self.folder / "fixtures" / fixture.name)
+
     def _make_nodes(self, layout: cgroups.Layout, pki: Pki) -> None:
         request = self.request
         mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
-        for spec in request.nodes:
-            self.nodes[spec.name] = self._started(spec.name, self.folder / "nodes" / spec.name)
-        for fixture in request.fixtures:
-            self.fixtures[fixture.name] = self._started(fixture.name, self.folder / "fixtures" / fixture.name)
         for number, spec in enumerate(request.nodes):
             folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
             config = nodeplan.plan(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
+import uuid
 from typing import Any
 
 from koalesce.local.control_plane import command
@@ -11,6 +14,7 @@ from koalesce.local.noderoot import File
 from koalesce.local.request import GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 
+NOT_READY = "node.kubernetes.io/not-ready"
 SERVICES = ("containerd", "kubelet", "kube-proxy")
 _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _PKI = "/etc/kubernetes/pki"
@@ -61,23 +65,32 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
     return found
 
 
-def node_object(node: NodeSpec) -> dict[str, Any]:
-    """The Node that the kubelet finds when it registers: with its pod CIDR and labels, there is nothing to wait for."""
+def stored_node(node: NodeSpec) -> tuple[str, str]:
+    """The Node that the kubelet finds when it registers, with its pod CIDR and labels: there is nothing to wait for.
+
+    As key and value (JSON in base64) of the datastore, since what the API server's admission adds to a new one is the taint alone.
+    """
     role = {"node-role.kubernetes.io/control-plane": ""} if node.is_control_plane else {}
-    return {
+    document = {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels}},
+        "metadata": {
+            "name": node.name,
+            "uid": str(uuid.uuid4()),
+            "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels},
+        },
         "spec": {
             "podCIDR": node.pod_cidr,
             "podCIDRs": [node.pod_cidr],
-            "taints": [dict(taint) for taint in node.taints],
+            "taints": [*(dict(taint) for taint in node.taints), {"key": NOT_READY, "effect": "NoSchedule"}],
         },
         # kube-proxy looks for it at once, and then only every second.
         "status": {
             "addresses": [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
         },
     }
+    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
 
 
 def _taint(taint: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,13 +20,12 @@ from koalesce.local.datastore import Datastore, Seeds
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.phases import Phases
-from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
-_NOT_READY = "node.kubernetes.io/not-ready"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Start:
     def run(self) -> frozenset[str]:
         """Start everything, wait until it works, and return what the cluster can do."""
         specs = self.request.nodes if self.request.schedulable else ()
-        with ThreadPoolExecutor(max_workers=len(specs) + 1, thread_name_prefix="start") as pool:
+        with ThreadPoolExecutor(max_workers=len(specs) + 3, thread_name_prefix="start") as pool:
             try:
                 return self._run(pool, specs)
             except BaseException:
@@ -57,6 +58,7 @@ class Start:
         is_planted = self._start_api(datastore)
         found = pool.submit(self._probe)
         runtimes = [pool.submit(self._start_runtime, spec) for spec in specs]
+        first = [pool.submit(self._start_first_node, spec) for spec in specs[:1]]
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
             self._await_api(api, "/version")
@@ -64,11 +66,15 @@ class Start:
             # The controller manager exits, and others wait long before they try again, when they have no roles yet.
             with self.phases.phase("roles"):
                 self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
+        controllers = pool.submit(self._start_controllers)
         self._start_the_rest(api, specs)
+        _settle(first)
         with self.phases.phase("images"):
             _settle(runtimes)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
+        with self.phases.phase("controllers"):
+            _settle([controllers])
         with self.phases.phase("api server ready"):
             self._await_api(api, "/readyz")
         if not is_planted:
@@ -82,14 +88,14 @@ class Start:
         return self.nodes[self.request.control.name]
 
     def _start_api(self, datastore: Datastore) -> bool:
-        """Start etcd and the API server; returns whether the datastore had been filled before."""
+        """Start etcd and the API server, which is busy with itself until long after etcd answers; returns whether the datastore had been filled before."""
         services = control_plane.services(self.request)
         with self.phases.phase("etcd"):
             self._control.start(services["etcd"])
+            self._control.start(services["kube-apiserver"])
             self.deadline.until("etcd to answer", datastore.answers, why=lambda: said(self._control, "etcd"))
-            is_planted = self.seeds.plant(datastore)
-        self._control.start(services["kube-apiserver"])
-        return is_planted
+            datastore.write(dict(kubelet.stored_node(spec) for spec in self.request.nodes if self.request.schedulable))
+            return self.seeds.plant(datastore)
 
     def _start_runtime(self, spec: NodeSpec) -> None:
         """Start containerd and have it pull what the node must have from the start."""
@@ -97,34 +103,76 @@ class Start:
         node.start(kubelet.services(self.request, spec)["containerd"])
         if self.request.network == "bridge":
             self._command(node, ["iptables-restore", "--noflush", "--wait"], network.masquerading(self.request))
-        endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
-        self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
+        self._await_runtime(node)
         dns = [self.tools.images["coredns"]] if spec.is_control_plane and self.request.dns == "coredns" else []
         for reference in dict.fromkeys((self.tools.images["pause"], *dns, *self.request.preload)):
             self._command(node, [*PULL, reference])
 
-    def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
-        """Start all that needs the API server, those first on whom others wait: everything at once would hold everything up."""
-        services = control_plane.services(self.request)
-        for spec in specs:
-            document = kubelet.node_object(spec)
-            api.create("/api/v1/nodes", document, keep_trying=lambda: self.deadline.pause("the Node objects"))
-            self.nodes[spec.name].start(kubelet.services(self.request, spec)["kubelet"])
-        self._control.start(services["kube-scheduler"])
-        with self.phases.phase("add-ons"):
-            self._create_addons(api)
-        self._control.start(services["kube-controller-manager"])
-        for spec in specs:
-            if proxy := kubelet.services(self.request, spec).get("kube-proxy"):
-                self.nodes[spec.name].start(proxy)
+    def _await_runtime(self, node: RunningNode) -> None:
+        endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
+        self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
 
-    def _create_addons(self, api: Api) -> None:
-        if self.request.dns != "coredns":
-            return
-        create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
-        for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
+    def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
+        """Make the first objects, and start what needs them, those first on whom others wait."""
+        create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("the first objects"))
+        for path, document in addons.api_service(self.request.api_service_ip, self.request.control.address):
             create(path, document)
-        create(*addons.root_ca(self.pki.text("ca.crt")))
+        for spec in specs[:1]:
+            self._start_services(spec, "kube-proxy")
+        if self.request.dns == "coredns":
+            with self.phases.phase("add-ons"):
+                create(*addons.root_ca(self.pki.text("ca.crt")))
+                for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
+                    create(path, document)
+        for spec in specs[1:]:
+            self._start_services(spec, "kubelet", "kube-proxy")
+
+    def _start_first_node(self, first: NodeSpec) -> None:
+        """Start the kubelet of the node that CoreDNS comes to once the API server takes connections, long before it answers on them.
+
+        Whether it knows its Node, and may look for pods, a kubelet checks just once a second.
+        """
+        address = self.request.control.address, API_PORT
+        self.deadline.until(
+            "the API server to listen", lambda: _listens(address), why=lambda: said(self._control, "kube-apiserver")
+        )
+        self._start_services(first, "kubelet")
+
+    def _start_services(self, spec: NodeSpec, *names: str) -> None:
+        node, services = self.nodes[spec.name], kubelet.services(self.request, spec)
+        self._await_runtime(node)  # a kubelet ends where there is none
+        for name in names:
+            if service := services.get(name):
+                node.start(service)
+
+    def _start_controllers(self) -> None:
+        """Start those that wait, second by second, for the API server to say that it is healthy: once it is."""
+        api = Api(self.pki, self.request.control.address)
+        self._await_api(api, "/healthz")
+        api.close()
+        services = control_plane.services(self.request)
+        self._control.start(services["kube-controller-manager"])
+        self._control.start(services["kube-scheduler"])
+
+    def _create_dns_pod(self, api: Api, inside: NetNamespace) -> None:
+        """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet.
+
+        Not before its node has rules for Services: CoreDNS ends where it can't reach the API server, and its second start may wait.
+        """
+        control = self.request.control
+        taints = {taint["key"] for taint in control.taints} - {addons.TOLERATED}
+        if self.request.kube_proxy == "none" or taints:
+            return  # there is no telling when, or where
+        service = self.request.api_service_ip, 443
+        self.deadline.until(
+            "kube-proxy to lead to the API server",
+            lambda: _listens(service, inside),
+            why=lambda: said(self._control, "kube-proxy"),
+        )
+        deployment = api.get(addons.DEPLOYMENT)
+        if not deployment.get("status"):
+            create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
+            create(*addons.pod(create(*addons.replica_set(deployment)), control.name))
 
     def _await_api(self, api: Api, path: str) -> None:
         self.deadline.until(
@@ -143,6 +191,7 @@ class Start:
             )
         if self.request.dns == "coredns":
             with self.phases.phase("dns"):
+                self._create_dns_pod(api, inside)
                 self.deadline.until(
                     "CoreDNS to answer",
                     lambda: addons.answers(inside, self.request.dns_ip),
@@ -150,27 +199,12 @@ class Start:
                 )
 
     def _are_open(self, api: Api) -> bool:
-        """Whether all nodes are Ready and take pods; frees them from the taint that a controller removes, which isn't up yet.
-
-        The control node is the first, so that CoreDNS comes to where its image is.
-        """
-        ready = {node["metadata"]["name"]: node for node in _ready_nodes(api)}
-        closed = {name: node for name, node in ready.items() if _others(node) != node["spec"].get("taints", [])}
-        control = self._control.name
-        if control in closed:
-            if _open(api, closed[control]) and self.request.dns == "coredns":
-                self._create_dns_pod(api)
-        elif control in ready:
-            for node in closed.values():
-                _open(api, node)
-        return set(ready) == set(self.nodes) and not closed
-
-    def _create_dns_pod(self, api: Api) -> None:
-        """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet."""
-        create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
-        deployment = api.get(addons.DEPLOYMENT)
-        if not deployment.get("status"):
-            create(*addons.pod(create(*addons.replica_set(deployment))))
+        """Whether all nodes are Ready and take pods; frees them from the taint that a controller removes, which isn't up yet."""
+        ready = _ready_nodes(api)
+        closed = [node for node in ready if _others(node) != node["spec"].get("taints", [])]
+        for node in closed:
+            _open(api, node)
+        return len(ready) == len(self.nodes) and not closed
 
     def _unready(self, api: Api) -> str:
         ready = {node["metadata"]["name"] for node in _ready_nodes(api)}
@@ -196,6 +230,15 @@ def said(node: RunningNode, *services: str) -> str:
     )
 
 
+def _listens(address: tuple[str, int], inside: NetNamespace | None = None) -> bool:
+    """Whether somebody takes connections there; as seen from another network namespace, if one is given."""
+    try:
+        with inside.entered() if inside else contextlib.nullcontext(), socket.create_connection(address, timeout=0.2):
+            return True
+    except OSError:
+        return False
+
+
 def _ready_nodes(api: Api) -> list[dict[str, Any]]:
     """The nodes that are Ready; none while the API server can't say."""
     status, body = api.request("GET", "/api/v1/nodes")
@@ -210,15 +253,14 @@ def _ready_nodes(api: Api) -> list[dict[str, Any]]:
 
 def _others(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The taints of a node but for that of not being Ready."""
-    return [taint for taint in node["spec"].get("taints", []) if taint["key"] != _NOT_READY]
+    return [taint for taint in node["spec"].get("taints", []) if taint["key"] != kubelet.NOT_READY]
 
 
-def _open(api: Api, node: Mapping[str, Any]) -> bool:
-    """Let pods onto a node; False if it has changed meanwhile."""
+def _open(api: Api, node: Mapping[str, Any]) -> None:
+    """Let pods onto a node, unless it has changed meanwhile."""
     metadata = node["metadata"]
     change = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"taints": _others(node)}}
-    status, _ = api.request("PATCH", f"/api/v1/nodes/{metadata['name']}", change)
-    return status == 200
+    api.request("PATCH", f"/api/v1/nodes/{metadata['name']}", change)
 
 
 def _settle(waiting: Sequence[Future[None]]) -> None:

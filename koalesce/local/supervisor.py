@@ -7,6 +7,7 @@ What happens is written as lines of JSON to the descriptor STATUS: {"line": …}
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -225,6 +226,7 @@ def main() -> int:
     """Leave whoever started us, read what to make from standard input, and be its supervisor."""
     if os.fork():
         os._exit(0)
+    gc.freeze()  # what is loaded stays
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     data = json.load(sys.stdin)
     status = _Status(int(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -105,15 +106,20 @@ def test_a_worker_has_no_key_but_its_own(certificates: Pki) -> None:
 
 
 def test_a_node_is_known_before_its_kubelet_registers() -> None:
-    node = kubelet.node_object(request().nodes[1])
+    key, value = kubelet.stored_node(request().nodes[1])
+    node = json.loads(base64.b64decode(value))
 
+    assert key == "/registry/minions/w1"
     assert node["metadata"]["labels"] == {
         "kubernetes.io/hostname": "w1", "zone": "a", "node-role.kubernetes.io/edge": "",
     }  # fmt: skip
     assert node["spec"]["podCIDR"] == "10.244.1.0/24"
-    assert node["spec"]["taints"] == [{"key": "only", "value": "me", "effect": "NoSchedule"}]
-    labels = kubelet.node_object(request().control)["metadata"]["labels"]
-    assert labels["node-role.kubernetes.io/control-plane"] == ""
+    assert node["spec"]["taints"] == [
+        {"key": "only", "value": "me", "effect": "NoSchedule"},
+        {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
+    ]
+    _, control = kubelet.stored_node(request().control)
+    assert json.loads(base64.b64decode(control))["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] == ""
 
 
 def test_a_kubelet_asks_for_no_label_that_it_may_not_have() -> None:
@@ -170,7 +176,7 @@ def test_the_pod_of_coredns_is_as_its_controllers_would_make_it() -> None:
     deployment = {**documents["Deployment"], "metadata": {**documents["Deployment"]["metadata"], "uid": "d1"}}
 
     place, replica_set = addons.replica_set(deployment)
-    _, pod = addons.pod({**replica_set, "metadata": {**replica_set["metadata"], "uid": "r1"}})
+    _, pod = addons.pod({**replica_set, "metadata": {**replica_set["metadata"], "uid": "r1"}}, "control")
 
     assert place == "/apis/apps/v1/namespaces/kube-system/replicasets"
     labels = pod["metadata"]["labels"]
@@ -180,7 +186,7 @@ def test_the_pod_of_coredns_is_as_its_controllers_would_make_it() -> None:
         "d1",
         "r1",
     ]
-    assert pod["spec"] == deployment["spec"]["template"]["spec"]
+    assert pod["spec"] == {**deployment["spec"]["template"]["spec"], "nodeName": "control"}
 
 
 @pytest.mark.parametrize("nodes", [NODES, []])

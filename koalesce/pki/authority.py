@@ -1,4 +1,4 @@
-"""Certificates and keys of a cluster: files of mode 0600 in one folder, laid out as kubeadm does.
+"""Makes certificates and keys.
 
 ECDSA P-256 throughout (RFC 5480): a key takes a fraction of a millisecond, an RSA key up to half a second. The client CA and the
 front-proxy CA are different ones, as kube-apiserver demands (it refuses to start when they overlap).
@@ -6,12 +6,11 @@ front-proxy CA are different ones, as kube-apiserver demands (it refuses to star
 
 from __future__ import annotations
 
-import base64
 import datetime
 import ipaddress
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,67 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from koalesce.errors import ProvisionError
+from koalesce.pki.folder import Pki, PkiRequest
 
 _LIFE = datetime.timedelta(days=365)
 _BACKDATED = datetime.timedelta(hours=1)
 _SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 _CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 _DESCRIPTION = "pki.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PkiRequest:
-    """Whom the certificates are for.
-
-    `nodes` maps each node's name to its addresses, `api_names` are the names and addresses that the API server answers to
-    (the Service's own names are added), `etcd_names` the same for etcd.
-    """
-
-    nodes: Mapping[str, Sequence[str]]
-    api_names: Sequence[str]
-    etcd_names: Sequence[str] = ("localhost", "127.0.0.1")
-
-
-@dataclass(frozen=True, slots=True)
-class Pki:
-    """A folder of certificates and keys."""
-
-    folder: Path
-
-    def text(self, name: str) -> str:
-        """The PEM text of a file, such as `ca.crt` or `etcd/server.key`; ProvisionError if it can't be read."""
-        try:
-            return (self.folder / name).read_text()
-        except OSError as error:
-            raise ProvisionError(
-                f"{self.folder / name}: {error.strerror}", hint="make the certificates again with `koalesce pki DIR`"
-            ) from error
-
-    def kubeconfig(self, user: str, server: str) -> str:
-        """A kubeconfig (JSON, which is YAML) of one of the client certificates, `admin` for example, for an API server's URL."""
-        return kubeconfig(server, self.text("ca.crt"), self.text(f"{user}.crt"), self.text(f"{user}.key"))
-
-
-def kubeconfig(server: str, authority: str, certificate: str, key: str) -> str:
-    """A kubeconfig with everything inlined; all arguments but the URL are PEM texts."""
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "koalesce",
-            "clusters": [
-                {"name": "koalesce", "cluster": {"server": server, "certificate-authority-data": _base64(authority)}}
-            ],
-            "users": [
-                {
-                    "name": "koalesce",
-                    "user": {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)},
-                }
-            ],
-            "contexts": [{"name": "koalesce", "context": {"cluster": "koalesce", "user": "koalesce"}}],
-        },
-        indent=2,
-    )
 
 
 def create(folder: Path, request: PkiRequest) -> Pki:
@@ -229,7 +174,3 @@ def _save(path: Path, data: bytes) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
