@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import clusters, operations, reports, requests, waiting
+from tests.benchmarks import cluster_start, operations, reports, requests, waiting
 
 
 def main() -> None:
     """Print all of them."""
-    for benchmark in (waiting, requests, operations, clusters, reports):
+    for benchmark in (waiting, requests, operations, cluster_start, reports):
         print(f"\n{(benchmark.__doc__ or '').splitlines()[0]}")
         benchmark.main()
 

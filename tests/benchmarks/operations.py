@@ -12,7 +12,7 @@ from typing import Any
 
 from koalesce.events import TestFinished, TestStarted
 from koalesce.reporters.jsonl import read_events
-from tests.benchmarks.clusters import environment
+from tests.benchmarks.cluster_start import environment
 
 TESTS = 50
 PAIRS = 5  # an apply and an assert each
