@@ -34,7 +34,7 @@ tests:
 """
 API_ONLY = """\
       - apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: data}, data: {key: value}}}
-      - assert: {resource: serviceaccount/default}
+      - wait-for: {resource: serviceaccount/default, exists: true}
 """
 PODS = """\
       - apply:
