@@ -12,6 +12,9 @@ from koalesce.engine.verdicts import Eventually
 from koalesce.kube import Kube, View
 from koalesce.steps.base import Outcome
 
+# A step's policy, but for the first looks: what a run waits for itself (a namespace's account) is there in no time.
+POLICY = RetryPolicy(every=0.1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiter:
@@ -39,7 +42,7 @@ class Waiter:
         try:
             looked = Looker(
                 rule=Eventually(deadline=self.clock.monotonic() + timeout),
-                policy=RetryPolicy(every=0.1, longest=1.0),
+                policy=POLICY,
                 clock=self.clock,
                 sleeper=sleeper,
                 look=attempt,

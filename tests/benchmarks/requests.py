@@ -1,6 +1,6 @@
 """What waiting asks of an API server, counted by the server: watching, beside polling every second with kubectl.
 
-The waits are the engine's own, as for nodes and components: where nothing can be watched they look each second, a step every two.
+The waits are the engine's own, as for nodes and components: they look as often as a step, and sooner for the second time.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 from koalesce.clock import SystemClock
 from koalesce.engine.attempts import COALESCE, Interrupt, Looked, Looker, RetryPolicy, Sleeper
 from koalesce.engine.verdicts import Eventually
-from koalesce.engine.waiting import Waiter
+from koalesce.engine.waiting import POLICY, Waiter
 from koalesce.kube import Kube, View
 from koalesce.steps.base import Failed, Outcome, Passed
 from tests.unit.engine.test_attempts import FakeClock, JumpingSleeper
@@ -50,8 +50,8 @@ def look_for(name: str, *, within: float = 30) -> Callable[[View], Outcome]:
     return look
 
 
-def wait_in_jumps(kube: Kube, look: Callable[[View], Outcome], seconds: float) -> Looked:
-    """A step's wait, in which time passes at once."""
+def wait_in_jumps(kube: Kube, look: Callable[[View], Outcome], seconds: float, policy: RetryPolicy = STEP) -> Looked:
+    """A wait, in which time passes at once."""
     clock = FakeClock()
     view = kube.view(lambda: None)
 
@@ -61,7 +61,7 @@ def wait_in_jumps(kube: Kube, look: Callable[[View], Outcome], seconds: float) -
 
     try:
         return Looker(
-            rule=Eventually(deadline=seconds), policy=STEP, clock=clock, sleeper=JumpingSleeper(clock), look=attempt,
+            rule=Eventually(deadline=seconds), policy=policy, clock=clock, sleeper=JumpingSleeper(clock), look=attempt,
             is_watched=lambda: view.has_read,
         ).run()  # fmt: skip
     finally:
@@ -106,12 +106,13 @@ def test_a_wait_for_what_another_writes_about_asks_nothing_for_its_changes(kube:
     assert len(api.requests) <= 6, api.requests
 
 
+@pytest.mark.parametrize("policy", [STEP, POLICY], ids=["a step's", "the engine's own"])
 def test_an_api_server_that_answers_500_for_thirty_seconds_gets_fewer_than_twenty_requests_from_a_wait(
-    kube: Kube, api: FakeApi
+    kube: Kube, api: FakeApi, policy: RetryPolicy
 ) -> None:
     api.failing["/"] = (500, "internal error")
 
-    looked = wait_in_jumps(kube, look_for("a"), 30)
+    looked = wait_in_jumps(kube, look_for("a"), 30, policy)
 
     assert "internal error" in getattr(looked.outcome, "message", "")
     assert 2 <= len(api.requests) < 20, len(api.requests)
