@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import state_dir
-from koalesce.errors import ProvisionError, UsageError
+from koalesce.errors import UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest, Node
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _PULL_PATIENCE = 60.0
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "network": ("bridge", "none"),
     "kube_proxy": ("iptables", "nftables", "ipvs", "none"),
@@ -130,58 +126,12 @@ def koalesce_command() -> list[str]:
 
 def machine_problems(root: Path = Path("/")) -> list[str]:
     """What a machine (its file system at `root`) lacks for local clusters, as sentences that say what to do."""
-    if platform.system() != "Linux":
-        return ["local clusters need Linux; use another cluster provider on this machine"]
-    if os.geteuid() != 0:
-        return ["local clusters need root (they make namespaces, mounts and network links); run koalesce with sudo"]
-    return [
-        *_missing_capabilities(root),
-        *_missing_namespaces(root),
-        *_missing_overlay(root),
-        *_missing_otherwise(),
-        *_missing_terraform(),
-    ]
-
-
-def _missing_capabilities(root: Path) -> list[str]:
-    status = dict(line.partition(":")[::2] for line in (root / "proc/self/status").read_text().splitlines())
-    held = int(status.get("CapEff", "0").strip(), 16)
-    missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
-    if not missing:
-        return []
-    return [f"root lacks {', '.join(missing)} here; in a container, run it as a privileged one"]
-
-
-def _missing_namespaces(root: Path) -> list[str]:
-    missing = [kind for kind in _NAMESPACES if not (root / "proc/self/ns" / kind).exists()]
-    return [f"the kernel has no namespaces of kind {', '.join(missing)}"] if missing else []
-
-
-def _missing_overlay(root: Path) -> list[str]:
-    if "overlay" in (root / "proc/filesystems").read_text().split():
-        return []
-    modules = root / "lib/modules" / os.uname().release / "modules.dep"
-    if modules.exists() and "/overlay.ko" in modules.read_text():
-        return []  # loaded by the first mount
-    return ["the kernel has no overlay file system (CONFIG_OVERLAY_FS)"]
-
-
-def _missing_otherwise() -> list[str]:
-    """What those who make the nodes find missing: cgroups, commands, room."""
-    from koalesce.local import machine
-
-    try:
-        machine.check(state_dir() / "clusters")
-    except ProvisionError as error:
-        return [f"{error.message} ({error.hint})" if error.hint else error.message]
-    return []
-
-
-def _missing_terraform() -> list[str]:
+    from koalesce.local import health
     from koalesce.terraform.binary import find_problem
 
-    problem = find_problem()
-    return [problem] if problem else []
+    found = health.essentials(state_dir() / "clusters", root)
+    terraform = find_problem()
+    return [*(str(finding) for finding in found if finding.state == "lacking"), *([terraform] if terraform else [])]
 
 
 def _exists(thing: Thing) -> bool:

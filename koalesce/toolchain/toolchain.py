@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from koalesce.assets import cache_dir
@@ -152,7 +152,9 @@ class Toolchain:
         """How each tool of a Kubernetes version stands; makes nothing."""
         version = self.resolve_version(kubernetes)
         versions = {**self._releases.versions, "kubernetes": version, "agnhost": self._agnhost_version(version)}
-        return [*(self._state(tool, versions[tool]) for tool in sorted(versions)), self._system_state()]
+        system = self._system_state()
+        found = [self._state(tool, versions[tool]) for tool in sorted(versions)]
+        return [*(self._with_system(state, system) for state in found), system]
 
     def add(self, text: str) -> str:
         """Support another Kubernetes version: write its recipe, record its publishers' checksums; returns the version."""
@@ -208,6 +210,12 @@ class Toolchain:
         debian = "Debian package, with those of `system`" if self._releases.tools[tool].debian else ""
         plan = ", else ".join(filter(None, ("download" if pinned else "", debian, minutes)))
         return ToolState(tool=tool, version=version, source="", folder=None, plan=plan)
+
+    def _with_system(self, state: ToolState, system: ToolState) -> ToolState:
+        """The state of a tool that may come with the Debian packages of `system`."""
+        if state.folder or not (self._releases.tools[state.tool].debian and system.folder):
+            return state
+        return replace(state, source=system.source, folder=system.folder, plan="")
 
     def _runc_and_system(self) -> tuple[Path, tuple[Path, ...]]:
         """runc, and the unpacked Debian packages with whatever else the host lacks."""

@@ -1,0 +1,96 @@
+"""`koalesce doctor`: what this machine can do, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from koalesce.local.health import Finding
+
+NAME = "doctor"
+HELP = "tell what this machine has and lacks for local clusters"
+_MARKS = {"good": "ok  ", "noted": "note", "lacking": "LACK"}
+_TRUST = """\
+A local cluster shares this machine's kernel. Ordinary pods see nothing of the machine, but a privileged pod is root on it:
+run changes that you don't trust on a machine that you can throw away."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to print."""
+    parser.add_argument("--json", action="store_true", help="print JSON: a list of {about, name, state, text, hint}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look and print; an error's code if no local cluster can be made here."""
+    import dataclasses
+    import json
+
+    from koalesce.assets import state_dir
+    from koalesce.cli import exit_codes
+    from koalesce.local import health
+
+    folder = state_dir() / "clusters"
+    machine = health.essentials(folder)
+    if can_be_made := not any(finding.state == "lacking" for finding in machine):
+        machine += health.circumstances(folder)
+    found = {"machine": machine, "programs": _programs(), "toolchain": _toolchain()}
+    if args.json:
+        rows = [{"about": about, **dataclasses.asdict(finding)} for about in found for finding in found[about]]
+        print(json.dumps(rows, indent=2))
+    else:
+        print("\n".join(_section(about, findings) for about, findings in found.items()))
+        print(_TRUST)
+    can_be_made = can_be_made and not any(finding.state == "lacking" for finding in found["programs"])
+    return exit_codes.PASSED if can_be_made else exit_codes.ERROR
+
+
+def _section(about: str, findings: Iterable[Finding]) -> str:
+    lines = [about]
+    for finding in findings:
+        lines.append(f"  {_MARKS[finding.state]}  {finding.text}")
+        if finding.hint:
+            lines.append(f"        {'do' if finding.state == 'lacking' else 'if that matters'}: {finding.hint}")
+    return "\n".join(lines) + "\n"
+
+
+def _programs() -> list[Finding]:
+    import shutil
+
+    from koalesce.errors import ProvisionError
+    from koalesce.local.health import Finding
+    from koalesce.terraform.binary import find_binary
+    from koalesce.toolchain.gobuild import find_go
+
+    found = []
+    try:
+        found.append(Finding("terraform", "good", f"{find_binary()} makes clusters"))
+    except ProvisionError as error:
+        found.append(Finding("terraform", "lacking", error.message, error.hint or ""))
+    go = find_go()
+    uses = {
+        "go": (go, "builds what can't be downloaded"),
+        "kubectl": (shutil.which("kubectl"), "is for `script` steps that call it, and for kustomizations"),
+        "helm": (shutil.which("helm"), "renders charts"),
+    }
+    for name, (path, use) in uses.items():
+        if path:
+            found.append(Finding(name, "good", f"{path} {use}"))
+        else:
+            found.append(Finding(name, "noted", f"there is no {name}, which {use}", f"install {name}"))
+    return found
+
+
+def _toolchain() -> list[Finding]:
+    from koalesce.local.health import Finding
+    from koalesce.toolchain import Toolchain
+
+    toolchain = Toolchain()
+    version = toolchain.resolve_version("")
+    missing = [state.tool for state in toolchain.states(version) if not state.folder]
+    if missing:
+        text = f"{', '.join(missing)} will be downloaded or built when Kubernetes {version} is first needed"
+        return [Finding("tools", "noted", text, "koalesce toolchain prepare does it now")]
+    return [Finding("tools", "good", f"everything is there for Kubernetes {version}")]

@@ -1,0 +1,65 @@
+"""`koalesce doctor`, with findings that are made up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from koalesce.cli import exit_codes
+from koalesce.cli.commands import doctor
+from koalesce.cli.main import main
+from koalesce.local import health
+from koalesce.local.health import Finding
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What the machine has at first; tests add to it."""
+    found = [Finding("system", "good", "Linux")]
+    monkeypatch.setattr(health, "essentials", lambda folder: list(found))
+    monkeypatch.setattr(
+        health, "circumstances", lambda folder: [Finding("memory", "noted", "little memory", "buy some")]
+    )
+    monkeypatch.setattr(doctor, "_programs", lambda: [Finding("go", "good", "/bin/go")])
+    monkeypatch.setattr(doctor, "_toolchain", list)
+    return found
+
+
+def test_a_machine_that_will_do_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == exit_codes.PASSED
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == ["machine", "  ok    Linux", "  note  little memory", "        if that matters: buy some"]
+    assert "a privileged pod is root on it" in lines[-2]
+
+
+def test_what_is_lacking_comes_with_its_remedy_and_an_error(
+    machine: list[Finding], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.append(Finding("overlayfs", "lacking", "no overlays", "another kernel"))
+
+    assert main(["doctor"]) == exit_codes.ERROR
+
+    output = capsys.readouterr().out
+    assert "  LACK  no overlays\n        do: another kernel\n" in output
+    assert "little memory" not in output  # of no interest until then
+
+
+def test_a_missing_program_that_clusters_need_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_programs", lambda: [Finding("terraform", "lacking", "no Terraform", "get it")])
+
+    assert main(["doctor"]) == exit_codes.ERROR
+
+
+def test_programs_get_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == exit_codes.PASSED
+
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[1] == {
+        "about": "machine",
+        "name": "memory",
+        "state": "noted",
+        "text": "little memory",
+        "hint": "buy some",
+    }

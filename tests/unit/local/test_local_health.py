@@ -1,0 +1,149 @@
+"""What a machine has and lacks, told from the files of one that is made up."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from koalesce.errors import ProvisionError
+from koalesce.local import health
+from koalesce.local import machine as local_machine
+from koalesce.local.cgroups import Hierarchy, Layout
+
+FILES = {
+    "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
+    "proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n",
+    "proc/meminfo": "MemTotal:  9000000 kB\nMemAvailable:  8388608 kB\n",
+    "proc/net/if_inet6": "",
+    "proc/sys/fs/inotify/max_user_instances": "8192\n",
+    "proc/sys/fs/inotify/max_user_watches": "1048576\n",
+    **{f"proc/self/ns/{kind}": "" for kind in ("cgroup", "ipc", "mnt", "net", "pid", "uts")},
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files of a machine with all that local clusters need."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(local_machine, "check", lambda folder: Layout((Hierarchy(Path("/sys/fs/cgroup"), 2),)))
+    monkeypatch.setattr(local_machine, "takes_overlays", lambda folder: True)
+    for path, text in FILES.items():
+        write(tmp_path / "root" / path, text)
+    return tmp_path / "root"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def lacking(root: Path) -> list[str]:
+    return [str(finding) for finding in health.essentials(root, root) if finding.state == "lacking"]
+
+
+def noted(root: Path) -> dict[str, health.Finding]:
+    return {finding.name: finding for finding in health.circumstances(root, root) if finding.state == "noted"}
+
+
+def test_a_machine_that_has_all_lacks_nothing(root: Path) -> None:
+    assert lacking(root) == []
+    assert noted(root) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "problem"),
+    [
+        ("proc/self/status", "CapEff:\t0000000000000000\n", "root lacks CAP_NET_ADMIN, CAP_SYS_CHROOT"),
+        ("proc/self/ns/net", None, "the kernel has no namespaces of kind net"),
+        ("proc/filesystems", "nodev\tsysfs\n", "the kernel has no overlay file system"),
+    ],
+)
+def test_what_a_machine_lacks_is_named(root: Path, path: str, text: str | None, problem: str) -> None:
+    (root / path).unlink()
+    if text is not None:
+        (root / path).write_text(text)
+
+    (found,) = lacking(root)
+
+    assert found.startswith(problem)
+
+
+def test_what_the_makers_of_nodes_miss_is_told_with_what_to_do(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(folder: Path) -> Layout:
+        raise ProvisionError("the cgroup controllers pids are missing on this machine", hint="enable them")
+
+    monkeypatch.setattr(local_machine, "check", check)
+
+    assert lacking(root) == ["the cgroup controllers pids are missing on this machine (enable them)"]
+
+
+def test_an_overlay_module_that_can_be_loaded_will_do(root: Path) -> None:
+    write(root / "proc/filesystems", "nodev\tsysfs\n")
+    write(root / "lib/modules" / os.uname().release / "modules.dep", "kernel/fs/overlayfs/overlay.ko.xz:\n")
+
+    assert lacking(root) == []
+
+
+def test_without_root_nothing_else_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert lacking(root) == [
+        "local clusters need root: their nodes are namespaces, mounts and network links (run koalesce with sudo)"
+    ]
+
+
+def test_another_system_is_told_to_use_another_provider(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.platform, "system", lambda: "Darwin")
+
+    assert lacking(root) == ["local clusters need Linux (use another cluster provider on this machine)"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "name", "part"),
+    [
+        (".dockerenv", "", "container", "this is a container"),
+        ("proc/1/environ", "PATH=/bin\0container=lxc\0", "container", "this is a container"),
+        ("proc/self/attr/current", "docker-default (enforce)\n", "apparmor", "the AppArmor profile docker-default"),
+        ("sys/fs/selinux/enforce", "1", "selinux", "SELinux is enforcing"),
+        ("proc/meminfo", "MemAvailable:  1048576 kB\n", "memory", "1.0 GiB of memory are available"),
+        ("proc/self/status", "CapEff:\t1ffffffffff\nSeccomp:\t2\n", "seccomp", "a seccomp filter is on"),
+    ],
+)
+def test_what_is_otherwise_on_a_machine_is_noted(root: Path, path: str, text: str, name: str, part: str) -> None:
+    write(root / path, text)
+
+    found = noted(root)
+
+    assert list(found) == [name]
+    assert part in found[name].text
+    assert found[name].hint
+
+
+def test_few_open_files_matter_where_root_can_not_have_more(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
+    assert noted(root) == {}
+
+    write(root / "proc/self/status", f"CapEff:\t{0x1FFFFFFFFFF & ~(1 << 24):x}\n")
+
+    assert noted(root)["files"].text.startswith("a process may open 4096 files at most")
+
+
+def test_low_inotify_limits_matter_where_they_can_not_be_raised(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root / "proc/sys/fs/inotify/max_user_instances", "128\n")
+    assert noted(root) == {}
+
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+
+    assert noted(root)["inotify"].hint == "on the machine itself: sysctl -w fs.inotify.max_user_instances=8192"
+
+
+def test_a_folder_on_an_overlay_and_a_kernel_without_ipv6_are_noted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_machine, "takes_overlays", lambda folder: False)
+    (root / "proc/net/if_inet6").unlink()
+
+    assert sorted(noted(root)) == ["ipv6", "layers"]
