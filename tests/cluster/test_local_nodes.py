@@ -40,6 +40,7 @@ class Cluster:
     kube: Kube
     outputs: dict[str, Any]
     folder: Path
+    supervisor: int
 
     def run(self, node: str, *command: str) -> str:
         (prefix,) = [item["exec"] for item in self.outputs["nodes"] if item["name"] == node]
@@ -62,7 +63,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     request = {"name": NAME, "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder)}
     client.up(json.dumps(request), ledger=ledger, progress=lambda line: None)
     kube = Kube(folder / "kubeconfig")
-    made = Cluster(kube, json.loads((folder / "outputs.json").read_text()), folder)
+    entry = ledger.find(NAME)
+    assert entry is not None
+    assert entry.supervisor is not None
+    made = Cluster(kube, json.loads((folder / "outputs.json").read_text()), folder, entry.supervisor.pid)
     try:
         for name in NODES:
             kube.create(pod(f"web-{name}", name))
@@ -159,6 +163,35 @@ def test_an_unprivileged_pod_sees_no_device_mount_or_secret_of_the_machine(clust
             assert "koalesce" not in line  # the node's own part of each hierarchy is the root
     denied = cluster.sh("web-worker-1", "echo 1 2>&1 >/proc/sys/vm/swappiness || true")
     assert "Read-only" in denied
+
+
+@pytest.mark.parametrize(
+    ("url", "answers"),
+    [
+        ("https://127.0.0.1:2379/version", {"000"}),  # etcd: no TLS connection without a certificate
+        ("https://127.0.0.1:2380/members", {"000"}),
+        ("https://198.18.0.10:6443/api/v1/secrets", {"401", "403"}),
+        ("https://198.18.0.10:10250/pods", {"401", "403"}),
+        ("https://127.0.0.1:10257/metrics", {"401", "403"}),
+        ("https://127.0.0.1:10259/metrics", {"401", "403"}),
+        ("http://198.18.0.10:2379/version", {"000"}),  # and they listen nowhere else
+        ("https://198.18.0.10:10257/metrics", {"000"}),
+    ],
+)
+def test_who_shows_no_certificate_is_told_nothing(cluster: Cluster, url: str, answers: set[str]) -> None:
+    fetch = f"curl -sk -m 5 -o /dev/null -w '%{{http_code}}' {url} || true"
+
+    assert cluster.run("control-plane", "sh", "-c", fetch) in answers
+
+
+def test_a_cluster_listens_on_no_address_that_others_can_reach(cluster: Cluster) -> None:
+    owner = f"pid={cluster.supervisor},"
+    lines = subprocess.run(["ss", "-Hlntup"], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    own = [line.split()[4] for line in lines if owner in line]
+
+    assert len(own) == 1  # the way to the API server
+    assert own[0].startswith("127.0.0.1:")
 
 
 def test_pods_have_cgroups_with_their_limits(cluster: Cluster) -> None:
