@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import DEFAULT_TIMEOUT, Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.events import Status, StepFinished, TestFinished, TestRerun, TestStarted
+from koalesce.matching.mismatch import and_more
 from koalesce.spec import LoadedSpec
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.models import Setup, Test
@@ -137,11 +139,18 @@ def _skip_reason(stage: Stage, test: Test, site: Site, values: Mapping[str, Any]
 
 def summed_up(bad: Sequence[StepFinished | str]) -> tuple[str, Status]:
     """What several steps that didn't pass (or sentences about a failure) say together."""
-    said = [each if isinstance(each, str) else f"{each.title}: {each.message}" for each in bad]
+    said = [each if isinstance(each, str) else _with_title(each) for each in bad]
     status = overall("failed" if isinstance(each, str) else each.status for each in bad)
     first, *rest = said[0].split("\n")
-    more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-    return "\n".join([first + more, *rest, *said[1:]]), status
+    return "\n".join([first + and_more(len(said) - 1, "problem"), *rest, *said[1:]]), status
+
+
+def _with_title(step: StepFinished) -> str:
+    """What a step says, behind its title unless the message begins with that: often both begin with the object."""
+    group, _, own = step.title.rpartition(": ")
+    if not re.match(rf"{re.escape(own)}(?=$|[:\s])", step.message):
+        return f"{step.title}: {step.message}"
+    return f"{group}: {step.message}" if group else step.message
 
 
 @dataclass(frozen=True, slots=True)

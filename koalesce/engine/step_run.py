@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from koalesce.engine.scopes import StepScope, TestScope
 from koalesce.engine.sections import AFTERWARDS, DEFAULT_TIMEOUT, Section
 from koalesce.errors import KoalesceError
 from koalesce.events import Status, StepAttempted, StepFinished, StepStarted
-from koalesce.expressions import ExpressionError, has_expression, paths_of, resolve
+from koalesce.expressions import ExpressionError, find_expressions, has_expression, paths_of, resolve
 from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
 from koalesce.spec.fields import Output, Places, StepFields
@@ -59,9 +60,8 @@ class StepRun:
             reason, bound = f"{bound.step.id} was not started", None
         if bound is None:
             return self.skip(reason), {}
-        self._title = bound.fields.name or f"{bound.step.title()}{_item_suffix(item)}"
+        self._title = bound.title if _tells(self.entry.raw.get("name"), item) else f"{bound.title}{_item_suffix(item)}"
         if isinstance(bound.step, Use):
-            self._title = f"{bound.fields.name or bound.step.title()}{_item_suffix(item)}"
             return self._run_group(bound.fields)
         timeout = self._timeout(bound.fields)
         self._start(timeout)
@@ -314,6 +314,12 @@ class StepRun:
         )  # fmt: skip
         self.runner.emit(event)
         return event
+
+
+def _tells(name: Any, item: Mapping[str, Any]) -> bool:
+    """Whether the name that a step was given has an expression that tells the runs of its foreach apart."""
+    expressions = list(find_expressions(name))
+    return any(re.search(rf"\b{re.escape(known)}\b", text) for text in expressions for known in item)
 
 
 def _item_suffix(item: Mapping[str, Any]) -> str:

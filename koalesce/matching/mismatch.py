@@ -38,6 +38,11 @@ class Mismatch:
         return f"{self.path} {self.message}" if self.path else self.message
 
 
+def and_more(rest: int, what: str) -> str:
+    """What follows the first of several: ` (and 3 more differences)`; nothing where there is no more."""
+    return f" (and {rest} more {what}{'' if rest == 1 else 's'})" if rest else ""
+
+
 def member(path: str, key: str | int) -> str:
     """The path of a key or an index below a path."""
     if isinstance(key, int):

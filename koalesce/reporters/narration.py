@@ -287,6 +287,7 @@ def _counts(record: RunRecord, event: RunFinished) -> list[tuple[str, int]]:
 
 def _problems(record: RunRecord) -> Iterator[Line]:
     for spec in record.specs.values():
+        told: list[str] = []
         for test in spec.tests.values():
             if test.finished and test.finished.status in _BAD:
                 end = test.finished
@@ -294,8 +295,9 @@ def _problems(record: RunRecord) -> Iterator[Line]:
                     (step.finished.line for step in test.steps if step.finished and step.finished.status in _BAD),
                     end.line,
                 )
-                yield _problem(end.status, location(test.spec, line), f"{_name(test.name)}: {_first(end.message)}")
-        if spec.finished and spec.finished.status in _BAD and spec.finished.message:
+                told.append(f"{_name(test.name)}: {_first(end.message)}")
+                yield _problem(end.status, location(test.spec, line), told[-1])
+        if spec.finished and spec.finished.status in _BAD and _first(spec.finished.message) not in ("", *told):
             yield _problem(spec.finished.status, one_line(spec.started.spec), _first(spec.finished.message))
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from koalesce.expressions import cel
 from koalesce.matching.flaws import refuse
-from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.mismatch import Mismatch, and_more
 from koalesce.matching.partial import Matching, member_problems
 from koalesce.matching.quantifiers import distance
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
@@ -175,7 +175,7 @@ def _is_blind(found: list[Mismatch], obj: dict[str, Any]) -> bool:
 def _failed(name: str, found: list[Mismatch], *, is_blind: bool) -> Failed:
     """A failure with a line for each difference."""
     first = found[0]
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = and_more(len(found) - 1, "difference")
     lines = [f"{one.path or '.'}\n  expected {one.expected}\n  actual   {one.actual}" for one in found[:_MOST]]
     if len(found) > _MOST:
         lines.append(f"… and {len(found) - _MOST} more differences")

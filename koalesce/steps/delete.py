@@ -10,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import ApiError, Resource, UnknownKind
+from koalesce.matching.mismatch import and_more
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.acting import MOST_NAMES, Approach, refused
 from koalesce.steps.objects.manifests import delete_order
@@ -129,8 +130,9 @@ class Delete(ObjectSources, Assertion, key="delete"):
         there = [target for target in targets if target.found is not None]
         left = [said for target in there if (said := target.left(Reader.of(context)))] if self.wait else []
         if left:
-            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-            return Failed(f"{left[0]}{more}", "gone", f"{len(left)} still there", "\n".join(left))
+            return Failed(
+                f"{left[0]}{and_more(len(left) - 1, 'object')}", "gone", f"{len(left)} still there", "\n".join(left)
+            )
         names = ", ".join(str(target) for target in there) if len(there) <= MOST_NAMES else f"{len(there)} objects"
         if not there:
             return Passed("there was nothing to delete, as it may be")

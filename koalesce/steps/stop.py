@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, field_validator
 
 from koalesce.durations import format_seconds
-from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.mismatch import Mismatch, and_more
 from koalesce.matching.partial import partial_match, problems
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, Step
 from koalesce.steps.identifier import Identifier
@@ -134,6 +134,6 @@ def _unlike(ended: Ended, allowed: list[EndStatus]) -> Failed | Errored:
 
 def _mismatched(ended: Ended, found: list[Mismatch]) -> Failed:
     first = found[0]
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = and_more(len(found) - 1, "difference")
     lines = [f"{one.path or '.'}\n  expected {one.expected}\n  actual   {one.actual}" for one in found[:20]]
     return Failed(f"{ended.title}: {first}{more}", first.expected, first.actual, "\n".join(lines), final=True)

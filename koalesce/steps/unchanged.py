@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from koalesce.matching.changes import changes, check_ignorable, without
 from koalesce.matching.jsonpath import compile_path, describe_nothing
-from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.mismatch import Mismatch, and_more
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.objects.reference import Found, Selection, named
@@ -140,7 +140,7 @@ def _of_path(path: str, old: Any, new: Any) -> list[Mismatch]:
 
 def _failed(moved: list[tuple[str, Mismatch]]) -> Failed:
     name, first = moved[0]
-    more = f" (and {len(moved) - 1} more)" if len(moved) > 1 else ""
+    more = and_more(len(moved) - 1, "change")
     lines = [f"{name}: {change}" for name, change in moved[:_MOST]]
     if len(moved) > _MOST:
         lines.append(f"… and {len(moved) - _MOST} more changes")

@@ -282,3 +282,20 @@ def test_the_interrupt_ends_a_test_as_an_error(tmp_path: Path) -> None:
     finished = world.run()
 
     assert (finished.status, finished.message) == ("error", "the time of the spec (1s) is over")
+
+
+def test_what_a_step_looked_at_is_named_once(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+tests:
+  - name: t
+    steps:
+      - {wait-for: {resource: pod/web, exists: true}, timeout: 1ms, continueOnFailure: true}
+      - {assert: {resource: configmap/web, match: {data: {a: b}}}, timeout: 1ms}
+""",
+    )
+
+    assert world.run().message == (
+        "pod/web there: pod/web does not exist (and 1 more problem)\nconfigmap/web does not exist"
+    )

@@ -45,6 +45,23 @@ def test_over_nodes_of_a_role(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_says_nothing_of_the_item_gets_it(tmp_path: Path) -> None:
+    found = world(
+        tmp_path,
+        "{name: same for all, script: 'true', foreach: {item: colour, in: [red, blue]}}",
+        "{name: 'in ${{ colour }}', script: 'true', foreach: {item: colour, in: [red]}}",
+        "{name: 'in ${{ test.name }}', script: 'true', foreach: {item: colour, in: [red]}}",
+    )
+
+    assert found.run().status == "passed"
+    assert [title for _, title, _ in found.steps()] == [
+        "same for all [red]",
+        "same for all [blue]",
+        "in red",
+        "in t [red]",
+    ]
+
+
 def test_none_at_all_is_a_failure(tmp_path: Path) -> None:
     found = world(tmp_path, "{script: 'true', foreach: {item: pod, in: {pods: {selector: app=web}}}}")
 

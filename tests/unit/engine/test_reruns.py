@@ -103,7 +103,7 @@ tests:
     finished = world.run()
 
     first, *others = finished.message.splitlines()
-    assert first == "one: exit code is 1, expected 0 (and 2 more)"
+    assert first == "one: exit code is 1, expected 0 (and 2 more problems)"
     assert others == ["two: exit code is 2, expected 0", "three: exit code is 3, expected 0"]
     assert finished.status == "failed"
 

@@ -122,6 +122,25 @@ def test_a_failed_set_up_is_told_once() -> None:
     ]
 
 
+def test_a_failed_set_up_stands_once_in_the_list_at_the_end() -> None:
+    lines = told(
+        *(SpecStarted(spec=spec, name="a", tests=("t",)) for spec in (SPEC, "specs/b.yaml")),
+        TestStarted(spec=SPEC, test="setup", namespace="n", line=3),
+        finished("setup", "apply x", test="setup", status="failed", message="422 Invalid"),
+        TestFinished(
+            spec=SPEC, test="setup", status="failed", seconds=2.0, message="apply x: 422 Invalid\ndetail", line=3
+        ),
+        SpecFinished(spec=SPEC, status="failed", seconds=3.0, message="setup: apply x: 422 Invalid\ndetail"),
+        SpecFinished(spec="specs/b.yaml", status="error", seconds=3.0, message="no cluster"),
+        RunFinished(status="error", passed=0, failed=0, error=0, skipped=0, seconds=1.0),
+    ).splitlines()
+
+    assert lines[lines.index("") + 1 : -1] == [
+        "FAIL  specs/a.yaml:9  setup: apply x: 422 Invalid",
+        "ERROR  specs/b.yaml  no cluster",
+    ]
+
+
 def test_a_clean_up_that_failed_is_told_beside_tests_that_passed() -> None:
     text = told(
         SpecStarted(spec=SPEC, name="a", tests=("t",)),

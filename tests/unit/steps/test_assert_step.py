@@ -35,7 +35,7 @@ def test_says_each_difference_path_by_path() -> None:
     ).attempt(context(FakeCluster(web())))
 
     assert outcome == Failed(
-        'service/web: .spec.type is "ClusterIP", expected "NodePort" (and 2 more)',
+        'service/web: .spec.type is "ClusterIP", expected "NodePort" (and 2 more differences)',
         '"NodePort"',
         '"ClusterIP"',
         ".spec.type\n  expected \"NodePort\"\n  actual   \"ClusterIP\"\n"

@@ -32,7 +32,7 @@ def test_what_moves_fails_with_what_it_was() -> None:
     cluster.add(web(replicas=3, readyReplicas=1))
 
     assert unchanged.attempt(same_step) == Failed(
-        "deployment/web: .status.replicas changed from 2 to 3 (and 1 more)",
+        "deployment/web: .status.replicas changed from 2 to 3 (and 1 more change)",
         "2",
         "3",
         "deployment/web: .status.replicas changed from 2 to 3\n"
