@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from koalesce.matching.path_reader import PathReader, TemplateReader
-from koalesce.matching.segments import Chain, Node, Range, Segment, Spread
+from koalesce.matching.segments import Chain, Node, Range, Segment, Spread, children
 from koalesce.matching.shapes import Shape
 from koalesce.suggestions import closest
 
@@ -72,11 +72,31 @@ class Path:
         elements = len(Chain(segments[: many[0] + 1]).find(document))
         return elements - len(self.find(document)), elements
 
+    def leads_anywhere(self, document: Any) -> bool:
+        """Whether there is anything to see: a value, of a template one of any of its paths."""
+        return _leads_anywhere(self.nodes, document, document)
+
     def is_anchored(self, document: Any) -> bool:
-        """Whether what should hold the end of the path is there: all before its first filter, or before its last part."""
-        segments = self._chain.segments
-        filters = [index for index, segment in enumerate(segments) if segment.spread == "filtered"]
-        return bool(Chain(segments[: min(filters, default=len(segments) - 1)]).find(document)) if segments else True
+        """Whether what should hold the end of the path is there; what a filter leaves nothing of needn't hold anything."""
+        found = [document]
+        for segment in self._chain.segments[:-1]:
+            found = segment.select_all(found)
+            if not found:
+                return segment.spread == "filtered"
+        return True
+
+    def unseen(self, document: Any, shape: Shape | None) -> str | None:
+        """What a filter looks at that none of its elements has, nor their type as far as that is known, in a clause; None if there is no such."""
+        here, found = shape, [document]
+        for segment in self._chain.segments:
+            elements = [element for value in found for element in children(value)] if segment.asked else []
+            inner = here.element if here else None
+            for chain in segment.asked if elements else ():
+                if not any(chain.find(element) for element in elements) and not _is_known(chain, inner):
+                    count = "the only element" if len(elements) == 1 else f"none of {len(elements)} elements"
+                    return f"{count} has {'no ' if len(elements) == 1 else ''}{_written(chain)}, of which its filter {segment.text} speaks"
+            found, here = segment.select_all(found), _below(here, segment)
+        return None
 
     def stranger(self, shape: Shape) -> str | None:
         """The first name of the path that isn't a field of the document's type, with the path up to it; None as far as is known."""
@@ -85,13 +105,12 @@ class Path:
         for segment in self._chain.segments:
             if here is None or segment.text == ".":
                 return None
-            if segment.name is None:
-                here = here.element
-            elif here.names is not None and segment.name not in here.names:
-                meant = closest(segment.name, here.names)
-                return f"{reached}{segment.text}" + (f"; did you mean {meant}?" if meant else "")
-            else:
-                here = here.field(segment.name)
+            for chain in segment.asked:
+                if here.element is not None and (found := _stranger(chain, here.element)):
+                    return f"{reached}[*]{found}"
+            if found := _stranger(Chain((segment,)), here):
+                return f"{reached}{found}"
+            here = _below(here, segment)
             reached += segment.text
         return None
 
@@ -152,6 +171,49 @@ def _render(nodes: Iterable[Node], document: Any, current: Any) -> str:
         else:
             parts.append(" ".join(_printed(value) for value in node.find(document if node.rooted else current)))
     return "".join(parts)
+
+
+def _leads_anywhere(nodes: Iterable[Node], document: Any, current: Any) -> bool:
+    for node in nodes:
+        if isinstance(node, Range):
+            items = node.over.find(document if node.over.rooted else current)
+            if any(_leads_anywhere(node.body, document, item) for item in items):
+                return True
+        elif isinstance(node, Chain) and node.find(document if node.rooted else current):
+            return True
+    return False
+
+
+def _stranger(chain: Chain, shape: Shape) -> str | None:
+    """The beginning of a path up to the first name that isn't a field of the type, and which was meant; None as far as is known."""
+    here: Shape | None = shape
+    for index, segment in enumerate(chain.segments):
+        if here is None:
+            return None
+        if segment.name is not None and here.names is not None and segment.name not in here.names:
+            meant = closest(segment.name, here.names)
+            return _written(Chain(chain.segments[: index + 1])) + (f"; did you mean {meant}?" if meant else "")
+        here = _below(here, segment)
+    return None
+
+
+def _is_known(chain: Chain, shape: Shape | None) -> bool:
+    """Whether each name of a path is a field of its type."""
+    for segment in chain.segments:
+        if shape is None or (segment.name is not None and segment.name not in (shape.names or ())):
+            return False
+        shape = _below(shape, segment)
+    return True
+
+
+def _below(shape: Shape | None, segment: Segment) -> Shape | None:
+    if shape is None:
+        return None
+    return shape.element if segment.name is None else shape.field(segment.name)
+
+
+def _written(chain: Chain) -> str:
+    return "".join(segment.text for segment in chain.segments)
 
 
 def _printed(value: Any) -> str:

@@ -54,8 +54,20 @@ def problems(operators: Mapping[str, Any], nested: Problems) -> list[Flaw]:
         found.append(Flaw((), f"{counted[0]} and {counted[1]} can't stand together"))
     if bool(counted) != ("match" in operators):
         said = "exactly, atLeast and atMost need match, as in {exactly: 2, match: {type: Ready}}, and match needs one of them"
-        found.append(Flaw((), said))
+        meant = "" if counted else _instead_of_match(operators["match"])
+        found.append(Flaw((), said + meant))
     return found
+
+
+def _instead_of_match(operand: Any) -> str:
+    """What somebody may have meant who says `match` of a text or a list by itself; nothing for a pattern of a map."""
+    match operand:
+        case str():
+            return "; did you mean matches (a regular expression) or equals?"
+        case dict():
+            return ""
+        case _:
+            return "; did you mean equals?"
 
 
 def suggestion(name: str) -> str:

@@ -14,6 +14,7 @@ _INDEX = re.compile(r"-?\d+")
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
 _TURNED = re.compile(r"""\(\s*('[^']*'|"[^"]*"|-?[\d.]+|true|false)\s*(==|!=|<=|>=|<|>)\s*(@[^\s=<>!&|]*)\s*\)""")
+_COMPARISONS = ("==", "!=", "<", ">", "=~")
 _TURNS = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _NAME_ENDS = frozenset(" .,[]{}$@")  # kubectl's
 _FILTER_NAME_ENDS = frozenset(" .[]{}()=!<>~&|,'\"")
@@ -201,21 +202,26 @@ def _filtered(inside: str, whole: str) -> Segment:
     if not (condition.startswith("(") and condition.endswith(")")):
         raise problem(whole, f"a filter is written [?(…)], not [{inside}]")
     try:
-        compiled = parse(f"$[?{_filter_text(condition, whole)}]")
+        text, asked = _filter_text(condition, whole)
+        compiled = parse(f"$[?{text}]")
     except (JSONPathError, AttributeError, TypeError) as error:  # its parser trips over some input with these
         raise problem(whole, f"the filter {condition} can't be read: {error}") from error
 
     def select(value: Any) -> Iterable[Any]:
         return [found.value for found in compiled.find(value)] if isinstance(value, list | dict) else ()
 
-    return Segment(f"[{inside}]", select, "filtered")
+    return Segment(f"[{inside}]", select, "filtered", asked=asked)
 
 
-def _filter_text(condition: str, whole: str) -> str:
-    """A filter in kubectl's words as jsonpath-ng wants it: paths first, names in brackets, `&&` in full; what isn't there isn't `!=`."""
+def _filter_text(condition: str, whole: str) -> tuple[str, tuple[Chain, ...]]:
+    """A filter in kubectl's words as jsonpath-ng wants it: paths first, names in brackets, `&&` in full; what isn't there isn't `!=`.
+
+    With it comes what elements must have: what is compared, and what holds that of which only the existence is asked.
+    """
     if turned := _TURNED.fullmatch(condition):
         condition = f"({turned[3]} {_TURNS.get(turned[2], turned[2])} {turned[1]})"
     parts: list[str] = []
+    asked: list[Chain] = []
     at = 0
     while at < len(condition):
         char = condition[at]
@@ -228,16 +234,19 @@ def _filter_text(condition: str, whole: str) -> str:
             if re.search(r"(==|!=|<=|>=|<|>|=~)\s*$", condition[:at]):
                 raise problem(whole, "a filter compares with a value, not with another path")
             reader = PathReader(condition[at + 1 :], whole, _FILTER_NAME_ENDS)
-            path = "@" + "".join(_bracketed(segment, whole) for segment in reader.segments(bare=False))
+            segments = tuple(reader.segments(bare=False))
+            path = "@" + "".join(_bracketed(segment, whole) for segment in segments)
             end = at + 1 + reader.at
-            parts.append(f"{path} && {path}" if condition[end:].lstrip().startswith("!=") else path)
+            rest = condition[end:].lstrip()
+            asked.append(Chain(segments if rest.startswith(_COMPARISONS) else segments[:-1]))
+            parts.append(f"{path} && {path}" if rest.startswith("!=") else path)
         elif char == "$":
             raise problem(whole, "a filter looks at the element (@), not at the document ($)")
         else:
             end = at + 1
             parts.append(char)
         at = end
-    return re.sub(r"(?<!&)&(?!&)", "&&", "".join(parts))
+    return re.sub(r"(?<!&)&(?!&)", "&&", "".join(parts)), tuple(asked)
 
 
 def _quote_end(condition: str, at: int, whole: str) -> int:

@@ -24,6 +24,7 @@ class Segment:
     parts: tuple[
         Segment, ...
     ] = ()  # of a union: first what the first of them selects of all values, then what the second does
+    asked: tuple[Chain, ...] = ()  # of a filter: what elements must have for it to say something of them
 
     def select_all(self, values: Iterable[Any]) -> list[Any]:
         """What it selects of several values, in kubectl's order."""

@@ -40,7 +40,7 @@ class Dns(Assertion, key="dns"):
 
     From a pod the question is asked in the pod's network, of the server that its `resolv.conf` names, and the pod's image doesn't matter.
     Without `rcode` and `answers` there must be at least one record of the type. What can't be asked satisfies nothing: a server that
-    isn't reached is a failure unless `expect` says so.
+    isn't reached is a failure unless `expect` says so, and under `never` it shows nothing about the name.
     """
 
     polls = True
@@ -74,7 +74,8 @@ class Dns(Assertion, key="dns"):
 
     answers: list[StrictStr] | Matcher | None = None
     """The data of the records of this type, as `dig` prints it. A list means exactly these, in any order (dots at the end of names may be left
-    out); a matcher such as `{contains: 10.96.0.10}` or `{all: {inCIDR: 10.96.0.0/16}}` looks at the list of them."""
+    out); a matcher such as `{contains: 10.96.0.10}` or `{all: {inCIDR: 10.96.0.0/16}}` looks at the list of them. Of no records at all
+    nothing is said by a matcher, unless it's `count` or `equals`, or `rcode` is said."""
 
     ttl: Matcher | None = None
     """The time to live of each of these records, in seconds: a number, or a matcher such as `{le: 30}`."""
@@ -189,9 +190,13 @@ class Dns(Assertion, key="dns"):
         lines += [line for each, _ in failures[:3] for line in each.lines(context)]
         count = f" ({len(failures)} of {len(answers)} answers)" if len(answers) > 1 else ""
         message = f"{first.where}{self.type} {self.name}: {found.message}{count}"
-        if all(each.observed.outcome == "error" for each, _ in failures) and self.expect != _ANSWERED:
-            return Errored(message, "\n".join(lines))
-        return Failed(message, expected=found.expected, actual=found.actual, detail="\n".join(lines))
+        detail = "\n".join(lines)
+        if all(each.observed.outcome == "error" for each, _ in failures) and (
+            context.negated or self.expect != _ANSWERED
+        ):
+            return Errored(message, detail)
+        unanswered = self.expect == _ANSWERED and all(each.observed.dns is None for each, _ in failures)
+        return Failed(message, found.expected, found.actual, detail, saw_nothing=unanswered)
 
     def _servers(self, context: StepContext) -> list[Endpoint | None] | Failed | Errored:
         """Whom to ask; None stands for whom the source asks by itself."""

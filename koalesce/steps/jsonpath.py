@@ -19,7 +19,8 @@ class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):
 
     With `KIND/NAME` the path starts at the object, otherwise at the list of objects (`.items[*]`), as with `kubectl get`. A path that
     leads to nothing fails, unless `count`, `absent` or `exists: false` says so, and what should hold it is there: that a mistyped path
-    leads nowhere proves nothing. Nor does a selection that never met an object. `mayNotExist: true` passes over both.
+    leads nowhere proves nothing. Nor does a filter about a field that none of the elements has, unless their kind is built in and has such a
+    field, nor a selection that never met an object. `mayNotExist: true` passes over both.
     """
 
     def title(self) -> str:

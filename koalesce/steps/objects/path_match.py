@@ -50,6 +50,9 @@ class PathMatch(MatcherFields):
         path = compile_path(self.path)
         hits = path.find(document)
         wanted = self.operators()
+        if path.is_template and not path.leads_anywhere(document):
+            said = "is a text of which no path leads to anything, so this proves nothing"
+            return Mismatch(path.text, self.expected, NOTHING, said)
         if not hits:
             return self._look_at_nothing(path, document, wanted, match)
         if not wanted:
@@ -87,6 +90,8 @@ class PathMatch(MatcherFields):
             said = f"leads to nothing, and there is no such field {stranger}"
         elif not path.is_anchored(document):
             said = describe_nothing(path, document)
+        elif unseen := path.unseen(document, match.shape):
+            said = f"leads to nothing, as {unseen}"
         if not said:
             return None
         return Mismatch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
@@ -18,6 +19,7 @@ Family = Literal["IPv4", "IPv6"]
 Protocol = Literal["TCP", "UDP"]
 Via = Literal["podIP", "clusterIP", "serviceName", "nodePort"]
 Object = Mapping[str, Any]
+_NO_PORT = "to show that it serves nothing there, probe its cluster IP as an address"
 _BY_SERVICE = ("clusterIP", "serviceName", "nodePort")
 
 
@@ -66,7 +68,8 @@ class Destination(Model):
     """The namespace of pods and Services; default: the test's own."""
 
     port: Port | None = None
-    """The port: a number, or its name in the pods' or the Service's definition; a Service's only port needs not be said."""
+    """The port: a number, or its name in the pods' or the Service's definition; a Service's only port needs not be said. A Service must have
+    the port: to show that it serves nothing on another, say its address as `address`."""
 
     protocol: Protocol = "TCP"
     """TCP (the handshake must be completed) or UDP (a datagram must be answered)."""
@@ -156,7 +159,7 @@ class Destination(Model):
         if service is None:
             raise Unmet(Failed(f"service {namespace}/{name} does not exist", actual="missing"))
         shown = name if namespace == context.namespace else f"{namespace}/{name}"
-        port = service_port(service, self.port, self.protocol, shown)
+        port = service_port(service, self.port, self.protocol, shown, otherwise=_NO_PORT)
         for via in self.via or ["clusterIP"]:
             if via == "nodePort":
                 yield from _by_node_port(shown, port, family, context)
@@ -241,25 +244,40 @@ def pod_port(pod: Object, port: int | str | None, name: str) -> int:
     raise Unmet(Errored(f'pod {name} has no port "{port}"; its named ports: {names}', final=True))
 
 
-def service_port(service: Object, port: int | str | None, protocol: str, name: str) -> Object:
-    """A Service's port as its spec has it, by number or name; the only one of the protocol where none is said."""
-    ports: list[Object] = service.get("spec", {}).get("ports") or []
+def service_port(service: Object, port: int | str | None, protocol: str, name: str, *, otherwise: str = "") -> Object:
+    """A Service's port as its spec has it, by number or name; the only one of the protocol where none is said.
+
+    A number that it doesn't have is a slip of the spec, not a port that the network keeps shut; `otherwise` says what to write where
+    that is meant. A headless Service only gives names to its pods, whose ports it needn't list.
+    """
+    spec = service.get("spec", {})
+    ports: list[Object] = spec.get("ports") or []
     of_protocol = [each for each in ports if each.get("protocol", "TCP") == protocol]
     if port is None and len(of_protocol) == 1:
         return of_protocol[0]
     for each in of_protocol:
         if port is not None and port in (each.get("name"), each["port"]):
             return each
-    if isinstance(port, int):
-        return {"port": port}  # none of the Service's: whether that is reached is for the spec to say
-    known = ", ".join(f"{each.get('name') or each['port']}/{each.get('protocol', 'TCP')}" for each in ports) or "none"
-    wanted = f'no {protocol} port "{port}"' if port else f"not exactly one {protocol} port, so say which"
-    raise Unmet(Errored(f"service {name} has {wanted}; its ports: {known}", final=True))
+    if isinstance(port, int) and _is_headless(spec):
+        return {"port": port}
+    wanted = f"no {protocol} port {json.dumps(port)}" if port else f"not exactly one {protocol} port, so say which"
+    hint = f"; {otherwise}" if otherwise and isinstance(port, int) else ""
+    raise Unmet(Errored(f"service {name} has {wanted}; its ports: {_listed(ports)}{hint}", final=True))
+
+
+def _listed(ports: Sequence[Object]) -> str:
+    """A Service's ports: names, numbers and protocols."""
+    said = (f"{each.get('name', '')} {each['port']}/{each.get('protocol', 'TCP')}".strip() for each in ports)
+    return ", ".join(said) or "none"
+
+
+def _is_headless(spec: Object) -> bool:
+    return spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None"
 
 
 def _cluster_ip(service: Object, family: Family | None, name: str) -> str:
     spec = service.get("spec", {})
-    if spec.get("type") == "ExternalName" or spec.get("clusterIP") == "None":
+    if _is_headless(spec):
         raise Unmet(Errored(f"service {name} has no cluster IP; reach it via serviceName, or its pods", final=True))
     listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
     return _chosen(listed, family, f"service {name}")

@@ -123,7 +123,7 @@ class WantedAnswer:
         records = seen.records(self.type)
         yield self._look_at_rcode(seen)
         yield self._look_at_data([record["data"] for record in records])
-        if self.rcode is None and self.answers is None and not records:
+        if self.rcode is None and not records and not self._speaks_of_none():
             yield Mismatch("", f"a record of type {self.type}", "none", f"no record of type {self.type} in the answer")
         if self.ttl is not None:
             yield from (self._look_at_ttl(self.ttl, record) for record in records)
@@ -135,6 +135,12 @@ class WantedAnswer:
                 yield Mismatch("", words[wanted], words[not wanted], f"the flag {name} is {words[not wanted]}")
         if self.time is not None and (slow := self.time.check(seen.observed.seconds)) is not None:
             yield Mismatch("", slow.expected, slow.actual, f"time {slow.message}")
+
+    def _speaks_of_none(self) -> bool:
+        """Whether it's said what there is to be when there are no records: so many, or exactly these."""
+        if isinstance(self.answers, Matcher):
+            return bool({"count", "equals"} & self.answers.operators().keys())
+        return self.answers is not None
 
     def _look_at_rcode(self, seen: SeenAnswer) -> Mismatch | None:
         wanted, code = self.rcode or ("NOERROR",), str(seen.response["rcode"])

@@ -74,9 +74,6 @@ class Backend(Model):
         if not labels:
             raise Unmet(Errored(f"service {self.name} has no selector, so it names no pods", final=True))
         wanted = service_port(found, port, "TCP", self.name)
-        if "name" not in wanted and "targetPort" not in wanted:
-            known = ", ".join(str(each["port"]) for each in found["spec"].get("ports") or ())
-            raise Unmet(Errored(f"service {self.name} has no port {port}; its ports: {known or 'none'}", final=True))
         pod = self._ready_pod(",".join(f"{key}={value}" for key, value in labels.items()), context)
         return _spot(pod, wanted.get("targetPort") or wanted["port"])
 

@@ -42,7 +42,7 @@ class Requests:
         if unproven and (context.negated or not failures):
             return Errored(unproven)
         if failures:
-            return self._failed(failures)
+            return self._failed(failures, context)
         uneven = self._look_at_distinct(self.distinct) if self.distinct else None
         return uneven or self._passed()
 
@@ -67,8 +67,8 @@ class Requests:
         message = f"{self.name}: the number of different bodies {found.message}"
         return Failed(message, expected=found.expected, actual=found.actual, detail="\n".join(lines[:_MOST_LINES]))
 
-    def _failed(self, failures: Sequence[tuple[Asked, Mismatch]]) -> Failed | Errored:
-        """What is wrong, with the command that shows the first failure."""
+    def _failed(self, failures: Sequence[tuple[Asked, Mismatch]], context: StepContext) -> Failed | Errored:
+        """What is wrong, with the command that shows the first failure; Errored where nothing is known about what was hoped for."""
         first, found = failures[0]
         where = f"{first.source}: " if first.source not in ("", "host") else ""
         unit = "sources" if len({each.source for each in self.asked}) == len(self.asked) else "requests"
@@ -78,6 +78,12 @@ class Requests:
         if first.seen_with:
             lines.append(f"see it with: {first.seen_with}")
         message, detail = f"{self.name}: {found.message}{count}", "\n".join(lines)
-        if self.wanted.ends != ("answer",) and all(ending(each.observed) == "error" for each, _ in failures):
+        if all(self._is_unclear(ending(each.observed), context) for each, _ in failures):
             return Errored(f"{where}{message}", detail)
         return Failed(f"{where}{message}", expected=found.expected, actual=found.actual, detail=detail)
+
+    def _is_unclear(self, end: str, context: StepContext) -> bool:
+        """Whether a request that ended so says nothing: it couldn't be tried, and none but an answer was hoped for, or `never` one."""
+        if context.negated and end == "nameError":
+            return True
+        return end == "error" and (context.negated or self.wanted.ends != ("answer",))

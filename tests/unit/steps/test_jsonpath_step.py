@@ -152,3 +152,67 @@ def test_all_means_each_element() -> None:
     )
     assert isinstance(every.attempt(context(cluster, may_not_exist=True)), Passed)
     assert isinstance(taints.attempt(context(cluster)), Passed)
+
+
+def test_a_filter_about_a_field_that_nothing_has_shows_nothing() -> None:
+    cluster = nodes()
+    cluster.kube.define("Widget", "widgets", group="example.com")
+    for name in ("one", "two"):
+        widget = made(
+            "Widget", name, api="example.com/v1", namespace="test-ns", labels={"app": name}, spec={"color": "red"}
+        )
+        cluster.add(widget)
+
+    def look(path: str, resource: str = "widgets.example.com", *, more: str = "count: 0", may: bool = False) -> Any:
+        at = context(cluster, may_not_exist=may)
+        return step(f"jsonpath: {{resource: {resource}, path: '{path}', {more}}}").attempt(at)
+
+    mistyped = '{.items[?(@.spec.colour=="blue")]}'
+    outcome = look(mistyped)
+    assert isinstance(outcome, Failed)
+    assert outcome.saw_nothing
+    assert outcome.message == (
+        f"widgets.example.com: {mistyped} leads to nothing, as none of 2 elements has .spec.colour, of which its filter"
+        ' [?(@.spec.colour=="blue")] speaks, so this proves nothing; say mayNotExist: true if that is meant'
+    )
+    assert isinstance(look(mistyped, may=True), Passed)
+    for nowhere in (
+        "{.items[?(@.metadata.labels.ap==\"x\")]}", "{.items[?(@.spec.color==\"blue\" && @.spec.size>3)]}",
+        "{.items[?(@.spec.colour!=\"red\")]}", "{.items[?(@.sepc.color)]}", "{.items[?(\"blue\"==@.spec.colour)].metadata.name}",
+    ):  # fmt: skip
+        assert isinstance(look(nowhere), Failed), nowhere
+    for seen in (
+        "{.items[?(@.spec.color==\"blue\")]}", "{.items[?(@.metadata.labels.app==\"x\")].spec}", "{.items[?(@.spec.size)]}",
+        "{.items[?(@.spec.color!=\"red\")]}",
+    ):  # fmt: skip
+        assert isinstance(look(seen), Passed), seen
+    # of built-in kinds it's known which fields there are
+    assert isinstance(look("{.items[?(@.spec.unschedulable==true)]}", "nodes"), Passed)
+    stranger = look('{.items[?(@.metadata.nme=="a")]}', "nodes")
+    assert "there is no such field .items[*].metadata.nme; did you mean name?" in stranger.message
+
+
+def test_what_follows_a_filter_must_have_what_holds_it() -> None:
+    cluster = FakeCluster()
+    cluster.kube.define("Widget", "widgets", group="example.com")
+    cluster.add(made("Widget", "x", api="example.com/v1", namespace="test-ns", list=[{"type": "A", "is": {"so": 1}}]))
+    at = context(cluster)
+
+    def look(path: str) -> Any:
+        return step(f"jsonpath: {{resource: widgets.example.com/x, path: '{path}', absent: true}}").attempt(at)
+
+    assert isinstance(look('{.list[?(@.type=="A")].is.not}'), Passed)
+    assert isinstance(look('{.list[?(@.type=="B")].si.not}'), Passed)
+    assert isinstance(look('{.list[?(@.type=="A")].si.not}'), Failed)
+
+
+@pytest.mark.parametrize("more", ['equals: ""', "notContains: x", "absent: true", "count: 0", "exists: false"])
+@pytest.mark.parametrize(
+    "path", ["{range .items[*]}{.metadata.nme}{end}", "{range .itms[*]}{.metadata.name} {end}", "{.kid}{.apiVersoin}"]
+)
+def test_a_text_of_which_no_path_leads_anywhere_shows_nothing(path: str, more: str) -> None:
+    outcome = step(f"jsonpath: {{resource: nodes, path: '{path}', {more}}}").attempt(context(nodes()))
+
+    assert isinstance(outcome, Failed)
+    assert "no path leads to anything" in outcome.message
+    assert outcome.saw_nothing

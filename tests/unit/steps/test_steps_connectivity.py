@@ -49,6 +49,7 @@ def cluster(wire: FakeWire) -> FakeCluster:
         ],
     }
     cluster.add(made("Service", "web", spec=web))
+    cluster.add(made("Service", "headless", spec={"clusterIP": "None"}))
     return cluster
 
 
@@ -271,7 +272,7 @@ def test_a_rule_about_no_pair_is_a_failure(cluster: FakeCluster) -> None:
         ({"service": "web", "protocol": "UDP"}, ["10.96.7.7:53"]),
         ({"service": "web", "via": "serviceName"}, ["web.test-ns.svc:80"]),
         ({"service": "web", "via": "nodePort"}, ["198.18.0.2:30080", "198.18.0.3:30080", "198.18.0.4:30080"]),
-        ({"service": "web", "port": 81}, ["10.96.7.7:81"]),
+        ({"service": "headless", "port": 81, "via": "serviceName"}, ["headless.test-ns.svc:81"]),
         ({"pod": "server-0", "port": "web"}, ["10.244.1.9:8080"]),
         ({"nodes": "workers", "port": 10250}, ["198.18.0.3:10250", "198.18.0.4:10250"]),
         ({"address": ["192.0.2.1", "example.com"], "port": 80}, ["192.0.2.1:80", "example.com:80"]),
@@ -287,7 +288,30 @@ def test_targets(cluster: FakeCluster, wire: FakeWire, to: dict[str, Any], asked
 def test_an_unknown_port_name_is_an_error_for_good(cluster: FakeCluster) -> None:
     outcome = attempt(cluster, **{"from": CLIENTS, "to": {"service": "web", "port": "htpt"}})
 
-    assert outcome == Errored('service web has no TCP port "htpt"; its ports: http/TCP, dns/UDP', final=True)
+    assert outcome == Errored('service web has no TCP port "htpt"; its ports: http 80/TCP, dns 53/UDP', final=True)
+
+
+@pytest.mark.parametrize(
+    ("to", "wanted"),
+    [
+        ({"port": 81}, "no TCP port 81"),
+        ({"port": 81, "via": "nodePort"}, "no TCP port 81"),
+        ({"port": 81, "via": "serviceName"}, "no TCP port 81"),
+        ({"port": 80, "protocol": "UDP"}, "no UDP port 80"),
+    ],
+)
+@pytest.mark.parametrize("expect", ["allowed", "refused", "rejected", "dropped"])
+def test_a_port_that_a_service_does_not_have_shows_nothing(
+    cluster: FakeCluster, wire: FakeWire, to: dict[str, Any], wanted: str, expect: str
+) -> None:
+    outcome = attempt(cluster, **{"from": CLIENTS, "to": {"service": "web", **to}, "expect": expect})
+
+    assert outcome == Errored(
+        f"service web has {wanted}; its ports: http 80/TCP, dns 53/UDP;"
+        " to show that it serves nothing there, probe its cluster IP as an address",
+        final=True,
+    )
+    assert not wire.asked
 
 
 @pytest.mark.parametrize(

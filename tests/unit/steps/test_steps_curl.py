@@ -369,3 +369,21 @@ def test_what_the_api_server_says_itself_is_no_answer(cluster: FakeCluster) -> N
     assert isinstance(own, Failed)
     assert "the API server answered in its place: error trying to reach service" in own.message
     assert isinstance(others, Passed)
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        ({"outcome": "error", "stage": "resolve", "reason": "no such name"}, Errored),
+        ({"outcome": "error", "stage": "connect", "reason": "no route at the source"}, Errored),
+        ({"outcome": "refused", "stage": "connect"}, Failed),
+        ({"outcome": "dropped", "stage": "connect"}, Failed),
+    ],
+)
+def test_under_never_what_cannot_be_tried_is_no_absence_of_answers(
+    cluster: FakeCluster, wire: FakeWire, observed: dict[str, Any], expected: type
+) -> None:
+    wire.rules["*", URL] = observed
+
+    assert type(attempt(cluster, negated=True)) is expected
+    assert isinstance(attempt(cluster), Failed)

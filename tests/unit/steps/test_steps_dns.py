@@ -49,8 +49,9 @@ def cluster(wire: FakeWire) -> FakeCluster:
     return cluster
 
 
-def attempt(cluster: FakeCluster, **fields: Any) -> Outcome:
-    return Dns.model_validate({"from": {"pod": "client-0"}, "name": NAME, **fields}).attempt(context(cluster))
+def attempt(cluster: FakeCluster, *, negated: bool = False, **fields: Any) -> Outcome:
+    given = {"from": {"pod": "client-0"}, "name": NAME, **fields}
+    return Dns.model_validate(given).attempt(context(cluster, negated=negated))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,11 @@ def attempt(cluster: FakeCluster, **fields: Any) -> Outcome:
         ({"flags": {"ra": True}}, "the flag ra is not set"),
         ({"time": {"lt": "1ms"}}, "time is 2ms, expected < 1ms"),
         ({"type": "AAAA"}, "no record of type AAAA in the answer"),
+        ({"type": "AAAA", "answers": {"none": "::1"}}, "no record of type AAAA in the answer"),
+        ({"type": "AAAA", "answers": {"notContains": "::1"}}, "no record of type AAAA in the answer"),
+        ({"type": "AAAA", "answers": {"count": 0}}, None),
+        ({"type": "AAAA", "answers": []}, None),
+        ({"type": "AAAA", "answers": {"none": "::1"}, "rcode": "NOERROR"}, None),
         ({"type": "AAAA", "ttl": 5, "rcode": "NOERROR"}, "there is no record that has one"),
     ],
 )
@@ -153,6 +159,20 @@ def test_silence_needs_a_control_and_what_cannot_be_asked_is_no_silence(cluster:
     connected = attempt(cluster, expect="dropped", transport="tcp")
 
     assert (type(unproven), type(untried), type(connected)) == (Errored, Errored, Failed)
+
+
+def test_under_never_a_server_that_says_nothing_shows_nothing(cluster: FakeCluster, wire: FakeWire) -> None:
+    seen = {}
+    for outcome in ("dropped", "refused", "error"):
+        wire.rules["*", NAME] = outcome
+        seen[outcome] = attempt(cluster, negated=True)
+    wire.rules["*", NAME] = answer(rcode="NXDOMAIN")
+    answered = attempt(cluster, negated=True)
+
+    assert isinstance(seen["error"], Errored)
+    assert [getattr(seen[each], "saw_nothing", None) for each in ("dropped", "refused")] == [True, True]
+    assert isinstance(answered, Failed)
+    assert not answered.saw_nothing
 
 
 def test_a_cluster_without_dns(cluster: FakeCluster) -> None:

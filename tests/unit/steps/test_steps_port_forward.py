@@ -81,7 +81,7 @@ def test_a_local_port_of_ones_choice(cluster: FakeCluster) -> None:
         ({"pod": "nope", "port": 80}, Failed, "pod test-ns/nope does not exist"),
         ({"service": "idle"}, Failed, "service idle has no ready pod (0 match app=idle)"),
         ({"service": "bare"}, Errored, "service bare has no selector"),
-        ({"service": "web", "port": 81}, Errored, "service web has no port 81; its ports: 80"),
+        ({"service": "web", "port": 81}, Errored, "service web has no TCP port 81; its ports: http 80/TCP"),
         ({"pod": "web-0", "port": "grpc"}, Errored, 'pod web-0 has no port "grpc"'),
     ],
 )
