@@ -58,7 +58,7 @@ def _references(data: Mapping[str, Any], source: Source, entries: Mapping[Path, 
     for where, name in _named(data):
         if found := _unknown(name, known):
             yield source.problem_at(where, found[0], hint=found[1])
-    for entry in (step for listed in entries.values() for each in listed for step in _with_children(each)):
+    for entry in (step for listed in entries.values() for each in listed for step in each.family):
         chosen = entry.raw.get("cluster")
         if isinstance(chosen, str) and (found := _unknown(chosen, known)):
             yield entry.problem(("cluster",), found[0], hint=found[1])
@@ -71,13 +71,6 @@ def _unknown(name: str, known: list[str]) -> tuple[str, str] | None:
     if not known:
         return "the spec has one cluster, which has no name", "leave it out; or name several under clusters"
     return f'there is no cluster "{name}"', did_you_mean(name, known) or f"there are: {', '.join(known)}"
-
-
-def _with_children(entry: StepEntry) -> Iterator[StepEntry]:
-    """A step, and those of the group that it stands for."""
-    yield entry
-    for child in entry.children:
-        yield from _with_children(child)
 
 
 def _named(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

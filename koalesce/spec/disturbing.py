@@ -63,4 +63,5 @@ class Disturbances:
 
 
 def _steps(test: Test) -> Iterator[StepEntry]:
-    yield from (*test.steps, *test.cleanup, *test.on_failure)
+    for entry in (*test.steps, *test.cleanup, *test.on_failure):
+        yield from entry.family

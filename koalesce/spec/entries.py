@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -100,6 +100,13 @@ class StepEntry:
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> dict[str, Any]:
         return {"type": "object", "title": "Step"}  # the schema export puts the step types here
+
+    @property
+    def family(self) -> Iterator[StepEntry]:
+        """It, what it runs in the background, and the steps of the group that it stands for, with theirs."""
+        yield self
+        for entry in (*((self.inner,) if self.inner is not None else ()), *self.children):
+            yield from entry.family
 
     @property
     def line(self) -> int:

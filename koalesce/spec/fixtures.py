@@ -32,20 +32,11 @@ def fixture_problems(
     for name in known:
         if any(name in names for names in node_names.values()):
             yield source.problem_at(("fixtures", name), f'a node is named "{name}" as well', key=True)
-    for entry in (step for listed in entries.values() for each in listed for step in _with_others(each)):
+    for entry in (step for listed in entries.values() for each in listed for step in each.family if step.key):
         for where, name in _named(entry):
             if name not in known and "${{" not in name:
                 hint = did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
                 yield entry.problem(where, f'there is no fixture "{name}"', hint=hint)
-
-
-def _with_others(entry: StepEntry) -> Iterator[StepEntry]:
-    """A step, that which it runs in the background, and those of the group that it stands for."""
-    yield entry
-    if entry.inner is not None and entry.inner.key:
-        yield from _with_others(entry.inner)
-    for child in entry.children:
-        yield from _with_others(child)
 
 
 def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:

@@ -29,9 +29,7 @@ class KindChecks:
     ) -> None:
         self._data = data
         self._source = source
-        self._steps = [
-            step for listed in entries.values() for entry in listed for step in (entry, entry.inner) if step is not None
-        ]
+        self._steps = [step for listed in entries.values() for entry in listed for step in entry.family]
         self._files = files
         self._own: list[Resource] | None = None
 
@@ -104,27 +102,28 @@ class KindChecks:
             return True
         if any(step.key in ("script", "exec") for step in self._steps):
             return True
-        return any(isinstance(source, Mapping) for source in self._sources())
+        return any(isinstance(source, Mapping) for source, _ in self._sources())
 
     def _own_kinds(self) -> list[Resource]:
         """The kinds that the CustomResourceDefinitions of components and steps make."""
         if self._own is None:
-            paths = [source for source in self._sources() if isinstance(source, str) and "${{" not in source]
-            objects = [*self._inline(), *(obj for path in paths for obj in self._read(path))]
+            paths = [(path, files) for path, files in self._sources() if isinstance(path, str) and "${{" not in path]
+            objects = [*self._inline(), *(obj for path, files in paths for obj in _read(path, files))]
             self._own = [kind for obj in objects if isinstance(obj, Mapping) for kind in _kinds_of(obj)]
         return self._own
 
-    def _sources(self) -> Iterator[Any]:
-        """The manifests of components and steps, as they are named."""
+    def _sources(self) -> Iterator[tuple[Any, SpecFiles]]:
+        """The manifests of components and steps, as they are named, and where that leads."""
         components = self._data.get("components")
         for component in components if isinstance(components, list) else ():
             manifests = component.get("manifests") if isinstance(component, Mapping) else None
-            yield from manifests if isinstance(manifests, list) else ()
+            yield from ((manifest, self._files) for manifest in (manifests if isinstance(manifests, list) else ()))
         for step in self._steps:
             body = body_of(step.type, step.raw.get(step.key))[0] if step.key else None
             for name in ("file", "files"):
                 given = body.get(name) if isinstance(body, Mapping) else None
-                yield from given if isinstance(given, list) else [given] if given else ()
+                named = given if isinstance(given, list) else [given] if given else ()
+                yield from ((one, step.files or self._files) for one in named)
 
     def _inline(self) -> Iterator[Any]:
         for step in self._steps:
@@ -133,13 +132,14 @@ class KindChecks:
                 yield body.get("object")
                 yield from body["objects"] if isinstance(body.get("objects"), list) else ()
 
-    def _read(self, path: str) -> Iterable[Mapping[str, Any]]:
-        """The objects of manifests that may define kinds; what is wrong with the files is said elsewhere."""
-        try:
-            files = [file for file in self._files.resolve(path) if file.suffix in MANIFEST_SUFFIXES and _defines(file)]
-            return [manifest.object for manifest in load_manifests(files)] if files else []
-        except (KoalesceError, OSError, ValueError):
-            return []
+
+def _read(path: str, files: SpecFiles) -> Iterable[Mapping[str, Any]]:
+    """The objects of manifests that may define kinds; what is wrong with the files is said elsewhere."""
+    try:
+        found = [file for file in files.resolve(path) if file.suffix in MANIFEST_SUFFIXES and _defines(file)]
+        return [manifest.object for manifest in load_manifests(found)] if found else []
+    except (KoalesceError, OSError, ValueError):
+        return []
 
 
 def _references(step: StepEntry) -> list[str]:

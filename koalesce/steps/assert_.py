@@ -86,6 +86,9 @@ class Assert(Quantified, Assertion, key="assert"):
         refuse(flaws, self)
         return self
 
+    def _how_to_quantify(self) -> str:
+        return "that there is none is count: 0, without absent" if self.absent else super()._how_to_quantify()
+
     def title(self) -> str:
         """The object, and whether it's to be absent."""
         return f"{self.described} absent" if self.absent else self.described

@@ -42,10 +42,13 @@ class Quantified(Selection):
         if self.resource.name and quantified:
             raise ValueError(f"{self.resource} is one object; all, any and count are for several")
         if not self.resource.name and not quantified:
-            raise ValueError(f"which of {self.described}? say all: true, any: true or count: N")
+            raise ValueError(f"which of {self.described}? {self._how_to_quantify()}")
         if self.count is not None:
             Matcher(count=self.count)
         return self
+
+    def _how_to_quantify(self) -> str:
+        return "say all: true, any: true or count: N"
 
     def judge(self, context: StepContext, look: Callable[[dict[str, Any]], Judged], wanted: str) -> Outcome:
         """Look at each selected object, and combine; `wanted` completes "2 of 3 pods …"."""

@@ -187,3 +187,49 @@ def test_the_form_of_a_shared_file() -> None:
         'one.yaml:3:14: groups.g.step: unknown field; did you mean "steps"?',
         "one.yaml:4:1: tests: unknown field",
     ]
+
+
+def test_kinds_namespaces_and_clusters_of_a_group_are_checked_in_its_file() -> None:
+    groups = """\
+        groups:
+          look:
+            steps:
+            - wait-for: {resource: deploymnt/web, exists: true}
+            - assert: {resource: node/one, namespace: default, absent: true}
+            - create: {object: {apiVersion: apps/v1, kind: Deploymnt, metadata: {name: web}}}
+            - background: {id: waiting, run: {wait-for: {resource: sevice/web, exists: true}}}
+            - stop: waiting
+            - {use: "#deeper", cluster: here}
+          deeper:
+            steps:
+            - {sleep: 1s, cluster: there}
+            - {assert: {resource: gadget/one, absent: true}}
+            - {apply: {file: crd.yaml}}
+        """
+    Path("crd.yaml").write_text(
+        "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: gadgets.example.com},"
+        " spec: {group: example.com, names: {kind: Gadget, plural: gadgets}, scope: Namespaced, versions: [{name: v1}]}}"
+    )
+
+    found = problems(one_test("use: lib.yaml#look") + "clusters: {here: {}, over: {}}\n", lib=groups)
+
+    assert found == [
+        'lib.yaml:6:28: groups.look.steps[0].wait-for.resource: there is no kind "deploymnt"; did you mean "deployment"?',
+        "lib.yaml:7:36: groups.look.steps[1].assert.namespace: nodes have no namespaces; leave it out",
+        'lib.yaml:8:51: groups.look.steps[2].create.object.kind: apps/v1 has no kind "Deploymnt"; did you mean "Deployment"?',
+        'lib.yaml:9:60: groups.look.steps[3].background.run.wait-for.resource: there is no kind "sevice"; '
+        'did you mean "service"?',
+        'lib.yaml:14:27: groups.deeper.steps[0].cluster: there is no cluster "there"; did you mean "here"?',
+    ]
+
+
+def test_what_a_group_does_to_a_component_is_seen() -> None:
+    Path("web.yaml").write_text("{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: web}}")
+    groups = "groups: {g: {steps: [{scale: {resource: deployment/web, namespace: web, replicas: 0}}]}}"
+
+    found = problems(one_test("use: lib.yaml#g") + "components: [{name: web, manifests: [web.yaml]}]\n", lib=groups)
+
+    assert len(found) == 1
+    assert found[0].startswith(
+        "lib.yaml:3:23: groups.g.steps[0].scale: deployment/web in web belongs to the component web"
+    )

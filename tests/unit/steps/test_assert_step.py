@@ -187,7 +187,9 @@ def test_a_missing_object_fails() -> None:
             "assert: {resource: svc/web, absent: true, match: {a: 1}}",
             "absent is said of objects by name, selector, owner or where",
         ),
-        ("assert: {resource: services, absent: true}", "which of services? say all: true"),
+        ("assert: {resource: services, absent: true}", "which of services? that there is none is count: 0"),
+        ("assert: {resource: pods, selector: app=x, absent: true}", "that there is none is count: 0, without absent"),
+        ("assert: {resource: pods, match: {spec: {}}}", "which of pods? say all: true, any: true or count: N"),
         ("assert: {resource: svc/web, mtach: {a: 1}}", "Extra inputs are not permitted"),
     ],
 )
