@@ -11,6 +11,9 @@ from koalesce.events import OutcomeName
 from koalesce.spec.fields import ExpectedFailure, StepFields
 from koalesce.steps.base import Assertion, Errored, Failed, Hold, Outcome, Passed, Step
 
+_UNAUTHORIZED = 401
+_NOT_FOUND = 404
+
 
 def is_retried(step: Step, fields: StepFields) -> bool:
     """Whether a step is attempted more than once: what acts isn't, unless its author says so."""
@@ -77,7 +80,7 @@ def as_expected(looked: Looked, fields: StepFields) -> Looked:
         case Passed(message=message):
             looked.outcome = Failed(f"was accepted: {message}", expected="a refusal", actual="accepted", final=True)
         case Failed() as failed if failed.final:  # one that isn't was still under way: nobody has refused anything
-            problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else None
+            problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else _no_such(failed)
             looked.outcome = Failed(*problem, failed.message, final=True) if problem else _refused(failed)
         case _:
             pass
@@ -91,6 +94,22 @@ def _refused(failed: Failed) -> Passed:
         return Passed(f"refused: {failed.message}", {"message": failed.message})
     value = {"message": error.said, "code": error.status, "reason": error.reason}
     return Passed(f"refused: {failed.message}", value)
+
+
+def _no_such(failed: Failed) -> tuple[str, str, str] | None:
+    """Why `true` doesn't take a refusal: it is about something that isn't there, or about us, not about what was asked for."""
+    error = failed.refusal
+    if error is None:
+        if not failed.saw_nothing:
+            return None
+        actual, matcher = "nothing to refuse", "{message: {contains: …}}"
+    else:
+        is_ours = error.status == _UNAUTHORIZED and error.said == error.reason
+        if error.said.startswith("admission ") or not (is_ours or error.status == _NOT_FOUND):
+            return None
+        actual, matcher = error.reason, f"{{reason: {error.reason}}}"
+    said = f"refused, but not for what it says: {failed.message}; if this is meant, write expectFailure: {matcher}"
+    return said, "a refusal of what is asked for", actual
 
 
 def _refusal_problem(wanted: ExpectedFailure, failed: Failed) -> tuple[str, str, str] | None:

@@ -214,7 +214,9 @@ class StepFields(Model):
     """It must not hold at any look for this long."""
 
     expect_failure: Flag | ExpectedFailure = False
-    """The action must be refused (true), or refused in this way."""
+    """The action must be refused: `true` for what it asks for (it's invalid, forbidden, denied by a policy, in conflict …), or a map of `message`, `code`
+    and `reason` for a refusal that is like this. That there is no such kind, namespace or object is no refusal that `true` takes, as a slip of the
+    pen would do for it: write `{reason: NotFound}` (`UnknownKind` for kinds)."""
 
 
 COMMON_NAMES = frozenset(field.alias or name for name, field in StepFields.model_fields.items())

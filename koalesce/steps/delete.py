@@ -113,7 +113,7 @@ class Delete(ObjectSources, Assertion, key="delete"):
             missing = [f"{self.resource} with {self.selector}" if self.selector else f"any {self.resource or 'object'}"]
         if missing and not context.may_not_exist:
             said = f"{', '.join(missing)}: there is nothing to delete; say mayNotExist if that is fine"
-            return Failed(said, "there, then gone", "missing", final=True)
+            return Failed(said, "there, then gone", "missing", final=True, saw_nothing=True)
         for target in targets:
             if target.found is None:
                 continue

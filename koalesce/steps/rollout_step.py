@@ -96,7 +96,7 @@ class Rollout(Targets, Assertion, key="rollout"):
     def _change(self, context: StepContext, approach: Approach) -> dict[str, Any] | Failed:
         place, before = approach.place, approach.expected()
         if problem := _obstacle(place, before):
-            return Failed(problem, final=True)
+            return Failed(problem, final=True, saw_nothing=before["kind"] not in DECIDERS)
         body = self._body(context, place, before)
         if isinstance(body, Failed):
             return body
@@ -159,7 +159,7 @@ def _images(
     known = [name for names in lists.values() for name in names]
     if missing := [name for name in images if name not in known]:
         said = f"{place} has no container {', '.join(missing)}; it has {', '.join(known)}"
-        return Failed(said, ", ".join(missing), ", ".join(known), final=True)
+        return Failed(said, ", ".join(missing), ", ".join(known), final=True, saw_nothing=True)
     spec = {
         field: [{"name": name, "image": images[name]} for name in names if name in images]
         for field, names in lists.items()
@@ -174,7 +174,13 @@ def _earlier(place: Place, known: list[Revision], now: Mapping[str, Any], number
     if number is not None:
         found = next((one for one in known if one.number == number), None)
         if found is None:
-            return Failed(f"{place} has no revision {number}; there is {numbers}", str(number), numbers, final=True)
+            return Failed(
+                f"{place} has no revision {number}; there is {numbers}",
+                str(number),
+                numbers,
+                final=True,
+                saw_nothing=True,
+            )
         return found
     others = [one for one in known if not one.is_of(now)]
     if not others:

@@ -316,6 +316,41 @@ def test_what_is_accepted_against_expectation_fails_and_is_undone(test: Acting, 
     assert test.get("cm", "new") is None
 
 
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ("patch: {resource: cm/none, merge: {data: {a: b}}}", "NotFound"),
+        (f"update: {{object: {config(name='none')}}}", "NotFound"),
+        ("scale: {resource: deployment/none, replicas: 1}", "NotFound"),
+        ("label: {resource: cm/none, labels: {a: b}}", "NotFound"),
+        (f"create: {{namespace: nowhere, object: {config(name='new')}}}", "NotFound"),
+        (f"apply: {{namespace: nowhere, object: {config(name='new')}}}", "NotFound"),
+        ("apply: {object: {apiVersion: example.com/v1, kind: Nothing, metadata: {name: a}}}", "UnknownKind"),
+    ],
+)
+def test_what_is_not_there_is_no_refusal_unless_it_is_meant(test: Acting, step: str, reason: str) -> None:
+    loose = test.run(f"{step}\nexpectFailure: true", timeout=1)
+    meant = test.run(f"{step}\nexpectFailure: {{reason: {reason}}}", timeout=1)
+
+    hint = f"if this is meant, write expectFailure: {{reason: {reason}}}"
+    assert (loose.status, hint in loose.message) == ("failed", True), loose.message
+    assert meant.status == "passed", meant.message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "apply: {object: {apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 70000}]}}}",
+        "apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, dta: {a: b}}}",
+        f"create: {{object: {config()}}}",
+    ],
+)
+def test_any_refusal_of_what_is_asked_for_will_do(test: Acting, step: str) -> None:
+    test.run(f"create: {{object: {config()}}}")
+
+    assert test.run(f"{step}\nexpectFailure: true").status == "passed"
+
+
 def test_a_deletion_that_is_held_up_was_not_refused(test: Acting) -> None:
     held = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, finalizers: [example.com/hold]}}"
     test.run(f"apply: {{object: {held}}}")
@@ -325,7 +360,10 @@ def test_a_deletion_that_is_held_up_was_not_refused(test: Acting) -> None:
     assert (done.status, "still there" in done.message) == ("failed", True), done.message
 
 
-def test_what_cannot_be_found_is_refused_to_be_deleted(test: Acting) -> None:
+def test_what_cannot_be_found_is_refused_to_be_deleted_if_that_is_meant(test: Acting) -> None:
+    loose = test.run("delete: cm/none\nexpectFailure: true")
+
+    assert (loose.status, "refused, but not for what it says" in loose.message) == ("failed", True), loose.message
     assert test.run("delete: cm/none\nexpectFailure: {message: {contains: nothing to delete}}").status == "passed"
 
 

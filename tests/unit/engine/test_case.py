@@ -218,6 +218,36 @@ tests:
     assert world.run().status == "failed"
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "said", "passes"),
+    [
+        (422, "Invalid", "spec.replicas: Invalid value", True),
+        (403, "Forbidden", "exceeded quota", True),
+        (409, "Conflict", "the object was changed", True),
+        (400, "BadRequest", 'admission webhook "a.b" denied the request', True),
+        (404, "NotFound", 'admission webhook "a.b" denied the request: no such team', True),
+        (404, "NotFound", 'namespaces "nope" not found', False),
+        (401, "Unauthorized", "Unauthorized", False),
+        (401, "Unauthorized", "ValidatingAdmissionPolicy 'a' denied request: who are you?", True),
+    ],
+)
+def test_that_something_is_not_there_is_no_refusal_of_what_is_asked_for(
+    tmp_path: Path, status: int, reason: str, said: str, passes: bool
+) -> None:
+    step = "apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}}"
+    for number, wanted in enumerate(("true", f"{{reason: {reason}}}")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        world = World(folder, f"tests: [{{name: t, steps: [{{{step}, expectFailure: {wanted}}}]}}]")
+        world.fake.kube.fail("apply", api_error(status, said, reason=reason))
+
+        finished = world.run()
+
+        assert finished.status == ("passed" if passes or wanted != "true" else "failed"), finished.message
+        if finished.status == "failed":
+            assert f"if this is meant, write expectFailure: {{reason: {reason}}}" in finished.message
+
+
 def test_a_refusal_that_does_not_come_fails(tmp_path: Path) -> None:
     world = World(
         tmp_path,
