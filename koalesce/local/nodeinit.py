@@ -145,7 +145,7 @@ class _Init:
         if service.restart:
             service.due = now + _BACK_OFF[min(service.exits, len(_BACK_OFF)) - 1]
         with contextlib.suppress(OSError), open(_log(service.name), "a") as log:  # noqa: PTH123
-            log.write(f"koalesce: {service.name} ended with code {code}\n")
+            log.write(f"{_timestamp()} koalesce: {service.name} ended with code {code}\n")
         self.send({"event": "ended", "service": service.name, "code": code, "exits": service.exits})
 
 
@@ -163,8 +163,14 @@ def _become(service: _Service, environment: dict[str, str]) -> None:
         os.dup2(log, 2)
         os.execvpe(service.argv[0], service.argv, environment | service.environment)  # noqa: S606
     except BaseException as error:
-        os.write(2, f"koalesce: can't start {service.argv[0]}: {error}\n".encode())
+        os.write(2, f"{_timestamp()} koalesce: can't start {service.argv[0]}: {error}\n".encode())
         os._exit(127)
+
+
+def _timestamp() -> str:
+    """The time as etcd writes it, so that our lines find their place among those of others."""
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"
 
 
 def _log(name: str) -> str:

@@ -36,7 +36,7 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "address": node.address,
         "pod_cidr": node.pod_cidr,
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
-        "logs": {name: ["cat", f"{LOGS}/{name}.log"] for name in names},
+        "logs": {**{name: ["cat", f"{LOGS}/{name}.log"] for name in names}, "init": ["cat", "/var/init.log"]},
     }
 
 

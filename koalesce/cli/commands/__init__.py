@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "image": Entry("build, import and list images for clusters"),
     "list": Entry("list specs and their tests"),
     "local": Entry("make and keep clusters on this machine", hidden=True),
+    "logs": Entry("show the logs of the components on a cluster's nodes"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "run": Entry("run specs on temporary clusters"),
     "schema": Entry("print the JSON schema of specs"),

@@ -15,7 +15,7 @@ from koalesce.cluster import Node
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
 from koalesce.steps.base import Errored, Failed, StepContext
-from koalesce.steps.inside.log_times import lines_since, zone_of
+from koalesce.steps.inside.log_times import lines_since, node_time
 from koalesce.steps.inside.moments import Since, moment, parse_time, written
 from koalesce.steps.inside.places import seconds_left
 
@@ -197,9 +197,8 @@ class NodeLog:
         start = moment(since, context)
         if start is None:
             return self._log(text, is_whole=is_whole)
-        seconds, _, offset = clock.partition(" ")
         try:
-            kept, reaches_back = lines_since(text, start, datetime.fromtimestamp(int(seconds), zone_of(offset)))
+            kept, reaches_back = lines_since(text, start, node_time(clock))
         except ValueError as error:
             return Errored(
                 f"{self.name}: {error}, so nothing can be said since then; write since: step or since: all", final=True

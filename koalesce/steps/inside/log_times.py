@@ -26,7 +26,7 @@ def lines_since(text: str, since: datetime, now: datetime) -> tuple[str, bool]:
     kept: list[str] = []
     is_late, saw_any, saw_older = False, False, False
     for line in text.splitlines():
-        time = _time(line[:_LOOKED_AT], now)
+        time = time_of(line, now)
         if time is not None:
             saw_any, is_late = True, time >= since
             saw_older = saw_older or not is_late
@@ -37,10 +37,18 @@ def lines_since(text: str, since: datetime, now: datetime) -> tuple[str, bool]:
     return "\n".join(kept), saw_older
 
 
-def _time(line: str, now: datetime) -> datetime | None:
-    found = _KLOG.search(line)
+def node_time(printed: str) -> datetime:
+    """The time that `date '+%s %z'` prints, in its zone."""
+    seconds, _, offset = printed.strip().partition(" ")
+    return datetime.fromtimestamp(int(seconds), zone_of(offset))
+
+
+def time_of(line: str, now: datetime) -> datetime | None:
+    """The time that a line begins with, if it does; `now` says the year and the zone that the line doesn't."""
+    head = line[:_LOOKED_AT]
+    found = _KLOG.search(head)
     if found is None:
-        return parse_time(line)
+        return parse_time(head)
     month, day, hour, minute, second, micros = (int(part) for part in found.groups())
     year = now.year if (month, day) <= (now.month, now.day) else now.year - 1
     try:

@@ -201,6 +201,6 @@ def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
 def test_logs_are_those_of_what_runs_on_a_node() -> None:
     control, worker = outputs(request(), Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
 
-    assert set(worker["logs"]) == {"containerd", "kubelet", "kube-proxy"}
+    assert set(worker["logs"]) == {"containerd", "kubelet", "kube-proxy", "init"}
     assert set(control["logs"]) == {*worker["logs"], *control_plane.SERVICES}
     assert worker["logs"]["kubelet"] == ["cat", "/var/log/koalesce/kubelet.log"]

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ def test_a_service_has_its_environment_and_a_log(init: Init) -> None:
 
     assert init.receive()["pid"] > 0
     assert init.receive() == {"event": "ended", "service": "s", "code": 3, "exits": 1}
-    assert (init.logs / "s.log").read_text() == "red 9\noops\nkoalesce: s ended with code 3\n"
+    *lines, end = (init.logs / "s.log").read_text().splitlines()
+    stamp, _, text = end.partition(" ")
+    assert (lines, text) == (["red 9", "oops"], "koalesce: s ended with code 3")
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds()) < 600
 
 
 def test_a_service_that_ends_is_started_again(init: Init) -> None:
