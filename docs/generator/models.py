@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from koalesce.spec.reference import FieldText, ModelText
 
 _ELSEWHERE = {
+    "Component": "[Component](SPEC#component)",
     "Matcher": "[matcher](MATCHERS)",
     "TextMatcher": "[text matcher](MATCHERS#text-matchers)",
     "Step": "[step](STEPS)",
@@ -48,7 +49,12 @@ def _linked(words: str, root: str) -> str:
     def link(match: re.Match[str]) -> str:
         name = match[1]
         if name in _ELSEWHERE:
-            return _ELSEWHERE[name].replace("MATCHERS", f"{root}matchers.md").replace("STEPS", f"{root}README.md#steps")
+            return (
+                _ELSEWHERE[name]
+                .replace("MATCHERS", f"{root}matchers.md")
+                .replace("STEPS", f"{root}README.md#steps")
+                .replace("SPEC", f"{root}spec.md")
+            )
         return f"[{name}](#{name.lower()})"
 
     return re.sub(r"\{(\w+)\}", link, words)

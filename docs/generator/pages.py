@@ -31,6 +31,7 @@ def pages() -> Mapping[Path, str]:
         REFERENCE / "README.md": _index(reference),
         REFERENCE / "common-fields.md": _common(reference),
         REFERENCE / "spec.md": _spec(reference),
+        REFERENCE / "step-groups.md": _groups(reference),
         REFERENCE / "matchers.md": _joined(matchers(reference)),
         REFERENCE / "command-line.md": _joined(command_line()),
     }
@@ -45,6 +46,7 @@ _INDEX = """\
 # Reference
 
 - [A spec](spec.md): its sections, from `cluster` to `tests`
+- [Step groups](step-groups.md): files of steps, components and setup that several specs share
 - [Fields of every step](common-fields.md): name, time, conditions, outputs
 - [Matchers](matchers.md): what a value must be like
 - [Expressions](expressions.md): `${{ … }}`
@@ -88,6 +90,34 @@ def _spec(reference: Reference) -> str:
         yield "# A spec"
         yield from described(model, root="")
         yield from sections(reference.below([model]), level=2, root="")
+
+    return _joined(parts())
+
+
+_GROUPS = """\
+Such a file is no spec: nothing runs it by itself. A test takes one of its groups by [`use`](steps/use.md), a spec all the rest by [`include`](spec.md).
+
+- A group's steps know their `${{ params.NAME }}`, what the whole test knows, and each other's outputs; nothing of the steps around `use`.
+- A parameter with a `default` may be left out, one without (`NAME:` alone) has to be given by `with`.
+- `FILE#NAME` is a group of a file, `#NAME` one of the same file or of a file that the spec includes. Groups may use groups, in no circle.
+- Paths in the file are relative to it.
+
+Editors complete it by a first line `# yaml-language-server: $schema=PATH/steps.schema.json`; `koalesce schema steps` prints that schema."""
+
+
+def _groups(reference: Reference) -> str:
+    model = reference.groups()
+
+    def parts() -> Iterator[str]:
+        yield "# Step groups"
+        yield from list(described(model, root=""))[:1]
+        yield _GROUPS
+        yield "## Fields"
+        yield from list(described(model, root=""))[1:]
+        yield from sections(reference.below([model], without=("Component",)), level=3, root="")
+        yield "## Example"
+        yield "[docs/examples/shared/steps.yaml](../examples/shared/steps.yaml), which [docs/examples/use.yaml](../examples/use.yaml) uses:"
+        yield f"```yaml\n{(EXAMPLES / 'shared' / 'steps.yaml').read_text(encoding='utf-8').rstrip()}\n```"
 
     return _joined(parts())
 

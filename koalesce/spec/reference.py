@@ -11,7 +11,8 @@ from koalesce.durations import PATTERN as DURATION
 from koalesce.matching.operators import OPERATORS
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import Spec
-from koalesce.spec.schema import definitions_by_model, field_alias
+from koalesce.spec.schema import PLACES, definitions_by_model, field_alias, object_form
+from koalesce.spec.shared import SharedFile
 from koalesce.spec.supported import UNSUPPORTED
 from koalesce.steps import STEPS
 from koalesce.steps.base import Action, Assertion, Background, Step
@@ -91,6 +92,10 @@ class Reference:
         """A spec as a whole."""
         return self.model(self._names[Spec])
 
+    def groups(self) -> ModelText:
+        """A file with groups of steps as a whole."""
+        return self.model(self._names[SharedFile])
+
     def model(self, name: str) -> ModelText:
         """A model by its name in the schema; the operators of a matcher aren't repeated in those that have more fields than they."""
         schema = self._object(name)
@@ -106,22 +111,22 @@ class Reference:
         text = unwrapped(str(schema.get("description") or self._definitions[name].get("description", "")))
         return ModelText(name=name, text=text, fields=tuple(ordered), matches=has_operators)
 
-    def below(self, models: Sequence[ModelText]) -> list[ModelText]:
+    def below(self, models: Sequence[ModelText], without: Sequence[str] = ()) -> list[ModelText]:
         """The models that the fields of models lead to, each once, in the order in which they come up; matchers and steps left out."""
         found = {model.name: model for model in models}
         waiting = list(models)
         while waiting:
             for each in waiting.pop(0).fields:
                 for name in each.models:
-                    if name not in found and name not in (*MATCHERS, _STEP):
+                    if name not in found and name not in (*MATCHERS, _STEP, *without):
                         found[name] = self.model(name)
                         waiting.append(found[name])
         return [model for name, model in found.items() if model not in models]
 
     def _object(self, name: str) -> Mapping[str, Any]:
         """The form of a model that has its fields, where it may be written in others too."""
-        schema: Mapping[str, Any] = self._definitions[name]
-        return next((branch for branch in schema.get("anyOf", ()) if "properties" in branch), schema)
+        found: Mapping[str, Any] = object_form(self._definitions[name])
+        return found
 
     def _field(self, model: str, name: str, schema: Mapping[str, Any], *, required: bool) -> FieldText:
         default = "" if "default" not in schema else _written(schema["default"])
@@ -162,8 +167,8 @@ def type_of(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return f"`{_written(schema['const'])}`"
     kind = schema.get("type")
-    if schema == {"type": "object", "title": _STEP}:
-        return f"{{{_STEP}}}"
+    if schema in PLACES:
+        return f"{{{schema['title']}}}"
     if kind == "array":
         return f"list of {type_of(schema['items'])}" if schema.get("items") else "list"
     if kind == "object":

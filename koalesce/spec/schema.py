@@ -1,4 +1,4 @@
-"""The JSON Schema of specs, in the shape that editors complete best: a step is one flat object of all types' keys."""
+"""The JSON Schema of specs and of files with step groups, in the shape that editors complete best: a step is one flat object."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import itertools
 import json
 import textwrap
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,42 +16,70 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from koalesce.durations import Duration
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
+from koalesce.spec.shared import SharedFile
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
 from koalesce.steps.inside.moments import Since
 
-_ID = "https://koalesce.dev/schemas/spec.schema.json"
+_ID = "https://koalesce.dev/schemas/{kind}.schema.json"
 _STEP = "#/$defs/Step"
+PLACES = tuple({"type": "object", "title": name} for name in ("Step", "Component"))  # what stands for a definition
 _OR_EXPRESSION = {"$ref": "#/$defs/Expression"}
 _EXPRESSION = {"type": "string", "pattern": r"\$\{\{", "description": "An expression, filled in before its step."}
 
 
-def schema_text() -> str:
-    """The schema as it's written to a file."""
-    return json.dumps(spec_schema(), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+KINDS: Mapping[str, tuple[type[BaseModel], str]] = {  # what a file may be
+    "spec": (Spec, "Koalesce spec"),
+    "steps": (SharedFile, "Koalesce step groups"),
+}
 
 
-def spec_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a spec."""
+def schema_text(kind: str = "spec") -> str:
+    """The schema as it's written to a file; `kind` is one of KINDS."""
+    return json.dumps(file_schema(kind), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+def file_schema(kind: str = "spec") -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a file of a kind."""
+    model, title = KINDS[kind]
     references, definitions = definitions_by_model()
-    spec = definitions.pop(_name(references[Spec]))
+    root = definitions.pop(_name(references[model]))
     fields = definitions.pop(_name(references[StepFields]))
     definitions = {name: _with_expressions(schema) for name, schema in definitions.items()}
     definitions["Step"] = _with_expressions(_step_schema(references, definitions, fields))
     definitions["Expression"] = _EXPRESSION
-    whole = {
+    definitions = {name: _pointed(schema) for name, schema in definitions.items()}
+    root = {key: value for key, value in _pointed(root).items() if key != "title"}
+    return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": _ID,
-        "title": f"Koalesce spec ({API_VERSION})",
-        **spec,
-        "$defs": {name: definitions[name] for name in sorted(definitions)},
+        "$id": _ID.format(kind=kind),
+        "title": f"{title} ({API_VERSION})",
+        **root,
+        "$defs": {name: definitions[name] for name in sorted(_reached(root, definitions))},
     }
-    return _pointed(whole)  # type: ignore[no-any-return]  # a dict in, a dict out
+
+
+def _reached(schema: Any, definitions: Mapping[str, Any]) -> set[str]:
+    """The definitions that a schema leads to."""
+    found: set[str] = set()
+    waiting = [schema]
+    while waiting:
+        names = {_name(place) for place in _references(waiting.pop())} - found
+        found |= names
+        waiting += [definitions[name] for name in names]
+    return found
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict) and isinstance(schema.get("$ref"), str):
+        yield schema["$ref"]
+    for child in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _references(child)
 
 
 def definitions_by_model() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
     """Where the schema of each model is, and all schemas by name."""
-    models: list[type[BaseModel]] = [Spec, StepFields, *STEPS.values()]
+    models: list[type[BaseModel]] = [Spec, SharedFile, StepFields, *STEPS.values()]
     found, schema = models_json_schema(
         [(model, "validation") for model in models], by_alias=True, schema_generator=_Generator
     )
@@ -59,6 +88,11 @@ def definitions_by_model() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
 
 def _name(reference: str) -> str:
     return reference.rsplit("/", 1)[-1]
+
+
+def object_form(schema: Any) -> Any:
+    """The form of a model that has its fields, where a validator takes others too."""
+    return next((branch for branch in schema.get("anyOf", ()) if "properties" in branch), schema)
 
 
 _ALL_TYPES = ("string", "integer", "number", "boolean", "array", "object")
@@ -70,7 +104,7 @@ class _Generator(GenerateJsonSchema):
     def model_schema(self, schema: Any) -> dict[str, Any]:
         """A model's fields have their docstrings as descriptions."""
         result = super().model_schema(schema)
-        fields = next((branch for branch in result.get("anyOf", ()) if "properties" in branch), result)
+        fields = object_form(result)
         if (
             fields is not result
         ):  # other forms are taken too: what is said about properties goes to the form that has them
@@ -159,7 +193,7 @@ def _type_property(kind: type[Step], reference: str, schema: dict[str, Any]) -> 
     described = {"description": text.split("\n\n")[0].replace("\n", " "), "markdownDescription": _unindented(text)}
     if kind.short_field is None:
         return {"$ref": reference, **described}
-    short = schema["properties"][field_alias(kind, kind.short_field)]
+    short = object_form(schema)["properties"][field_alias(kind, kind.short_field)]
     return {
         "anyOf": [{key: value for key, value in short.items() if key != "description"}, {"$ref": reference}],
         **described,
@@ -177,13 +211,13 @@ def _unindented(text: str) -> str:
 
 
 def _pointed(value: Any) -> Any:
-    """The schema with each place for a step pointing to the one definition of it."""
+    """The schema with each place for a step or a component pointing to the one definition of it."""
     if isinstance(value, list):
         return [_pointed(item) for item in value]
     if not isinstance(value, dict):
         return value
-    if value == {"type": "object", "title": "Step"}:
-        return {"$ref": _STEP}
+    if value in PLACES:
+        return {"$ref": f"#/$defs/{value['title']}"}
     return {key: _pointed(child) for key, child in value.items()}
 
 

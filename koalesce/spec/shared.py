@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, GetJsonSchemaHandler, ValidationError, WithJsonSchema, field_validator
 
 from koalesce.errors import UsageError
 from koalesce.spec.common import Identifier, Model, Text
@@ -21,6 +21,9 @@ from koalesce.yaml.problems import Position, did_you_mean
 _LARGEST = 4 * 1024 * 1024
 _BEGIN = "a file to share begins with apiVersion: koalesce.dev/v1alpha1 and kind: Steps"
 Say = Callable[[str, str | None], None]
+# Read with the spec that uses them; the schema export puts the steps and components of a spec here.
+WrittenStep = Annotated[Any, WithJsonSchema({"type": "object", "title": "Step"})]
+WrittenComponent = Annotated[Any, WithJsonSchema({"type": "object", "title": "Component"})]
 
 
 class Parameter(Model):
@@ -32,6 +35,12 @@ class Parameter(Model):
     description: str = ""
     """What it's for."""
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        handler.resolve_ref_schema(found)["type"] = ["object", "null"]  # `NAME:` alone is a required one
+        return found
+
 
 class StepGroup(Model):
     """Steps to use in several places."""
@@ -42,7 +51,7 @@ class StepGroup(Model):
     params: Mapping[Identifier, Parameter] = Field(default_factory=dict)
     """Its parameters, for `${{ params.NAME }}` in its steps."""
 
-    steps: list[Any] = Field(min_length=1)
+    steps: list[WrittenStep] = Field(min_length=1)
     """The steps, in order."""
 
     outputs: Mapping[Identifier, Any] = Field(default_factory=dict)
@@ -61,10 +70,10 @@ class StepGroup(Model):
 class SharedSetup(Model):
     """Steps that come before those of the spec's own setup."""
 
-    steps: list[Any] = Field(default_factory=list)
+    steps: list[WrittenStep] = Field(default_factory=list)
     """The steps, in order."""
 
-    on_failure: list[Any] = Field(default_factory=list)
+    on_failure: list[WrittenStep] = Field(default_factory=list)
     """Steps to run when the setup fails, for evidence."""
 
 
@@ -83,7 +92,7 @@ class SharedFile(Model):
     vars: Mapping[Identifier, Any] = Field(default_factory=dict)
     """Variables, for `${{ vars.NAME }}` in the specs that include it."""
 
-    components: list[Any] = Field(default_factory=list)
+    components: list[WrittenComponent] = Field(default_factory=list)
     """What to install, as in a spec; before the components of the spec itself."""
 
     setup: SharedSetup = Field(default_factory=SharedSetup)

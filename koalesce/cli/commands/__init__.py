@@ -41,7 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("show the logs of the components on a cluster's nodes"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "run": Entry("run specs on temporary clusters"),
-    "schema": Entry("print the JSON schema of specs"),
+    "schema": Entry("print the JSON schema of specs, or of files with step groups"),
     "ssh": Entry("run a command, or a shell, on a node of a cluster or a fixture"),
     "sweep": Entry("remove what dead runs left"),
     "toolchain": Entry("list, prepare and add versions of the tools that clusters need"),

@@ -216,10 +216,10 @@ def test_kinds_namespaces_and_clusters_of_a_group_are_checked_in_its_file() -> N
     assert found == [
         'lib.yaml:6:28: groups.look.steps[0].wait-for.resource: there is no kind "deploymnt"; did you mean "deployment"?',
         "lib.yaml:7:36: groups.look.steps[1].assert.namespace: nodes have no namespaces; leave it out",
-        'lib.yaml:8:51: groups.look.steps[2].create.object.kind: apps/v1 has no kind "Deploymnt"; did you mean "Deployment"?',
+        'lib.yaml:8:52: groups.look.steps[2].create.object.kind: apps/v1 has no kind "Deploymnt"; did you mean "Deployment"?',
         'lib.yaml:9:60: groups.look.steps[3].background.run.wait-for.resource: there is no kind "sevice"; '
         'did you mean "service"?',
-        'lib.yaml:14:27: groups.deeper.steps[0].cluster: there is no cluster "there"; did you mean "here"?',
+        'lib.yaml:14:28: groups.deeper.steps[0].cluster: there is no cluster "there"; did you mean "here"?',
     ]
 
 
