@@ -51,7 +51,7 @@ def serve(runner: StepRunner, step: Background, context: StepContext) -> Outcome
     return Passed(f"{step.title()} goes on", running.value)
 
 
-def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper) -> Looked:
+def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper, *, may_not_exist: bool) -> Looked:
     """End what goes on under an id, once it has ended by itself where that is waited for."""
     runner = run.runner
     began, ongoing = runner.clock.monotonic(), runner.backgrounds.find(step.id)
@@ -64,7 +64,7 @@ def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper) -> Looked:
             look=lambda: Passed("") if ongoing.has_ended else step.unfinished(ongoing.title),
             is_watched=lambda: True, seen=run.attempted,
         ).run()  # fmt: skip
-    outcome = step.judge(runner.backgrounds.end(step.id))
+    outcome = step.judge(runner.backgrounds.end(step.id), may_not_exist=may_not_exist)
     return Looked(outcome=outcome, attempts=1, seconds=runner.clock.monotonic() - began)
 
 

@@ -216,7 +216,7 @@ class StepRun:
         if isinstance(step, InBackground):
             return go_on(self, step, context.variables)
         if isinstance(step, Stop):
-            return stop(self, step, deadline, sleeper)
+            return stop(self, step, deadline, sleeper, may_not_exist=fields.may_not_exist)
 
         def attempt() -> Outcome:
             view.begin()

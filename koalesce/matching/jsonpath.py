@@ -114,6 +114,15 @@ class Path:
             reached += segment.text
         return None
 
+    def is_known(self, shape: Shape) -> bool:
+        """Whether the path leads to fields of a type that is known, rather than into a map of free keys."""
+        here: Shape | None = shape
+        for segment in self._chain.segments:
+            here = _below(here, segment)
+        while here is not None and here.element is not None:
+            here = here.element
+        return here is not None and here.names is not None
+
     @property
     def last(self) -> Segment | None:
         """The last part of the path; None for the whole document and for templates."""

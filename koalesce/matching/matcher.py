@@ -105,9 +105,9 @@ class MatcherFields(BaseModel):
         """What the value lacks; none if all operators hold. MISSING stands for a value that isn't there."""
         return operators.apply(self.operators(), value, match)
 
-    def check(self, value: Any) -> Mismatch | None:
+    def check(self, value: Any, match: Matching = partial_match) -> Mismatch | None:
         """The first thing that the value lacks, or None."""
-        found = self.mismatches(value)
+        found = self.mismatches(value, match)
         return found[0] if found else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ class Match(Protocol):
 
     def below(self, key: str | int) -> Match:
         """The comparison of what is at a key or an index of the value."""
+
+    def unseen(self, pattern: Any, elements: Sequence[Any]) -> str | None:
+        """Why it proves nothing that none of a value's elements matches, as a clause; None if that is a look at something."""
 
     @property
     def now(self) -> Callable[[], datetime] | None:

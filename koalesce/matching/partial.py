@@ -9,7 +9,7 @@ operators only (`{gt: 3}`, `{any: {type: Ready}}`) is a matcher instead; to matc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from koalesce.matching.flaws import Flaw
 from koalesce.matching.keyed import is_keyed, match_by_keys, match_set
 from koalesce.matching.mismatch import MISSING, Mismatch, member
 from koalesce.matching.shapes import Shape
+from koalesce.matching.unseen import unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Matching:
     may_not_exist: bool = False
     is_object: bool = False  # the value is a whole object
     is_status: bool = False
+    may_lack: bool = False  # that no value has a field which is asked for is nothing to wonder about
 
     def __call__(self, expected: Any, actual: Any) -> list[Mismatch]:
         """The differences that make `actual` not match `expected`, with paths, in the order of `expected`; none if it matches."""
@@ -67,6 +69,16 @@ class Matching:
         if self.shape is not None:
             shape = self.shape.element if isinstance(key, int) else self.shape.field(key)
         return replace(self, shape=shape, is_object=False, is_status=self.is_object and key == "status")
+
+    def unseen(self, pattern: Any, elements: Sequence[Any]) -> str | None:
+        """Why it proves nothing that no element matches, as a clause; None if that is a look at something."""
+        if self.may_not_exist or self.may_lack:
+            return None
+        lacking = unseen(pattern, elements, self, self.shape.element if self.shape else None)
+        if lacking is None:
+            return None
+        have = "the only element hasn't" if len(elements) == 1 else f"none of {len(elements)} elements has"
+        return f"{have} {lacking}, so that none matches proves nothing; say mayNotExist: true if that is meant"
 
     def _members_of_nothing(self, expected: Mapping[str, Any]) -> list[Mismatch]:
         """Of a map that isn't there, only what is to be absent can hold."""

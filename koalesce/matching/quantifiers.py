@@ -47,16 +47,17 @@ def some(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
 
 
 def no_element(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
-    """No element matches."""
+    """No element matches, though one has something of what is asked for."""
     expected = f"no element that matches {render(pattern)}"
     elements = _elements(value, expected)
     if isinstance(elements, Mismatch):
         return [elements]
-    return [
+    found = [
         Mismatch(member("", key), expected, render(item), f"is {render(item)}, expected {expected}")
         for key, item in elements
         if not match.below(key)(pattern, item)
     ]
+    return found or _doubts(pattern, elements, expected, match)
 
 
 def in_order(patterns: Any, value: Any, match: Match) -> list[Mismatch]:
@@ -90,7 +91,7 @@ def counted(word: str, holds: Callable[[int, int], bool]) -> Operator:
             return [elements]
         hits = [member("", element[0]) for element in elements if not _misses(pattern, element, match)]
         if holds(len(hits), number):
-            return []
+            return [] if hits else _doubts(pattern, elements, phrase(operand), match)
         said = f"{len(hits)} of {len(elements)} elements match" + (f" ({', '.join(hits[:10])})" if hits else "")
         return [Mismatch("", phrase(operand), str(len(hits)), f"{said}, expected {phrase(operand)}")]
 
@@ -126,6 +127,12 @@ def patterns_problems(operand: Any, nested: Problems) -> list[Flaw]:
 def distance(mismatches: Sequence[Mismatch]) -> int:
     """How far a candidate is from what was looked for: what names it counts more than what it says."""
     return sum(4 if mismatch.path in _NAMING else 1 for mismatch in mismatches)
+
+
+def _doubts(pattern: Any, elements: Sequence[Element], expected: str, match: Match) -> list[Mismatch]:
+    """Why it proves nothing that none of the elements matches."""
+    said = match.unseen(pattern, [item for _, item in elements])
+    return [Mismatch("", expected, "nothing of it", said)] if said else []
 
 
 def _misses(pattern: Any, element: Element, match: Match) -> list[Mismatch]:

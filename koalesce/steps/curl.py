@@ -24,7 +24,7 @@ from koalesce.errors import UsageError
 from koalesce.matching.matcher import Matcher
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select, unmet
-from koalesce.steps.inside.printed import TextMatcher, check_pattern
+from koalesce.steps.inside.printed import TextMatcher, check_pattern, json_matching
 from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.http_answer import End, HttpTimes, WantedHttp
@@ -279,7 +279,7 @@ class Curl(Assertion, key="curl"):
     def _judge(self, asked: Sequence[Asked], unproven: str, context: StepContext) -> Outcome:
         wanted = WantedHttp(
             ends=tuple(self.expect), status=self.status, headers=self.headers, body=self.body,
-            json=(self.json_,) if self._has("json_") else (), times=self.time,
+            json=(self.json_,) if self._has("json_") else (), times=self.time, match=json_matching(context),
         )  # fmt: skip
         return Requests(
             name=f"{self.method} {self.url}", asked=asked, wanted=wanted, any_will_do=self.must_fit == "any",

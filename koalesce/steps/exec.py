@@ -75,25 +75,27 @@ class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             results = list(pool.map(lambda source: self._run(source, context), sources))
         if any(isinstance(result, _Unfinished) and result.is_stopped for result in results):
-            raise Stopped(self._until_now(results))
+            raise Stopped(self._until_now(results, context))
         if broken := [result for result in results if isinstance(result, Errored)]:
             return broken[0]
-        failures = [found for found in map(self._verdict, results) if found is not None]
+        failures = [found for result in results if (found := self._verdict(result, context)) is not None]
         if failures:
             return _worst(failures, len(results))
         values = [result.to_value(named=not self.is_single) for result in results if isinstance(result, Printed)]
         where = sources[0].name if len(results) == 1 else f"{len(results)} places"
         return Passed(f"{where}: as expected", values[0] if self.is_single else values)
 
-    def _until_now(self, results: list[Printed | _Unfinished | Errored]) -> Passed | Failed | Errored:
+    def _until_now(
+        self, results: list[Printed | _Unfinished | Errored], context: StepContext
+    ) -> Passed | Failed | Errored:
         """What there is to say of commands that were told to end."""
         outcomes: list[Passed | Failed | Errored] = []
         for result in results:
             match result:
                 case _Unfinished():
-                    outcomes.append(result.ending or self.judge_stopped(result.printed))
+                    outcomes.append(result.ending or self.judge_stopped(result.printed, context))
                 case Printed():
-                    outcomes.append(self.judge(result) or Passed("had ended", result.to_value()))
+                    outcomes.append(self.judge(result, context) or Passed("had ended", result.to_value()))
                 case Errored():
                     outcomes.append(result)
         if bad := [outcome for outcome in outcomes if not isinstance(outcome, Passed)]:
@@ -138,10 +140,10 @@ class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
             hint = "; setting env needs that program in the container" if lacks_env else ""
             return Errored(f"{source.name}: {error.message}{hint}", final=not error.transient)
 
-    def _verdict(self, result: Printed | _Unfinished | Errored) -> Failed | None:
+    def _verdict(self, result: Printed | _Unfinished | Errored, context: StepContext) -> Failed | None:
         if isinstance(result, _Unfinished):
             return result.verdict()
-        return self.judge(result) if isinstance(result, Printed) else None
+        return self.judge(result, context) if isinstance(result, Printed) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +170,10 @@ def _printed(source: Source, result: Any) -> Printed:
 def _worst(failures: list[Failed], places: int) -> Failed:
     """One verdict: the first failure, with how many there are; the details of all."""
     first = failures[0]
-    if len(failures) == 1:
-        return (
-            first
-            if places == 1
-            else Failed(f"{first.message} (1 of {places} places)", first.expected, first.actual, first.detail)
-        )
-    others = "\n".join(failure.message for failure in failures[1:])
-    detail = f"{first.detail}\nalso:\n{others}" if first.detail else f"also:\n{others}"
-    return Failed(f"{first.message} ({len(failures)} of {places} places)", first.expected, first.actual, detail)
+    if places == 1:
+        return first
+    others = [failure.message for failure in failures[1:]]
+    detail = "\n".join(part for part in (first.detail, *(["also:", *others] if others else [])) if part)
+    message = f"{first.message} ({len(failures)} of {places} places)"
+    has_not_run = len(failures) == places and all(failure.saw_nothing for failure in failures)
+    return Failed(message, first.expected, first.actual, detail, saw_nothing=has_not_run)

@@ -78,15 +78,17 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(sources))) as pool:
             found: list[Read] = list(pool.map(lambda source: source.read(self.since, context), sources))
         context.memory["looked"] = True
-        problems = [(each, self._problem(each)) for each in found]
+        problems = [(each, self._problem(each, context)) for each in found]
         bad = [problem for _, problem in problems if problem is not None]
         if not bad or (self.any_ and len(bad) < len(found)):
             return self._passed([each for each, problem in problems if problem is None])
         nothing = [each for each in found if not isinstance(each, Log)]
         return unmet(nothing[0], context) if nothing and nothing[0] is bad[0] else _worst(bad, len(found), self.any_)
 
-    def _problem(self, read: Read) -> Failed | Errored | None:
-        return self.problem(read.name, read.text, is_whole=read.is_whole) if isinstance(read, Log) else read
+    def _problem(self, read: Read, context: StepContext) -> Failed | Errored | None:
+        if not isinstance(read, Log):
+            return read
+        return self.problem(read.name, read.text, is_whole=read.is_whole, may_not_exist=context.may_not_exist)
 
     def _passed(self, good: Sequence[Read]) -> Passed:
         logs = [each for each in good if isinstance(each, Log)]
@@ -141,4 +143,5 @@ def _worst(bad: Sequence[Failed | Errored], total: int, is_any: bool) -> Failed 
     count = f"none of {total} logs is as expected" if is_any else f"{len(bad)} of {total} logs"
     others = "\n".join(["also:", *(each.message for each in bad[1:])]) if len(bad) > 1 else ""
     detail = "\n".join(part for part in (first.detail, others) if part)
-    return Failed(f"{first.message} ({count})", first.expected, first.actual, detail)
+    blind = len(bad) == total and all(isinstance(each, Failed) and each.saw_nothing for each in bad)
+    return Failed(f"{first.message} ({count})", first.expected, first.actual, detail, saw_nothing=blind)

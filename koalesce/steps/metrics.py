@@ -201,7 +201,8 @@ class Metrics(MetricSource, Assertion, key="metrics"):
             total = len(bad) + len(good)
             count = f" ({len(bad)} of {total} series)" if total > 1 else ""
             others = "\n".join(["also:", *(each.message for each in bad[1:_SHOWN])]) if len(bad) > 1 else ""
-            return Failed(f"{bad[0].message}{count}", bad[0].expected, bad[0].actual, others)
+            blind = not good and all(each.saw_nothing for each in bad)
+            return Failed(f"{bad[0].message}{count}", bad[0].expected, bad[0].actual, others, saw_nothing=blind)
         return self._passed(looks, good)
 
     def _asked(self) -> tuple[str, Matcher | None]:
@@ -218,7 +219,7 @@ class Metrics(MetricSource, Assertion, key="metrics"):
         name = f"{look.name}: {what}{samples.shown(self.name, series)}"
         if math.isnan(value):
             said = "nothing was observed" if self.quantile is not None else "it is NaN, which is no number"
-            return Failed(f"{name}: {said}", str(matcher.operators()), "NaN")
+            return Failed(f"{name}: {said}", str(matcher.operators()), "NaN", saw_nothing=True)
         plain = samples.number(value) if math.isfinite(value) else ("+Inf" if value > 0 else "-Inf")
         wrong = matcher.check(plain)
         return None if wrong is None else Failed(f"{name} {wrong.message}", wrong.expected, wrong.actual)
@@ -250,7 +251,12 @@ class _Before:
 
 
 def _predicate(matcher: TextMatcher) -> Any:
-    return lambda text: matcher.check(MISSING if text is None else text) is None
+    def fits(text: str | None) -> bool:
+        if text is not None:
+            return matcher.look(text) is None
+        return matcher.lines is None and not matcher.wants_json and matcher.check(MISSING) is None
+
+    return fits
 
 
 def _written(matcher: TextMatcher) -> str:

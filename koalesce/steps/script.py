@@ -115,13 +115,13 @@ class Script(PrintedMatchers, Assertion, key="script"):
                 )
         except process.CommandTimeout as error:
             if error.cancelled:
-                raise Stopped(self.judge_stopped(Printed.until_now("", error))) from error
+                raise Stopped(self.judge_stopped(Printed.until_now("", error), context)) from error
             return _unfinished(error, timeout)
         printed = Printed(
             name="", code=result.code, stdout=result.out, stderr=result.err,
             seconds=result.seconds, truncated=result.truncated,
         )  # fmt: skip
-        return self.judge(printed) or Passed("the script did as expected", printed.to_value())
+        return self.judge(printed, context) or Passed("the script did as expected", printed.to_value())
 
     @contextlib.contextmanager
     def _script(self, files: Files) -> Iterator[Path]:

@@ -10,10 +10,14 @@ from pydantic import BeforeValidator, Field, StrictBool, field_validator
 
 from koalesce.durations import format_seconds
 from koalesce.matching.mismatch import Mismatch, and_more
-from koalesce.matching.partial import partial_match, problems
+from koalesce.matching.operators import is_operators
+from koalesce.matching.partial import Matching, problems
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, Step
 from koalesce.steps.identifier import Identifier
+from koalesce.suggestions import closest
 
+_SOMETIMES = ("json", "tls")  # what steps give of output that is JSON, and of answers over TLS
+_OF_EACH = ("all", "any", "none", "match")
 EndStatus = Literal["passed", "failed", "error", "stopped"]
 
 
@@ -84,7 +88,8 @@ class Stop(Step, key="stop"):
     `stopped`, with `wait` only `passed`."""
 
     match: Any = None
-    """What it gave, in part: `{stdout: {contains: ok}, exitCode: 0}`; maps match in part, matchers may stand anywhere in it."""
+    """What it gave, in part: `{stdout: {contains: ok}, exitCode: 0}`; maps match in part, matchers may stand anywhere in it. Of a key that such a
+    step doesn't give, absence proves nothing and fails, unless `mayNotExist`."""
 
     @field_validator("match")
     @classmethod
@@ -97,8 +102,8 @@ class Stop(Step, key="stop"):
         """What it ends."""
         return f"wait for {self.id}" if self.wait else f"stop {self.id}"
 
-    def judge(self, ended: Ended) -> Outcome:
-        """Whether it went as it must."""
+    def judge(self, ended: Ended, *, may_not_exist: bool = False) -> Outcome:
+        """Whether it went as it must; `may_not_exist`: what is to be absent of what it gave need not be anything that it gives."""
         if self.wait and ended.stopped:
             message = f"{ended.title}: had not ended by itself after {format_seconds(ended.seconds)}"
             return Failed(message, expected="an end", actual="going on", detail=ended.given(), final=True)
@@ -109,8 +114,10 @@ class Stop(Step, key="stop"):
         if "match" in self.model_fields_set:
             if value is None:
                 return Failed(f"{ended.title}: {ended.status}, and gave nothing to match", actual=ended.message or None)
-            if found := partial_match(self.match, value):
+            if found := Matching(may_not_exist=may_not_exist)(self.match, value):
                 return _mismatched(ended, found)
+            if not may_not_exist and (unknown := _unknown_key(self.match, value)):
+                return Failed(f"{ended.title}: {unknown}", "a key that there is", "unknown", final=True)
         took = format_seconds(ended.seconds)
         return Passed(f"{ended.title}: {ended.status} after {took}", value)
 
@@ -130,6 +137,22 @@ def _unlike(ended: Ended, allowed: list[EndStatus]) -> Failed | Errored:
     if ended.status == "failed":
         return Failed(message, expected, actual, detail, final=True)
     return Failed(message, expected=" or ".join(allowed), actual=ended.status, final=True)
+
+
+def _unknown_key(expected: Any, value: Any) -> str:
+    """A key that is to be absent, and that is none of those which a step gives, as a clause; empty if there is none."""
+    if isinstance(value, list):  # of several places or requests, which give the same keys
+        parts = [expected[name] for name in _OF_EACH if name in expected] if is_operators(expected) else []
+        return next((said for part in parts for one in value[:1] if (said := _unknown_key(part, one))), "")
+    if is_operators(expected) or not isinstance(expected, dict) or not isinstance(value, dict):
+        return ""
+    known = [*value, *_SOMETIMES]
+    unknown = next((key for key in expected if key not in known), None)
+    if unknown is None:
+        return ""
+    meant = closest(str(unknown), known)
+    hint = f"did you mean {meant}?" if meant else f"it gives {', '.join(known)}; say mayNotExist: true if that is meant"
+    return f"it gives no {unknown}, so that this isn't there proves nothing; {hint}"
 
 
 def _mismatched(ended: Ended, found: list[Mismatch]) -> Failed:

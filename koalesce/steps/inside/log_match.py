@@ -10,8 +10,10 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr, field_validat
 
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
+from koalesce.matching.mismatch import MISSING
 from koalesce.matching.partial import partial_match
 from koalesce.matching.regex import compile_regex
+from koalesce.matching.unseen import unseen
 from koalesce.steps.base import Errored, Failed, Model
 from koalesce.steps.inside.printed import check_pattern
 from koalesce.steps.objects.reading import shortened
@@ -58,7 +60,8 @@ class LinePattern(Model):
     """A regular expression that isn't found in it."""
 
     json_: Any = Field(default=None, alias="json")
-    """The line is JSON and matches this in part: maps have at least these keys, matchers may stand anywhere."""
+    """The line is JSON and matches this in part: maps have at least these keys, matchers may stand anywhere. Where none is like this, another line
+    must be JSON and have one of the keys, unless `mayNotExist`."""
 
     count: StrictInt | dict[str, Any] | None = None
     """So many such lines, or as many as in `{ge: 2}` or `{le: 5}`; 0: none."""
@@ -103,10 +106,19 @@ class LinePattern(Model):
         return "json_" not in self.model_fields_set or self._is_such_json(line)
 
     def _is_such_json(self, line: str) -> bool:
-        try:
-            return not partial_match(self.json_, json.loads(line))
-        except ValueError:
-            return False
+        document = _read(line)
+        return document is not MISSING and not partial_match(self.json_, document)
+
+    def doubt(self, lines: list[str]) -> str:
+        """Why it proves nothing that no line is like this: none of them is JSON, or has any of the keys; empty if that is a look at something."""
+        if "json_" not in self.model_fields_set or any(map(self.takes, lines)) or not lines:
+            return ""
+        hint = "so that none is like this proves nothing; say mayNotExist: true if that is meant"
+        documents = [found for line in lines if (found := _read(line)) is not MISSING]
+        if not documents:
+            return f"none of {_counted(len(lines))} is JSON, {hint}"
+        lacking = unseen(self.json_, documents, partial_match)
+        return f"none of {_counted(len(documents))} of JSON has {lacking}, {hint}" if lacking else ""
 
     def __str__(self) -> str:
         written = self.model_dump(by_alias=True, exclude_unset=True, exclude={"count"})
@@ -174,11 +186,16 @@ class LogMatchers(Model):
         parts += [f"lines {each}: {each.expectation()}" for each in self.lines or ()]
         return ", ".join(parts)
 
-    def problem(self, name: str, text: str, *, is_whole: bool = True) -> Failed | Errored | None:
+    def problem(
+        self, name: str, text: str, *, is_whole: bool = True, may_not_exist: bool = False
+    ) -> Failed | Errored | None:
         """What is wrong with a log, or None; what isn't there can't be said of one whose beginning is missing."""
         lines = text.splitlines()
         for failed in self._problems(name, text, lines):
             return failed
+        for each in self.lines or () if not may_not_exist else ():
+            if said := each.doubt(lines):
+                return Failed(f"{name}: {said}", f"{each}", "nothing of it", _tail(lines), saw_nothing=True)
         if not is_whole and (
             self.not_contains or self.not_matches or any(each.count is not None for each in self.lines or ())
         ):
@@ -206,11 +223,21 @@ class LogMatchers(Model):
             hits = [line for line in lines if each.takes(line)]
             if not each.counts(len(hits)):
                 said = f"{name}: {_counted(len(hits))} {each}, expected {each.expectation()}"
-                yield Failed(said, each.expectation(), str(len(hits)), _excerpt(hits, "such lines") or _tail(lines))
+                detail = _excerpt(hits, "such lines") or _tail(lines)
+                blind = bool(each.doubt(lines))
+                yield Failed(said, each.expectation(), str(len(hits)), detail, saw_nothing=blind)
 
     def matched(self, text: str) -> list[str]:
         """The lines that `lines` is about, for outputs."""
         return [line for line in text.splitlines() if any(each.takes(line) for each in self.lines or ())]
+
+
+def _read(line: str) -> Any:
+    """A line's JSON; MISSING if it's none."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return MISSING
 
 
 def _counted(number: int, word: str = "line") -> str:

@@ -14,11 +14,13 @@ from koalesce.matching.diff import render
 from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher, MatcherFields
 from koalesce.matching.mismatch import Mismatch
-from koalesce.matching.partial import partial_match, problems
+from koalesce.matching.partial import Matching, partial_match, problems
 from koalesce.process import CommandTimeout
-from koalesce.steps.base import Failed, Model, Passed
+from koalesce.steps.base import Failed, Model, Passed, StepContext
 
 _TAIL = 4000
+# What shells, and the programs that run one in another place, give where a command can't be run (POSIX, 2.8.2).
+_NOT_RUN = (126, 127)
 
 
 class TextMatcher(MatcherFields):
@@ -60,14 +62,14 @@ class TextMatcher(MatcherFields):
         """Whether the text must be JSON."""
         return "json_" in self.model_fields_set
 
-    def look(self, text: str) -> Mismatch | None:
-        """The first thing that the text lacks, or None."""
+    def look(self, text: str, match: Matching = partial_match) -> Mismatch | None:
+        """The first thing that the text lacks, or None; `match` says how JSON is compared."""
         text = text.strip() if self.trimmed else text.rstrip("\r\n")
         if self.operators() and (found := self.check(text)) is not None:
             return found
         if self.lines is not None and (found := self._look_at_lines(self.lines, text)) is not None:
             return found
-        return _look_at_json(self.json_, text) if self.wants_json else None
+        return _look_at_json(self.json_, text, match) if self.wants_json else None
 
     def _look_at_lines(self, matcher: Matcher, text: str) -> Mismatch | None:
         lines = [line.strip() if self.trimmed else line for line in text.splitlines()]
@@ -81,13 +83,18 @@ def check_pattern(expected: Any) -> Any:
     return expected
 
 
-def _look_at_json(expected: Any, text: str) -> Mismatch | None:
+def json_matching(context: StepContext) -> Matching:
+    """How JSON of programs is compared: nothing is known about its type."""
+    return Matching(may_not_exist=context.may_not_exist)
+
+
+def _look_at_json(expected: Any, text: str, match: Matching) -> Mismatch | None:
     try:
         actual = json.loads(text)
     except ValueError as error:
         said = f"is not JSON ({error}): {render(text)}"
         return Mismatch("", render(expected), render(text), said)
-    return next(iter(partial_match(expected, actual)), None)
+    return next(iter(match(expected, actual)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,35 +143,46 @@ class PrintedMatchers(Model):
     """What it prints on standard error."""
 
     exit_code: Matcher | None = None
-    """Its exit code, a number or a matcher; 0 if nothing is said."""
+    """Its exit code, a number or a matcher; 0 if nothing is said. 126 and 127, which mean a command that can't be run, satisfy `equals` and `in` only."""
 
-    def judge_stopped(self, printed: Printed) -> Passed | Failed:
+    def judge_stopped(self, printed: Printed, context: StepContext) -> Passed | Failed:
         """A command that was ended before its own end: what it had printed until then must be as said."""
         if self.exit_code is not None:
             message = f"{f'{printed.name}: ' if printed.name else ''}was stopped, and has no exit code of its own"
             return Failed(message, expected="an exit code", actual="stopped", detail=printed.detail())
         said = "was still running when it was stopped"
-        return self.judge(printed) or Passed(f"{printed.name}: {said}" if printed.name else said, printed.to_value())
+        return self.judge(printed, context) or Passed(
+            f"{printed.name}: {said}" if printed.name else said, printed.to_value()
+        )
 
-    def judge(self, printed: Printed) -> Failed | None:
+    def judge(self, printed: Printed, context: StepContext) -> Failed | None:
         """What isn't as it must be, or None."""
+        match = json_matching(context)
         where = f"{printed.name}: " if printed.name else ""
         code = printed.code
         looks: list[tuple[str, Callable[[], Mismatch | None]]] = [
             ("exit code", lambda: None if code is None else _look_at_code(self.exit_code, code)),
-            ("stdout", lambda: self.stdout.look(printed.stdout) if self.stdout else None),
-            ("stderr", lambda: self.stderr.look(printed.stderr) if self.stderr else None),
+            ("stdout", lambda: self.stdout.look(printed.stdout, match) if self.stdout else None),
+            ("stderr", lambda: self.stderr.look(printed.stderr, match) if self.stderr else None),
         ]
         for what, look in looks:
             if (found := look()) is not None:
                 cut = " (the output was cut)" if printed.truncated and what != "exit code" else ""
                 message = f"{where}{what}{f' {found.path.strip()}' if found.path else ''} {found.message}{cut}"
-                return Failed(message, expected=found.expected, actual=found.actual, detail=printed.detail())
+                return Failed(
+                    message, found.expected, found.actual, printed.detail(),
+                    saw_nothing=what == "exit code" and code in _NOT_RUN,
+                )  # fmt: skip
         return None
 
 
 def _look_at_code(matcher: Matcher | None, code: int) -> Mismatch | None:
-    return (matcher or Matcher(equals=0)).check(code)
+    found = (matcher or Matcher(equals=0)).check(code)
+    if found is None and matcher is not None and code in _NOT_RUN and not {"equals", "in"} & matcher.operators().keys():
+        expected = render(matcher.operators())
+        said = f"is {code}, as of a command that can't be run, which proves nothing; say {{equals: {code}}} if that is meant"
+        return Mismatch("", expected, str(code), said)
+    return found
 
 
 def _indent(text: str) -> str:

@@ -63,7 +63,8 @@ class PathMatch(MatcherFields):
             said = f"leads to a value in {gap[1] - gap[0]} of {gap[1]} elements only, all needs one in each"
             return self._at(Mismatch("", render(wanted), f"nothing in {gap[0]} of {gap[1]}", said))
         of_all, of_one = _split(wanted, path.spread)
-        values = replace(match, shape=None, is_object=False)
+        is_known = match.shape is not None and path.is_known(match.shape)
+        values = replace(match, shape=None, is_object=False, may_lack=is_known)
         found = operators.apply(of_all, hits, values) if of_all else []
         found = found or self._look_at_one(of_one, hits, values)
         return self._at(found[0]) if found else None

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, Mismatch
-from koalesce.matching.partial import partial_match
+from koalesce.matching.partial import Matching, partial_match
 from koalesce.steps.base import Model
 from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.wire.lasting import Lasting
@@ -48,6 +48,7 @@ class WantedHttp:
     body: TextMatcher | None = None
     json: tuple[Any, ...] = ()
     times: HttpTimes | None = None
+    match: Matching = partial_match
 
     def look(self, seen: Observed) -> Mismatch | None:
         """The first thing that isn't as it must be, or None."""
@@ -68,9 +69,9 @@ class WantedHttp:
     def _looks(self, http: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], Mismatch | None]]]:
         yield "status", lambda: _look_at_status(self.status, http["status"])
         for name, matcher in self.headers.items():
-            yield f"header {name}", header_look(matcher, name, http)
-        yield "body", lambda: self.body.look(body_of(http)) if self.body else None
-        yield "json", lambda: next((_look_at_json(wanted, body_of(http)) for wanted in self.json), None)
+            yield f"header {name}", header_look(matcher, name, http, self.match)
+        yield "body", lambda: self.body.look(body_of(http), self.match) if self.body else None
+        yield "json", lambda: next((_look_at_json(wanted, body_of(http), self.match) for wanted in self.json), None)
         timing: Mapping[str, float] = http.get("timing") or {}
         for name in ("connect", "tls", "firstByte", "total"):
             limit: Lasting | None = getattr(self.times, "first_byte" if name == "firstByte" else name, None)
@@ -106,14 +107,17 @@ def _ended(end: str, seen: Observed) -> str:
     return f"{word} ({why})" if why else word
 
 
-def header_look(matcher: TextMatcher, name: str, http: Mapping[str, Any]) -> Callable[[], Mismatch | None]:
+def header_look(
+    matcher: TextMatcher, name: str, http: Mapping[str, Any], match: Matching = partial_match
+) -> Callable[[], Mismatch | None]:
     """A look at one header, whose name is taken in any case."""
 
     def look() -> Mismatch | None:
         found = [values for known, values in (http.get("headers") or {}).items() if known.lower() == name.lower()]
         if found:
-            return matcher.look(", ".join(found[0]))
-        missing = Mismatch("", "such a header", "missing", "is missing") if matcher.wants_json else None
+            return matcher.look(", ".join(found[0]), match)
+        is_of_text = matcher.wants_json or matcher.lines is not None
+        missing = Mismatch("", "such a header", "missing", "is missing") if is_of_text else None
         return matcher.check(MISSING) or missing
 
     return look
@@ -164,12 +168,12 @@ def _look_at_status(wanted: Matcher | None, status: int) -> Mismatch | None:
     return None if 200 <= status < 300 else Mismatch("", "200 to 299", str(status), said)
 
 
-def _look_at_json(wanted: Any, text: str) -> Mismatch | None:
+def _look_at_json(wanted: Any, text: str, match: Matching) -> Mismatch | None:
     try:
         document = json.loads(text)
     except ValueError as error:
         return Mismatch("", render(wanted), render(text), f"is none ({error}): {render(text)}")
-    return next(iter(partial_match(wanted, document)), None)
+    return next(iter(match(wanted, document)), None)
 
 
 def _time_look(limit: Lasting, name: str, timing: Mapping[str, float]) -> Callable[[], Mismatch | None]:

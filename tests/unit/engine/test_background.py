@@ -219,3 +219,25 @@ def test_the_stop_of_what_was_left_out_is_left_out(tmp_path: Path) -> None:
 
     assert world.run().status == "passed"
     assert [status for _, _, status in world.steps()] == ["skipped", "passed", "skipped"]
+
+
+def test_the_absence_of_what_a_step_does_not_give_shows_nothing(tmp_path: Path) -> None:
+    start = "background: {id: job, run: {script: 'echo one'}}"
+    said = {}
+    for number, (match, more) in enumerate(
+        (
+            ("{sdtout: null}", ""), ("{result: {absent: true}}", ""), ("{result: null}", "mayNotExist: true, "),
+            ("{json: null}", ""), ("{json: {error: null}}", ""), ("{stdout: one, exitCode: 0}", ""),
+        )
+    ):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        stop = f"{{stop: {{id: job, wait: true, match: {match}}}, {more}timeout: 9s}}"
+        finished = World(folder, one_test(start, stop)).run()
+        said[f"{more}{match}"] = "" if finished.status == "passed" else finished.message
+
+    assert "it gives no sdtout, so that this isn't there proves nothing; did you mean stdout?" in said["{sdtout: null}"]
+    assert "it gives stdout, stderr, exitCode" in said["{result: {absent: true}}"]
+    assert "what isn't in it proves nothing" in said["{json: {error: null}}"]
+    passed = {match for match, message in said.items() if not message}
+    assert passed == {"mayNotExist: true, {result: null}", "{json: null}", "{stdout: one, exitCode: 0}"}

@@ -355,3 +355,27 @@ def test_lines_since_a_time() -> None:
 def test_invalid(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Logs.model_validate(fields)
+
+
+def test_lines_of_json_that_nothing_in_the_log_resembles_show_nothing(cluster: FakeCluster) -> None:
+    none_of = {"json": {"level": "error"}, "count": 0}
+    logs = {
+        "plain\nlines\n": "web-0: none of 2 lines is JSON, so that none is like this proves nothing; say mayNotExist: true if that is meant",
+        '{"lvl": "info"}\nplain\n': "web-0: none of 1 line of JSON has .level, so that none is like this proves nothing;"
+        " say mayNotExist: true if that is meant",
+        '{"level": "info"}\nplain\n': None,
+        "": None,
+    }
+    for text, said in logs.items():
+        writes(cluster, web_0=text)
+
+        outcome = attempt(cluster, pod="web-0", lines=none_of)
+        assert (outcome.message if isinstance(outcome, Failed) else None) == said
+        assert getattr(attempt(cluster, pod="web-0", lines={"json": {"level": "error"}}), "saw_nothing", None) is bool(
+            said
+        )
+        assert isinstance(attempt(context(cluster, may_not_exist=True), pod="web-0", lines=none_of), Passed)
+    writes(cluster, web_0="plain\n")
+    assert isinstance(attempt(cluster, pod="web-0", lines=[{"json": {"a": 1}, "count": {"le": 3}}]), Failed)
+    writes(cluster, web_0='{"a": 1}\n')
+    assert isinstance(attempt(cluster, pod="web-0", lines=[{"json": {"panic": {"exists": True}}, "count": 0}]), Passed)

@@ -65,6 +65,9 @@ def test_series_by_their_labels(cluster: FakeCluster) -> None:
     assert isinstance(every, Failed)
     assert every.message == 'dns-0: dns_requests_total{type="A", zone="."} is 10, expected > 20 (1 of 2 series)'
     assert isinstance(attempt(cluster, name=name, labels={"type": "A"}, value={"gt": 20}, any=True), Passed)
+    assert isinstance(
+        attempt(cluster, name=name, labels={"type": {"lines": {"contains": "B"}}}, value={"ge": 0}), Failed
+    )
     assert isinstance(attempt(cluster, name=name, count=3), Passed)
     assert isinstance(attempt(cluster, name=name, count={"ge": 4}), Failed)
 

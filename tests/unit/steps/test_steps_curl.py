@@ -79,6 +79,7 @@ def test_a_failure_shows_the_answer_and_the_command(cluster: FakeCluster) -> Non
         ({"headers": {"x-missing": {"exists": False}}}, True),
         ({"headers": {"x-missing": {"contains": "a"}}}, False),
         ({"headers": {"x-missing": {"json": {}}}}, False),
+        ({"headers": {"x-missing": {"lines": {"count": 1}}}}, False),
         ({"json": {}}, False),
     ],
 )

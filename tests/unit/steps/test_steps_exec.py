@@ -324,3 +324,31 @@ def test_a_fixture_is_no_node_and_must_be_there(where: dict[str, Any], message: 
 
 def test_all_of_no_fixtures_is_an_error(cluster: FakeCluster) -> None:
     assert attempt(cluster, fixtures="all", command=["id"]) == Errored("there are no fixtures", final=True)
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_a_command_that_cannot_be_run_shows_nothing(cluster: FakeCluster, code: int) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(code=code)
+
+    def run(**fields: Any) -> Outcome:
+        return attempt(cluster, pod="client-0", command=["grepp", "x"], **fields)
+
+    for loose in ({"notEquals": 0}, {"gt": 0}, {"notIn": [0, 1]}):
+        outcome = run(exitCode=loose)
+        assert isinstance(outcome, Failed)
+        assert f"exit code is {code}, as of a command that can't be run, which proves nothing" in outcome.message
+    for meant in (code, {"equals": code}, {"in": [126, 127]}):
+        assert isinstance(run(exitCode=meant), Passed)
+    assert [getattr(run(), "saw_nothing", None), getattr(run(stdout="x"), "saw_nothing", None)] == [True, True]
+
+
+def test_none_of_what_json_lacks_shows_nothing(cluster: FakeCluster) -> None:
+    cluster.kube.on_exec = lambda pod, command: ended(out='[{"name": "a"}]')
+    fields: dict[str, Any] = {"pod": "client-0", "command": ["list"], "stdout": {"json": {"none": {"nmae": "a"}}}}
+
+    failed = attempt(cluster, **fields)
+    lenient = Exec.model_validate(fields).attempt(context(cluster, may_not_exist=True))
+
+    assert isinstance(failed, Failed)
+    assert "the only element hasn't .nmae, so that none matches proves nothing" in failed.message
+    assert isinstance(lenient, Passed)
