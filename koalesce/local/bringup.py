@@ -142,6 +142,7 @@ class Bringup:
         request = self.request
         mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
+        self.phases.groups = layout.folders(mark)
         for number, spec in enumerate(request.nodes):
             folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
             config = nodeplan.plan(

@@ -155,6 +155,18 @@ def processes(folders: Sequence[Path]) -> set[int]:
     return found - {0}
 
 
+def cpu_seconds(folders: Sequence[Path]) -> float:
+    """What processors have worked for these groups (one folder a hierarchy) and those below; 0 where nothing counts it."""
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError):
+            return int((folder / "cpuacct.usage").read_text()) / 1e9
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return (
+                int(dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())["usage_usec"]) / 1e6
+            )
+    return 0.0
+
+
 def kill(folders: Sequence[Path]) -> None:
     """End every process in these groups."""
     for pid in processes(folders) - {os.getpid()}:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from koalesce import process
 from koalesce.local import addons, capabilities, control_plane, kubelet, network
@@ -26,6 +26,7 @@ from koalesce.toolchain import LocalTools
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,9 +57,9 @@ class Start:
         inside = NetNamespace.of_process(self._control.pid)
         datastore = Datastore(self.pki, inside)
         is_planted = self._start_api(datastore)
-        found = pool.submit(self._probe)
-        runtimes = [pool.submit(self._start_runtime, spec) for spec in specs]
-        first = [pool.submit(self._start_first_node, spec) for spec in specs[:1]]
+        found = pool.submit(self._beside, "capabilities", self._probe)
+        runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in specs]
+        first = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in specs[:1]]
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
             self._await_api(api, "/version")
@@ -66,7 +67,7 @@ class Start:
             # The controller manager exits, and others wait long before they try again, when they have no roles yet.
             with self.phases.phase("roles"):
                 self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
-        controllers = pool.submit(self._start_controllers)
+        controllers = pool.submit(self._beside, "controllers' start", self._start_controllers)
         self._start_the_rest(api, specs)
         _settle(first)
         with self.phases.phase("images"):
@@ -82,6 +83,10 @@ class Start:
         inside.close()
         api.close()
         return found.result()
+
+    def _beside(self, name: str, act: Callable[..., _T], *given: Any) -> _T:
+        with self.phases.beside(name):
+            return act(*given)
 
     @property
     def _control(self) -> RunningNode:

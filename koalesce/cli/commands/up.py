@@ -13,6 +13,7 @@ from koalesce.cli import exit_codes
 from koalesce.cli.arguments import add_values, variables_of
 
 if TYPE_CHECKING:
+    from koalesce.cli.profile import Profile
     from koalesce.cli.stopping import Stop
     from koalesce.engine import RunOptions
     from koalesce.events import AnyEvent, ClusterReady, RunFinished
@@ -31,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kubernetes", metavar="VERSION", help="with this version of Kubernetes instead of the spec's")
     parser.add_argument("--trust", action="store_true", help="take a spec from outside the project too: it is code")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all that is done")
+    parser.add_argument(
+        "--profile", action="store_true", help="show where the time went: the phases, each with its CPU seconds"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.clock import SystemClock
     from koalesce.reporters.terminal import open_view
 
+    profile = _profile() if args.profile else None
     stop = Stop()
     options = _options(args, stop)
-    view = _UpView(open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug))
+    view = _UpView(profile, open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug))
     with stop.on_signals():
         try:
             try:
@@ -53,9 +58,19 @@ def run(args: argparse.Namespace) -> int:
         except Abandoned as abandoned:  # threads may hang in what was to be interrupted
             print(abandoned, file=sys.stderr, flush=True)
             os._exit(exit_codes.of_error(abandoned))
+    if profile is not None:
+        import shutil
+
+        print("\n".join(profile.lines(shutil.get_terminal_size((120, 24)).columns)))
     if end.status == "passed":
         print("\n".join(usage(ready) for ready in view.ready))
     return code_of(end)
+
+
+def _profile() -> Profile:
+    from koalesce.cli.profile import Profile, command_age
+
+    return Profile(age=command_age())
 
 
 def usage(ready: ClusterReady) -> str:
@@ -78,15 +93,18 @@ def code_of(end: RunFinished) -> int:
 
 
 class _UpView:
-    """A view that leaves out how the run ended: there was no test to count."""
+    """A view that leaves out how the run ended (there was no test to count), and has the start profiled if that is wanted."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, profile: Profile | None, view: View) -> None:
+        self._profile = profile
         self._view = view
         self.ready: list[ClusterReady] = []
 
     def handle(self, event: AnyEvent) -> None:
         from koalesce.events import ClusterReady, RunFinished, SpecFinished, TeardownFinished
 
+        if self._profile is not None:
+            self._profile.handle(event)
         match event:
             case RunFinished() | SpecFinished(status="passed") | TeardownFinished(kept=True):
                 return

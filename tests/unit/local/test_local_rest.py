@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from koalesce.errors import ClusterError, TeardownError
-from koalesce.local import capabilities, egress, teardown
+from koalesce.local import capabilities, cgroups, egress, teardown
 from koalesce.local.api import Deadline
 from koalesce.local.ledger import Entry, Ledger, Process, Thing
 from koalesce.local.phases import Phases
@@ -64,17 +65,51 @@ class _Clock:
         self.time += 1.5
         return self.time
 
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-def test_phases_are_saved_with_their_times(tmp_path: Path) -> None:
+
+def test_phases_are_saved_with_their_times_and_the_work_of_processors(tmp_path: Path) -> None:
     told: list[str] = []
-    phases = Phases(_Clock(), told.append)  # type: ignore[arg-type]  # no wall clock is asked for
+    group = tmp_path / "group"
+    group.mkdir()
+    (group / "cpuacct.usage").write_text("2000000000\n")
+    phases = Phases(_Clock(), told.append)
 
     with phases.phase("nodes"):
+        phases.groups = [group]
+    with phases.phase("more"):
+        (group / "cpuacct.usage").write_text("2500000000\n")
+    with phases.beside("meanwhile"):
         pass
     phases.save(tmp_path / "phases.json")
 
-    assert json.loads((tmp_path / "phases.json").read_text()) == [{"name": "nodes", "start": 1.5, "seconds": 1.5}]
-    assert told == ["  3.00s  nodes"]
+    saved = json.loads((tmp_path / "phases.json").read_text())
+    first, second, beside = saved["phases"]
+    assert (first["name"], first["start"], first["seconds"], first["cpu"]["nodes"]) == ("nodes", 1.5, 1.5, 2.0)
+    assert (second["name"], second["cpu"]["nodes"]) == ("more", 0.5)
+    assert beside == {"name": "meanwhile", "start": 7.5, "seconds": 1.5, "beside": True}
+    assert saved["began"] == "2026-01-01T11:59:49.500000+00:00"
+    assert saved["cpu"]["nodes"] == 2.5
+    assert saved["cpu"]["supervisor"] > 0
+    assert told == ["  3.00s  nodes", "  6.00s  more"]
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"),
+    [
+        ({"cpu.stat": "nr_periods 0\n", "other/cpuacct.usage": "1500000000\n"}, 1.5),
+        ({"cpu.stat": "usage_usec 2500000\nuser_usec 1\n"}, 2.5),
+        ({}, 0.0),
+    ],
+    ids=["v1", "v2", "gone"],
+)
+def test_the_work_of_processors_is_what_cgroups_count(tmp_path: Path, files: dict[str, str], seconds: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert cgroups.cpu_seconds([tmp_path, tmp_path / "other"]) == seconds
 
 
 def test_name_servers_are_not_a_stub_where_better_is_known(tmp_path: Path) -> None:
