@@ -20,17 +20,19 @@ _PATIENCE = 1800
 
 @dataclass(frozen=True)
 class Machine:
-    """Where clusters of these tests are kept, and how Koalesce is started."""
+    """Where clusters of these tests are kept, and how Koalesce is started: in the repository, or in a copy of its specs."""
 
     state: Path | None
+    home: Path = ROOT
 
     def koalesce(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of Koalesce in the repository."""
+        """Run a command of Koalesce at home."""
         command = [sys.executable, "-m", "koalesce", *words]
         state = {} if self.state is None else {"KOALESCE_STATE_DIR": str(self.state)}
-        environment = {**os.environ, **state, "NO_COLOR": "1"}
+        found = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, **state, "PYTHONPATH": found, "NO_COLOR": "1"}
         return subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=_PATIENCE
+            command, cwd=self.home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=_PATIENCE
         )  # fmt: skip
 
 
@@ -100,9 +102,9 @@ def below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))
 
 
-def shown(path: Path) -> str:
-    """A spec as events name it."""
-    return str(path.relative_to(ROOT))
+def shown(path: Path, home: Path = ROOT) -> str:
+    """A spec as events name it that was run from a folder."""
+    return str(path.relative_to(home))
 
 
 def _is_of(spec: str, shown: str) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import random
+import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.spec
 
 @dataclass(frozen=True)
 class Mutated:
-    """A spec with a test for each change; it lies beside its source, and finds what that finds."""
+    """A spec with a test for each change; it lies beside a copy of its source, and finds what that finds."""
 
     source: Path
     path: Path
@@ -94,30 +94,37 @@ def _step_of(test: Mapping[str, Any]) -> str:
     return str(test["name"]).rpartition(": ")[0]
 
 
-def _mutated(source: Path) -> Mutated | None:
+def _mutated(source: Path, home: Path) -> Mutated | None:
     spec = YAML(typ="safe").load(source)
     if spec.get("matrix") or spec.get("metadata", {}).get("labels", {}).get("cluster") == "own":
         return None
     tests = _sample(spec, source)
     if not tests:
         return None
-    path = source.with_name(f"_mutants-{source.stem}-{os.getpid()}.yaml")
+    path = (home / source.relative_to(ROOT)).with_name(f"mutants-{source.name}")
     path.write_text(json.dumps({**spec, "tests": tests}, default=str))  # JSON is YAML
     return Mutated(source=source, path=path, tests=tuple(test["name"] for test in tests))
 
 
 @pytest.fixture(scope="module")
-def mutated() -> Iterator[list[Mutated]]:
-    made = [found for source in SOURCES if (found := _mutated(source)) is not None]
-    yield made
-    for each in made:
-        each.path.unlink()
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with copies of the specs and of all that they refer to."""
+    project = tmp_path_factory.mktemp("mutants")
+    for folder in {source.parent.relative_to(ROOT) for source in SOURCES}:
+        shutil.copytree(ROOT / folder, project / folder)
+    shutil.copy(ROOT / "koalesce.toml", project)
+    return project
 
 
 @pytest.fixture(scope="module")
-def ran(mutated: list[Mutated], machine: Machine, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def mutated(home: Path) -> list[Mutated]:
+    return [found for source in SOURCES if (found := _mutated(source, home)) is not None]
+
+
+@pytest.fixture(scope="module")
+def ran(mutated: list[Mutated], machine: Machine, cluster: str, home: Path) -> Ran:
     specs = [each.path for each in mutated]
-    return run(machine, tmp_path_factory.mktemp("mutants"), specs, "--cluster", cluster, "--parallel", "16")
+    return run(replace(machine, home=home), home, specs, "--cluster", cluster, "--parallel", "16")
 
 
 def test_the_sample_is_valid_and_large_enough(mutated: list[Mutated]) -> None:
@@ -128,18 +135,20 @@ def test_the_sample_is_valid_and_large_enough(mutated: list[Mutated]) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
-def test_every_changed_assertion_fails(source: Path, mutated: list[Mutated], ran: Ran) -> None:
+def test_every_changed_assertion_fails(source: Path, mutated: list[Mutated], ran: Ran, home: Path) -> None:
     found = next((each for each in mutated if each.source == source), None)
     if found is None:
         return  # it has no assertion that can be changed
-    ends = {end.test: end for end in ran.tests(shown(found.path)) if end.test != "setup"}
+    ends = {end.test: end for end in ran.tests(shown(found.path, home)) if end.test != "setup"}
     assert set(ends) == set(found.tests), ran.text
 
     survivors = {name: f"{end.status}: {end.message}" for name, end in ends.items() if end.status != "failed"}
-    early = [name for name in ends if name not in survivors and not _is_by_the_change(name, found, ran)]
+    early = [
+        name for name in ends if name not in survivors and not _is_by_the_change(name, shown(found.path, home), ran)
+    ]
     assert (survivors, early) == ({}, [])
 
 
-def _is_by_the_change(test: str, found: Mutated, ran: Ran) -> bool:
+def _is_by_the_change(test: str, spec: str, ran: Ran) -> bool:
     """Whether it was the changed step that failed; one before it would tell nothing."""
-    return {step.title for step in ran.steps(shown(found.path), test) if step.status == "failed"} == {_CHANGED}
+    return {step.title for step in ran.steps(spec, test) if step.status == "failed"} == {_CHANGED}
