@@ -6,18 +6,26 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from koalesce.cli.stopping import Stop
 from koalesce.clock import Clock
 from koalesce.errors import Interrupted, KoalesceError
-from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, TeardownFinished
+from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, RunStarted, TeardownFinished
 from koalesce.reporters import Reporter, View
 
 _TICK = 0.25
 
 
 class Abandoned(Interrupted):
-    """Somebody asked twice to stop: the run is left where it is; says what may be left over."""
+    """Somebody asked twice to stop: the run is left where it is; says what may be left over.
+
+    `is_left`: something that nobody else removes.
+    """
+
+    def __init__(self, message: str, *, is_left: bool = False) -> None:
+        super().__init__(message)
+        self.is_left = is_left
 
 
 class Reports:
@@ -103,7 +111,8 @@ class _Follower:
         self._clock = clock
         self._began = clock.monotonic()
         self._left: dict[str, list[str]] = {}  # by spec: its clusters, as far as they have names yet
-        self._shared = ""  # the cluster that the run only uses, and that stays
+        self._shared: ClusterReady | None = None  # the cluster that the run only uses, and that stays
+        self._run_id = ""
         self._has_announced = False
         self._end: RunFinished | None = None
 
@@ -136,8 +145,10 @@ class _Follower:
         match event:
             case PhaseStarted():
                 self._left.setdefault(event.spec, [])
+            case RunStarted():
+                self._run_id = event.run_id
             case ClusterReady(shared=True):
-                self._shared = event.cluster
+                self._shared = event
             case ClusterReady():
                 self._left.setdefault(event.spec, []).append(event.cluster)
             case TeardownFinished(message=""):
@@ -163,22 +174,44 @@ class _Follower:
 
     def _heed_second_request(self) -> None:
         if self._stop.requests > 1:
-            raise Abandoned(self._farewell())
+            raise self._abandoned()
 
     def _announce_first_request(self) -> None:
         if self._stop.requests and not self._has_announced:
             self._has_announced = True
-            clusters = f"leaving cluster {self._shared} as it is" if self._shared else "destroying its clusters"
+            clusters = f"leaving cluster {self._shared.cluster} as it is" if self._shared else "destroying its clusters"
             text = f"{self._stop.reason}: ending the run and {clusters}; once more (^C) to leave at once"
             self._show(lambda view: view.say(text))
 
-    def _farewell(self) -> str:
+    def _abandoned(self) -> Abandoned:
         if self._shared:
-            return f"left at once; what the tests made is left in cluster {self._shared}, which stays"
+            return _left_in(self._shared, self._run_id)
         if not self._left:
-            return "left at once; no cluster was up"
+            return Abandoned("left at once; no cluster was up")
         left = [(spec, name) for spec, names in self._left.items() for name in names]
         downs = [f"  cluster {name} of {spec}: koalesce down {name}" for spec, name in left]
-        return "\n".join(
-            ["left at once, before everything was removed:", *downs, "  whatever else is left: koalesce sweep"]
+        return Abandoned(
+            "\n".join(
+                ["left at once, before everything was removed:", *downs, "  whatever else is left: koalesce sweep"]
+            )
         )
+
+
+def _left_in(shared: ClusterReady, run_id: str) -> Abandoned:
+    """What the run leaves in a cluster that stays, and how it is removed."""
+    from koalesce.engine.leftovers import commands, left_by, look
+    from koalesce.kube import Kube
+
+    place, changed = f"cluster {shared.cluster}, which stays", "what tests changed of objects of others isn't put back"
+    try:
+        left = left_by(Kube(Path(shared.kubeconfig)), run_id)
+    except KoalesceError as error:
+        told = [f"left at once; what is left in {place}, can't be told: {error.message}; {changed}"]
+        return Abandoned("\n".join([*told, f"  see: {look(shared.kubeconfig, run_id)}"]), is_left=True)
+    if not left:
+        return Abandoned(f"left at once; of what the tests made, nothing is left in {place}; {changed}")
+    names = [f"  {each.name} in {each.namespace}" if each.namespace else f"  {each.name}" for each in left]
+    removal = [f"  {command}" for command in commands(left, shared.kubeconfig)]
+    return Abandoned(
+        "\n".join([f"left at once; left in {place} (and {changed}):", *names, "removed by:", *removal]), is_left=True
+    )

@@ -36,7 +36,12 @@ def namespace_name(test: str) -> str:
 
 def labels(run_id: str, test: str) -> dict[str, str]:
     """What marks an object as made by a test of a run."""
-    return {RUN_LABEL: slug(run_id, _LONGEST), TEST_LABEL: _telling(test)}
+    return {RUN_LABEL: run_label(run_id), TEST_LABEL: _telling(test)}
+
+
+def run_label(run_id: str) -> str:
+    """The label value for a run's id."""
+    return slug(run_id, _LONGEST)
 
 
 def _telling(test: str) -> str:

@@ -197,4 +197,4 @@ def _close(view: View, reports: Reports) -> None:
 def _leave(abandoned: Abandoned) -> NoReturn:
     """End the process here and now: threads of the engine may hang in what was to be interrupted."""
     print(abandoned, file=sys.stderr, flush=True)
-    os._exit(exit_codes.of_error(abandoned))
+    os._exit(exit_codes.TEARDOWN_FAILED if abandoned.is_left else exit_codes.of_error(abandoned))

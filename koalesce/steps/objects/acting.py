@@ -12,7 +12,7 @@ from pydantic import Field, StrictBool
 from koalesce.kube import ApiError, UnknownKind
 from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.manifests import apply_order, with_namespace
-from koalesce.steps.objects.ownership import Place, are_own, is_own, marks_of, refusal
+from koalesce.steps.objects.ownership import Place, another_run, are_own, being_removed, is_own, marks_of, refusal
 from koalesce.steps.objects.reading import Reader, kind_and_name
 from koalesce.steps.objects.sources import ObjectSources
 from koalesce.steps.objects.undoing import Restoration, deletion, deletion_of_generated, recreation
@@ -53,6 +53,12 @@ class Approach:
         is_guarded = place.is_lasting(context) or context.expects_refusal
         before = place.kube.get(place.resource, place.name, place.namespace, metadata_only=not (whole or is_guarded))
         marks = marks_of(context, place, before) if before is not None else context.labels
+        if (
+            before is not None
+            and before["metadata"].get("deletionTimestamp")
+            and (other := another_run(context, marks))
+        ):
+            raise being_removed(place, other)
         if refused := refusal(context, place, marks, verb):
             return refused
         was_absent: dict[Place, bool] = context.memory.setdefault(_ABSENT, {})

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from koalesce.kube import Kube, Resource
+from koalesce.kube import ApiError, Kube, Resource
 from koalesce.steps.base import Errored, StepContext
 
 RUN_LABEL = "koalesce.dev/run"
 TEST_LABEL = "koalesce.dev/test"
 COMPONENT_LABEL = "koalesce.dev/component"
 MARKS = (RUN_LABEL, TEST_LABEL, COMPONENT_LABEL)
+_UNAVAILABLE = 503
 _SETUP = "setup"  # what the spec's setup is called as a test
 _DISTURBING = frozenset({"delete", "roll out", "scale"})  # what takes a shared object away from other tests
 
@@ -65,8 +66,8 @@ def refusal(context: StepContext, place: Place, marks: Mapping[str, str], verb: 
     """Why the test may not `verb` (change, delete, scale, roll out) an object with these marks; None if it may."""
     if are_own(marks, context):
         return None
-    if marks.get(RUN_LABEL, context.labels.get(RUN_LABEL)) != context.labels.get(RUN_LABEL):
-        return _belongs(place, f"another run ({RUN_LABEL}={marks[RUN_LABEL]})")
+    if other := another_run(context, marks):
+        return _belongs(place, other)
     if context.disruptive:
         return None
     if owner := _shared_owner(marks):
@@ -74,6 +75,17 @@ def refusal(context: StepContext, place: Place, marks: Mapping[str, str], verb: 
     if TEST_LABEL in marks:
         return _belongs(place, f"another test ({TEST_LABEL}={marks[TEST_LABEL]})")
     return _belongs(place, "the cluster", verb) if place.is_lasting(context) else None
+
+
+def another_run(context: StepContext, marks: Mapping[str, str]) -> str:
+    """The other run that an object with these marks belongs to, in words; empty if it's none's."""
+    run = marks.get(RUN_LABEL, context.labels.get(RUN_LABEL))
+    return f"another run ({RUN_LABEL}={run})" if run != context.labels.get(RUN_LABEL) else ""
+
+
+def being_removed(place: Place, owner: str) -> ApiError:
+    """That an object of somebody else is on its way out, for which a step waits as for a server that isn't ready."""
+    return ApiError(f"{place} of {owner} is being deleted", status=_UNAVAILABLE, reason="BeingDeleted")
 
 
 def disruptive_only(verb: str) -> str:

@@ -13,10 +13,12 @@ import pytest
 
 from koalesce.cli.follow import Abandoned, Reports, follow
 from koalesce.cli.stopping import Stop
+from koalesce.engine.leftovers import Left
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, SpecStarted, TeardownFinished
+from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, RunStarted, SpecStarted, TeardownFinished
 
 SPEC = "specs/a.yaml"
+RUN = RunStarted(run_id="20260301-100000-abcde", version="1", specs=(SPEC,), folder="f")
 START = SpecStarted(spec=SPEC, name="a", tests=("t",), elapsed=1.0)
 PHASE = PhaseStarted(spec=SPEC, phase="images", elapsed=2.0)
 READY = ClusterReady(
@@ -137,23 +139,75 @@ def test_a_signal_ends_the_run_in_order(number: signal.Signals) -> None:
     assert view.said == [f"{number.name}: ending the run and destroying its clusters; once more (^C) to leave at once"]
 
 
-def test_of_a_cluster_that_stays_nothing_is_said_to_be_destroyed() -> None:
+def abandoned_on_a_shared_cluster() -> tuple[FakeView, Abandoned]:
+    """A run on a cluster that stays, told twice to stop."""
     view, stop = FakeView(), Stop()
-    shared = dataclasses.replace(READY, shared=True)
+    shared = dataclasses.replace(READY, shared=True, kubeconfig="/no/kube config")
     view.on_event = lambda event: os.kill(os.getpid(), signal.SIGINT) if event is shared else None
     view.on_say = lambda: os.kill(os.getpid(), signal.SIGINT)
     hang = threading.Event()
 
     def events() -> Iterator[AnyEvent]:
-        yield from (START, PHASE, shared, PHASE)
+        yield from (RUN, START, PHASE, shared, PHASE)
         hang.wait(30)
 
     with stop.on_signals(), pytest.raises(Abandoned) as left:
         follow(events(), view, Reports({}), stop, FixedClock())
     hang.set()
+    return view, left.value
+
+
+def test_of_a_cluster_that_stays_nothing_is_said_to_be_destroyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.kube.Kube", lambda path: None)
+    monkeypatch.setattr("koalesce.engine.leftovers.left_by", lambda kube, run: [])
+
+    view, left = abandoned_on_a_shared_cluster()
 
     assert view.said == ["SIGINT: ending the run and leaving cluster a-1 as it is; once more (^C) to leave at once"]
-    assert left.value.message == "left at once; what the tests made is left in cluster a-1, which stays"
+    assert left.message == (
+        "left at once; of what the tests made, nothing is left in cluster a-1, which stays; "
+        "what tests changed of objects of others isn't put back"
+    )
+    assert not left.is_left
+
+
+def test_what_is_left_in_a_cluster_that_stays_is_told_with_what_removes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def left_by(_kube: object, run_id: str) -> list[Left]:
+        asked.append(run_id)
+        return [
+            Left("namespaces/t-1"),
+            Left("clusterroles.rbac.authorization.k8s.io/c"),
+            Left("configmaps/m", "default"),
+        ]
+
+    monkeypatch.setattr("koalesce.kube.Kube", lambda path: None)
+    monkeypatch.setattr("koalesce.engine.leftovers.left_by", left_by)
+
+    _, left = abandoned_on_a_shared_cluster()
+
+    assert asked == ["20260301-100000-abcde"]
+    assert left.is_left
+    assert left.message.splitlines() == [
+        "left at once; left in cluster a-1, which stays (and what tests changed of objects of others isn't put back):",
+        "  namespaces/t-1",
+        "  clusterroles.rbac.authorization.k8s.io/c",
+        "  configmaps/m in default",
+        "removed by:",
+        "  kubectl --kubeconfig '/no/kube config' delete namespaces/t-1 clusterroles.rbac.authorization.k8s.io/c",
+        "  kubectl --kubeconfig '/no/kube config' -n default delete configmaps/m",
+    ]
+
+
+def test_where_it_cannot_be_told_what_is_left_that_is_said_with_what_shows_it() -> None:
+    _, left = abandoned_on_a_shared_cluster()
+
+    assert left.is_left
+    assert left.message.startswith("left at once; what is left in cluster a-1, which stays, can't be told: ")
+    assert left.message.splitlines()[-1] == (
+        "  see: kubectl --kubeconfig '/no/kube config' get namespaces -l koalesce.dev/run=20260301-100000-abcde"
+    )
 
 
 def test_the_second_signal_leaves_and_says_what_is_left() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import koalesce.engine
 from koalesce.cli.commands import run as command
+from koalesce.cli.follow import Abandoned
 from koalesce.cli.main import main
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
@@ -261,6 +262,19 @@ def test_a_second_interrupt_leaves_even_if_the_engine_hangs(tmp_path: Path) -> N
     case = ET.parse(tmp_path / "junit.xml").getroot().find(".//skipped")
     assert case is not None
     assert case.attrib["message"] == "not run: the run ended before it"
+
+
+@pytest.mark.parametrize(("is_left", "code"), [(True, 4), (False, 130)])
+def test_what_is_left_in_a_cluster_that_stays_is_a_code_of_its_own(
+    is_left: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+
+    command._leave(Abandoned("left at once", is_left=is_left))
+
+    assert codes == [code]
+    assert capsys.readouterr().err == "left at once\n"
 
 
 def test_a_closed_pipe_ends_in_order_and_quietly(tmp_path: Path) -> None:

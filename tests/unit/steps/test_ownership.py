@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from koalesce.steps.base import Errored, Outcome
+from koalesce.kube import ApiError
+from koalesce.steps.base import Errored, Outcome, Passed
 from koalesce.steps.objects.ownership import disruptive_only
 from tests.fakes import FakeCluster, context, made, step
 
@@ -72,6 +73,39 @@ def test_what_is_anothers_is_not_touched(verb: str, labels: Mapping[str, str]) -
     cluster = cluster_with(labels)
 
     assert refused(done(ALL[verb], cluster), cluster, "another run" if labels is OTHER_RUN else "another test")
+
+
+@pytest.mark.parametrize("verb", ALL)
+def test_what_another_run_is_just_removing_is_waited_for(verb: str) -> None:
+    cluster = cluster_with(OTHER_RUN)
+    cluster.kube.objects[("apps", "deployments", "elsewhere", "web")]["metadata"]["deletionTimestamp"] = (
+        "2026-01-01T12:00:00Z"
+    )
+
+    with pytest.raises(ApiError) as error:
+        done(ALL[verb], cluster)
+
+    assert error.value.message == "deployment/web in elsewhere of another run (koalesce.dev/run=r2) is being deleted"
+    assert error.value.transient  # so the step tries again, as long as it has time
+    assert not is_changed(cluster)
+
+
+def test_a_namespace_of_an_earlier_run_is_made_again_once_it_is_gone() -> None:
+    namespace = made("Namespace", "shared", labels=OTHER_RUN)
+    namespace["metadata"]["deletionTimestamp"] = "2026-01-01T12:00:00Z"
+    cluster = FakeCluster(namespace)
+    given, apply = (
+        context(cluster),
+        step("apply: {object: {apiVersion: v1, kind: Namespace, metadata: {name: shared}}}"),
+    )
+
+    with pytest.raises(ApiError, match=r"namespace/shared of another run .* is being deleted"):
+        apply.act(given)  # type: ignore[attr-defined]  # it's an action
+    del cluster.kube.objects[("", "namespaces", "", "shared")]
+
+    assert apply.act(given) == Passed(
+        "applied namespace/shared", cluster.kube.objects[("", "namespaces", "", "shared")]
+    )  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("verb", ALL)
