@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from koalesce.cluster import Cluster, Node
+from koalesce.cluster import Cluster
 from koalesce.engine.describing import describe, event_lines, unready
 from koalesce.engine.evidence_index import Failure, index
 from koalesce.engine.masking import MASK, Masks
+from koalesce.engine.node_evidence import node_jobs
 from koalesce.errors import KoalesceError
 from koalesce.kube import Resource
 from koalesce.process import Cancel
@@ -35,18 +36,6 @@ _UNINTERESTING = ("default", "kube-node-lease", "kube-public")
 _DESCRIBED = ("deployments", "statefulsets", "daemonsets", "jobs", "pods")
 _TABLES = (*_DESCRIBED, "services", "endpointslices", "networkpolicies")
 _NOT_KEPT = ("events", "events.events.k8s.io", "pods.metrics.k8s.io")  # events have a file of their own
-_NETWORK = {
-    "addresses": "ip -details address",
-    "routes": "ip route show table all; ip -6 route show table all",
-    "rules": "ip rule; ip -6 rule",
-    "neighbours": "ip neighbour",
-    "iptables": "iptables-save -c 2>&1; ip6tables-save -c 2>&1",
-    "nftables": "nft list ruleset 2>&1",
-    "ipset": "ipset list 2>&1",
-    "listeners": "ss -lntup 2>&1",
-    "conntrack": "conntrack -L 2>&1 | head -n 2000",
-    "processes": "ps -eo pid,ppid,stat,etime,args 2>&1",
-}
 Look = Callable[[], str]
 Jobs = dict[str, Look]  # by file
 
@@ -119,13 +108,16 @@ def collect_evidence(
     for namespace in own:
         jobs |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
     for node in cluster.nodes:
-        jobs |= _under(f"nodes/{node.name}", _node_jobs(node))
+        jobs |= _under(f"nodes/{node.name}", node_jobs(node, found.troubles))
     jobs["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
     jobs["cluster/describe.txt"] = partial(_describe_nodes, cluster)
     _do(writer, jobs)
     _do(writer, _log_jobs(cluster, found.pods))
     writer.write("not-collected.txt", "\n".join(writer.problems))
-    writer.write("README.md", index(writer.folder, failure, unready(found.pods), event_lines(found.warnings)))
+    writer.write(
+        "README.md",
+        index(writer.folder, failure, unready(found.pods), event_lines(found.warnings), sorted(found.troubles)),
+    )
 
 
 def all_namespaces(cluster: Cluster) -> tuple[str, ...]:
@@ -155,6 +147,7 @@ class _Found:
 
     pods: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)  # of nodes' components, by their logs
 
 
 def _learn_secrets(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
@@ -224,12 +217,6 @@ def _describe_nodes(cluster: Cluster) -> str:
     return describe(kube.list(kube.resource("nodes"), timeout=_TIMEOUT), events)
 
 
-def _node_jobs(node: Node) -> Jobs:
-    logs = {f"{component}.log": partial(_run, node, command) for component, command in node.logs.items()}
-    script = "\n".join(f"echo '=== {name}: {command}'\n{command}\necho" for name, command in _NETWORK.items())
-    return {**logs, "network.txt": partial(_run, node, ("sh", "-c", script))}
-
-
 def _log_jobs(cluster: Cluster, pods: list[dict[str, Any]]) -> Jobs:
     jobs: Jobs = {}
     for pod in pods:
@@ -262,11 +249,6 @@ def _log(cluster: Cluster, namespace: str, pod: str, container: str, *, previous
 def _table(cluster: Cluster, kind: str, namespace: str | None) -> str:
     text = cluster.kube.table(cluster.kube.resource(kind), namespace, wide=True, timeout=_TIMEOUT)
     return "" if text.startswith("No resources found") else text
-
-
-def _run(node: Node, command: tuple[str, ...]) -> str:
-    result = node.run(command, timeout=_TIMEOUT)
-    return result.out + (f"\n[exit code {result.code}]\n{result.err}" if result.code else "")
 
 
 def _cut(text: str) -> str:

@@ -21,7 +21,10 @@ _PLACES = (
     ("namespaces/*/objects/", "every object of the namespace as YAML; values of Secrets are left out"),
     ("namespaces/*/*.txt", "what `kubectl get` prints"),
     ("cluster/", "the nodes"),
-    ("nodes/*/*.log", "logs of the node's own components: kubelet, containerd, …"),
+    (
+        "nodes/*/*.log",
+        "logs of the node's own components (the last of each, behind the lines that matter): kubelet, containerd, …",
+    ),
     ("nodes/*/network.txt", "addresses, routes, rules, packet filter, sockets, connections and processes of the node"),
     ("not-collected.txt", "what could not be had, and why"),
 )
@@ -37,11 +40,14 @@ class Failure:
     looked_at: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
-def index(folder: Path, failure: Failure, unready: Sequence[str], warnings: Sequence[str]) -> str:
+def index(
+    folder: Path, failure: Failure, unready: Sequence[str], warnings: Sequence[str], troubles: Sequence[str] = ()
+) -> str:
     """The text of the README; it lists only what is there."""
     parts = [f"# {failure.test or 'The cluster'}", *_failed(failure)]
     parts += _listed("Not ready", unready)
     parts += _listed("Last warnings", warnings[-_MOST:])
+    parts += _listed("Errors in the logs of nodes", troubles[:_MOST])
     there = [f"`{place}`: {what}" for place, what in _PLACES if any(folder.glob(place.rstrip("/")))]
     parts += _listed("What lies where", there)
     return "\n\n".join(parts) + "\n"

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from koalesce.cluster import Cluster
+from koalesce.cluster import Cluster, Node
 from koalesce.engine import evidence
 from koalesce.engine.evidence import EvidenceWriter, collect_evidence
-from koalesce.engine.evidence_index import Failure
+from koalesce.engine.evidence_index import Failure, index
 from koalesce.engine.masking import Masks
+from koalesce.engine.node_evidence import node_jobs
 from koalesce.events import StepFinished
 from tests.fakes import FakeCluster, FakeKube, FakeNode, api_error, made, result
 
@@ -268,3 +269,61 @@ def test_of_very_many_objects_that_were_looked_at_some_are_kept(tmp_path: Path) 
 
     assert len([name for name in found if name.startswith("looked-at/")]) == 50
     assert "looked-at: 10 more objects were looked at" in found["not-collected.txt"]
+
+
+def log_of_kubelet(tmp_path: Path, lines: list[str]) -> tuple[str, str]:
+    """What is kept of a kubelet's log that really lies in a file, and the README."""
+    (tmp_path / "kubelet.log").write_text("".join(f"{line}\n" for line in lines))
+    node = Node(
+        name="worker-1",
+        address="",
+        exec=("env",),
+        role="worker",
+        logs={"kubelet": ("cat", str(tmp_path / "kubelet.log"))},
+    )
+    folder = tmp_path / "evidence"
+    troubles: list[str] = []
+    for name, look in node_jobs(node, troubles).items():
+        if name == "kubelet.log":
+            EvidenceWriter(folder=folder, masks=Masks()).write(name, look())
+    return (folder / "kubelet.log").read_text(), index(folder, Failure(test="t"), (), (), troubles)
+
+
+BAD = [
+    'E0301 10:00:01.000001      77 kubelet.go:1] "no network"',
+    'time="2026-03-01T10:00:02Z" level=error msg="no image"',
+    '{"level":"fatal","ts":"2026-03-01T10:00:03Z","msg":"no disk"}',
+    "panic: runtime error",
+    "2026-03-01T10:00:04.000000Z koalesce: kubelet ended with code 255",
+]
+GOOD = [
+    "I0301 10:00:05.000000      77 kubelet.go:1] level and error in words",
+    'time="2026-03-01T10:00:06Z" level=info msg="error: none"',
+    "2026-03-01T10:00:07.000000Z koalesce: kubelet ended with code 0",
+]
+
+
+def test_lines_of_a_nodes_log_that_matter_come_first(tmp_path: Path) -> None:
+    kept, readme = log_of_kubelet(tmp_path, [GOOD[0], *BAD, *GOOD[1:]])
+
+    assert kept.splitlines() == [
+        "=== lines that matter", *BAD, "", "=== the log, or the last of it", GOOD[0], *BAD, *GOOD[1:],
+    ]  # fmt: skip
+    assert f"## Errors in the logs of nodes\n\n- kubelet on worker-1, 5 lines; the last: {BAD[-1]}" in readme
+
+
+def test_a_nodes_log_without_trouble_is_kept_as_it_is(tmp_path: Path) -> None:
+    kept, readme = log_of_kubelet(tmp_path, GOOD)
+
+    assert kept.splitlines() == GOOD
+    assert "Errors" not in readme
+
+
+def test_of_a_long_log_of_a_node_the_last_is_kept(tmp_path: Path) -> None:
+    kept, _ = log_of_kubelet(tmp_path, [f"line {number} {'x' * 100}" for number in range(60_000)] + BAD)
+
+    assert kept.splitlines()[: len(BAD) + 1] == ["=== lines that matter", *BAD]
+    assert kept.splitlines()[-1] == BAD[-1]
+    assert all(line.startswith("line ") for line in kept.splitlines()[len(BAD) + 3 : -len(BAD)])
+    assert "line 59999 " in kept
+    assert "line 1 " not in kept
