@@ -98,8 +98,8 @@ class Path:
             found, here = segment.select_all(found), _below(here, segment)
         return None
 
-    def stranger(self, shape: Shape) -> str | None:
-        """The first name of the path that isn't a field of the document's type, with the path up to it; None as far as is known."""
+    def stranger(self, shape: Shape) -> tuple[str, str | None] | None:
+        """The path up to its first name that isn't a field of the document's type, and which was meant; None as far as is known."""
         here: Shape | None = shape
         reached = ""
         for segment in self._chain.segments:
@@ -107,9 +107,9 @@ class Path:
                 return None
             for chain in segment.asked:
                 if here.element is not None and (found := _stranger(chain, here.element)):
-                    return f"{reached}[*]{found}"
+                    return f"{reached}[*]{found[0]}", found[1]
             if found := _stranger(Chain((segment,)), here):
-                return f"{reached}{found}"
+                return f"{reached}{found[0]}", found[1]
             here = _below(here, segment)
             reached += segment.text
         return None
@@ -193,15 +193,14 @@ def _leads_anywhere(nodes: Iterable[Node], document: Any, current: Any) -> bool:
     return False
 
 
-def _stranger(chain: Chain, shape: Shape) -> str | None:
+def _stranger(chain: Chain, shape: Shape) -> tuple[str, str | None] | None:
     """The beginning of a path up to the first name that isn't a field of the type, and which was meant; None as far as is known."""
     here: Shape | None = shape
     for index, segment in enumerate(chain.segments):
         if here is None:
             return None
         if segment.name is not None and here.names is not None and segment.name not in here.names:
-            meant = closest(segment.name, here.names)
-            return _written(Chain(chain.segments[: index + 1])) + (f"; did you mean {meant}?" if meant else "")
+            return _written(Chain(chain.segments[: index + 1])), closest(segment.name, here.names)
         here = _below(here, segment)
     return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, paths_of
 from koalesce.spec.entries import Group, StepEntry
+from koalesce.spec.known_fields import unknown_field
 from koalesce.spec.matrix import axes_of
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
@@ -17,7 +18,6 @@ _STATIC = frozenset({"vars", "env", "matrix"})
 _CLUSTER = _STATIC | {"cluster", "clusters", "nodes", "components", "fixtures"}
 _TEST = _CLUSTER | {"setup", "test"}
 _STEP = _TEST | {"namespace", "namespaces", "outputs", "node", "others"}
-_FIXTURE_FIELDS = ("address", "kind", "name")
 _SETUP_FIELDS = ("namespace", "outputs")
 
 
@@ -33,6 +33,7 @@ class _Context:
     outputs: Mapping[str, str] = field(default_factory=dict)
     later_outputs: Mapping[str, str] = field(default_factory=dict)
     params: Collection[str] = ()  # of the group whose steps these are
+    items: frozenset[str] = frozenset()  # what `foreach` calls its items, whatever these names mean elsewhere
 
 
 class ExpressionChecks:
@@ -82,6 +83,7 @@ class ExpressionChecks:
             context = replace(
                 common,
                 names=common.names | _item_names(child),
+                items=_item_names(child),
                 outputs=_outputs(children[:index]),
                 later_outputs=_outputs(children[index:]),
             )
@@ -107,15 +109,18 @@ class ExpressionChecks:
                 yield source.problem_at(path, message)
                 continue
             for parsed in paths_of(expression):
-                if parsed.root in context.names and (found := self._below_root(parsed, context)):
+                if parsed.root in context.names - context.items and (found := self._below_root(parsed, context)):
                     message, hint = found
                     yield source.problem_at(path, message, hint=hint)
 
     def _below_root(self, expression: Expression, context: _Context) -> tuple[str, str | None] | None:
-        """What is wrong with the name after the root, and a hint."""
+        """What is wrong with the names after the root, and a hint."""
         first = expression.segments[0] if expression.segments else None
-        if not isinstance(first, str):
-            return None
+        if isinstance(first, str) and (found := self._unknown_name(expression, first, context)):
+            return found
+        return unknown_field(expression)
+
+    def _unknown_name(self, expression: Expression, first: str, context: _Context) -> tuple[str, str | None] | None:
         match expression.root:
             case "vars" if first not in context.variables:
                 return f'{expression.text}: there is no variable "{first}"', did_you_mean(first, context.variables)
@@ -140,9 +145,6 @@ class ExpressionChecks:
                 return _no_output(expression.text, first, context.outputs, context.later_outputs)
             case "fixtures" if first not in self._fixtures:
                 return f'{expression.text}: there is no fixture "{first}"', did_you_mean(first, self._fixtures)
-            case "fixtures" if (field := _second(expression)) and field not in _FIXTURE_FIELDS:
-                message = f'{expression.text}: a fixture has no "{field}", only {", ".join(_FIXTURE_FIELDS)}'
-                return message, did_you_mean(field, _FIXTURE_FIELDS)
             case "setup":
                 return self._setup(expression, first)
         return None
@@ -217,7 +219,7 @@ class ExpressionChecks:
             )
             context = _Context(names=names, variables=self._variables, axes=self._axes, cluster=cluster)
         cluster = _cluster_of(entry.raw, context.cluster)
-        return replace(context, outputs=before, later_outputs=later, cluster=cluster)
+        return replace(context, outputs=before, later_outputs=later, cluster=cluster, items=_item_names(entry))
 
     def _outputs_around(self, entry: StepEntry) -> tuple[dict[str, str], dict[str, str]]:
         """The outputs that are there when a step runs, and those that come later."""
@@ -262,12 +264,6 @@ def _texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         case list():
             for index, child in enumerate(value):
                 yield from _texts(child, (*path, index))
-
-
-def _second(expression: Expression) -> str:
-    """The name after the first below the root."""
-    second = expression.segments[1] if len(expression.segments) > 1 else ""
-    return second if isinstance(second, str) else ""
 
 
 def _no_output(text: str, name: str, before: Mapping[str, str], later: Mapping[str, str]) -> tuple[str, str | None]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pydantic import model_validator
+
 from koalesce.kube import Resource, builtin
+from koalesce.matching.flaws import refuse
 from koalesce.matching.partial import Matching
-from koalesce.matching.shapes import Shape
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.comparing import matching
-from koalesce.steps.objects.path_match import NOTHING, PathMatch
+from koalesce.steps.objects.path_match import NOTHING, PathMatch, list_of, path_flaws
 from koalesce.steps.objects.reference import Found, Selection
 
 
@@ -22,6 +24,12 @@ class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):
     leads nowhere proves nothing. Nor does a filter about a field that none of the elements has, unless their kind is built in and has such a
     field, nor a selection that never met an object. `mayNotExist: true` passes over both.
     """
+
+    @model_validator(mode="after")
+    def _check_names(self) -> JsonPath:
+        flaws = path_flaws(self.path, self.resource.kind, of_list=not self.resource.name)
+        refuse([flaw.under("path") for flaw in flaws], self)
+        return self
 
     def title(self) -> str:
         """The path and the object."""
@@ -55,7 +63,7 @@ class JsonPath(Selection, PathMatch, Assertion, key="jsonpath"):
         """How values are compared; the document's type is known where that of its objects is."""
         shape = builtin.shape_of(found.resource.api_version, found.resource.kind)
         if not self.resource.name:
-            shape = Shape({**shape.types, "List": {"items": f"list of {shape.text}", "kind": "string"}}, "List")
+            shape = list_of(shape)
         return replace(matching(context, {"apiVersion": "", "kind": ""}), shape=shape)
 
     def _of_unknown_kind(self, context: StepContext, why: Failed | Errored) -> Outcome:

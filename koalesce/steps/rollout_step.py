@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
+from koalesce.matching.flaws import Flaw, refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
 from koalesce.steps.objects.acting import Approach, acted, refused
 from koalesce.steps.objects.ownership import Place
@@ -17,7 +18,7 @@ from koalesce.steps.objects.revisions import Revision, revisions
 from koalesce.steps.objects.targets import Targets
 from koalesce.steps.workloads.prospects import patiently
 from koalesce.steps.workloads.readiness import workload
-from koalesce.steps.workloads.rollout import DECIDERS
+from koalesce.steps.workloads.rollout import DECIDERS, no_rollout
 
 RESTART = "koalesce.dev/restart"
 _WAYS = ("restart", "image", "undo")
@@ -56,6 +57,12 @@ class Rollout(Targets, Assertion, key="rollout"):
     """Back to the revision before (true), or to another one: `{to: 3}`."""
     wait: StrictBool = True
     """Whether to wait until it is rolled out."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Rollout:
+        said = no_rollout(self.resource.kind)
+        refuse([Flaw(("resource",), said)] if said else [], self)
+        return self
 
     @model_validator(mode="after")
     def _check_way(self) -> Rollout:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from koalesce.matching.changes import changes, check_ignorable, without
+from koalesce.matching.flaws import Where, refuse
 from koalesce.matching.jsonpath import compile_path, describe_nothing
 from koalesce.matching.mismatch import Mismatch, and_more
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
+from koalesce.steps.objects.path_match import path_flaws
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.objects.reference import Found, Selection, named
 
@@ -66,6 +68,13 @@ class Unchanged(Selection, Assertion, key="unchanged"):
         default_factory=list
     )
     """Jsonpaths to what may change, each of which ends with a field or with `[*]`: `{.status.conditions[*].lastHeartbeatTime}`."""
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Unchanged:
+        written: list[tuple[Where, str]] = [(("path",), self.path)] if self.path is not None else []
+        written += [(("paths", index), path) for index, path in enumerate(self.paths)]
+        refuse([flaw.under(*where) for where, path in written for flaw in path_flaws(path, self.resource.kind)], self)
+        return self
 
     def title(self) -> str:
         """What stays."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from koalesce.matching.flaws import Where, refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.quantified import Judged, Quantified
 from koalesce.steps.objects.reference import Found, named
@@ -27,6 +28,16 @@ class WaitFor(Quantified, Way, Assertion, key="wait-for"):
     """Several of condition, rollout, exists and jsonpath, one of which is enough: `[{condition: Complete}, {condition: Failed}]`."""
     all_of: list[Way] | None = Field(default=None, min_length=1)
     """Several of these, each of which has to come true."""
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> WaitFor:
+        """What can be known wrong by the kind alone: its fields, and that it has no rollout."""
+        ways: list[tuple[Where, Way]] = [((), self)]
+        ways += [(("anyOf", index), way) for index, way in enumerate(self.any_of or ())]
+        ways += [(("allOf", index), way) for index, way in enumerate(self.all_of or ())]
+        flaws = [found.under(*where) for where, way in ways for found in way.flaws(self.resource.kind)]
+        refuse(flaws, self)
+        return self
 
     @model_validator(mode="after")
     def _check_deleted(self) -> WaitFor:

@@ -8,12 +8,15 @@ from typing import Any
 
 from pydantic import field_validator
 
+from koalesce.kube import builtin
 from koalesce.matching import operators
 from koalesce.matching.diff import render
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.jsonpath import Path, compile_path, describe_nothing
 from koalesce.matching.matcher import MatcherFields
 from koalesce.matching.mismatch import MISSING, Mismatch
 from koalesce.matching.partial import Matching, partial_match
+from koalesce.matching.shapes import Shape
 
 # What is said of all values that a path leads to, taken as a list; everything else is said of one value.
 _OF_LISTS = frozenset(
@@ -88,7 +91,7 @@ class PathMatch(MatcherFields):
             return None
         said = ""
         if match.shape is not None and (stranger := path.stranger(match.shape)):
-            said = f"leads to nothing, and there is no such field {stranger}"
+            said = f"leads to nothing, and there is no such field {_with_hint(*stranger)}"
         elif not path.is_anchored(document):
             said = describe_nothing(path, document)
         elif unseen := path.unseen(document, match.shape):
@@ -109,6 +112,26 @@ class PathMatch(MatcherFields):
 
     def _at(self, found: Mismatch) -> Mismatch:
         return Mismatch(self.path.strip(), found.expected, found.actual, str(found))
+
+
+def path_flaws(path: str, kind: str, *, of_list: bool = False) -> list[Flaw]:
+    """What looks mistyped in a path into an object of a kind (or a list of such), as far as a built-in kind's fields tell."""
+    if "${{" in path or (resource := builtin.find(kind)) is None:
+        return []
+    shape = builtin.shape_of(resource.api_version, resource.kind)
+    found = compile_path(path).stranger(list_of(shape) if of_list else shape)
+    if found is None or found[1] is None:
+        return []
+    return [Flaw((), f"{path}: {resource.kind} has no field {_with_hint(*found)}")]
+
+
+def list_of(shape: Shape) -> Shape:
+    """The type of a list of objects, as `kubectl get` makes it."""
+    return Shape({**shape.types, "List": {"items": f"list of {shape.text}", "kind": "string"}}, "List")
+
+
+def _with_hint(field: str, meant: str | None) -> str:
+    return f"{field}; did you mean {meant}?" if meant else field
 
 
 def _split(wanted: Mapping[str, Any], spread: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from koalesce.kube import builtin
 from koalesce.steps.base import Failed, Passed
 from koalesce.steps.objects.reading import condition, kind_and_name
 
@@ -88,3 +89,9 @@ DECIDERS: Mapping[str, Callable[[str, Mapping[str, Any], Mapping[str, Any]], Sta
     "Deployment": _deployment,
     "StatefulSet": _stateful_set,
 }
+
+
+def no_rollout(kind: str) -> str:
+    """Why objects of a kind are never rolled out, as far as that is known without a cluster; empty if they may be."""
+    found = builtin.find(kind)
+    return f"{found.plural} have no rollout; {', '.join(DECIDERS)} have" if found and found.kind not in DECIDERS else ""

@@ -6,16 +6,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
+from koalesce.matching.flaws import Flaw
 from koalesce.matching.jsonpath import compile_path
 from koalesce.matching.partial import Matching
 from koalesce.steps.base import Errored, Failed, Model, Passed, StepContext
 from koalesce.steps.objects.comparing import matching
-from koalesce.steps.objects.path_match import NOTHING, PathMatch
+from koalesce.steps.objects.path_match import NOTHING, PathMatch, path_flaws
 from koalesce.steps.objects.reading import Reader, condition, explained
 from koalesce.steps.objects.reference import named
 from koalesce.steps.workloads.pods import why_not_ready
 from koalesce.steps.workloads.readiness import end_of_condition, workload
-from koalesce.steps.workloads.rollout import DECIDERS
+from koalesce.steps.workloads.rollout import DECIDERS, no_rollout
 
 Look = Passed | Failed | Errored
 _READY = ("ready", "containersready", "initialized", "podreadytostartcontainers")
@@ -52,6 +53,13 @@ class Way(Model):
             said = f"got {' and '.join(given)}" if given else "got none"
             raise ValueError(f"{self.what} needs exactly one of {', '.join(names[way] for way in self.ways)}; {said}")
         return self
+
+    def flaws(self, kind: str) -> list[Flaw]:
+        """What can't come true of an object of a built-in kind."""
+        found = [Flaw(("rollout",), said)] if self.rollout and (said := no_rollout(kind)) else []
+        if self.jsonpath is not None:
+            found += [flaw.under("jsonpath", "path") for flaw in path_flaws(self.jsonpath.path, kind)]
+        return found
 
     @property
     def what(self) -> str:

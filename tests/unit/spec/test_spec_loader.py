@@ -208,15 +208,15 @@ def test_a_step_without_expressions_is_bound_at_once(project: Path) -> None:
 
 
 def test_binding_fills_expressions_in_and_checks_again(project: Path) -> None:
-    entry = step(project, 'sleep: "${{ nodes[0].pause }}"')
+    entry = step(project, 'sleep: "${{ nodes[0].role }}"')
 
-    assert entry.bind({"nodes": [{"pause": "3s"}]}).step == Sleep(duration=Duration(3.0))
+    assert entry.bind({"nodes": [{"role": "3s"}]}).step == Sleep(duration=Duration(3.0))
     with pytest.raises(StepInvalid) as caught:
-        entry.bind({"nodes": [{"pause": "later"}]})
+        entry.bind({"nodes": [{"role": "later"}]})
     assert str(caught.value) == (
         "s.yaml:7:16: tests[0].steps[0].sleep: 'later' is not a duration; write it with a unit, such as 30s, 2m or 250ms\n"
-        '  7 |       - sleep: "${{ nodes[0].pause }}"\n'
-        "    |                ^~~~~~~~~~~~~~~~~~~~~~~"
+        '  7 |       - sleep: "${{ nodes[0].role }}"\n'
+        "    |                ^~~~~~~~~~~~~~~~~~~~~~"
     )
 
 
@@ -227,20 +227,20 @@ def test_a_step_without_a_type_is_told_which_there_are(project: Path) -> None:
 
 
 def test_an_expression_that_leads_nowhere_is_told_with_its_place(project: Path) -> None:
-    entry = step(project, 'exec: {node: worker-1, command: [echo, "${{ nodes[5].name }}", "${{ nodes[0].nam }}"]}')
+    entry = step(project, 'exec: {node: worker-1, command: [echo, "${{ nodes[5].name }}", "${{ nodes[0].podCIDR }}"]}')
 
     with pytest.raises(StepInvalid) as caught:
         entry.bind({"nodes": NODES})
 
     assert [problem.headline for problem in caught.value.problems] == [
         "s.yaml:7:48: tests[0].steps[0].exec.command[1]: nodes[5].name: nodes has 2 item(s), so there is no [5]",
-        "s.yaml:7:72: tests[0].steps[0].exec.command[2]: nodes[0].nam: nodes[0] has no 'nam'; did you mean \"name\"?",
+        "s.yaml:7:72: tests[0].steps[0].exec.command[2]: nodes[0].podCIDR: nodes[0] has no 'podCIDR'; there are: address, name",
     ]
 
 
 def test_a_whole_expression_keeps_its_type(project: Path) -> None:
-    text = "vars: {n: 3}\ntests:\n  - name: t\n    steps:\n      - {sleep: 1s, continueOnFailure: '${{ nodes[0].go }}', retry: {attempts: '${{ vars.n }}'}}\n"
-    bound = loaded(project, text).spec.tests[0].steps[0].bind({"vars": {"n": 3}, "nodes": [{"go": True}]})
+    text = "vars: {n: 3}\ntests:\n  - name: t\n    steps:\n      - {sleep: 1s, continueOnFailure: '${{ nodes[0].role }}', retry: {attempts: '${{ vars.n }}'}}\n"
+    bound = loaded(project, text).spec.tests[0].steps[0].bind({"vars": {"n": 3}, "nodes": [{"role": True}]})
 
     assert bound.fields.continue_on_failure is True
     assert bound.fields.retry is not None
@@ -248,7 +248,7 @@ def test_a_whole_expression_keeps_its_type(project: Path) -> None:
 
 
 def test_a_condition_is_asked_before_the_rest_is_bound(project: Path) -> None:
-    entry = step(project, "{sleep: '${{ nodes[9].x }}', if: {value: '${{ nodes[*].name }}', count: 1}}")
+    entry = step(project, "{sleep: '${{ nodes[9].name }}', if: {value: '${{ nodes[*].name }}', count: 1}}")
 
     condition = entry.condition({"nodes": NODES})
 

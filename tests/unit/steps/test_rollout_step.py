@@ -151,10 +151,17 @@ def test_what_would_roll_out_nothing_fails(fields: str, spec: dict[str, Any], me
 
 
 def test_a_kind_without_rollouts_fails() -> None:
-    outcome = step("rollout: {resource: cm/c, restart: true}").attempt(context(FakeCluster(made("ConfigMap", "c"))))
+    with pytest.raises(ValidationError, match="configmaps have no rollout; DaemonSet, Deployment, StatefulSet have"):
+        step("rollout: {resource: cm/c, restart: true}")
+    cluster = FakeCluster()
+    cluster.kube.define("Widget", "widgets", group="example.com")
+    cluster.add(made("Widget", "w", api="example.com/v1", namespace="test-ns"))
+
+    outcome = step("rollout: {resource: widgets.example.com/w, restart: true}").attempt(context(cluster))
 
     assert isinstance(outcome, Failed)
-    assert outcome.message == "configmap/c in test-ns has no rollout; DaemonSet, Deployment, StatefulSet have"
+    assert outcome.message.endswith(" has no rollout; DaemonSet, Deployment, StatefulSet have")
+    assert outcome.saw_nothing
 
 
 @pytest.mark.parametrize(("undo", "image"), [("true", "web:2"), ("{to: 1}", "web:1")])

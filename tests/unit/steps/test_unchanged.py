@@ -88,7 +88,7 @@ def test_objects_that_come_go_or_are_replaced_have_moved() -> None:
     [
         ("resource: deploy/other", "deploy/other does not exist"),
         ("resource: deployments, selector: app=x", "deployments with app=x aren't there"),
-        ("resource: deploy/web, path: '{.status.replica}'", "deployment/web: {.status.replica} matched nothing; nearest existing prefix is .status"),
+        ("resource: deploy/web, path: '{.status.rank}'", "deployment/web: {.status.rank} matched nothing; nearest existing prefix is .status"),
         ("resource: widgets", 'widgets: the server has no kind "widgets", so there is nothing to look at'),
     ],
 )  # fmt: skip

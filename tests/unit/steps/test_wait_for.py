@@ -226,9 +226,19 @@ def test_a_rollout_says_which_pod_holds_it_up() -> None:
 
 
 def test_only_workloads_have_a_rollout() -> None:
-    outcome = step("wait-for: {resource: node/a, rollout: true}").attempt(context(FakeCluster(node("a"))))
+    with pytest.raises(ValidationError, match="nodes have no rollout; DaemonSet, Deployment, StatefulSet have"):
+        step("wait-for: {resource: node/a, rollout: true}")
+    with pytest.raises(ValidationError, match="did you mean name"):
+        step("wait-for: {resource: node/a, anyOf: [{jsonpath: {path: '{.metadata.nme}'}}]}")
+    cluster = FakeCluster()
+    cluster.kube.define("Widget", "widgets", group="example.com")
+    cluster.add(made("Widget", "w", api="example.com/v1", namespace="test-ns"))
 
-    assert outcome == Failed("node/a has no rollout; DaemonSet, Deployment, StatefulSet have", final=True)
+    outcome = step("wait-for: {resource: widgets.example.com/w, rollout: true}").attempt(context(cluster))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.endswith(" has no rollout; DaemonSet, Deployment, StatefulSet have")
+    assert outcome.final
 
 
 def test_existence_is_enough_where_asked() -> None:
