@@ -130,3 +130,23 @@ def test_outputs_by_cel() -> None:
     assert Output(cel="self.status.conditions.size()").read(POD) == 1
     with pytest.raises(ValueError, match=r'cel self.nope: there is no "nope"'):
         Output(cel="self.nope").read(POD)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${{ vars.a-1 }}", "a name"),
+        ("${{ vars.a - 1 }}", 2),
+        ("${{ vars['a'] - 1 }}", 2),
+        ("${{ {'a': {'b': vars.a} }.a.b }}", 3),
+        ("${{ 'x}}' + \"'\" }}", "x}}'"),
+    ],
+)
+def test_where_paths_and_braces_meet_cel(text: str, value: Any) -> None:
+    assert resolve(text, {"vars": {"a": 3, "a-1": "a name"}}) == value
+
+
+@pytest.mark.parametrize("text", ["${{ {'a': {'b': 1}}.a.b }}", r"${{ 'it\'s }} here' }}"])
+def test_the_first_braces_outside_of_quotes_end_an_expression(text: str) -> None:
+    with pytest.raises(ExpressionError, match="Syntax error"):
+        resolve(text, {"vars": {}})
