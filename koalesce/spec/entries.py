@@ -15,6 +15,7 @@ from koalesce.expressions import ExpressionError, find_expressions, has_expressi
 from koalesce.spec.conditions import Condition
 from koalesce.spec.fields import COMMON_NAMES, Foreach, Places, StepFields
 from koalesce.spec.files import SpecFiles
+from koalesce.spec.samples import SAMPLES
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
 from koalesce.steps.base import Step
@@ -230,8 +231,9 @@ def build(
     except ValidationError as error:
         elsewhere = {**dict.fromkeys(COMMON_NAMES, f'it stands beside "{key}", not in it'), **kind.misplaced}
         problems += problems_of(
-            error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=elsewhere
-        )
+            error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=elsewhere,
+            sample=f"{key}: {SAMPLES[key]}" if key in SAMPLES else None,
+        )  # fmt: skip
         return None, fields, problems
 
 

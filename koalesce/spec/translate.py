@@ -68,20 +68,35 @@ def problems_of(
     lenient: bool = False,
     short: str | None = None,
     elsewhere: Mapping[str, str] | None = None,
+    sample: str | None = None,
 ) -> list[Problem]:
     """The problems of a value that stands at `where`, checked by `adapter`.
 
     `lenient` passes over values that have an expression: they are checked again once it's filled in. `short` is the field that a
-    bare value stood for. `elsewhere` are names that belong to another place, with the hint that says so.
+    bare value stood for. `elsewhere` are names that belong to another place, with the hint that says so. `sample` is how the whole is
+    written, for a hint where it has the wrong shape.
     """
     faults = [fault for found in error.errors(include_url=False) if not (fault := _fault(found, data)).is_echo]
     if lenient:
         faults = [fault for fault in faults if fault.kind in _STRUCTURAL or not _has_expression(_at(data, fault.path))]
     problems: list[Problem] = []
     for fault in _without_unions(faults):
-        path = fault.path[1:] if short is not None and fault.path[:1] == (short,) else fault.path
-        problems.append(_problem(fault, (*where, *path), source, adapter, elsewhere or {}))
+        is_short = short is not None and fault.path[:1] == (short,)
+        path = fault.path[1:] if is_short else fault.path
+        if is_short and not path and fault.expects:
+            fault = replace(fault, is_union_of=(fault.expects, "a map"))
+        problem = _problem(fault, (*where, *path), source, adapter, elsewhere or {})
+        if sample is not None and problem.hint is None and _has_no_shape(fault, path, data):
+            problem = replace(problem, hint=f"as in {sample}")
+        problems.append(problem)
     return list(dict.fromkeys(problems))
+
+
+def _has_no_shape(fault: _Fault, path: Path, data: Any) -> bool:
+    """Whether a whole is of the wrong type, or nothing of it is written."""
+    if fault.kind == "missing":
+        return len(path) == 1 and data == {}
+    return not path and bool(fault.is_union_of or fault.expects)
 
 
 def _fault(found: Any, data: Any) -> _Fault:
