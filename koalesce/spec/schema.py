@@ -45,10 +45,9 @@ def file_schema(kind: str = "spec") -> dict[str, Any]:
     references, definitions = definitions_by_model()
     root = definitions.pop(_name(references[model]))
     fields = definitions.pop(_name(references[StepFields]))
-    definitions = {name: _with_expressions(schema) for name, schema in definitions.items()}
-    definitions["Step"] = _with_expressions(_step_schema(references, definitions, fields))
+    definitions = {name: _with_expressions(_pointed(schema)) for name, schema in definitions.items()}
+    definitions["Step"] = _with_expressions(_pointed(_step_schema(references, definitions, fields)))
     definitions["Expression"] = _EXPRESSION
-    definitions = {name: _pointed(schema) for name, schema in definitions.items()}
     root = {key: value for key, value in _pointed(root).items() if key != "title"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
