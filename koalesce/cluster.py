@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from koalesce import process
-from koalesce.kube import Kube
+
+if TYPE_CHECKING:
+    from koalesce.kube import Kube
 
 Role = Literal["control-plane", "worker"]
 

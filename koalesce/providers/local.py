@@ -36,7 +36,7 @@ class LocalProvider:
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for values that no local cluster can have."""
-        from koalesce.toolchain import Toolchain
+        from koalesce.toolchain.supported import resolve_version
 
         for field, known in _VALUES.items():
             if getattr(request, field) not in known:
@@ -47,7 +47,7 @@ class LocalProvider:
             raise _unknown("ipFamilies", ", ".join(request.ip_families), ("IPv4",))
         if request.settings:
             raise _unknown("providers.local", next(iter(request.settings)), ())
-        return dataclasses.replace(request, kubernetes=Toolchain().resolve_version(request.kubernetes))
+        return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
 
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""

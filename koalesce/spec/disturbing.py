@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.errors import KoalesceError
 from koalesce.expressions import has_expression
@@ -13,14 +13,14 @@ from koalesce.spec.components import Component
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.files import SpecFiles
 from koalesce.spec.models import Spec, Test
-from koalesce.steps.delete import Delete
-from koalesce.steps.objects.manifests import is_named
-from koalesce.steps.objects.ownership import disruptive_only
-from koalesce.steps.rollout_step import Rollout
-from koalesce.steps.scale import Scale
 from koalesce.yaml import Problem, load_manifests
 
-_WORDS: dict[type, str] = {Delete: "delete", Rollout: "roll out", Scale: "scale"}
+if TYPE_CHECKING:  # a spec uses few step types
+    from koalesce.steps.delete import Delete
+    from koalesce.steps.rollout_step import Rollout
+    from koalesce.steps.scale import Scale
+
+_WORDS = {"delete": "delete", "rollout": "roll out", "scale": "scale"}  # by step type
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,19 @@ class Disturbances:
                     yield from self._of(entry)
 
     def _of(self, entry: StepEntry) -> Iterator[Problem]:
-        step = entry.draft.step if entry.draft is not None else None
-        if not isinstance(step, Delete | Rollout | Scale) or step.resource is None or not step.resource.name:
+        if entry.key not in _WORDS or entry.draft is None:
+            return
+        from koalesce.steps.objects.manifests import is_named
+        from koalesce.steps.objects.ownership import disruptive_only
+
+        step = cast("Delete | Rollout | Scale", entry.draft.step)
+        if step.resource is None or not step.resource.name:
             return
         for component, obj in self._objects:
             namespace = obj["metadata"].get("namespace") or component.namespace
             if step.namespace == namespace and is_named(obj, step.resource.kind, step.resource.name):
                 said = f"{step.resource} in {namespace} belongs to the component {component.name}"
-                yield entry.problem((entry.key,), f"{said}; {disruptive_only(_WORDS[type(step)])}", key=True)
+                yield entry.problem((entry.key,), f"{said}; {disruptive_only(_WORDS[entry.key])}", key=True)
 
     @cached_property
     def _objects(self) -> list[tuple[Component, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -18,10 +18,12 @@ from pydantic.alias_generators import to_camel
 from koalesce.cluster import Cluster
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.kube import ApiError, View
 from koalesce.process import Cancel
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
+
+if TYPE_CHECKING:
+    from koalesce.kube import ApiError, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from koalesce.toolchain.gobuild import GoBuilder
 from koalesce.toolchain.imagebuild import ImageBuilder, read_contents
 from koalesce.toolchain.images import ImageStore
 from koalesce.toolchain.network import Network
-from koalesce.toolchain.releases import Releases, record_pins, version_key
+from koalesce.toolchain.releases import Releases, record_pins
 from koalesce.toolchain.shelf import Shelf
+from koalesce.toolchain.supported import resolve_version, supported
 from koalesce.toolchain.system import SystemPackages, command, missing_packages
 
 
@@ -93,19 +94,11 @@ class Toolchain:
 
     def supported(self) -> list[str]:
         """The Kubernetes versions that there are recipes for, newest first."""
-        return sorted(recipes.versions("kubernetes", self._modules), key=version_key, reverse=True)
+        return supported(self.root)
 
     def resolve_version(self, text: str = "") -> str:
         """The exact version for `1.37`, `1.37.2`, `v1.37.2` or, if empty, the newest; UsageError for an unsupported one."""
-        wanted = text.removeprefix("v")
-        supported = self.supported()
-        for version in supported:
-            if wanted in ("", version, version.rpartition(".")[0]):
-                return version
-        raise UsageError(
-            f"Kubernetes {text} isn't supported; supported are {', '.join(supported)}",
-            hint=f"koalesce toolchain add {wanted}",
-        )
+        return resolve_version(text, self.root)
 
     def local_cluster(self, kubernetes: str, *, dns: str = "coredns") -> LocalTools:
         """Everything that a local cluster of this Kubernetes version needs, found or made."""

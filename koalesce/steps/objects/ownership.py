@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from koalesce.kube import ApiError, Kube, Resource
+from koalesce.kube import ApiError, Resource
 from koalesce.steps.base import Errored, StepContext
+
+if TYPE_CHECKING:
+    from koalesce.kube import Kube
 
 RUN_LABEL = "koalesce.dev/run"
 TEST_LABEL = "koalesce.dev/test"

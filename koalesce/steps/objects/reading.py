@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from koalesce.kube import Resource, UnknownKind, View
+from koalesce.kube import Resource, UnknownKind
 from koalesce.process import Cancel
 from koalesce.steps.base import StepContext
+
+if TYPE_CHECKING:
+    from koalesce.kube import View
 
 _LONGEST = 30.0
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from koalesce.kube import View
 from koalesce.process import Cancel
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.reading import Reader, condition, explained, is_true, kind_and_name
 from koalesce.steps.workloads.pods import has_ended, is_ready, why_not_ready
 from koalesce.steps.workloads.prospects import end_of_pod, end_of_workload, is_end, is_observed, patiently
 from koalesce.steps.workloads.rollout import DECIDERS, rollout_status
+
+if TYPE_CHECKING:
+    from koalesce.kube import View
 
 Object = Mapping[str, Any]
 Look = Callable[[Reader, Object], Passed | Failed | Errored]
