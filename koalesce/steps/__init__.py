@@ -26,6 +26,7 @@ _PLACES = {  # module and class
     "label": ("label", "Label"),
     "logs": ("logs", "Logs"),
     "metrics": ("metrics", "Metrics"),
+    "node-state": ("node_state", "NodeState"),
     "patch": ("patch", "Patch"),
     "port-forward": ("port_forward", "PortForward"),
     "restarts": ("restarts", "Restarts"),

@@ -1,0 +1,319 @@
+"""The step `node-state`: what the kernel of a node says of itself, compared as objects are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
+
+from koalesce import process
+from koalesce.matching.flaws import Flaw, refuse
+from koalesce.matching.matcher import Matcher
+from koalesce.matching.mismatch import MISSING, Mismatch, and_more
+from koalesce.matching.partial import Matching, member_problems
+from koalesce.matching.quantifiers import distance
+from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.steps.inside.places import Source, seconds_left, select_fixtures, select_nodes
+from koalesce.steps.objects.reading import shortened
+from koalesce.steps.state import addressing, filtering, running
+from koalesce.steps.state.view import Item, View
+from koalesce.steps.vantage import FixtureNames, NodeNames
+from koalesce.suggestions import closest
+
+VIEWS: Mapping[str, View] = {**addressing.VIEWS, **filtering.VIEWS, **running.VIEWS}
+_PARALLEL = 16
+_SHOWN = 5
+Part = dict[str, Any]
+
+
+class Items(Model):
+    """Which items there must be: at least one, unless `count`, `all` or both say otherwise."""
+
+    where: Part | None = Field(default=None, min_length=1)
+    """Only items that match this: maps as parts, scalars as they are, or operators, as in `assert`."""
+    match: Part | None = Field(default=None, min_length=1)
+    """What an item must be like, as in `assert`."""
+    all_: Literal[True] | None = Field(default=None, alias="all")
+    """Each item (that `where` leaves) must match, and there has to be one (or as many as `count` says)."""
+    count: StrictInt | Part | None = None
+    """So many must match, or as many as in `{ge: 2}`; with `all`, so many have to be there."""
+
+    @field_validator("where", "match")
+    @classmethod
+    def _check_part(cls, part: Part | None) -> Part | None:
+        refuse(member_problems(part or {}), part)
+        return part
+
+    @model_validator(mode="after")
+    def _check_form(self) -> Items:
+        if self.all_ and not self.match:
+            raise ValueError("all needs match, which says what each of them must be like")
+        if self.count is not None:
+            Matcher(count=self.count)
+        return self
+
+    def judge(self, items: list[Item], view: View, *, may_not_exist: bool) -> Passed | Failed:
+        """Whether these are as said; messages don't say where."""
+        if not may_not_exist and (stranger := self._stranger(items, view)):
+            return Failed(stranger, "a field that they have", "unknown", saw_nothing=True)
+        matching = Matching(may_not_exist=may_not_exist)
+        meant = [item for item in items if not matching.members(self.where or {}, item)]
+        lacking = {index: matching.members(self.match or {}, item) for index, item in enumerate(meant)}
+        good = [meant[index] for index, found in lacking.items() if not found]
+        number = len(meant) if self.all_ else len(good)
+        fits = self._counts(number) and (len(good) == len(meant) or not self.all_)
+        if fits:
+            return Passed(f"{len(good)} {_plural(view.noun, len(good))}", good)
+        return self._failed(view, meant, lacking, len(good))
+
+    def flaws(self, view: View) -> list[Flaw]:
+        """Fields that no item of this kind has."""
+        found = []
+        for place, part in (("where", self.where), ("match", self.match)):
+            for key in part or {}:
+                if view.fields is not None and key not in view.fields:
+                    near = closest(key, view.fields)
+                    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
+                    found.append(Flaw((place, key), f'a {view.noun} has no field "{key}"; {hint}'))
+        return found
+
+    def _stranger(self, items: list[Item], view: View) -> str:
+        """A field that none of the items has, of a kind whose fields aren't known: its absence proves nothing."""
+        if view.fields is not None:
+            return ""
+        known = {key for item in items for key in item}
+        unknown = [key for part in (self.where, self.match) for key in part or {} if key not in known]
+        return f"no {view.noun} has a field {unknown[0]}" if unknown else ""
+
+    def _counts(self, number: int) -> bool:
+        return number > 0 if self.count is None else Matcher(count=self.count).check([None] * number) is None
+
+    def _failed(self, view: View, meant: list[Item], lacking: Mapping[int, list[Mismatch]], good: int) -> Failed:
+        bad = sorted((index for index, found in lacking.items() if found), key=lambda index: distance(lacking[index]))
+        what = f"{_plural(view.noun, 2)} matching" if self.match else _plural(view.noun, 2)
+        of = f" of {len(meant)}" if self.match and meant else ""
+        said = f"{good}{of} {what}, expected {self._expected(len(meant))}"
+        if bad:
+            first = lacking[bad[0]]
+            said += f"; nearest: {_shown(meant[bad[0]])}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
+        shown = [meant[index] for index in bad] if bad else meant
+        detail = [_shown(item) for item in shown[:_SHOWN]]
+        detail += [f"… and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
+        return Failed(said, self._expected(len(meant)), f"{good}{of}", "\n".join(detail))
+
+    def _expected(self, total: int) -> str:
+        if self.all_:
+            return (
+                f"all{'' if self.count is None else f', and {_number(self.count)} of them'}"
+                if total
+                else "at least one"
+            )
+        return "at least one" if self.count is None else _number(self.count)
+
+
+class NodeState(Assertion, key="node-state"):
+    """Say what a node's kernel must have: routes, links, packet filters, sets, listeners, mounts, settings and the like.
+
+    Exactly one kind is looked at, on each of the nodes or fixtures, which must all be as said. Items are compared as objects are in `assert`. Their
+    fields are those of the tools (`ip -json -details`, `nft -j`) or listed at the kind; what is misspelt is refused, so that a `count: 0` says
+    something.
+    """
+
+    polls = True
+
+    node: StrictStr | None = None
+    """A node by its name."""
+    nodes: NodeNames | None = None
+    """Several nodes: `all`, `workers`, `controlPlane` or a list of names."""
+    fixture: StrictStr | None = None
+    """A fixture by its name."""
+    fixtures: FixtureNames | None = None
+    """Several fixtures: `all` or a list of names."""
+
+    routes: Items | None = None
+    """Routes of all tables and both families: `dst` (`default`, `10.244.1.0/24`), `gateway`, `dev`, `table` (`main`), `protocol` (`kernel`, `"17"`), `scope`,
+    `type`, `metric`, `prefsrc`, `nexthops`, `family` (`inet`, `inet6`) …"""
+    rules: Items | None = None
+    """Policy routing rules: `priority`, `src`, `dst`, `table`, `fwmark`, `iif`, `oif`, `family` …"""
+    links: Items | None = None
+    """Network links: `ifname`, `mtu`, `operstate`, `flags`, `master`, `address`, `linkinfo` (`{info_kind: vxlan, info_data: {id: 1}}`) …"""
+    addresses: Items | None = None
+    """Addresses of links: `ifname`, `local`, `prefixlen`, `cidr` (both in one), `scope`, `family` …"""
+    neighbours: Items | None = None
+    """ARP and neighbour discovery entries: `dst`, `dev`, `lladdr`, `state` …"""
+    iptables: Items | None = None
+    """Rules of iptables and ip6tables: `table`, `chain`, `rule` (as `iptables-save` prints it, after the chain), `target`, `comment`, `family` (`inet`, `inet6`)."""
+    chains: Items | None = None
+    """Chains of iptables and ip6tables: `table`, `chain`, `policy` (`-` for those that are no built-in ones), `family`."""
+    nftables: Items | None = None
+    """Objects of nftables' rule set, each with its `kind` (`table`, `chain`, `rule`, `set`, `map` …): `family`, `table`, `chain`, `name`, `expr` …"""
+    ipsets: Items | None = None
+    """Sets of ipset: `name`, `type`, `family`, `members` (a sorted list), `references`, `comments` and `timeouts` (by member), `header`."""
+    connections: Items | None = None
+    """Tracked connections: `protocol`, `src`, `dst`, `sport`, `dport`, `reply` (the same four), `state`, `mark`, `assured`, `unreplied`, `family` …"""
+    listeners: Items | None = None
+    """Sockets that listen: `protocol` (`tcp`, `udp`), `address` (`*`, `0.0.0.0`, `::`), `port`, `process`, `pid`."""
+    mounts: Items | None = None
+    """What is mounted in the node's own namespace: `target`, `source`, `type`, `options` (a list), `root`."""
+    processes: Items | None = None
+    """What runs on the node, its pods included: `pid`, `name`, `command`."""
+    sysctls: dict[StrictStr, Matcher] | None = Field(default=None, min_length=1)
+    """Settings by name, each a value or a matcher: `{net.ipv4.ip_forward: 1, net.ipv4.conf.all.rp_filter: {in: [0, 2]}}`."""
+
+    @model_validator(mode="after")
+    def _check_form(self) -> NodeState:
+        places = [name for name in ("node", "nodes", "fixture", "fixtures") if getattr(self, name) is not None]
+        if len(places) != 1:
+            raise ValueError(
+                f"say exactly one of node, nodes, fixture, fixtures; found {' and '.join(places) or 'none'}"
+            )
+        kinds = [name for name in (*VIEWS, "sysctls") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"say exactly one of {', '.join(VIEWS)}, sysctls; found {' and '.join(kinds) or 'none'}")
+        if items := self._items:
+            refuse([flaw.under(kinds[0]) for flaw in items.flaws(VIEWS[kinds[0]])], self)
+        return self
+
+    def title(self) -> str:
+        """What is looked at, and where."""
+        place = next(name for name in ("node", "nodes", "fixture", "fixtures") if getattr(self, name) is not None)
+        value = getattr(self, place)
+        return f"node-state {self._kind} ({place} {', '.join(value) if isinstance(value, list) else value})"
+
+    def attempt(self, context: StepContext) -> Outcome:
+        """Look everywhere at the same time."""
+        sources = self._sources(context)
+        if isinstance(sources, Errored):
+            return sources
+        if unreachable := [source for source in sources if not (source.machine and source.machine.exec)]:
+            return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
+        look = self._look_at_settings if self.sysctls is not None else self._look_at_items
+        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
+            looks = list(pool.map(lambda source: look(source, context), sources))
+        if broken := [one for one in looks if isinstance(one, Errored)]:
+            return broken[0]
+        if failed := [one for one in looks if isinstance(one, Failed)]:
+            return _together(failed, len(looks))
+        values = [one.value for one in looks if isinstance(one, Passed)]
+        if self.node is not None or self.fixture is not None:
+            return Passed(f"{sources[0].name}: as expected", values[0])
+        named = [{"name": source.name, "items": value} for source, value in zip(sources, values, strict=True)]
+        return Passed(f"{len(sources)} places: as expected", named)
+
+    @property
+    def _kind(self) -> str:
+        return next(name for name in (*VIEWS, "sysctls") if getattr(self, name) is not None)
+
+    @property
+    def _items(self) -> Items | None:
+        return None if self.sysctls is not None else getattr(self, self._kind)
+
+    def _sources(self, context: StepContext) -> list[Source] | Errored:
+        nodes = [self.node] if self.node is not None else self.nodes
+        if nodes is not None:
+            return select_nodes(nodes, context.cluster)
+        return select_fixtures([self.fixture] if self.fixture is not None else self.fixtures or "all", context.cluster)
+
+    def _look_at_items(self, source: Source, context: StepContext) -> Passed | Failed | Errored:
+        view, items = VIEWS[self._kind], self._items
+        assert items is not None  # noqa: S101 - not settings
+        found = _asked(source, view.command, context, view.read)
+        if isinstance(found, Errored):
+            return found
+        return _at(source, items.judge(found, view, may_not_exist=context.may_not_exist))
+
+    def _look_at_settings(self, source: Source, context: StepContext) -> Passed | Failed | Errored:
+        wanted = self.sysctls or {}
+        paths = [f"/proc/sys/{_path(name)}" for name in wanted]
+        command = (
+            "for p in " + " ".join(f"'{path}'" for path in paths) + "; do cat $p 2>/dev/null || echo; echo ==; done"
+        )
+        found = _asked(source, command, context, lambda text: [part.strip() for part in text.split("==\n")])
+        if isinstance(found, Errored):
+            return found
+        values = {name: _value(text) for name, text in zip(wanted, found, strict=False)}
+        lacking = [
+            (name, miss)
+            for name, matcher in wanted.items()
+            if (miss := matcher.check(values[name] if not _is_text(matcher) else _text(values[name])))
+        ]
+        if not lacking:
+            return Passed("as expected", values)
+        lines = [f"{name} {miss}" for name, miss in lacking]
+        first = lacking[0][1]
+        return _at(
+            source,
+            Failed(lines[0] + and_more(len(lines) - 1, "setting"), first.expected, first.actual, "\n".join(lines)),
+        )
+
+
+def _asked(source: Source, command: str, context: StepContext, read: Callable[[str], list[Any]]) -> list[Any] | Errored:
+    """What a machine answers to a line for `sh`."""
+    assert source.machine is not None  # noqa: S101 - seen before
+    try:
+        done = source.machine.run(
+            ["sh", "-ec", command], timeout=seconds_left(context.scope), cancel=context.scope.cancel
+        )
+    except process.CommandTimeout:
+        return Errored(f"{source.name}: {command.split()[0]} was not done in time")
+    if done.code:
+        return Errored(
+            f"{source.name}: {command.splitlines()[0]}: {shortened(done.err) or f'ended with code {done.code}'}"
+        )
+    try:
+        return read(done.out)
+    except (ValueError, KeyError, TypeError) as error:
+        return Errored(f"{source.name}: {command.splitlines()[0]}: its answer can't be read: {error}", final=True)
+
+
+def _at(source: Source, outcome: Passed | Failed) -> Passed | Failed:
+    if isinstance(outcome, Passed):
+        return outcome
+    said = f"{source.name}: {outcome.message}"
+    return Failed(said, outcome.expected, outcome.actual, outcome.detail, saw_nothing=outcome.saw_nothing)
+
+
+def _together(failed: list[Failed], places: int) -> Failed:
+    """One verdict of several machines: the first, and the messages of the others."""
+    first, *others = failed
+    if places == 1:
+        return first
+    detail = "\n".join([*filter(None, [first.detail]), *(other.message for other in others)])
+    said = f"{first.message} ({len(failed)} of {places} places)"
+    return Failed(said, first.expected, first.actual, detail, saw_nothing=all(one.saw_nothing for one in failed))
+
+
+def _path(name: str) -> str:
+    """The file of a setting: `net.ipv4.conf.eth0/1.mtu` has a slash for a dot, as in sysctl(8)."""
+    return name.replace(".", "\0").replace("/", ".").replace("\0", "/") if "." in name else name
+
+
+def _value(text: str) -> Any:
+    if not text:
+        return MISSING
+    return int(text) if text.lstrip("-").isdigit() else " ".join(text.split())
+
+
+def _is_text(matcher: Matcher) -> bool:
+    return isinstance(matcher.equals, str)
+
+
+def _text(value: Any) -> Any:
+    return value if value is MISSING else str(value)
+
+
+def _number(count: int | Part) -> str:
+    return str(count) if isinstance(count, int) else ", ".join(f"{key} {value}" for key, value in count.items())
+
+
+def _plural(noun: str, number: int) -> str:
+    if number == 1:
+        return noun
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+
+
+def _shown(item: Item) -> str:
+    """An item on one line, what is a list or a map cut short."""
+    return shortened(" ".join(f"{key}={value}" for key, value in item.items() if value not in ("", [], {})), 200)

@@ -1,0 +1,22 @@
+"""A kind of state: how a node is asked for it, and how the answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`command` is a script for `sh -e`; `read` makes items of what it prints (ValueError if it can't).
+
+    `fields` are those that an item can have, where they are few and known; None: whatever the kernel's own tool gives.
+    """
+
+    command: str
+    read: Callable[[str], list[Item]]
+    fields: frozenset[str] | None = None
+    noun: str = "item"
