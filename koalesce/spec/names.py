@@ -105,13 +105,14 @@ class ExpressionChecks:
             yield source.problem_at(path, str(error))
             return
         for expression in expressions:
+            position = source.within(path, expression)
             if message := check(expression, context.names):
-                yield source.problem_at(path, message)
+                yield source.problem(position, message, where=path)
                 continue
             for parsed in paths_of(expression):
                 if parsed.root in context.names - context.items and (found := self._below_root(parsed, context)):
                     message, hint = found
-                    yield source.problem_at(path, message, hint=hint)
+                    yield source.problem(position, message, where=path, hint=hint)
 
     def _below_root(self, expression: Expression, context: _Context) -> tuple[str, str | None] | None:
         """What is wrong with the names after the root, and a hint."""

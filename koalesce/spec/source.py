@@ -40,6 +40,20 @@ class Source:
         """Where a path of the document stands in the file."""
         return self.document.locate(where, key=key)
 
+    def within(self, where: Sequence[str | int], part: str) -> Position:
+        """Where a part of a text stands: its own place in a block (`|`, `>`), that of the text in others."""
+        position = self.locate(where)
+        if self.written(position)[:1] not in ("|", ">"):
+            return position
+        lines = (position.file or self).text.splitlines()
+        outer = _indent(lines[position.line - 1])
+        for number, line in enumerate(lines[position.line :], position.line + 1):
+            if line.strip() and _indent(line) <= outer:
+                break
+            if part in line:
+                return position._replace(line=number, column=line.index(part) + 1, length=len(part))
+        return position
+
     def line(self, where: Sequence[str | int]) -> int:
         """The line in which a path begins; for what another file holds, the line that includes it."""
         position = self.locate(where)
@@ -55,3 +69,7 @@ class Source:
         lines = (position.file or self).text.splitlines()
         line = lines[position.line - 1] if position.line <= len(lines) else ""
         return line[position.column - 1 : position.column - 1 + position.length]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))

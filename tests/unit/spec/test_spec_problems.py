@@ -41,3 +41,22 @@ def test_the_problems_of_several_specs_come_together(monkeypatch: pytest.MonkeyP
         load_all(["empty.yaml", "tabs.yaml"])
 
     assert [problem.path for problem in caught.value.problems] == ["empty.yaml", "tabs.yaml"]
+
+
+def test_an_expression_in_a_block_of_text_is_shown_at_its_own_place(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: a}\ntests:\n- name: t\n  steps:\n"
+        "  - script: |\n      echo one\n\n      echo ${{ vars.missing }}\n  - script: >-\n      ${{\n        vars.broken }}\n"
+        "  - script: echo ${{ vars.broken }}\n"
+    )
+
+    with pytest.raises(InvalidSpecs) as caught:
+        load(file, providers=["local"])
+
+    found = [(problem.line, problem.column, problem.source_line.strip()) for problem in caught.value.problems]
+    assert found == [
+        (10, 16, "echo ${{ vars.missing }}"),
+        (11, 13, "- script: >-"),
+        (14, 13, "- script: echo ${{ vars.broken }}"),
+    ]
