@@ -57,6 +57,6 @@ def test_an_expression_in_a_block_of_text_is_shown_at_its_own_place(tmp_path: Pa
     found = [(problem.line, problem.column, problem.source_line.strip()) for problem in caught.value.problems]
     assert found == [
         (10, 16, "echo ${{ vars.missing }}"),
-        (11, 13, "- script: >-"),
+        (13, 9, "vars.broken }}"),
         (14, 13, "- script: echo ${{ vars.broken }}"),
     ]
