@@ -108,7 +108,7 @@ def collect_evidence(
     for namespace in own:
         jobs |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
     for node in cluster.nodes:
-        jobs |= _under(f"nodes/{node.name}", node_jobs(node, found.troubles))
+        jobs |= _under(f"nodes/{node.name}", node_jobs(node))
     jobs["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
     jobs["cluster/describe.txt"] = partial(_describe_nodes, cluster)
     _do(writer, jobs)
@@ -116,7 +116,7 @@ def collect_evidence(
     writer.write("not-collected.txt", "\n".join(writer.problems))
     writer.write(
         "README.md",
-        index(writer.folder, failure, unready(found.pods), event_lines(found.warnings), sorted(found.troubles)),
+        index(writer.folder, failure, unready(found.pods), event_lines(found.warnings)),
     )
 
 
@@ -147,7 +147,6 @@ class _Found:
 
     pods: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)  # of nodes' components, by their logs
 
 
 def _learn_secrets(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...]) -> None:

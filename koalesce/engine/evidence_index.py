@@ -40,14 +40,11 @@ class Failure:
     looked_at: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
 
 
-def index(
-    folder: Path, failure: Failure, unready: Sequence[str], warnings: Sequence[str], troubles: Sequence[str] = ()
-) -> str:
+def index(folder: Path, failure: Failure, unready: Sequence[str], warnings: Sequence[str]) -> str:
     """The text of the README; it lists only what is there."""
     parts = [f"# {failure.test or 'The cluster'}", *_failed(failure)]
     parts += _listed("Not ready", unready)
     parts += _listed("Last warnings", warnings[-_MOST:])
-    parts += _listed("Errors in the logs of nodes", troubles[:_MOST])
     there = [f"`{place}`: {what}" for place, what in _PLACES if any(folder.glob(place.rstrip("/")))]
     parts += _listed("What lies where", there)
     return "\n\n".join(parts) + "\n"

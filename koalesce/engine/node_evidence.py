@@ -31,23 +31,20 @@ _NETWORK = {
 }
 
 
-def node_jobs(node: Node, troubles: list[str]) -> dict[str, Callable[[], str]]:
-    """What to look at, by file; `troubles` gets a line for each component that has written of errors."""
-    logs = {f"{name}.log": partial(_log, node, name, command, troubles) for name, command in node.logs.items()}
+def node_jobs(node: Node) -> dict[str, Callable[[], str]]:
+    """What to look at, by file."""
+    logs = {f"{name}.log": partial(_log, node, command) for name, command in node.logs.items()}
     script = "\n".join(f"echo '=== {name}: {command}'\n{command}\necho" for name, command in _NETWORK.items())
     return {**logs, "network.txt": partial(_run, node, ("sh", "-c", script))}
 
 
-def _log(node: Node, component: str, command: tuple[str, ...], troubles: list[str]) -> str:
+def _log(node: Node, command: tuple[str, ...]) -> str:
     text = _run(node, ("sh", "-c", _TAIL, str(_LAST), *command))
     if len(text.encode("utf-8", "replace")) >= _LAST:
         text = text.partition("\n")[2]  # the first line is a part of one, in which no secret would be known as such
     bad = [line for line in text.splitlines() if _MATTERS.search(line)]
     if not bad:
         return text
-    troubles.append(
-        f"{component} on {node.name}, {len(bad)} line{'' if len(bad) == 1 else 's'}; the last: {bad[-1][:300]}"
-    )
     shown = bad[-_MOST:]
     head = "lines that matter" if len(shown) == len(bad) else f"lines that matter, the last {_MOST} of {len(bad)}"
     return "\n".join([f"=== {head}", *shown, "", "=== the log, or the last of it", text])
