@@ -24,7 +24,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.phases import Phases
-from koalesce.local.request import API_PORT, GATEWAY, MIRROR_PORT, LocalRequest
+from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest
 from koalesce.local.starting import Start, said
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
@@ -75,9 +75,9 @@ class Bringup:
             netns.new()
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
-            machine.set_sysctls(network.FABRIC_SYSCTLS)
-            netns.ip(*network.fabric())
-            self.mirror = Mirror(self.store, (GATEWAY, MIRROR_PORT), fetch=self._fetch)
+            machine.set_sysctls(network.fabric_sysctls(request.families))
+            netns.ip(*network.fabric(request.families))
+            self.mirror = Mirror(self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()
             self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
             self.forwarder.start()
@@ -118,9 +118,9 @@ class Bringup:
     def _pki(self) -> Pki:
         request = self.request
         wanted = PkiRequest(
-            nodes={node.name: [node.address] for node in request.nodes} if request.schedulable else {},
+            nodes={node.name: node.addresses for node in request.nodes} if request.schedulable else {},
             api_names=request.api_names,
-            etcd_names=["localhost", "127.0.0.1", request.control.address, request.control.name],
+            etcd_names=["localhost", "127.0.0.1", *request.control.addresses, request.control.name],
         )
         return certificates.create(request.pki_dir or self.folder / "pki", wanted)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from koalesce.addresses import NODE_PREFIX, Family
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
 from koalesce.local.request import API_PORT, LocalRequest
@@ -100,7 +101,7 @@ def _api_server(request: LocalRequest) -> dict[str, str]:
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": f"{PKI}/sa.pub",
         "service-account-signing-key-file": f"{PKI}/sa.key",
-        "service-cluster-ip-range": request.service_cidr,
+        "service-cluster-ip-range": ",".join(request.service_cidrs),
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
         "enable-bootstrap-token-auth": "true",
@@ -129,15 +130,22 @@ def _controller_manager(request: LocalRequest) -> dict[str, str]:
         "cluster-signing-cert-file": f"{PKI}/ca.crt",
         "cluster-signing-key-file": f"{PKI}/ca.key",
         "allocate-node-cidrs": "true",
-        "cluster-cidr": request.pod_cidr,
-        "node-cidr-mask-size": "24",
-        "service-cluster-ip-range": request.service_cidr,
+        "cluster-cidr": ",".join(request.pod_cidrs),
+        **_node_cidr_sizes(request.families),
+        "service-cluster-ip-range": ",".join(request.service_cidrs),
         "flex-volume-plugin-dir": "/var/lib/kubelet/volume-plugins",
         # At the default rate (20 requests a second) making its service-account clients takes five seconds.
         "kube-api-qps": "1000",
         "kube-api-burst": "2000",
         **_gates(request),
     }
+
+
+def _node_cidr_sizes(families: Sequence[Family]) -> dict[str, str]:
+    """The one flag for clusters of one family, which clusters of both may not have."""
+    if len(families) == 1:
+        return {"node-cidr-mask-size": str(NODE_PREFIX[families[0]])}
+    return {f"node-cidr-mask-size-{family.lower()}": str(NODE_PREFIX[family]) for family in families}
 
 
 def _scheduler(request: LocalRequest) -> dict[str, str]:

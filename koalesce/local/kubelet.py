@@ -11,7 +11,7 @@ from typing import Any
 from koalesce.local.control_plane import command
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
-from koalesce.local.request import GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.local.request import LocalRequest, NodeSpec
 from koalesce.pki import Pki
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -26,7 +26,7 @@ def files(request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgro
     kubelet = pki.text(f"kubelet/{name}.crt"), pki.text(f"kubelet/{name}.key")
     found = [
         File(path="/etc/containerd/config.toml", mode=0o644, text=_containerd(sandbox)),
-        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries()),
+        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries(request)),
         File(path="/etc/crictl.yaml", mode=0o644, text=f"runtime-endpoint: unix://{_CONTAINERD_SOCKET}\n"),
         File(path=f"{_PKI}/ca.crt", mode=0o644, text=pki.text("ca.crt")),
         File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
@@ -49,7 +49,7 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
         "config": "/var/lib/kubelet/config.yaml",
         "kubeconfig": "/etc/kubernetes/kubelet.conf",
         "hostname-override": node.name,
-        "node-ip": node.address,
+        "node-ip": ",".join(node.addresses),
         **({"node-labels": labels} if labels else {}),
         **({"register-with-taints": taints} if taints else {}),
     }
@@ -81,13 +81,16 @@ def stored_node(node: NodeSpec) -> tuple[str, str]:
             "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels},
         },
         "spec": {
-            "podCIDR": node.pod_cidr,
-            "podCIDRs": [node.pod_cidr],
+            "podCIDR": node.pod_cidrs[0],
+            "podCIDRs": list(node.pod_cidrs),
             "taints": [*(dict(taint) for taint in node.taints), {"key": NOT_READY, "effect": "NoSchedule"}],
         },
         # kube-proxy looks for it at once, and then only every second.
         "status": {
-            "addresses": [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
+            "addresses": [
+                *({"type": "InternalIP", "address": address} for address in node.addresses),
+                {"type": "Hostname", "address": node.name},
+            ]
         },
     }
     return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
@@ -124,9 +127,9 @@ state = "/run/containerd"
 """
 
 
-def _registries() -> str:
+def _registries(request: LocalRequest) -> str:
     """Every registry is the mirror that the cluster has of its own."""
-    mirror = f"http://{GATEWAY}:{MIRROR_PORT}"
+    mirror = request.mirror_url
     return f'server = "{mirror}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
@@ -143,6 +146,7 @@ def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[s
         "tlsCertFile": f"{_PKI}/kubelet.crt",
         "tlsPrivateKeyFile": f"{_PKI}/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{_CONTAINERD_SOCKET}",
+        **({"address": "::"} if request.families[0] == "IPv6" else {}),
         "cgroupDriver": "cgroupfs",
         "clusterDNS": [request.dns_ip],
         "clusterDomain": "cluster.local",
@@ -166,7 +170,7 @@ def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": request.kube_proxy,
-        "clusterCIDR": request.pod_cidr,
+        "clusterCIDR": ",".join(request.pod_cidrs),
         "hostnameOverride": node.name,
         "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
         # nf_conntrack_max is read-only outside the first network namespace: leave it alone.

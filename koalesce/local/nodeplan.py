@@ -12,7 +12,7 @@ from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.noderoot import Bind, File, Overlay, RootPlan
-from koalesce.local.request import GATEWAY, FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
@@ -60,7 +60,7 @@ def plan(
     `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
     """
     # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
-    files = _identity(node.name, request.nodes, resolver=GATEWAY) + _borrowed(tools)
+    files = _identity(node.name, request.nodes, resolver=request.gateway) + _borrowed(tools)
     if request.schedulable:
         sandbox = tools.images["pause"]
         files += kubelet.files(request, node, pki, sandbox=sandbox, cgroup_version=layout.version)
@@ -128,7 +128,7 @@ def plan_fixture(
 
 
 def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str) -> list[File]:
-    hosts = "".join(f"{other.address} {other.name}\n" for other in known)
+    hosts = "".join(f"{address} {other.name}\n" for other in known for address in other.addresses)
     texts = {
         "hostname": f"{name}\n",
         "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{hosts}",

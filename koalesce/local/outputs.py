@@ -34,7 +34,9 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "name": node.name,
         "role": node.role,
         "address": node.address,
-        "pod_cidr": node.pod_cidr,
+        "addresses": list(node.addresses),
+        "pod_cidr": node.pod_cidrs[0],
+        "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
         "logs": {**{name: ["cat", f"{LOGS}/{name}.log"] for name in names}, "init": ["cat", "/var/init.log"]},
     }
@@ -45,5 +47,6 @@ def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
         "name": fixture.name,
         "kind": fixture.kind,
         "address": fixture.address,
+        "addresses": list(fixture.addresses),
         "exec": exec_prefix(folder / "fixtures" / fixture.name / "process"),
     }

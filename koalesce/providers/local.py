@@ -43,15 +43,18 @@ class LocalProvider:
                 raise _unknown(_camel(field), getattr(request, field), known)
         if request.etcd.get("mode", "process") != "process":
             raise _unknown("etcd.mode", request.etcd["mode"], ("process",))
-        if tuple(request.ip_families) != ("IPv4",):
-            raise _unknown("ipFamilies", ", ".join(request.ip_families), ("IPv4",))
+        if request.egress == "host" and "IPv4" not in request.ip_families:
+            raise UsageError(
+                'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
+                hint="say ipFamilies: [IPv6, IPv4], or leave out egress",
+            )
         if request.settings:
             raise _unknown("providers.local", next(iter(request.settings)), ())
         return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
 
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""
-        return machine_problems()
+        return [*machine_problems(), *missing_families(request.ip_families)]
 
     def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
         """Find or make the binaries and images of this Kubernetes version."""
@@ -132,6 +135,13 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
     found = health.essentials(state_dir() / "clusters", root)
     terraform = find_problem()
     return [*(str(finding) for finding in found if finding.state == "lacking"), *([terraform] if terraform else [])]
+
+
+def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[str]:
+    """What a machine lacks for clusters of these families."""
+    if "IPv6" not in families or (root / "proc/net/if_inet6").exists():
+        return []
+    return ["the kernel of this machine has no IPv6 (CONFIG_IPV6, or it is turned off by ipv6.disable=1)"]
 
 
 def _exists(thing: Thing) -> bool:

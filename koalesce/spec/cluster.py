@@ -7,8 +7,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
 from koalesce.cluster import NodeRequest, Role
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 
@@ -43,7 +52,12 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Cidr = Annotated[Text, AfterValidator(_cidr), Field(examples=["10.244.0.0/16"])]
+Cidrs = Annotated[tuple[Cidr, ...], BeforeValidator(_as_list, json_schema_input_type=Cidr | list[Cidr])]
 FlagText = Annotated[str, BeforeValidator(_as_text)]
 
 
@@ -180,14 +194,15 @@ class ClusterSpec(Model):
     dns: Text = "coredns"
     """Cluster DNS: coredns (built in), none, or the name of a component."""
 
-    pod_cidr: Cidr = Field(default="10.244.0.0/16", alias="podCIDR")
-    """Addresses of pods."""
+    ip_families: tuple[Family, ...] = Field(default=("IPv4",), min_length=1, max_length=2)
+    """Families of addresses that nodes, pods and Services have, the first of which is the default of Services: `[IPv4, IPv6]`, `[IPv6, IPv4]`
+    and `[IPv6]` besides `[IPv4]`. The nodes of local clusters have addresses of 198.18.0.0/15 and fd4b:6f61:6c65::/48."""
 
-    service_cidr: Cidr = Field(default="10.96.0.0/16", alias="serviceCIDR")
-    """Addresses of Services."""
+    pod_cidr: Cidrs = Field(default=(), alias="podCIDR", examples=["10.244.0.0/16", ["10.1.0.0/16", "fd00:1::/56"]])
+    """Addresses of pods: a network, or one of each family. Default: 10.244.0.0/16, and fd00:10:244::/56 where there is IPv6."""
 
-    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = Field(default=("IPv4",), min_length=1, max_length=2)
-    """Families of addresses, the first of which is the default of Services."""
+    service_cidr: Cidrs = Field(default=(), alias="serviceCIDR", examples=["10.96.0.0/16"])
+    """Addresses of Services: a network, or one of each family. Default: 10.96.0.0/16, and fd00:10:96::/112 where there is IPv6."""
 
     egress: Literal["none", "host"] = "none"
     """Whether pods and nodes reach the outside through this machine."""
@@ -218,6 +233,35 @@ class ClusterSpec(Model):
 
     ttl: PositiveDuration | None = None
     """After which time the cluster is removed by itself."""
+
+    @field_validator("ip_families")
+    @classmethod
+    def _each_family_once(cls, families: tuple[Family, ...]) -> tuple[Family, ...]:
+        if len(set(families)) < len(families):
+            raise ValueError(f"{families[0]} is there twice")
+        return families
+
+    @field_validator("pod_cidr", "service_cidr")
+    @classmethod
+    def _one_of_each_family(cls, networks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        found = [family_of(network) for network in networks]
+        if len(set(found)) < len(found):
+            raise ValueError(f"there are two networks of {found[0]}; say one of each family")
+        families = info.data.get("ip_families", found)
+        for network, family in zip(networks, found, strict=True):
+            if family not in families:
+                raise ValueError(f"{network} is {family}, which is not among the ipFamilies ({', '.join(families)})")
+        return networks
+
+    @property
+    def pod_ranges(self) -> tuple[str, ...]:
+        """The networks of pods, in the order of the families."""
+        return ranges(self.ip_families, self.pod_cidr, PODS)
+
+    @property
+    def service_ranges(self) -> tuple[str, ...]:
+        """The networks of Services, in the order of the families."""
+        return ranges(self.ip_families, self.service_cidr, SERVICES)
 
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""

@@ -51,14 +51,14 @@ variable "dns" {
 }
 
 variable "pod_cidr" {
-  description = "Range of pod addresses."
+  description = "Range of pod addresses, or one of each family in the order of ip_families, joined by a comma."
   type        = string
   default     = "10.244.0.0/16"
   nullable    = false
 }
 
 variable "service_cidr" {
-  description = "Range of Service addresses."
+  description = "Range of Service addresses, or one of each family in the order of ip_families, joined by a comma."
   type        = string
   default     = "10.96.0.0/16"
   nullable    = false

@@ -152,8 +152,10 @@ def test_the_built_in_network_routes_between_nodes_and_other_networks_start_bare
 
 
 def test_only_what_leaves_the_cluster_is_masqueraded() -> None:
-    lines = network.masquerading(request()).splitlines()
+    ((command, rules),) = network.masquerading(request())
+    lines = rules.splitlines()
 
+    assert command == ["iptables-restore", "--noflush", "--wait"]
     returns = [line.split()[3] for line in lines if line.endswith("RETURN")]
     assert returns == ["10.244.0.0/16", "198.18.0.0/15", "224.0.0.0/4"]
     assert lines.index("-A KOALESCE-MASQUERADE -j MASQUERADE") > lines.index(

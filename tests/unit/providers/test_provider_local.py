@@ -32,7 +32,10 @@ def request(**fields: Any) -> ClusterRequest:
         ({"egress": "nat"}, 'the local provider has no egress "nat"; it has none, host'),
         ({"control_plane": "static"}, 'the local provider has no controlPlane "static"; it has process'),
         ({"etcd": {"mode": "external"}}, 'the local provider has no etcd.mode "external"; it has process'),
-        ({"ip_families": ("IPv6",)}, 'the local provider has no ipFamilies "IPv6"; it has IPv4'),
+        (
+            {"ip_families": ("IPv6",), "egress": "host"},
+            'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
+        ),
         ({"settings": {"size": 1}}, 'the local provider has no providers.local "size"'),
     ],
 )
@@ -41,6 +44,20 @@ def test_what_no_local_cluster_can_be_is_refused(fields: dict[str, Any], message
         LocalProvider().resolve(request(**fields))
 
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("families", [("IPv6",), ("IPv6", "IPv4"), ("IPv4", "IPv6")])
+def test_a_local_cluster_can_have_either_family_and_both(families: tuple[str, ...]) -> None:
+    assert LocalProvider().resolve(request(ip_families=families)).ip_families == families
+
+
+def test_ipv6_needs_a_kernel_that_has_it(machine: Path) -> None:
+    assert local.missing_families(["IPv4"], machine) == []
+    (problem,) = local.missing_families(["IPv4", "IPv6"], machine)
+    assert problem.startswith("the kernel of this machine has no IPv6")
+    (machine / "proc/net").mkdir(parents=True)
+    (machine / "proc/net/if_inet6").touch()
+    assert local.missing_families(["IPv6"], machine) == []
 
 
 def test_a_minor_version_becomes_an_exact_one() -> None:
