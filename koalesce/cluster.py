@@ -17,12 +17,14 @@ Role = Literal["control-plane", "worker"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRequest:
-    """One node to make. `name` is its Kubernetes name."""
+    """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice)."""
 
     name: str
     role: Role
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    cpu: float = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,14 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             yield f"its node {node.name} lacks labels of {dict(node.labels)}"
         if there and _plain(node.taints) != (there.get("taints") or []):
             yield f"its node {node.name} has other taints"
+        for what in ("cpu", "memory"):
+            wanted, has = getattr(node, what), there.get(what) or 0
+            if there and wanted and wanted != has:
+                yield f"its node {node.name} has {what} {_size(has) if has else 'of all the machine'}, not {_size(wanted)}"
+
+
+def _size(value: float) -> str:
+    return str(int(value) if value == int(value) else value)
 
 
 def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iterator[str]:

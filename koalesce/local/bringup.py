@@ -13,7 +13,7 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan
+from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
 from koalesce.local.api import Deadline
 from koalesce.local.datastore import Seeds
 from koalesce.local.egress import Egress
@@ -64,6 +64,8 @@ class Bringup:
         request = self.request
         with self.phases.phase("machine"):
             layout = machine.check(self.folder)
+            if problems := resources.problems(request.nodes):
+                raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
             machine.load_modules()
@@ -143,11 +145,15 @@ class Bringup:
         mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
         self.phases.groups = layout.folders(mark)
+        shares = resources.shares(request.nodes)
         for number, spec in enumerate(request.nodes):
+            share = shares[spec.name]
             folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
+            share.enforce(layout, groups)
             config = nodeplan.plan(
-                request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk
-            )
+                request, spec, self.tools, pki,
+                folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
+            )  # fmt: skip
             self._join(self.nodes[spec.name], config, folder, f"node{number}", network.uplink(request, spec))
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)

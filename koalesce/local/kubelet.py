@@ -6,6 +6,7 @@ import base64
 import datetime
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from koalesce.local.control_plane import command
@@ -20,8 +21,10 @@ _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _PKI = "/etc/kubernetes/pki"
 
 
-def files(request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgroup_version: int) -> list[File]:
-    """What the services of a node read."""
+def files(
+    request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgroup_version: int, reserved: Mapping[str, str]
+) -> list[File]:
+    """What the services of a node read; `reserved` is kept from pods."""
     name = node.name
     kubelet = pki.text(f"kubelet/{name}.crt"), pki.text(f"kubelet/{name}.key")
     found = [
@@ -32,7 +35,7 @@ def files(request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgro
         File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
         File(path=f"{_PKI}/kubelet.key", mode=0o600, text=kubelet[1]),
         File(path="/etc/kubernetes/kubelet.conf", mode=0o600, text=pki.kubeconfig(f"kubelet/{name}", request.api_url)),
-        _json_file("/var/lib/kubelet/config.yaml", _kubelet_configuration(request, cgroup_version)),
+        _json_file("/var/lib/kubelet/config.yaml", _kubelet_configuration(request, cgroup_version, reserved)),
     ]
     if request.kube_proxy != "none":
         proxy = pki.kubeconfig("kube-proxy", request.api_url)
@@ -133,7 +136,7 @@ def _registries(request: LocalRequest) -> str:
     return f'server = "{mirror}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[str, Any]:
+def _kubelet_configuration(request: LocalRequest, cgroup_version: int, reserved: Mapping[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -159,6 +162,7 @@ def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[s
         # The disk is the machine's own: how full it is says nothing about the cluster.
         "evictionHard": dict.fromkeys(("imagefs.available", "nodefs.available", "nodefs.inodesFree"), "0%"),
         "imageGCHighThresholdPercent": 100,
+        **({"systemReserved": dict(reserved)} if reserved else {}),
         "featureGates": dict(request.feature_gates),
         # From 1.35 on a kubelet refuses cgroup v1 unless it is told not to (KEP-5573); the field is there since 1.31.
         **({"failCgroupV1": False} if cgroup_version == 1 else {}),

@@ -32,7 +32,10 @@ _FIXTURES = ("host",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family."""
+    """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family.
+
+    `cpu` counts processors, `memory` bytes; 0: all that the machine has.
+    """
 
     name: str
     role: str
@@ -40,6 +43,8 @@ class NodeSpec:
     pod_cidrs: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    cpu: float = 0
+    memory: int = 0
 
     @property
     def is_control_plane(self) -> bool:
@@ -253,6 +258,8 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
             pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
+            cpu=float(item.get("cpu") or 0),
+            memory=int(item.get("memory") or 0),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )

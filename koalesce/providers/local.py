@@ -12,7 +12,7 @@ from koalesce.assets import state_dir
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, Node
+    from koalesce.cluster import ClusterRequest, Node, NodeRequest
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
@@ -54,7 +54,7 @@ class LocalProvider:
 
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""
-        return [*machine_problems(), *missing_families(request.ip_families)]
+        return [*machine_problems(), *missing_families(request.ip_families), *_missing_resources(request.nodes)]
 
     def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
         """Find or make the binaries and images of this Kubernetes version."""
@@ -142,6 +142,12 @@ def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[st
     if "IPv6" not in families or (root / "proc/net/if_inet6").exists():
         return []
     return ["the kernel of this machine has no IPv6 (CONFIG_IPV6, or it is turned off by ipv6.disable=1)"]
+
+
+def _missing_resources(nodes: Sequence[NodeRequest]) -> list[str]:
+    from koalesce.local import resources
+
+    return resources.problems(nodes)
 
 
 def _exists(thing: Thing) -> bool:

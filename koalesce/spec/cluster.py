@@ -19,11 +19,13 @@ from pydantic import (
 
 from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
 from koalesce.cluster import NodeRequest, Role
+from koalesce.matching.quantity import quantity
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 
 ARGUMENT_TARGETS = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
 ]
+_LEAST_MEMORY: Mapping[Role, str] = {"control-plane": "1Gi", "worker": "256Mi"}
 _VERSION = re.compile(r"v?\d+\.\d+(\.\d+)?")
 
 
@@ -95,14 +97,30 @@ class NodeSpec(Model):
     zone: Text | None = None
     """Its zone, also as the label topology.kubernetes.io/zone."""
 
-    cpu: Annotated[float, Field(gt=0)] | None = None
-    """Its processors."""
+    cpu: Annotated[float, Field(ge=0.1)] | None = None
+    """Its processors, such as 2 or 0.5. Default: all that the machine has. Whole processors are the node's alone to run on; a fraction is what the
+    scheduler counts, and with cgroup v2 a quota as well."""
 
-    memory: Text | None = None
-    """Its memory, such as 4Gi."""
+    memory: Text | None = Field(default=None, examples=["2Gi"])
+    """Its memory, such as 2Gi: what the scheduler counts, and what all that runs on the node may use together. Default: all that the machine has."""
 
     subnet: Cidr | None = None
     """The network that its address is from."""
+
+    @field_validator("memory")
+    @classmethod
+    def _is_enough_memory(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None:
+            return text
+        least = _LEAST_MEMORY[info.data.get("role", "worker")]
+        size = quantity(text)
+        if size is None:
+            raise ValueError(f'"{text}" is no amount of memory; write one such as 2Gi')
+        if size < _bytes(least):
+            raise ValueError(
+                f"{text} is less than the {least} that a node of role {info.data.get('role', 'worker')} needs for itself"
+            )
+        return text
 
 
 class NodeCounts(Model):
@@ -309,4 +327,10 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         role=node.role,
         labels={**zone, **node.labels},
         taints=tuple(taint.model_dump(exclude_defaults=True) for taint in node.taints),
+        cpu=node.cpu or 0,
+        memory=_bytes(node.memory) if node.memory else 0,
     )
+
+
+def _bytes(text: str) -> int:
+    return int(quantity(text) or 0)

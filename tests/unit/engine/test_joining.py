@@ -17,7 +17,7 @@ from koalesce.spec import LoadedSpec, load_all
 VARIABLES: dict[str, Any] = {
     "nodes": [
         {"name": "control-plane", "role": "control-plane"},
-        {"name": "worker-1", "role": "worker", "labels": {"disk": "ssd", "a": "b"}, "taints": []},
+        {"name": "worker-1", "role": "worker", "labels": {"disk": "ssd", "a": "b"}, "taints": [], "cpu": 2, "memory": 0},
     ],
     "network": "bridge", "dns": "coredns", "kube_proxy": "iptables", "pod_cidr": "10.244.0.0/16", "service_cidr": "10.96.0.0/16",
     "ip_families": ["IPv4"], "egress": "none", "etcd": {"mode": "process"}, "control_plane": "process",
@@ -46,6 +46,7 @@ def spec(tmp_path: Path, section: str, rest: str = "") -> LoadedSpec:
         "{nodes: 2}",
         "{nodes: 2, kubernetes: '1.37', network: bridge, kubeProxy: iptables, featureGates: {A: true}}",
         "{nodes: [{role: control-plane}, {name: worker-1, labels: {disk: ssd}}], args: {kubelet: {v: 4}}}",
+        "{nodes: [{role: control-plane}, {name: worker-1, cpu: 2}]}",
     ],
 )
 def test_it_has_what_is_asked_for(tmp_path: Path, section: str) -> None:
@@ -75,6 +76,11 @@ def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
         (
             "{nodes: [{role: control-plane}, {name: worker-1, labels: {disk: hdd}}]}",
             "its node worker-1 lacks labels of {'disk': 'hdd'}",
+        ),
+        ("{nodes: [{role: control-plane}, {name: worker-1, cpu: 1}]}", "its node worker-1 has cpu 2, not 1"),
+        (
+            "{nodes: [{role: control-plane}, {name: worker-1, memory: 1Gi}]}",
+            "its node worker-1 has memory of all the machine, not 1073741824",
         ),
         (
             "{nodes: [{role: control-plane}, {name: worker-1, taints: [{key: a, effect: NoSchedule}]}]}",

@@ -59,7 +59,7 @@ def test_feature_gates_reach_every_component(certificates: Pki) -> None:
     for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
         assert flags(wanted, component)["feature-gates"] == "A=true,B=false"
     assert flags(wanted, "kube-apiserver")["runtime-config"] == "api/alpha=true"
-    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
     for path in ("/var/lib/kubelet/config.yaml", "/var/lib/kube-proxy/config.yaml"):
         (text,) = [file["text"] for file in files if file["path"] == path]
         assert json.loads(text)["featureGates"] == {"B": False, "A": True}
@@ -75,7 +75,9 @@ def test_authorization_is_as_upstream() -> None:
 def test_cgroup_v1_is_allowed_only_where_it_is(certificates: Pki) -> None:
     def configuration(version: int) -> dict[str, Any]:
         wanted = request()
-        files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=version)
+        files = kubelet.files(
+            wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=version, reserved={}
+        )
         (text,) = [file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml"]
         found: dict[str, Any] = json.loads(text)
         return found
@@ -88,7 +90,7 @@ def test_keys_are_for_root_only(certificates: Pki) -> None:
     wanted = request()
     files = [
         *control_plane.files(wanted, certificates),
-        *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2),
+        *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={}),
     ]
 
     secret = [file for file in files if "PRIVATE KEY" in file["text"] or "client-key-data" in file["text"]]
@@ -99,7 +101,7 @@ def test_keys_are_for_root_only(certificates: Pki) -> None:
 def test_a_worker_has_no_key_but_its_own(certificates: Pki) -> None:
     wanted = request()
 
-    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="pause:1", cgroup_version=2, reserved={})
 
     keys = [file["path"] for file in files if "PRIVATE KEY" in file["text"]]
     assert keys == ["/etc/kubernetes/pki/kubelet.key"]
@@ -135,7 +137,7 @@ def test_without_kube_proxy_there_is_none(certificates: Pki) -> None:
     wanted = request(kube_proxy="none")
 
     assert list(kubelet.services(wanted, wanted.control)) == ["containerd", "kubelet"]
-    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
     assert not [file["path"] for file in files if "proxy" in file["path"]]
 
 

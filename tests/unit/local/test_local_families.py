@@ -38,7 +38,7 @@ def flags(wanted: LocalRequest, component: str) -> dict[str, str]:
 
 
 def configuration(wanted: LocalRequest, certificates: Pki, path: str) -> dict[str, Any]:
-    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
     (text,) = [file["text"] for file in files if file["path"] == path]
     found: dict[str, Any] = json.loads(text)
     return found

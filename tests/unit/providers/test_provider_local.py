@@ -81,7 +81,14 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     check_variables(variables)
     assert variables["name"] == "a-1"
-    assert variables["nodes"][1] == {"name": "worker-1", "role": "worker", "labels": {}, "taints": []}
+    assert variables["nodes"][1] == {
+        "name": "worker-1",
+        "role": "worker",
+        "labels": {},
+        "taints": [],
+        "cpu": 0,
+        "memory": 0,
+    }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 
 
