@@ -17,7 +17,10 @@ Role = Literal["control-plane", "worker"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRequest:
-    """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice)."""
+    """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
+
+    `kubelet` are fields of its KubeletConfiguration, over the provider's.
+    """
 
     name: str
     role: Role
@@ -25,6 +28,7 @@ class NodeRequest:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

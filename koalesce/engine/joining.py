@@ -84,6 +84,8 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             wanted, has = getattr(node, what), there.get(what) or 0
             if there and wanted and wanted != has:
                 yield f"its node {node.name} has {what} {_size(has) if has else 'of all the machine'}, not {_size(wanted)}"
+        if there and not _holds(_plain(node.kubelet), json.loads(there.get("kubelet") or "{}")):
+            yield f"its node {node.name} lacks settings of its kubelet: {_text(_plain(node.kubelet))}"
 
 
 def _size(value: float) -> str:

@@ -13,6 +13,7 @@ from koalesce.local.control_plane import command
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
 from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.merging import merged
 from koalesce.pki import Pki
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -35,7 +36,10 @@ def files(
         File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
         File(path=f"{_PKI}/kubelet.key", mode=0o600, text=kubelet[1]),
         File(path="/etc/kubernetes/kubelet.conf", mode=0o600, text=pki.kubeconfig(f"kubelet/{name}", request.api_url)),
-        _json_file("/var/lib/kubelet/config.yaml", _kubelet_configuration(request, cgroup_version, reserved)),
+        _json_file(
+            "/var/lib/kubelet/config.yaml",
+            merged(_kubelet_configuration(request, cgroup_version, reserved), node.kubelet),
+        ),
     ]
     if request.kube_proxy != "none":
         proxy = pki.kubeconfig("kube-proxy", request.api_url)

@@ -34,7 +34,7 @@ _FIXTURES = ("host",)
 class NodeSpec:
     """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family.
 
-    `cpu` counts processors, `memory` bytes; 0: all that the machine has.
+    `cpu` counts processors, `memory` bytes; 0: all that the machine has. `kubelet` are fields of its configuration, over ours.
     """
 
     name: str
@@ -45,6 +45,7 @@ class NodeSpec:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_control_plane(self) -> bool:
@@ -260,6 +261,7 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
             cpu=float(item.get("cpu") or 0),
             memory=int(item.get("memory") or 0),
+            kubelet=dict(json.loads(item.get("kubelet") or "{}")),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )

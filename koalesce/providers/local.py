@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class LocalProvider:
             "name": request.name,
             "run_id": request.run_id,
             "kubernetes_version": request.kubernetes,
-            "nodes": [_plain(node) for node in request.nodes],
+            "nodes": [_node(node) for node in request.nodes],
             "fixtures": [_plain(fixture) for fixture in request.fixtures],
             "network": request.network,
             "kube_proxy": request.kube_proxy,
@@ -171,6 +172,11 @@ def _unknown(field: str, value: object, known: tuple[str, ...]) -> UsageError:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.upper() if word == "dns" else word.capitalize() for word in rest)
+
+
+def _node(node: NodeRequest) -> dict[str, Any]:
+    """A node as the contract has it: Terraform's lists have items of one type, so what differs in form goes as text."""
+    return {**_plain(node), "kubelet": json.dumps(node.kubelet, sort_keys=True) if node.kubelet else ""}
 
 
 def _plain(value: Any) -> Any:

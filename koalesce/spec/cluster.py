@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +21,9 @@ from pydantic import (
 from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
 from koalesce.cluster import NodeRequest, Role
 from koalesce.matching.quantity import quantity
+from koalesce.merging import merged
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
+from koalesce.spec.kubelet_fields import known_field
 
 ARGUMENT_TARGETS = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
@@ -59,6 +62,7 @@ def _as_list(value: Any) -> Any:
 
 
 Cidr = Annotated[Text, AfterValidator(_cidr), Field(examples=["10.244.0.0/16"])]
+KubeletFields = Mapping[Annotated[str, AfterValidator(known_field)], Any]
 Cidrs = Annotated[tuple[Cidr, ...], BeforeValidator(_as_list, json_schema_input_type=Cidr | list[Cidr])]
 FlagText = Annotated[str, BeforeValidator(_as_text)]
 
@@ -106,6 +110,9 @@ class NodeSpec(Model):
 
     subnet: Cidr | None = None
     """The network that its address is from."""
+
+    kubelet: KubeletFields = Field(default_factory=dict, examples=[{"maxPods": 20}])
+    """Fields of its kubelet's KubeletConfiguration, over those of `cluster.kubelet`: `{maxPods: 20}`."""
 
     @field_validator("memory")
     @classmethod
@@ -240,6 +247,9 @@ class ClusterSpec(Model):
     args: Mapping[ARGUMENT_TARGETS, Mapping[str, FlagText]] = Field(default_factory=dict)
     """More flags by program, without the dashes: `{kube-apiserver: {v: 4}}`."""
 
+    kubelet: KubeletFields = Field(default_factory=dict, examples=[{"evictionHard": {"memory.available": "100Mi"}}])
+    """Fields of all kubelets' KubeletConfiguration, over the provider's: `{maxPods: 20, evictionHard: {memory.available: 100Mi}}`. Maps are merged."""
+
     images: tuple[ImageSource, ...] = ()
     """Images to have at hand; they satisfy any imagePullPolicy."""
 
@@ -283,6 +293,9 @@ class ClusterSpec(Model):
 
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""
+        return tuple(replace(node, kubelet=merged(self.kubelet, node.kubelet)) for node in self._nodes())
+
+    def _nodes(self) -> tuple[NodeRequest, ...]:
         match self.nodes:
             case 0:
                 return ()
@@ -329,6 +342,7 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         taints=tuple(taint.model_dump(exclude_defaults=True) for taint in node.taints),
         cpu=node.cpu or 0,
         memory=_bytes(node.memory) if node.memory else 0,
+        kubelet=node.kubelet,
     )
 
 

@@ -17,8 +17,8 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice)."
-  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0) }))
+  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), kubelet has fields of KubeletConfiguration as JSON."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), kubelet = optional(string, "") }))
   nullable    = false
 }
 

@@ -77,6 +77,10 @@ def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
             "{nodes: [{role: control-plane}, {name: worker-1, labels: {disk: hdd}}]}",
             "its node worker-1 lacks labels of {'disk': 'hdd'}",
         ),
+        (
+            "{nodes: [{role: control-plane}, {name: worker-1, kubelet: {maxPods: 5}}]}",
+            'its node worker-1 lacks settings of its kubelet: {"maxPods": 5}',
+        ),
         ("{nodes: [{role: control-plane}, {name: worker-1, cpu: 1}]}", "its node worker-1 has cpu 2, not 1"),
         (
             "{nodes: [{role: control-plane}, {name: worker-1, memory: 1Gi}]}",

@@ -86,6 +86,22 @@ def test_cgroup_v1_is_allowed_only_where_it_is(certificates: Pki) -> None:
     assert "failCgroupV1" not in configuration(2)
 
 
+def test_settings_of_a_kubelet_are_laid_over_ours(certificates: Pki) -> None:
+    settings = json.dumps({"maxPods": 5, "evictionHard": {"memory.available": "100Mi"}})
+    wanted = request(nodes=[{**NODES[0], "kubelet": settings}, NODES[1]])
+
+    def configuration(node: int) -> dict[str, Any]:
+        files = kubelet.files(wanted, wanted.nodes[node], certificates, sandbox="p:1", cgroup_version=2, reserved={})
+        found: dict[str, Any] = json.loads(
+            next(file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml")
+        )
+        return found
+
+    assert (configuration(0)["maxPods"], configuration(0)["cgroupDriver"]) == (5, "cgroupfs")
+    assert configuration(0)["evictionHard"] == {"memory.available": "100Mi", **configuration(1)["evictionHard"]}
+    assert "maxPods" not in configuration(1)
+
+
 def test_keys_are_for_root_only(certificates: Pki) -> None:
     wanted = request()
     files = [
