@@ -44,6 +44,7 @@ class ClusterRequest:
     """What a cluster shall be, with every default filled in. The same for every provider.
 
     `pod_cidr` and `service_cidr` are one range for each of the families, in their order, joined by commas as Kubernetes' flags take them.
+    `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
     `images` are references that the cluster must be able to run, all of which are in the machine's image store
     (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts.
     """
@@ -66,6 +67,8 @@ class ClusterRequest:
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     runtime_config: Mapping[str, str] = field(default_factory=dict)
     args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    audit_policy: str = ""
+    admission_configuration: str = ""
     images: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -54,6 +54,9 @@ def unmet(loaded: LoadedSpec, found: Made) -> list[str]:
         wanted, actual = _plain(getattr(request, field)), found.variables.get(field)
         if field in said and wanted != actual:
             problems.append(_differs(shown, wanted, actual))
+    for field, shown in (("audit_policy", "auditPolicy"), ("admission_configuration", "admissionConfiguration")):
+        if field in said and getattr(request, field) != found.variables.get(field, ""):
+            problems.append(f"its {shown} is another")
     for field, (shown, variable) in _PARTS.items():
         wanted, actual = _plain(getattr(request, field)), found.variables.get(variable) or {}
         if not _holds(wanted, actual):

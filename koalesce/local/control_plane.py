@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from koalesce.addresses import NODE_PREFIX, Family
 from koalesce.local.node import Service
+from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
 from koalesce.local.request import API_PORT, LocalRequest
 from koalesce.pki import Pki
 
 PKI = "/etc/kubernetes/pki"
+AUDIT = "audit"  # the log's name among those of the node
+_AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+_ADMISSION = "/etc/kubernetes/admission.yaml"
 ETCD_DATA = "/var/lib/etcd"
 ETCD_PORT = 2379
 SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -30,7 +34,12 @@ def files(request: LocalRequest, pki: Pki) -> list[File]:
             File(path=f"/etc/kubernetes/{name}.conf", mode=0o600, text=pki.kubeconfig(user, request.api_url))
             for name, user in kubeconfigs.items()
         ),
+        *(File(path=path, mode=0o600, text=text) for path, text in _own_files(request).items() if text),
     ]
+
+
+def _own_files(request: LocalRequest) -> dict[str, str]:
+    return {_AUDIT_POLICY: request.audit_policy, _ADMISSION: request.admission_configuration}
 
 
 def services(request: LocalRequest) -> dict[str, Service]:
@@ -114,6 +123,12 @@ def _api_server(request: LocalRequest) -> dict[str, str]:
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
         **({"runtime-config": config} if config else {}),
+        **(
+            {"audit-policy-file": _AUDIT_POLICY, "audit-log-path": f"{LOGS}/{AUDIT}.log"}
+            if request.audit_policy
+            else {}
+        ),
+        **({"admission-control-config-file": _ADMISSION} if request.admission_configuration else {}),
         **_gates(request),
     }
 

@@ -29,7 +29,8 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
 
 
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
-    names = [*(control_plane.SERVICES if node.is_control_plane else ()), *kubelet.services(request, node)]
+    control = [*control_plane.SERVICES, *([control_plane.AUDIT] if request.audit_policy else [])]
+    names = [*(control if node.is_control_plane else ()), *kubelet.services(request, node)]
     return {
         "name": node.name,
         "role": node.role,

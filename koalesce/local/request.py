@@ -98,6 +98,8 @@ class LocalRequest:
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
     args: Mapping[str, Mapping[str, str]]
+    audit_policy: str
+    admission_configuration: str
     preload: tuple[str, ...]
     pki_dir: Path | None
     state_dir: Path
@@ -187,6 +189,8 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
         args={component: dict(values) for component, values in (data.get("component_args") or {}).items()},
+        audit_policy=str(data.get("audit_policy") or ""),
+        admission_configuration=str(data.get("admission_configuration") or ""),
         preload=tuple(data.get("preload") or ()),
         pki_dir=Path(data["pki_dir"]) if data.get("pki_dir") else None,
         state_dir=Path(data["state_dir"]),

@@ -87,6 +87,8 @@ class LocalProvider:
             "feature_gates": dict(request.feature_gates),
             "runtime_config": dict(request.runtime_config),
             "component_args": _plain(request.args),
+            "audit_policy": request.audit_policy,
+            "admission_configuration": request.admission_configuration,
             "images": list(request.images),
             "preload": list(request.preload),
             "pki_dir": "",

@@ -250,6 +250,12 @@ class ClusterSpec(Model):
     kubelet: KubeletFields = Field(default_factory=dict, examples=[{"evictionHard": {"memory.available": "100Mi"}}])
     """Fields of all kubelets' KubeletConfiguration, over the provider's: `{maxPods: 20, evictionHard: {memory.available: 100Mi}}`. Maps are merged."""
 
+    audit_policy: Text | None = None
+    """A file with the API server's audit policy (`kind: Policy` of audit.k8s.io). What it logs is the component `audit` of the control plane's node."""
+
+    admission_configuration: Text | None = None
+    """A file with the configuration of the API server's admission plugins (`kind: AdmissionConfiguration` of apiserver.config.k8s.io), each inline."""
+
     images: tuple[ImageSource, ...] = ()
     """Images to have at hand; they satisfy any imagePullPolicy."""
 

@@ -113,6 +113,20 @@ variable "component_args" {
   nullable    = false
 }
 
+variable "audit_policy" {
+  description = "Text of the API server's audit policy; empty: nothing is audited."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "admission_configuration" {
+  description = "Text of the API server's AdmissionConfiguration; empty: its plugins have their defaults."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
 variable "images" {
   description = "References of images that the nodes must be able to run."
   type        = list(string)

@@ -96,6 +96,16 @@ def test_it_lacks_what_is_asked_for(tmp_path: Path, section: str, lacking: str) 
     assert unmet(spec(tmp_path, section), cluster()) == [lacking]
 
 
+def test_files_of_the_api_server_must_be_the_same(tmp_path: Path) -> None:
+    policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: None}]}"
+    (tmp_path / "audit.yaml").write_text(policy)
+    wanted = spec(tmp_path, "{nodes: 1, auditPolicy: audit.yaml}")
+    same = Made(entry=cluster().entry, variables={**VARIABLES, "audit_policy": policy})
+
+    assert unmet(wanted, cluster()) == ["its auditPolicy is another"]
+    assert unmet(wanted, same) == []
+
+
 ROUTER = "components: [{name: kube-router, manifests: [router.yaml]}]\n"
 
 

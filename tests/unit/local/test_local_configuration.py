@@ -65,6 +65,26 @@ def test_feature_gates_reach_every_component(certificates: Pki) -> None:
         assert json.loads(text)["featureGates"] == {"B": False, "A": True}
 
 
+def test_the_api_server_has_files_of_its_own_where_they_are_asked_for(certificates: Pki) -> None:
+    wanted = request(audit_policy="kind: Policy", admission_configuration="kind: AdmissionConfiguration")
+    api = flags(wanted, "kube-apiserver")
+    texts = {file["path"]: file["text"] for file in control_plane.files(wanted, certificates)}
+
+    assert texts[api["audit-policy-file"]] == "kind: Policy"
+    assert texts[api["admission-control-config-file"]] == "kind: AdmissionConfiguration"
+    control, worker = outputs(wanted, Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
+    assert control["logs"]["audit"] == ["cat", api["audit-log-path"]]
+    assert "audit" not in worker["logs"]
+
+
+def test_an_api_server_without_such_files_is_told_of_none(certificates: Pki) -> None:
+    api = flags(request(), "kube-apiserver")
+    paths = {file["path"] for file in control_plane.files(request(), certificates)}
+
+    assert not {"audit-policy-file", "audit-log-path", "admission-control-config-file"} & set(api)
+    assert not {"/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/admission.yaml"} & paths
+
+
 def test_authorization_is_as_upstream() -> None:
     api = flags(request(), "kube-apiserver")
 

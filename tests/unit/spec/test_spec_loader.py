@@ -125,6 +125,15 @@ def test_there_is_a_range_of_each_family(project: Path, section: str, pods: str,
     assert (request.pod_cidr, request.service_cidr) == (pods, services)
 
 
+def test_files_of_the_api_server_come_as_their_texts(project: Path) -> None:
+    policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: None}]}"
+    (project / "audit.yaml").write_text(policy)
+
+    request = loaded(project, "cluster: {auditPolicy: audit.yaml}").request("s", "r")
+
+    assert (request.audit_policy, request.admission_configuration) == (policy, "")
+
+
 def test_a_control_plane_alone_has_no_nodes(project: Path) -> None:
     assert loaded(project, "cluster: {nodes: 0}").request("s", "r").nodes == ()
 
