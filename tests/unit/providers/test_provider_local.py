@@ -11,7 +11,7 @@ import pytest
 from koalesce import providers
 from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import UsageError
-from koalesce.providers.local import LocalProvider, machine_problems
+from koalesce.providers.local import LocalProvider, machine_problems, missing_families
 from koalesce.terraform.contract import check_variables
 from koalesce.toolchain import LocalTools, Toolchain
 
@@ -51,13 +51,13 @@ def test_a_local_cluster_can_have_either_family_and_both(families: tuple[str, ..
     assert LocalProvider().resolve(request(ip_families=families)).ip_families == families
 
 
-def test_ipv6_needs_a_kernel_that_has_it(machine: Path) -> None:
-    assert local.missing_families(["IPv4"], machine) == []
-    (problem,) = local.missing_families(["IPv4", "IPv6"], machine)
+def test_ipv6_needs_a_kernel_that_has_it(tmp_path: Path) -> None:
+    assert missing_families(["IPv4"], tmp_path) == []
+    (problem,) = missing_families(["IPv4", "IPv6"], tmp_path)
     assert problem.startswith("the kernel of this machine has no IPv6")
-    (machine / "proc/net").mkdir(parents=True)
-    (machine / "proc/net/if_inet6").touch()
-    assert local.missing_families(["IPv6"], machine) == []
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/if_inet6").touch()
+    assert missing_families(["IPv6"], tmp_path) == []
 
 
 def test_a_minor_version_becomes_an_exact_one() -> None:
