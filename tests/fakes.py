@@ -460,6 +460,7 @@ class FakeNode:
         self.address = address
         self.addresses = (address, *further)
         self.pod_cidr = pod_cidr
+        self.pod_cidrs = (pod_cidr,)
         self.exec = ("node-exec", name)
         self.logs: Mapping[str, tuple[str, ...]] = {}
         self.answer = answer or (lambda command, stdin: result(command))
