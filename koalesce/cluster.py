@@ -17,12 +17,18 @@ Role = Literal["control-plane", "worker"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRequest:
-    """One node to make. `name` is its Kubernetes name."""
+    """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
+
+    `kubelet` are fields of its KubeletConfiguration, over the provider's.
+    """
 
     name: str
     role: Role
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    cpu: float = 0
+    memory: int = 0
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class FixtureRequest:
 class ClusterRequest:
     """What a cluster shall be, with every default filled in. The same for every provider.
 
+    `pod_cidr` and `service_cidr` are one range for each of the families, in their order, joined by commas as Kubernetes' flags take them.
+    `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
     `images` are references that the cluster must be able to run, all of which are in the machine's image store
     (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts.
     """
@@ -59,6 +67,8 @@ class ClusterRequest:
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     runtime_config: Mapping[str, str] = field(default_factory=dict)
     args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    audit_policy: str = ""
+    admission_configuration: str = ""
     images: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -66,11 +76,18 @@ class ClusterRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Something that runs commands: `exec` is the argv prefix that runs one on it, as the provider's contract gives it."""
+    """Something that runs commands: `exec` is the argv prefix that runs one on it, as the provider's contract gives it.
+
+    `address` is the primary one of its `addresses`, of which there is one for each family; left out, it is the only one.
+    """
 
     name: str
     address: str
     exec: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "addresses", self.addresses or (self.address,))
 
     def run(
         self,
@@ -89,12 +106,14 @@ class Machine:
 class Node(Machine):
     """A machine of the cluster.
 
+    `pod_cidr` is the first of its `pod_cidrs`, of which there is one for each family.
     `logs` maps a component (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on
     the node.
     """
 
     role: Role
     pod_cidr: str = ""
+    pod_cidrs: tuple[str, ...] = ()
     logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -129,6 +148,16 @@ class Cluster:
     def has_fixed_nodes(self) -> bool:
         """Whether its nodes are those that were asked for; what others made may have an autoscaler."""
         return self.provider != "kubeconfig"
+
+    @property
+    def pod_cidrs(self) -> tuple[str, ...]:
+        """The ranges of pods, one for each family; the primary one first."""
+        return tuple(self.pod_cidr.split(","))
+
+    @property
+    def service_cidrs(self) -> tuple[str, ...]:
+        """The ranges of Services, one for each family; the primary one first."""
+        return tuple(self.service_cidr.split(","))
 
     def node(self, name: str) -> Node:
         """The node of this name; KeyError if there is none."""

@@ -440,7 +440,10 @@ class FakeFiles:
 
 
 class FakeNode:
-    """A node, or a fixture, that answers commands by `answer(command, stdin)`; `commands` holds what was run."""
+    """A node, or a fixture, that answers commands by `answer(command, stdin)`; `commands` holds what was run.
+
+    `further` are its addresses besides the primary one.
+    """
 
     def __init__(
         self,
@@ -448,13 +451,16 @@ class FakeNode:
         *,
         role: str = "worker",
         address: str = "198.18.0.2",
+        further: Sequence[str] = (),
         pod_cidr: str = "10.244.0.0/24",
         answer: Callable[[Sequence[str], bytes | None], Result] | None = None,
     ) -> None:
         self.name = name
         self.role = role
         self.address = address
+        self.addresses = (address, *further)
         self.pod_cidr = pod_cidr
+        self.pod_cidrs = (pod_cidr,)
         self.exec = ("node-exec", name)
         self.logs: Mapping[str, tuple[str, ...]] = {}
         self.answer = answer or (lambda command, stdin: result(command))

@@ -54,6 +54,9 @@ def unmet(loaded: LoadedSpec, found: Made) -> list[str]:
         wanted, actual = _plain(getattr(request, field)), found.variables.get(field)
         if field in said and wanted != actual:
             problems.append(_differs(shown, wanted, actual))
+    for field, shown in (("audit_policy", "auditPolicy"), ("admission_configuration", "admissionConfiguration")):
+        if field in said and getattr(request, field) != found.variables.get(field, ""):
+            problems.append(f"its {shown} is another")
     for field, (shown, variable) in _PARTS.items():
         wanted, actual = _plain(getattr(request, field)), found.variables.get(variable) or {}
         if not _holds(wanted, actual):
@@ -80,6 +83,16 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             yield f"its node {node.name} lacks labels of {dict(node.labels)}"
         if there and _plain(node.taints) != (there.get("taints") or []):
             yield f"its node {node.name} has other taints"
+        for what in ("cpu", "memory"):
+            wanted, has = getattr(node, what), there.get(what) or 0
+            if there and wanted and wanted != has:
+                yield f"its node {node.name} has {what} {_size(has) if has else 'of all the machine'}, not {_size(wanted)}"
+        if there and not _holds(_plain(node.kubelet), json.loads(there.get("kubelet") or "{}")):
+            yield f"its node {node.name} lacks settings of its kubelet: {_text(_plain(node.kubelet))}"
+
+
+def _size(value: float) -> str:
+    return str(int(value) if value == int(value) else value)
 
 
 def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -252,17 +252,31 @@ def cluster_values(cluster: Cluster) -> dict[str, Any]:
             "provider": cluster.provider,
             "kubernetes": cluster.kubernetes,
             "dnsIP": cluster.dns_ip,
-            "podCIDR": cluster.pod_cidr,
-            "serviceCIDR": cluster.service_cidr,
+            "podCIDR": cluster.pod_cidrs[0],
+            "podCIDRs": list(cluster.pod_cidrs),
+            "serviceCIDR": cluster.service_cidrs[0],
+            "serviceCIDRs": list(cluster.service_cidrs),
             "kubeconfig": str(cluster.kubeconfig),
             "capabilities": sorted(cluster.capabilities),
         },
         "nodes": [
-            {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
+            {
+                "name": node.name,
+                "role": node.role,
+                "address": node.address,
+                "addresses": list(node.addresses),
+                "podCIDR": node.pod_cidr,
+                "podCIDRs": list(node.pod_cidrs),
+            }
             for node in cluster.nodes
         ],
         "fixtures": {
-            fixture.name: {"name": fixture.name, "kind": fixture.kind, "address": fixture.address}
+            fixture.name: {
+                "name": fixture.name,
+                "kind": fixture.kind,
+                "address": fixture.address,
+                "addresses": list(fixture.addresses),
+            }
             for fixture in cluster.fixtures
         },
     }

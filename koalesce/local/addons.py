@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from koalesce.addresses import family_of
 from koalesce.assets import asset
 from koalesce.local.netns import NetNamespace
 from koalesce.local.request import API_PORT
@@ -27,6 +28,7 @@ _PATHS = {
 TOLERATED = "node-role.kubernetes.io/control-plane"  # by CoreDNS' pods
 DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
 _HASH_LABEL = "pod-template-hash"
+_A, _AAAA = 1, 28
 _QUESTION = "kubernetes.default.svc.cluster.local"
 
 
@@ -60,7 +62,7 @@ def api_service(address: str, endpoint: str) -> list[tuple[str, Mapping[str, Any
                 "apiVersion": "discovery.k8s.io/v1",
                 "kind": "EndpointSlice",
                 "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-                "addressType": "IPv4",
+                "addressType": family_of(endpoint),
                 "endpoints": [{"addresses": [endpoint], "conditions": {"ready": True}}],
                 "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
             },
@@ -127,17 +129,18 @@ def _owner(controller: Mapping[str, Any]) -> dict[str, Any]:
 
 def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.15) -> bool:
     """Whether a DNS server, asked from a network namespace, knows the cluster's API Service (RFC 1035, 4.1)."""
+    is_ipv6 = family_of(server) == "IPv6"
     with namespace.entered():
-        asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        asking = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
     with asking, contextlib.suppress(OSError):
         asking.settimeout(seconds)
-        asking.sendto(_query(_QUESTION), (server, 53))
+        asking.sendto(_query(_QUESTION, _AAAA if is_ipv6 else _A), (server, 53))
         answer = asking.recv(512)
         _, flags, _, answers_count = struct.unpack("!HHHH", answer[:8])
         return bool(flags & 0x800F == 0x8000 and answers_count > 0)
     return False
 
 
-def _query(name: str) -> bytes:
+def _query(name: str, kind: int) -> bytes:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return struct.pack("!HHHHHH", 0x4B4F, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
+    return struct.pack("!HHHHHH", 0x4B4F, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)

@@ -18,6 +18,8 @@ _PAUSE = 0.04
 # What a Service is refused with until a starting API server has written down which addresses there are for Services
 # (ErrMismatchedNetwork of k8s.io/kubernetes/pkg/registry/core/service/ipallocator).
 _NO_RANGE = b"the provided network does not match the current range"
+# The API server is just making the same Service: the next try finds it there (ErrAllocated of the same package).
+_BEING_MADE = b"provided IP is already allocated"
 
 
 class Api:
@@ -64,7 +66,8 @@ class Api:
                 return made
             if status == 409:
                 return self.get(f"{path}/{value['metadata']['name']}")
-            if 400 <= status < 500 and status not in (403, 404, 429) and _NO_RANGE not in body:
+            is_early = _NO_RANGE in body or _BEING_MADE in body
+            if 400 <= status < 500 and status not in (403, 404, 429) and not is_early:
                 raise ClusterError(f"POST {path}: {_text(status, body)}")
             keep_trying()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan
+from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
 from koalesce.local.api import Deadline
 from koalesce.local.datastore import Seeds
 from koalesce.local.egress import Egress
@@ -24,7 +24,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.phases import Phases
-from koalesce.local.request import API_PORT, GATEWAY, MIRROR_PORT, LocalRequest
+from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest
 from koalesce.local.starting import Start, said
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
@@ -64,6 +64,8 @@ class Bringup:
         request = self.request
         with self.phases.phase("machine"):
             layout = machine.check(self.folder)
+            if problems := resources.problems(request.nodes):
+                raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
             machine.load_modules()
@@ -75,9 +77,9 @@ class Bringup:
             netns.new()
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
-            machine.set_sysctls(network.FABRIC_SYSCTLS)
-            netns.ip(*network.fabric())
-            self.mirror = Mirror(self.store, (GATEWAY, MIRROR_PORT), fetch=self._fetch)
+            machine.set_sysctls(network.fabric_sysctls(request.families))
+            netns.ip(*network.fabric(request.families))
+            self.mirror = Mirror(self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()
             self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
             self.forwarder.start()
@@ -118,9 +120,9 @@ class Bringup:
     def _pki(self) -> Pki:
         request = self.request
         wanted = PkiRequest(
-            nodes={node.name: [node.address] for node in request.nodes} if request.schedulable else {},
+            nodes={node.name: node.addresses for node in request.nodes} if request.schedulable else {},
             api_names=request.api_names,
-            etcd_names=["localhost", "127.0.0.1", request.control.address, request.control.name],
+            etcd_names=["localhost", "127.0.0.1", *request.control.addresses, request.control.name],
         )
         return certificates.create(request.pki_dir or self.folder / "pki", wanted)
 
@@ -143,11 +145,15 @@ class Bringup:
         mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
         self.phases.groups = layout.folders(mark)
+        shares = resources.shares(request.nodes)
         for number, spec in enumerate(request.nodes):
+            share = shares[spec.name]
             folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
+            share.enforce(layout, groups)
             config = nodeplan.plan(
-                request, spec, self.tools, pki, folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk
-            )
+                request, spec, self.tools, pki,
+                folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
+            )  # fmt: skip
             self._join(self.nodes[spec.name], config, folder, f"node{number}", network.uplink(request, spec))
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)

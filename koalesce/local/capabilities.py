@@ -36,4 +36,5 @@ def probe(request: LocalRequest, run: Callable[[Sequence[str]], str], *, cgroup_
     lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
     output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
     chosen = ["egress"] if request.egress == "host" else []
+    chosen += ["dual-stack"] if len(request.families) > 1 else []
     return frozenset({*_ALWAYS, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})

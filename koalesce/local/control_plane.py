@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from koalesce.addresses import NODE_PREFIX, Family
 from koalesce.local.node import Service
+from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
 from koalesce.local.request import API_PORT, LocalRequest
 from koalesce.pki import Pki
 
 PKI = "/etc/kubernetes/pki"
+AUDIT = "audit"  # the log's name among those of the node
+_AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+_ADMISSION = "/etc/kubernetes/admission.yaml"
 ETCD_DATA = "/var/lib/etcd"
 ETCD_PORT = 2379
 SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -29,7 +34,12 @@ def files(request: LocalRequest, pki: Pki) -> list[File]:
             File(path=f"/etc/kubernetes/{name}.conf", mode=0o600, text=pki.kubeconfig(user, request.api_url))
             for name, user in kubeconfigs.items()
         ),
+        *(File(path=path, mode=0o600, text=text) for path, text in _own_files(request).items() if text),
     ]
+
+
+def _own_files(request: LocalRequest) -> dict[str, str]:
+    return {_AUDIT_POLICY: request.audit_policy, _ADMISSION: request.admission_configuration}
 
 
 def services(request: LocalRequest) -> dict[str, Service]:
@@ -100,7 +110,7 @@ def _api_server(request: LocalRequest) -> dict[str, str]:
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": f"{PKI}/sa.pub",
         "service-account-signing-key-file": f"{PKI}/sa.key",
-        "service-cluster-ip-range": request.service_cidr,
+        "service-cluster-ip-range": ",".join(request.service_cidrs),
         "authorization-mode": "Node,RBAC",
         "enable-admission-plugins": "NodeRestriction",
         "enable-bootstrap-token-auth": "true",
@@ -113,6 +123,12 @@ def _api_server(request: LocalRequest) -> dict[str, str]:
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
         **({"runtime-config": config} if config else {}),
+        **(
+            {"audit-policy-file": _AUDIT_POLICY, "audit-log-path": f"{LOGS}/{AUDIT}.log"}
+            if request.audit_policy
+            else {}
+        ),
+        **({"admission-control-config-file": _ADMISSION} if request.admission_configuration else {}),
         **_gates(request),
     }
 
@@ -129,15 +145,22 @@ def _controller_manager(request: LocalRequest) -> dict[str, str]:
         "cluster-signing-cert-file": f"{PKI}/ca.crt",
         "cluster-signing-key-file": f"{PKI}/ca.key",
         "allocate-node-cidrs": "true",
-        "cluster-cidr": request.pod_cidr,
-        "node-cidr-mask-size": "24",
-        "service-cluster-ip-range": request.service_cidr,
+        "cluster-cidr": ",".join(request.pod_cidrs),
+        **_node_cidr_sizes(request.families),
+        "service-cluster-ip-range": ",".join(request.service_cidrs),
         "flex-volume-plugin-dir": "/var/lib/kubelet/volume-plugins",
         # At the default rate (20 requests a second) making its service-account clients takes five seconds.
         "kube-api-qps": "1000",
         "kube-api-burst": "2000",
         **_gates(request),
     }
+
+
+def _node_cidr_sizes(families: Sequence[Family]) -> dict[str, str]:
+    """The one flag for clusters of one family, which clusters of both may not have."""
+    if len(families) == 1:
+        return {"node-cidr-mask-size": str(NODE_PREFIX[families[0]])}
+    return {f"node-cidr-mask-size-{family.lower()}": str(NODE_PREFIX[family]) for family in families}
 
 
 def _scheduler(request: LocalRequest) -> dict[str, str]:

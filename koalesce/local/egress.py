@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from koalesce.addresses import FABRIC
 from koalesce.errors import ProvisionError
 from koalesce.local import netns
 from koalesce.local.netns import NetNamespace
-from koalesce.local.request import FABRIC, GATEWAY
+from koalesce.local.request import GATEWAY
 from koalesce.toolchain import LocalTools
 
 _POOL = ipaddress.IPv4Network("198.19.0.0/16")
@@ -103,7 +104,7 @@ class Egress:
 
 def _rules(out: str, source: str) -> str:
     """An nftables table of its own (one line, as interactive nft reads): what leaves by a link gets this side's address."""
-    match = f"ip saddr {source}" if source else f"ip saddr {FABRIC} oifname {out}"
+    match = f"ip saddr {source}" if source else f"ip saddr {FABRIC['IPv4']} oifname {out}"
     name = _table(out)
     return (
         f"add table ip {name} {{ flags owner; }}; "
@@ -129,7 +130,7 @@ def _serve_names(host: NetNamespace) -> None:
     """Answer name queries on the gateway's address by asking this machine's resolvers."""
     servers = nameservers()
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind((GATEWAY, _DNS_PORT))
+    datagrams.bind((GATEWAY["IPv4"], _DNS_PORT))
     threading.Thread(target=_relay, args=(datagrams, host, servers), name="names", daemon=True).start()
 
 

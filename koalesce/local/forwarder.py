@@ -51,7 +51,7 @@ class Forwarder:
     def _serve(self, near: socket.socket) -> None:
         with near, contextlib.suppress(OSError):
             with self._namespace.entered():
-                far = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                far = socket.socket(socket.AF_INET6 if ":" in self._target[0] else socket.AF_INET, socket.SOCK_STREAM)
             with far:
                 far.settimeout(_CONNECT)
                 far.connect(self._target)

@@ -6,12 +6,14 @@ import base64
 import datetime
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from koalesce.local.control_plane import command
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
-from koalesce.local.request import GATEWAY, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.merging import merged
 from koalesce.pki import Pki
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -20,19 +22,24 @@ _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _PKI = "/etc/kubernetes/pki"
 
 
-def files(request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgroup_version: int) -> list[File]:
-    """What the services of a node read."""
+def files(
+    request: LocalRequest, node: NodeSpec, pki: Pki, *, sandbox: str, cgroup_version: int, reserved: Mapping[str, str]
+) -> list[File]:
+    """What the services of a node read; `reserved` is kept from pods."""
     name = node.name
     kubelet = pki.text(f"kubelet/{name}.crt"), pki.text(f"kubelet/{name}.key")
     found = [
         File(path="/etc/containerd/config.toml", mode=0o644, text=_containerd(sandbox)),
-        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries()),
+        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries(request)),
         File(path="/etc/crictl.yaml", mode=0o644, text=f"runtime-endpoint: unix://{_CONTAINERD_SOCKET}\n"),
         File(path=f"{_PKI}/ca.crt", mode=0o644, text=pki.text("ca.crt")),
         File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
         File(path=f"{_PKI}/kubelet.key", mode=0o600, text=kubelet[1]),
         File(path="/etc/kubernetes/kubelet.conf", mode=0o600, text=pki.kubeconfig(f"kubelet/{name}", request.api_url)),
-        _json_file("/var/lib/kubelet/config.yaml", _kubelet_configuration(request, cgroup_version)),
+        _json_file(
+            "/var/lib/kubelet/config.yaml",
+            merged(_kubelet_configuration(request, cgroup_version, reserved), node.kubelet),
+        ),
     ]
     if request.kube_proxy != "none":
         proxy = pki.kubeconfig("kube-proxy", request.api_url)
@@ -49,7 +56,7 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
         "config": "/var/lib/kubelet/config.yaml",
         "kubeconfig": "/etc/kubernetes/kubelet.conf",
         "hostname-override": node.name,
-        "node-ip": node.address,
+        "node-ip": ",".join(node.addresses),
         **({"node-labels": labels} if labels else {}),
         **({"register-with-taints": taints} if taints else {}),
     }
@@ -81,13 +88,16 @@ def stored_node(node: NodeSpec) -> tuple[str, str]:
             "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels},
         },
         "spec": {
-            "podCIDR": node.pod_cidr,
-            "podCIDRs": [node.pod_cidr],
+            "podCIDR": node.pod_cidrs[0],
+            "podCIDRs": list(node.pod_cidrs),
             "taints": [*(dict(taint) for taint in node.taints), {"key": NOT_READY, "effect": "NoSchedule"}],
         },
         # kube-proxy looks for it at once, and then only every second.
         "status": {
-            "addresses": [{"type": "InternalIP", "address": node.address}, {"type": "Hostname", "address": node.name}]
+            "addresses": [
+                *({"type": "InternalIP", "address": address} for address in node.addresses),
+                {"type": "Hostname", "address": node.name},
+            ]
         },
     }
     return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
@@ -124,13 +134,13 @@ state = "/run/containerd"
 """
 
 
-def _registries() -> str:
+def _registries(request: LocalRequest) -> str:
     """Every registry is the mirror that the cluster has of its own."""
-    mirror = f"http://{GATEWAY}:{MIRROR_PORT}"
+    mirror = request.mirror_url
     return f'server = "{mirror}"\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[str, Any]:
+def _kubelet_configuration(request: LocalRequest, cgroup_version: int, reserved: Mapping[str, str]) -> dict[str, Any]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -143,6 +153,7 @@ def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[s
         "tlsCertFile": f"{_PKI}/kubelet.crt",
         "tlsPrivateKeyFile": f"{_PKI}/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{_CONTAINERD_SOCKET}",
+        **({"address": "::"} if request.families[0] == "IPv6" else {}),
         "cgroupDriver": "cgroupfs",
         "clusterDNS": [request.dns_ip],
         "clusterDomain": "cluster.local",
@@ -155,6 +166,7 @@ def _kubelet_configuration(request: LocalRequest, cgroup_version: int) -> dict[s
         # The disk is the machine's own: how full it is says nothing about the cluster.
         "evictionHard": dict.fromkeys(("imagefs.available", "nodefs.available", "nodefs.inodesFree"), "0%"),
         "imageGCHighThresholdPercent": 100,
+        **({"systemReserved": dict(reserved)} if reserved else {}),
         "featureGates": dict(request.feature_gates),
         # From 1.35 on a kubelet refuses cgroup v1 unless it is told not to (KEP-5573); the field is there since 1.31.
         **({"failCgroupV1": False} if cgroup_version == 1 else {}),
@@ -166,7 +178,7 @@ def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": request.kube_proxy,
-        "clusterCIDR": request.pod_cidr,
+        "clusterCIDR": ",".join(request.pod_cidrs),
         "hostnameOverride": node.name,
         "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
         # nf_conntrack_max is read-only outside the first network namespace: leave it alone.

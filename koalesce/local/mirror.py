@@ -10,6 +10,7 @@ import http.server
 import json
 import logging
 import re
+import socket
 import socketserver
 import threading
 from collections.abc import Callable
@@ -79,6 +80,7 @@ class _Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
     def __init__(self, address: tuple[str, int], handler: type[_Handler], mirror: Mirror) -> None:
         self.mirror = mirror
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
     def server_bind(self) -> None:

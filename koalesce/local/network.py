@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
+from koalesce.addresses import FABRIC, Family, family_of
 from koalesce.local.noderoot import File
-from koalesce.local.request import FABRIC, GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.request import GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
 BRIDGE = "fabric"
 _CHAIN = "KOALESCE-MASQUERADE"
+_EVERYWHERE: Mapping[Family, str] = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
+_MULTICAST: Mapping[Family, str] = {"IPv4": "224.0.0.0/4", "IPv6": "ff00::/8"}
 # Of each network namespace of a node; `bridge-nf-call` makes Services work between pods of one node.
 NODE_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
@@ -34,20 +38,31 @@ FIXTURE_SYSCTLS = {
 
 
 # Of the cluster's namespace: as a router without a way out it refuses what it can't deliver, where silence would cost time-outs.
-FABRIC_SYSCTLS = {
+_FABRIC_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
 }
 
 
-def fabric() -> list[str]:
+def fabric_sysctls(families: Sequence[Family]) -> dict[str, str]:
+    """What is set in the cluster's namespace; a kernel without IPv6 has no file for it."""
+    return {**_FABRIC_SYSCTLS, **({"net/ipv6/conf/all/forwarding": "1"} if "IPv6" in families else {})}
+
+
+def fabric(families: Sequence[Family]) -> list[str]:
     """The ip(8) commands that make the fabric in the cluster's namespace."""
     return [
         f"link add {BRIDGE} type bridge forward_delay 0",
-        f"addr add {GATEWAY}/{PREFIX} dev {BRIDGE}",
+        *(_address(GATEWAY[family], BRIDGE) for family in families),
         f"link set {BRIDGE} up",
     ]
+
+
+def _address(address: str, link: str) -> str:
+    """Give a link an address of the fabric. Nobody else has it: IPv6 needn't take a second to find that out (`nodad`)."""
+    family = family_of(address)
+    return f"addr add {address}/{PREFIX[family]} dev {link}{' nodad' if family == 'IPv6' else ''}"
 
 
 def port(link: str, pid: int) -> list[str]:
@@ -62,18 +77,23 @@ def uplink(request: LocalRequest, node: NodeSpec) -> list[str]:
     """The ip(8) commands that set a node's side up, in the node's namespace."""
     lines = [
         "link set lo up",
-        f"addr add {node.address}/{PREFIX} dev eth0",
+        *(_address(address, "eth0") for address in node.addresses),
         "link set eth0 up",
-        f"route add default via {GATEWAY}",
+        *(f"route add default via {GATEWAY[family]}" for family in request.families),
     ]
     if request.network == "bridge" and request.schedulable:
-        lines += [f"route add {n.pod_cidr} via {n.address}" for n in request.nodes if n is not node]
+        lines += [
+            f"route add {share} via {address}"
+            for other in request.nodes
+            if other is not node
+            for share, address in zip(other.pod_cidrs, other.addresses, strict=True)
+        ]
     return lines
 
 
 def fixture_uplink(fixture: FixtureSpec) -> list[str]:
     """The ip(8) commands that set a fixture's side up: it reaches the fabric and nothing else, until somebody makes routes."""
-    return ["link set lo up", f"addr add {fixture.address}/{PREFIX} dev eth0", "link set eth0 up"]
+    return ["link set lo up", *(_address(address, "eth0") for address in fixture.addresses), "link set eth0 up"]
 
 
 def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
@@ -89,8 +109,8 @@ def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/cni-ipam",
-            "ranges": [[{"subnet": node.pod_cidr}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
+            "ranges": [[{"subnet": share}] for share in node.pod_cidrs],
+            "routes": [{"dst": _EVERYWHERE[family]} for family in request.families],
         },
     }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}]
@@ -98,10 +118,18 @@ def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
     return [File(path="/etc/cni/net.d/10-koalesce.conflist", mode=0o644, text=text)]
 
 
-def masquerading(request: LocalRequest) -> str:
-    """The input of `iptables-restore --noflush`: pods show their own addresses but to what is outside the cluster."""
-    returns = "".join(f"-A {_CHAIN} -d {cidr} -j RETURN\n" for cidr in (request.pod_cidr, FABRIC, "224.0.0.0/4"))
+def masquerading(request: LocalRequest) -> list[tuple[list[str], str]]:
+    """For each family a command and its input: pods show their own addresses but to what is outside the cluster."""
+    programs: Mapping[Family, str] = {"IPv4": "iptables-restore", "IPv6": "ip6tables-restore"}
+    return [
+        ([programs[family], "--noflush", "--wait"], _masquerading(pods, family))
+        for pods, family in zip(request.pod_cidrs, request.families, strict=True)
+    ]
+
+
+def _masquerading(pods: str, family: Family) -> str:
+    inside = (pods, FABRIC[family], _MULTICAST[family])
+    returns = "".join(f"-A {_CHAIN} -d {network} -j RETURN\n" for network in inside)
     return (
-        f"*nat\n:{_CHAIN} - [0:0]\n{returns}-A {_CHAIN} -j MASQUERADE\n"
-        f"-A POSTROUTING -s {request.pod_cidr} -j {_CHAIN}\nCOMMIT\n"
+        f"*nat\n:{_CHAIN} - [0:0]\n{returns}-A {_CHAIN} -j MASQUERADE\n-A POSTROUTING -s {pods} -j {_CHAIN}\nCOMMIT\n"
     )

@@ -12,7 +12,8 @@ from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.noderoot import Bind, File, Overlay, RootPlan
-from koalesce.local.request import GATEWAY, FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.resources import Share, read_meminfo
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
@@ -54,16 +55,19 @@ def plan(
     layout: Layout,
     cgroups: Sequence[Path],
     on_disk: bool,
+    share: Share,
 ) -> InitConfig:
     """Everything that the init of a node is told.
 
-    `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
+    `share` is what it has of the machine's processors and memory. `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
     """
     # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
-    files = _identity(node.name, request.nodes, resolver=GATEWAY) + _borrowed(tools)
+    files = _identity(node.name, request.nodes, resolver=request.gateway) + _borrowed(tools)
     if request.schedulable:
         sandbox = tools.images["pause"]
-        files += kubelet.files(request, node, pki, sandbox=sandbox, cgroup_version=layout.version)
+        files += kubelet.files(
+            request, node, pki, sandbox=sandbox, cgroup_version=layout.version, reserved=share.reserved()
+        )
         files += network.cni_files(request, node)
     if node.is_control_plane:
         files += control_plane.files(request, pki)
@@ -78,7 +82,7 @@ def plan(
         cgroups=layout.mounts(),
         folders=list(_EMPTY),
         files=files,
-        masks={**_KERNEL, **_identity_masks()},
+        masks={**_KERNEL, **_identity_masks(), **share.masks(read_meminfo())},
         sysctls=network.NODE_SYSCTLS,
     )
     return InitConfig(
@@ -128,7 +132,7 @@ def plan_fixture(
 
 
 def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str) -> list[File]:
-    hosts = "".join(f"{other.address} {other.name}\n" for other in known)
+    hosts = "".join(f"{address} {other.name}\n" for other in known for address in other.addresses)
     texts = {
         "hostname": f"{name}\n",
         "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{hosts}",

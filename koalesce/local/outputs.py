@@ -29,12 +29,15 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
 
 
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
-    names = [*(control_plane.SERVICES if node.is_control_plane else ()), *kubelet.services(request, node)]
+    control = [*control_plane.SERVICES, *([control_plane.AUDIT] if request.audit_policy else [])]
+    names = [*(control if node.is_control_plane else ()), *kubelet.services(request, node)]
     return {
         "name": node.name,
         "role": node.role,
         "address": node.address,
-        "pod_cidr": node.pod_cidr,
+        "addresses": list(node.addresses),
+        "pod_cidr": node.pod_cidrs[0],
+        "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
         "logs": {**{name: ["cat", f"{LOGS}/{name}.log"] for name in names}, "init": ["cat", "/var/init.log"]},
     }
@@ -45,5 +48,6 @@ def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
         "name": fixture.name,
         "kind": fixture.kind,
         "address": fixture.address,
+        "addresses": list(fixture.addresses),
         "exec": exec_prefix(folder / "fixtures" / fixture.name / "process"),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -10,17 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, Family, Network, family_of, ranges
 from koalesce.errors import UsageError
 
-FABRIC = ipaddress.IPv4Network("198.18.0.0/15")
-GATEWAY = "198.18.0.1"
-PREFIX = 16
+GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
+PREFIX: Mapping[Family, int] = {"IPv4": 16, "IPv6": 64}
 API_PORT = 6443
 MIRROR_PORT = 5000
-_FIRST_NODE = 10
+# 198.18.0.10 and fd4b:6f61:6c65::10; fixtures are told from nodes at a glance, by 198.18.1.10 and fd4b:6f61:6c65::1:10.
+_FIRST_NODE: Mapping[Family, int] = {"IPv4": 10, "IPv6": 0x10}
+_FIRST_FIXTURE: Mapping[Family, int] = {"IPv4": 256 + 10, "IPv6": 0x1_0010}
 _MOST_NODES = 200
-_FIRST_FIXTURE = 266  # 198.18.1.10: told from the nodes' at a glance
 _MOST_FIXTURES = 100
+_LEAST_SERVICES = 16
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
@@ -29,34 +32,51 @@ _FIXTURES = ("host",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """A node to make; `address` is in the fabric, `pod_cidr` its share of the pods' addresses."""
+    """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family.
+
+    `cpu` counts processors, `memory` bytes; 0: all that the machine has. `kubelet` are fields of its configuration, over ours.
+    """
 
     name: str
     role: str
-    address: str
-    pod_cidr: str
+    addresses: tuple[str, ...]
+    pod_cidrs: tuple[str, ...]
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Mapping[str, str], ...] = ()
+    cpu: float = 0
+    memory: int = 0
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_control_plane(self) -> bool:
         """Whether the control plane runs here."""
         return self.role == "control-plane"
 
+    @property
+    def address(self) -> str:
+        """The primary one of its addresses."""
+        return self.addresses[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureSpec:
-    """A machine outside of the cluster to make; `address` is in the fabric, as the nodes' are."""
+    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are."""
 
     name: str
     kind: str
-    address: str
+    addresses: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The primary one of its addresses."""
+        return self.addresses[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRequest:
     """A local cluster, with every default filled in.
 
+    `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
     cluster's folder. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
     server (0: any free one). `timeout` in seconds is for the start as a whole.
@@ -71,12 +91,15 @@ class LocalRequest:
     network: str
     kube_proxy: str
     dns: str
-    pod_cidr: str
-    service_cidr: str
+    families: tuple[Family, ...]
+    pod_cidrs: tuple[str, ...]
+    service_cidrs: tuple[str, ...]
     egress: str
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
     args: Mapping[str, Mapping[str, str]]
+    audit_policy: str
+    admission_configuration: str
     preload: tuple[str, ...]
     pki_dir: Path | None
     state_dir: Path
@@ -93,23 +116,39 @@ class LocalRequest:
     @property
     def dns_ip(self) -> str:
         """The address of the cluster's DNS Service: the tenth of the Services', as kubeadm has it."""
-        return str(ipaddress.ip_network(self.service_cidr)[10])
+        return str(ipaddress.ip_network(self.service_cidrs[0])[10])
 
     @property
     def api_service_ip(self) -> str:
         """The address of the Service `kubernetes`: the first of the Services'."""
-        return str(ipaddress.ip_network(self.service_cidr)[1])
+        return str(ipaddress.ip_network(self.service_cidrs[0])[1])
+
+    @property
+    def gateway(self) -> str:
+        """The cluster's end of the fabric: where the mirror is, and the resolver if there is a way out."""
+        return GATEWAY[self.families[0]]
+
+    @property
+    def mirror_url(self) -> str:
+        """The registry of the cluster, as nodes reach it."""
+        return f"http://{_host(self.gateway)}:{MIRROR_PORT}"
 
     @property
     def api_url(self) -> str:
         """The API server as the cluster's nodes reach it."""
-        return f"https://{self.control.address}:{API_PORT}"
+        return f"https://{_host(self.control.address)}:{API_PORT}"
 
     @property
     def api_names(self) -> list[str]:
         """What the API server's certificate is for."""
         service = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        return ["localhost", "127.0.0.1", self.control.address, self.control.name, self.api_service_ip, *service]
+        own = [*self.control.addresses, self.control.name, self.api_service_ip]
+        return ["localhost", "127.0.0.1", *(["::1"] if "IPv6" in self.families else ()), *own, *service]
+
+
+def _host(address: str) -> str:
+    """An address as URLs have it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def parse(text: str) -> LocalRequest:
@@ -127,26 +166,31 @@ def _reason(error: Exception) -> str:
 
 def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
-    pods, services = _network(data, "pod_cidr", "10.244.0.0/16"), _network(data, "service_cidr", "10.96.0.0/16")
+    families = _families(data)
+    pods, services = _networks(data, "pod_cidr", families, PODS), _networks(data, "service_cidr", families, SERVICES)
+    _check_networks(pods, services)
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
     settings = data.get("settings") or {}
-    request = LocalRequest(
+    return LocalRequest(
         name=_name(data["name"]),
         run_id=str(data.get("run_id", "")),
         kubernetes=str(data["kubernetes_version"]),
         nodes=machines,
-        fixtures=_fixtures(data.get("fixtures") or [], {node.name for node in machines}),
+        fixtures=_fixtures(data.get("fixtures") or [], families, {node.name for node in machines}),
         schedulable=bool(nodes),
         network=str(data.get("network", "bridge")),
         kube_proxy=_one_of(data, "kube_proxy", _PROXIES),
         dns=str(data.get("dns", "coredns")),
-        pod_cidr=str(pods),
-        service_cidr=str(services),
+        families=families,
+        pod_cidrs=tuple(map(str, pods)),
+        service_cidrs=tuple(map(str, services)),
         egress=_one_of(data, "egress", _EGRESS),
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
         args={component: dict(values) for component, values in (data.get("component_args") or {}).items()},
+        audit_policy=str(data.get("audit_policy") or ""),
+        admission_configuration=str(data.get("admission_configuration") or ""),
         preload=tuple(data.get("preload") or ()),
         pki_dir=Path(data["pki_dir"]) if data.get("pki_dir") else None,
         state_dir=Path(data["state_dir"]),
@@ -155,10 +199,6 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         port=int(settings.get("port", 0)),
         timeout=float(settings.get("timeout", 180)),
     )
-    for one, other in ((pods, services), (pods, FABRIC), (services, FABRIC)):
-        if one.overlaps(other):
-            raise ValueError(f"the address ranges {one} and {other} overlap")
-    return request
 
 
 def _name(text: str) -> str:
@@ -167,8 +207,34 @@ def _name(text: str) -> str:
     return text
 
 
-def _network(data: Mapping[str, Any], key: str, default: str) -> ipaddress.IPv4Network:
-    return ipaddress.IPv4Network(data.get(key) or default)
+def _families(data: Mapping[str, Any]) -> tuple[Family, ...]:
+    known: tuple[Family, ...] = ("IPv4", "IPv6")
+    wanted = data.get("ip_families") or ["IPv4"]
+    families = tuple(family for name in wanted for family in known if family == name)
+    if len(set(families)) < len(wanted):
+        raise ValueError(f"ip_families {', '.join(wanted)}: each is one of IPv4, IPv6, and there only once")
+    return families
+
+
+def _networks(
+    data: Mapping[str, Any], key: str, families: tuple[Family, ...], default: Mapping[Family, str]
+) -> tuple[Network, ...]:
+    """A range of each family, written as Kubernetes' flags have them: joined by a comma."""
+    written = [text for text in str(data.get(key) or "").split(",") if text]
+    for text in written:
+        if family_of(text) not in families:
+            raise ValueError(f"{key}: {text} is not of {', '.join(families)}")
+    return tuple(ipaddress.ip_network(text) for text in ranges(families, written, default))
+
+
+def _check_networks(pods: Sequence[Network], services: Sequence[Network]) -> None:
+    for ours, theirs in zip(pods, services, strict=True):
+        fabric = FABRIC[family_of(str(ours))]
+        for one, other in ((ours, theirs), (ours, fabric), (theirs, fabric)):
+            if one.overlaps(other):
+                raise ValueError(f"the address ranges {one} and {other} overlap")
+        if theirs.num_addresses < _LEAST_SERVICES:
+            raise ValueError(f"the range of Services {theirs} has less than {_LEAST_SERVICES} addresses")
 
 
 def _one_of(data: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
@@ -178,7 +244,7 @@ def _one_of(data: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     return str(value)
 
 
-def _nodes(items: Sequence[Mapping[str, Any]], pods: ipaddress.IPv4Network) -> tuple[NodeSpec, ...]:
+def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple[NodeSpec, ...]:
     ordered = sorted(items, key=lambda item: item.get("role") != "control-plane")
     names = [item["name"] for item in ordered]
     roles = [item.get("role", "worker") for item in ordered]
@@ -188,23 +254,38 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: ipaddress.IPv4Network) -> t
         raise ValueError("two nodes have the same name")
     if items and roles.count("control-plane") != 1:
         raise ValueError("a local cluster has exactly one node of role control-plane")
-    if pods.prefixlen > 24 or 2 ** (24 - pods.prefixlen) < len(names):
-        raise ValueError(f"the pod CIDR {pods} has no /24 for each of {len(names)} nodes")
-    shares = pods.subnets(new_prefix=24)
+    shares = zip(*(_shares(network, len(names)) for network in pods), strict=True)
     return tuple(
         NodeSpec(
             name=_name(item["name"]),
             role=role,
-            address=str(FABRIC[_FIRST_NODE + number]),
-            pod_cidr=str(share),
+            addresses=_addresses([family_of(str(network)) for network in pods], _FIRST_NODE, number),
+            pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
+            cpu=float(item.get("cpu") or 0),
+            memory=int(item.get("memory") or 0),
+            kubelet=dict(json.loads(item.get("kubelet") or "{}")),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )
 
 
-def _fixtures(items: Sequence[Mapping[str, Any]], taken: Collection[str]) -> tuple[FixtureSpec, ...]:
+def _shares(network: Network, nodes: int) -> list[str]:
+    """Its first networks of the size that a node gets, one for each node."""
+    prefix = NODE_PREFIX[family_of(str(network))]
+    if network.prefixlen > prefix or 2 ** (prefix - network.prefixlen) < nodes:
+        raise ValueError(f"the pod CIDR {network} has no /{prefix} for each of {nodes} nodes")
+    return [str(share) for share in itertools.islice(network.subnets(new_prefix=prefix), nodes)]
+
+
+def _addresses(families: Sequence[Family], first: Mapping[Family, int], number: int) -> tuple[str, ...]:
+    return tuple(str(FABRIC[family][first[family] + number]) for family in families)
+
+
+def _fixtures(
+    items: Sequence[Mapping[str, Any]], families: Sequence[Family], taken: Collection[str]
+) -> tuple[FixtureSpec, ...]:
     names = [item["name"] for item in items]
     if len(names) > _MOST_FIXTURES:
         raise ValueError(f"{len(names)} fixtures are more than the {_MOST_FIXTURES} that a local cluster can have")
@@ -214,7 +295,7 @@ def _fixtures(items: Sequence[Mapping[str, Any]], taken: Collection[str]) -> tup
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
-            address=str(FABRIC[_FIRST_FIXTURE + number]),
+            addresses=_addresses(families, _FIRST_FIXTURE, number),
         )
         for number, item in enumerate(items)
     )

@@ -107,7 +107,8 @@ class Start:
         node = self.nodes[spec.name]
         node.start(kubelet.services(self.request, spec)["containerd"])
         if self.request.network == "bridge":
-            self._command(node, ["iptables-restore", "--noflush", "--wait"], network.masquerading(self.request))
+            for command, rules in network.masquerading(self.request):
+                self._command(node, command, rules)
         self._await_runtime(node)
         dns = [self.tools.images["coredns"]] if spec.is_control_plane and self.request.dns == "coredns" else []
         for reference in dict.fromkeys((self.tools.images["pause"], *dns, *self.request.preload)):

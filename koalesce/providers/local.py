@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from koalesce.assets import state_dir
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, Node
+    from koalesce.cluster import ClusterRequest, Node, NodeRequest
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
@@ -43,15 +44,18 @@ class LocalProvider:
                 raise _unknown(_camel(field), getattr(request, field), known)
         if request.etcd.get("mode", "process") != "process":
             raise _unknown("etcd.mode", request.etcd["mode"], ("process",))
-        if tuple(request.ip_families) != ("IPv4",):
-            raise _unknown("ipFamilies", ", ".join(request.ip_families), ("IPv4",))
+        if request.egress == "host" and "IPv4" not in request.ip_families:
+            raise UsageError(
+                'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
+                hint="say ipFamilies: [IPv6, IPv4], or leave out egress",
+            )
         if request.settings:
             raise _unknown("providers.local", next(iter(request.settings)), ())
         return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
 
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""
-        return machine_problems()
+        return [*machine_problems(), *missing_families(request.ip_families), *_missing_resources(request.nodes)]
 
     def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
         """Find or make the binaries and images of this Kubernetes version."""
@@ -69,7 +73,7 @@ class LocalProvider:
             "name": request.name,
             "run_id": request.run_id,
             "kubernetes_version": request.kubernetes,
-            "nodes": [_plain(node) for node in request.nodes],
+            "nodes": [_node(node) for node in request.nodes],
             "fixtures": [_plain(fixture) for fixture in request.fixtures],
             "network": request.network,
             "kube_proxy": request.kube_proxy,
@@ -83,6 +87,8 @@ class LocalProvider:
             "feature_gates": dict(request.feature_gates),
             "runtime_config": dict(request.runtime_config),
             "component_args": _plain(request.args),
+            "audit_policy": request.audit_policy,
+            "admission_configuration": request.admission_configuration,
             "images": list(request.images),
             "preload": list(request.preload),
             "pki_dir": "",
@@ -134,6 +140,19 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
     return [*(str(finding) for finding in found if finding.state == "lacking"), *([terraform] if terraform else [])]
 
 
+def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[str]:
+    """What a machine lacks for clusters of these families."""
+    if "IPv6" not in families or (root / "proc/net/if_inet6").exists():
+        return []
+    return ["the kernel of this machine has no IPv6 (CONFIG_IPV6, or it is turned off by ipv6.disable=1)"]
+
+
+def _missing_resources(nodes: Sequence[NodeRequest]) -> list[str]:
+    from koalesce.local import resources
+
+    return resources.problems(nodes)
+
+
 def _exists(thing: Thing) -> bool:
     """Whether something of the machine's is there; what is shared by clusters (a table, settings) can't be told so."""
     match thing.kind:
@@ -155,6 +174,11 @@ def _unknown(field: str, value: object, known: tuple[str, ...]) -> UsageError:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.upper() if word == "dns" else word.capitalize() for word in rest)
+
+
+def _node(node: NodeRequest) -> dict[str, Any]:
+    """A node as the contract has it: Terraform's lists have items of one type, so what differs in form goes as text."""
+    return {**_plain(node), "kubelet": json.dumps(node.kubelet, sort_keys=True) if node.kubelet else ""}
 
 
 def _plain(value: Any) -> Any:

@@ -135,7 +135,9 @@ def _node(entry: Mapping[str, Any]) -> Node:
         name=entry["name"],
         role=entry["role"],
         address=entry["address"],
+        addresses=tuple(entry.get("addresses", ())),
         pod_cidr=entry["pod_cidr"],
+        pod_cidrs=tuple(entry.get("pod_cidrs", ()) or [entry["pod_cidr"]]),
         exec=tuple(entry["exec"]),
         logs={component: tuple(argv) for component, argv in entry["logs"].items()},
     )
@@ -144,6 +146,12 @@ def _node(entry: Mapping[str, Any]) -> Node:
 def _fixtures(outputs: Mapping[str, Any]) -> tuple[Fixture, ...]:
     """The machines outside of the cluster; one that an earlier version made tells of none."""
     return tuple(
-        Fixture(name=entry["name"], kind=entry["kind"], address=entry["address"], exec=tuple(entry["exec"]))
+        Fixture(
+            name=entry["name"],
+            kind=entry["kind"],
+            address=entry["address"],
+            addresses=tuple(entry.get("addresses", ())),
+            exec=tuple(entry["exec"]),
+        )
         for entry in outputs.get("fixtures", ())
     )

@@ -5,16 +5,30 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
 from koalesce.cluster import NodeRequest, Role
+from koalesce.matching.quantity import quantity
+from koalesce.merging import merged
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
+from koalesce.spec.kubelet_fields import known_field
 
 ARGUMENT_TARGETS = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
 ]
+_LEAST_MEMORY: Mapping[Role, str] = {"control-plane": "1Gi", "worker": "256Mi"}
 _VERSION = re.compile(r"v?\d+\.\d+(\.\d+)?")
 
 
@@ -43,7 +57,13 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Cidr = Annotated[Text, AfterValidator(_cidr), Field(examples=["10.244.0.0/16"])]
+KubeletFields = Mapping[Annotated[str, AfterValidator(known_field)], Any]
+Cidrs = Annotated[tuple[Cidr, ...], BeforeValidator(_as_list, json_schema_input_type=Cidr | list[Cidr])]
 FlagText = Annotated[str, BeforeValidator(_as_text)]
 
 
@@ -81,14 +101,33 @@ class NodeSpec(Model):
     zone: Text | None = None
     """Its zone, also as the label topology.kubernetes.io/zone."""
 
-    cpu: Annotated[float, Field(gt=0)] | None = None
-    """Its processors."""
+    cpu: Annotated[float, Field(ge=0.1)] | None = None
+    """Its processors, such as 2 or 0.5. Default: all that the machine has. Whole processors are the node's alone to run on; a fraction is what the
+    scheduler counts, and with cgroup v2 a quota as well."""
 
-    memory: Text | None = None
-    """Its memory, such as 4Gi."""
+    memory: Text | None = Field(default=None, examples=["2Gi"])
+    """Its memory, such as 2Gi: what the scheduler counts, and what all that runs on the node may use together. Default: all that the machine has."""
 
     subnet: Cidr | None = None
     """The network that its address is from."""
+
+    kubelet: KubeletFields = Field(default_factory=dict, examples=[{"maxPods": 20}])
+    """Fields of its kubelet's KubeletConfiguration, over those of `cluster.kubelet`: `{maxPods: 20}`."""
+
+    @field_validator("memory")
+    @classmethod
+    def _is_enough_memory(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None:
+            return text
+        least = _LEAST_MEMORY[info.data.get("role", "worker")]
+        size = quantity(text)
+        if size is None:
+            raise ValueError(f'"{text}" is no amount of memory; write one such as 2Gi')
+        if size < _bytes(least):
+            raise ValueError(
+                f"{text} is less than the {least} that a node of role {info.data.get('role', 'worker')} needs for itself"
+            )
+        return text
 
 
 class NodeCounts(Model):
@@ -180,14 +219,15 @@ class ClusterSpec(Model):
     dns: Text = "coredns"
     """Cluster DNS: coredns (built in), none, or the name of a component."""
 
-    pod_cidr: Cidr = Field(default="10.244.0.0/16", alias="podCIDR")
-    """Addresses of pods."""
+    ip_families: tuple[Family, ...] = Field(default=("IPv4",), min_length=1, max_length=2)
+    """Families of addresses that nodes, pods and Services have, the first of which is the default of Services: `[IPv4, IPv6]`, `[IPv6, IPv4]`
+    and `[IPv6]` besides `[IPv4]`. The nodes of local clusters have addresses of 198.18.0.0/15 and fd4b:6f61:6c65::/48."""
 
-    service_cidr: Cidr = Field(default="10.96.0.0/16", alias="serviceCIDR")
-    """Addresses of Services."""
+    pod_cidr: Cidrs = Field(default=(), alias="podCIDR", examples=["10.244.0.0/16", ["10.1.0.0/16", "fd00:1::/56"]])
+    """Addresses of pods: a network, or one of each family. Default: 10.244.0.0/16, and fd00:10:244::/56 where there is IPv6."""
 
-    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = Field(default=("IPv4",), min_length=1, max_length=2)
-    """Families of addresses, the first of which is the default of Services."""
+    service_cidr: Cidrs = Field(default=(), alias="serviceCIDR", examples=["10.96.0.0/16"])
+    """Addresses of Services: a network, or one of each family. Default: 10.96.0.0/16, and fd00:10:96::/112 where there is IPv6."""
 
     egress: Literal["none", "host"] = "none"
     """Whether pods and nodes reach the outside through this machine."""
@@ -207,6 +247,15 @@ class ClusterSpec(Model):
     args: Mapping[ARGUMENT_TARGETS, Mapping[str, FlagText]] = Field(default_factory=dict)
     """More flags by program, without the dashes: `{kube-apiserver: {v: 4}}`."""
 
+    kubelet: KubeletFields = Field(default_factory=dict, examples=[{"evictionHard": {"memory.available": "100Mi"}}])
+    """Fields of all kubelets' KubeletConfiguration, over the provider's: `{maxPods: 20, evictionHard: {memory.available: 100Mi}}`. Maps are merged."""
+
+    audit_policy: Text | None = None
+    """A file with the API server's audit policy (`kind: Policy` of audit.k8s.io). What it logs is the component `audit` of the control plane's node."""
+
+    admission_configuration: Text | None = None
+    """A file with the configuration of the API server's admission plugins (`kind: AdmissionConfiguration` of apiserver.config.k8s.io), each inline."""
+
     images: tuple[ImageSource, ...] = ()
     """Images to have at hand; they satisfy any imagePullPolicy."""
 
@@ -219,8 +268,40 @@ class ClusterSpec(Model):
     ttl: PositiveDuration | None = None
     """After which time the cluster is removed by itself."""
 
+    @field_validator("ip_families")
+    @classmethod
+    def _each_family_once(cls, families: tuple[Family, ...]) -> tuple[Family, ...]:
+        if len(set(families)) < len(families):
+            raise ValueError(f"{families[0]} is there twice")
+        return families
+
+    @field_validator("pod_cidr", "service_cidr")
+    @classmethod
+    def _one_of_each_family(cls, networks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        found = [family_of(network) for network in networks]
+        if len(set(found)) < len(found):
+            raise ValueError(f"there are two networks of {found[0]}; say one of each family")
+        families = info.data.get("ip_families", found)
+        for network, family in zip(networks, found, strict=True):
+            if family not in families:
+                raise ValueError(f"{network} is {family}, which is not among the ipFamilies ({', '.join(families)})")
+        return networks
+
+    @property
+    def pod_ranges(self) -> tuple[str, ...]:
+        """The networks of pods, in the order of the families."""
+        return ranges(self.ip_families, self.pod_cidr, PODS)
+
+    @property
+    def service_ranges(self) -> tuple[str, ...]:
+        """The networks of Services, in the order of the families."""
+        return ranges(self.ip_families, self.service_cidr, SERVICES)
+
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""
+        return tuple(replace(node, kubelet=merged(self.kubelet, node.kubelet)) for node in self._nodes())
+
+    def _nodes(self) -> tuple[NodeRequest, ...]:
         match self.nodes:
             case 0:
                 return ()
@@ -265,4 +346,11 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         role=node.role,
         labels={**zone, **node.labels},
         taints=tuple(taint.model_dump(exclude_defaults=True) for taint in node.taints),
+        cpu=node.cpu or 0,
+        memory=_bytes(node.memory) if node.memory else 0,
+        kubelet=node.kubelet,
     )
+
+
+def _bytes(text: str) -> int:
+    return int(quantity(text) or 0)

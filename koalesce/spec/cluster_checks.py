@@ -5,10 +5,10 @@ Works on the data as written, with what is known filled in, so that a mistake el
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from koalesce.spec.address_checks import address_problems
 from koalesce.spec.checks import component_names, duplicates, items, text_at
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.sections import cluster_names, cluster_sections
@@ -18,8 +18,6 @@ from koalesce.yaml.problems import Problem, did_you_mean
 
 BUILT_IN_NETWORKS = ("bridge", "none")
 BUILT_IN_DNS = ("coredns", "none")
-_FABRIC = ipaddress.ip_network("198.18.0.0/15")
-_NODE_PREFIX = 24
 
 
 def cluster_problems(
@@ -40,7 +38,7 @@ def cluster_problems(
         yield from _nodes(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
-        yield from _addresses(section, where, source)
+        yield from address_problems(section, where, source, _node_count(section))
 
 
 def name_clashes(names: Collection[str], data: Mapping[str, Any], cluster: str, source: Source) -> Iterator[Problem]:
@@ -131,40 +129,6 @@ def _provider(section: Mapping[str, Any], where: Path, source: Source, providers
     if value is not None and value not in providers:
         message = f'there is no cluster provider "{value}"'
         yield source.problem_at((*where, "provider"), message, hint=did_you_mean(value, providers) or hint)
-
-
-def _addresses(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
-    """Networks must not overlap, and pods need a /24 for each node."""
-    networks = {
-        field: network
-        for field, default in (("podCIDR", "10.244.0.0/16"), ("serviceCIDR", "10.96.0.0/16"))
-        if (network := _network(section, field, default)) is not None
-    }
-    pods, services = networks.get("podCIDR"), networks.get("serviceCIDR")
-    if pods and services and pods.version == services.version and pods.overlaps(services):
-        field = "serviceCIDR" if text_at(section, "serviceCIDR") else "podCIDR"
-        yield source.problem_at((*where, field), f"addresses of pods ({pods}) and of Services ({services}) overlap")
-    for field, network in networks.items():
-        if network.version == 4 and network.overlaps(_FABRIC) and text_at(section, field):
-            message = f"{network} overlaps with {_FABRIC}, where the nodes' addresses are from"
-            yield source.problem_at((*where, field), message)
-    nodes = _node_count(section)
-    if pods and pods.version == 4 and 1 << max(0, _NODE_PREFIX - pods.prefixlen) < nodes:
-        message = f"{pods} has no /{_NODE_PREFIX} for each of {nodes} nodes"
-        yield source.problem_at((*where, "podCIDR"), message)
-    if pods and pods.version == 4 and pods.prefixlen > _NODE_PREFIX:
-        message = f"{pods} is smaller than the /{_NODE_PREFIX} that a node needs"
-        yield source.problem_at((*where, "podCIDR"), message)
-
-
-def _network(
-    section: Mapping[str, Any], field: str, default: str
-) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    written = section.get(field, default)
-    try:
-        return ipaddress.ip_network(written) if isinstance(written, str) else None
-    except ValueError:
-        return None
 
 
 def _node_count(section: Mapping[str, Any]) -> int:

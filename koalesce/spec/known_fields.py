@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from koalesce.expressions import Expression
 from koalesce.yaml.problems import did_you_mean
 
-CLUSTER = ("capabilities", "dnsIP", "kubeconfig", "kubernetes", "name", "podCIDR", "provider", "serviceCIDR")
-NODE = ("address", "name", "podCIDR", "role")
-FIXTURE = ("address", "kind", "name")
+CLUSTER = (
+    "capabilities", "dnsIP", "kubeconfig", "kubernetes", "name", "podCIDR", "podCIDRs", "provider", "serviceCIDR", "serviceCIDRs",
+)  # fmt: skip
+NODE = ("address", "addresses", "name", "podCIDR", "podCIDRs", "role")
+FIXTURE = ("address", "addresses", "kind", "name")
 COMPONENT = ("images", "name", "namespace", "namespaces")
 
 

@@ -103,8 +103,8 @@ class LoadedSpec:
             network=cluster.network if cluster.network in BUILT_IN_NETWORKS else "none",
             kube_proxy=cluster.kube_proxy,
             dns=cluster.dns if cluster.dns in BUILT_IN_DNS else "none",
-            pod_cidr=cluster.pod_cidr,
-            service_cidr=cluster.service_cidr,
+            pod_cidr=",".join(cluster.pod_ranges),
+            service_cidr=",".join(cluster.service_ranges),
             ip_families=cluster.ip_families,
             egress=cluster.egress,
             etcd=cluster.etcd.model_dump(by_alias=True, exclude_defaults=True) | {"mode": cluster.etcd.mode},
@@ -112,10 +112,21 @@ class LoadedSpec:
             feature_gates=dict(cluster.feature_gates),
             runtime_config=dict(cluster.runtime_config),
             args={program: dict(flags) for program, flags in cluster.args.items()},
+            audit_policy=self._text(cluster.audit_policy),
+            admission_configuration=self._text(cluster.admission_configuration),
             images=images,
             preload=preload,
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
+
+    def _text(self, path: str | None) -> str:
+        """The text of a file that the spec names; UsageError if it can't be read."""
+        if path is None:
+            return ""
+        try:
+            return self.files.confined(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: can't be read as text") from error
 
     def request_problems(self, section: str = "", *, is_clear: bool = True) -> list[Problem]:
         """What the cluster provider says about the request before anything starts (an unsupported version, say).
@@ -125,6 +136,8 @@ class LoadedSpec:
         try:
             request = self.request("check", "check", section=section)
         except (ExpressionError, StepInvalid):  # needs the environment, which only a run has
+            return []
+        except UsageError:  # a file that isn't there, which is said of the file
             return []
         refusal = _refusal(_Asked(request if is_clear else _version_alone(request)))
         if refusal is None:

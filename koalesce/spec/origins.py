@@ -10,6 +10,7 @@ from koalesce.errors import UsageError
 from koalesce.expressions import has_expression
 from koalesce.spec.files import MANIFEST_SUFFIXES, SpecFiles
 from koalesce.spec.sections import cluster_sections
+from koalesce.spec.server_files import SERVER_FILES, server_file_problems
 from koalesce.spec.source import Source
 from koalesce.steps.objects.sources import Chart, Kustomization
 from koalesce.yaml import InvalidDocument, Problem, load_manifests
@@ -24,9 +25,12 @@ def file_problems(data: Mapping[str, Any], source: Source, files: SpecFiles) -> 
     problems: list[Problem] = []
     for where, path in _named_files(data):
         try:
-            files.confined(path)
+            found = files.confined(path)
         except UsageError as error:
             problems.append(source.problem_at(where, error.message, hint=error.hint))
+            continue
+        if where[-1] in SERVER_FILES and not has_expression(path):
+            problems += server_file_problems(str(where[-1]), found, files.shown(found))
     for where, generated in _generated(data):
         try:
             problem = generated.problem(files)
@@ -37,12 +41,12 @@ def file_problems(data: Mapping[str, Any], source: Source, files: SpecFiles) -> 
             problems.append(source.problem_at(where, problem))
     for where, path, has_expressions in _manifest_paths(data):
         try:
-            found = files.resolve(path)
+            manifests = files.resolve(path)
         except UsageError as error:
             problems.append(source.problem_at(where, error.message, hint=error.hint))
             continue
         if not has_expressions:
-            problems += _manifest_problems(found, files, source.problem_at(where, f"{path}: has no objects"))
+            problems += _manifest_problems(manifests, files, source.problem_at(where, f"{path}: has no objects"))
     return problems
 
 
@@ -67,6 +71,9 @@ def _files_of_cluster(where: Path, cluster: Mapping[str, Any]) -> Iterator[tuple
         for field in _IMAGE_FILES:
             if isinstance(image, dict) and isinstance(image.get(field), str):
                 yield (*where, "images", index, field), image[field]
+    for field in SERVER_FILES:
+        if isinstance(cluster.get(field), str):
+            yield (*where, field), cluster[field]
     etcd = cluster.get("etcd")
     for field in _ETCD_FILES:
         if isinstance(etcd, dict) and isinstance(etcd.get(field), str):

@@ -32,10 +32,6 @@ def _more_than_one(value: Any) -> bool:
     return isinstance(value, int) and value > 1
 
 
-def _has_ipv6(value: Any) -> bool:
-    return isinstance(value, list) and "IPv6" in value
-
-
 def _several_control_planes(nodes: Any) -> bool:
     if not isinstance(nodes, list):
         return False
@@ -59,11 +55,8 @@ _CLUSTER = (
     Unsupported(("controlPlane",), _is("static"), "a control plane of static pods is"),
     Unsupported(("etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
     Unsupported(("etcd", "members"), _more_than_one, "more than one member is"),
-    Unsupported(("ipFamilies",), _has_ipv6, "IPv6 is"),
     Unsupported(("nodes",), _several_control_planes, "more than one control plane is"),
     Unsupported(("nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
-    Unsupported(("nodes", "*", "cpu")),
-    Unsupported(("nodes", "*", "memory")),
     Unsupported(("nodes", "*", "subnet")),
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import UsageError
+from koalesce.merging import merged
 from koalesce.yaml import InvalidDocument, read
 from koalesce.yaml.problems import did_you_mean
 
@@ -50,11 +51,11 @@ def overrides(
     """All that a command line says, as one tree: later files win over earlier ones, `--set` over files, `--set-string` over both."""
     found: dict[str, Any] = {}
     for file in files:
-        _merge(found, _read(file))
+        found = merged(found, _read(file))
     for name, word in words:
-        _merge(found, _nested(name, word))
+        found = merged(found, _nested(name, word))
     for name, text in texts:
-        _merge(found, _nested(name, Exactly(text)))
+        found = merged(found, _nested(name, Exactly(text)))
     return found
 
 
@@ -107,15 +108,6 @@ def _nested(name: str, value: str) -> dict[str, Any]:
     for part in reversed(parts):
         tree = {part: tree}
     return tree  # type: ignore[no-any-return]  # one part at least makes it a dict
-
-
-def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for key, value in more.items():
-        known = into.get(key)
-        if isinstance(known, dict) and isinstance(value, Mapping):
-            _merge(known, value)
-        else:
-            into[key] = value
 
 
 def _read(file: Path) -> dict[str, Any]:

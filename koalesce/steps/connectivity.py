@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
 
+from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, StepContext
 from koalesce.steps.inside.places import Source, select, select_nodes, unmet
 from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
-from koalesce.steps.wire.destination import Destination, Endpoint, Family
+from koalesce.steps.wire.destination import Destination, Endpoint
 from koalesce.steps.wire.expectations import Expectations, Expected, as_default
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
 from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
@@ -183,7 +184,7 @@ class Connectivity(Assertion, key="connectivity"):
         if self.source_ip is None:
             return
         of_nodes = {address for seen in nodes for address in seen.addresses}
-        of_nodes |= {node.address for node in context.cluster.nodes}
+        of_nodes |= {address for node in context.cluster.nodes for address in node.addresses}
         for index, cell in enumerate(cells):
             if cell.observed.outcome == "allowed" and "allowed" in cell.expected:
                 cells[index] = cell.with_problem(self._source_problem(cell.observed, of_nodes))

@@ -5,27 +5,29 @@ locals {
   state_dir = var.state_dir != "" ? var.state_dir : "${abspath(path.root)}/cluster"
 
   request = {
-    name               = var.name
-    run_id             = var.run_id
-    kubernetes_version = var.kubernetes_version
-    nodes              = var.nodes
-    fixtures           = var.fixtures
-    network            = var.network
-    kube_proxy         = var.kube_proxy
-    dns                = var.dns
-    pod_cidr           = var.pod_cidr
-    service_cidr       = var.service_cidr
-    ip_families        = var.ip_families
-    egress             = var.egress
-    etcd               = var.etcd
-    control_plane      = var.control_plane
-    feature_gates      = var.feature_gates
-    runtime_config     = var.runtime_config
-    component_args     = var.component_args
-    preload            = var.preload
-    pki_dir            = var.pki_dir
-    state_dir          = local.state_dir
-    settings           = var.settings
+    name                    = var.name
+    run_id                  = var.run_id
+    kubernetes_version      = var.kubernetes_version
+    nodes                   = var.nodes
+    fixtures                = var.fixtures
+    network                 = var.network
+    kube_proxy              = var.kube_proxy
+    dns                     = var.dns
+    pod_cidr                = var.pod_cidr
+    service_cidr            = var.service_cidr
+    ip_families             = var.ip_families
+    egress                  = var.egress
+    etcd                    = var.etcd
+    control_plane           = var.control_plane
+    feature_gates           = var.feature_gates
+    runtime_config          = var.runtime_config
+    component_args          = var.component_args
+    preload                 = var.preload
+    audit_policy            = var.audit_policy
+    admission_configuration = var.admission_configuration
+    pki_dir                 = var.pki_dir
+    state_dir               = local.state_dir
+    settings                = var.settings
   }
 
   # Written when the cluster is up, hence read only then; gone with the cluster, when the outputs no longer matter.

@@ -4,12 +4,12 @@ output "contract" {
 }
 
 output "nodes" {
-  description = "Nodes: name, role, address, pod_cidr, exec (argv prefix that runs a command on the node), logs (component to the argv that prints its log there)."
+  description = "Nodes: name, role, address and pod_cidr (the primary ones of addresses and pod_cidrs, which have one for each family), exec (argv prefix that runs a command on the node), logs (component to the argv that prints its log there)."
   value       = local.cluster.nodes
 }
 
 output "fixtures" {
-  description = "Machines outside of the cluster: name, kind, address, exec (argv prefix that runs a command there)."
+  description = "Machines outside of the cluster: name, kind, address (the primary one of addresses, which has one for each family), exec (argv prefix that runs a command there)."
   value       = local.cluster.fixtures
 }
 

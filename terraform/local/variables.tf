@@ -17,8 +17,8 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "Nodes to make, control plane first; role is control-plane or worker."
-  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []) }))
+  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), kubelet has fields of KubeletConfiguration as JSON."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), kubelet = optional(string, "") }))
   nullable    = false
 }
 
@@ -51,14 +51,14 @@ variable "dns" {
 }
 
 variable "pod_cidr" {
-  description = "Range of pod addresses."
+  description = "Range of pod addresses, or one of each family in the order of ip_families, joined by a comma."
   type        = string
   default     = "10.244.0.0/16"
   nullable    = false
 }
 
 variable "service_cidr" {
-  description = "Range of Service addresses."
+  description = "Range of Service addresses, or one of each family in the order of ip_families, joined by a comma."
   type        = string
   default     = "10.96.0.0/16"
   nullable    = false
@@ -110,6 +110,20 @@ variable "component_args" {
   description = "Further arguments by component (apiserver, controller-manager, scheduler, kubelet, kube-proxy, etcd), names without dashes."
   type        = map(map(string))
   default     = {}
+  nullable    = false
+}
+
+variable "audit_policy" {
+  description = "Text of the API server's audit policy; empty: nothing is audited."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "admission_configuration" {
+  description = "Text of the API server's AdmissionConfiguration; empty: its plugins have their defaults."
+  type        = string
+  default     = ""
   nullable    = false
 }
 

@@ -77,7 +77,7 @@ def select_nodes(names: str | list[str], cluster: Cluster) -> list[Source] | Err
     found = nodes_of(names, cluster)
     if isinstance(found, Errored):
         return found
-    return [Source(kind="node", name=node.name, node=node, addresses=(node.address,), uid=node.name) for node in found]
+    return [Source(kind="node", name=node.name, node=node, addresses=node.addresses, uid=node.name) for node in found]
 
 
 def select_fixtures(names: str | list[str], cluster: Cluster) -> list[Source] | Errored:
@@ -86,7 +86,7 @@ def select_fixtures(names: str | list[str], cluster: Cluster) -> list[Source] | 
     if isinstance(found, Errored):
         return found
     return [
-        Source(kind="fixture", name=each.name, fixture=each, addresses=(each.address,), uid=each.name) for each in found
+        Source(kind="fixture", name=each.name, fixture=each, addresses=each.addresses, uid=each.name) for each in found
     ]
 
 

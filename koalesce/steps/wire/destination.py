@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
 from pydantic.alias_generators import to_camel
 
+from koalesce.addresses import Family, family_of
 from koalesce.steps.base import Errored, Failed, Model, StepContext
 from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, pod_name, select_pods
 from koalesce.steps.vantage import FixtureNames, NodeNames, Pods
 
-Family = Literal["IPv4", "IPv6"]
 Protocol = Literal["TCP", "UDP"]
 Via = Literal["podIP", "clusterIP", "serviceName", "nodePort"]
 Object = Mapping[str, Any]
@@ -137,7 +136,7 @@ class Destination(Model):
         if isinstance(found, Errored):
             raise Unmet(found)
         for each in found:
-            host = _chosen([each.address], family, f"fixture {each.name}")
+            host = _chosen(each.addresses, family, f"fixture {each.name}")
             yield Endpoint(name=each.name, host=host, port=_number(self.port), uid=each.name, kind="fixture")
 
     def _of_pods(self, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
@@ -212,12 +211,7 @@ def node_addresses(
         listed = [
             each["address"] for each in known.get("status", {}).get("addresses", ()) if each["type"] == "InternalIP"
         ]
-        yield node.name, _chosen(listed or [node.address], family, f"node {node.name}")
-
-
-def family_of(address: str) -> Family:
-    """Which family an address is of."""
-    return "IPv6" if ipaddress.ip_address(address).version == 6 else "IPv4"
+        yield node.name, _chosen(listed or node.addresses, family, f"node {node.name}")
 
 
 def _chosen(addresses: Sequence[str], family: Family | None, owner: str) -> str:

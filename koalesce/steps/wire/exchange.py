@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
 
+from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
@@ -15,7 +16,7 @@ from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
-from koalesce.steps.wire.destination import Destination, Endpoint, Family, Protocol
+from koalesce.steps.wire.destination import Destination, Endpoint, Protocol
 from koalesce.steps.wire.expectations import Outcomes
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service

@@ -17,7 +17,7 @@ from koalesce.spec import LoadedSpec, load_all
 VARIABLES: dict[str, Any] = {
     "nodes": [
         {"name": "control-plane", "role": "control-plane"},
-        {"name": "worker-1", "role": "worker", "labels": {"disk": "ssd", "a": "b"}, "taints": []},
+        {"name": "worker-1", "role": "worker", "labels": {"disk": "ssd", "a": "b"}, "taints": [], "cpu": 2, "memory": 0},
     ],
     "network": "bridge", "dns": "coredns", "kube_proxy": "iptables", "pod_cidr": "10.244.0.0/16", "service_cidr": "10.96.0.0/16",
     "ip_families": ["IPv4"], "egress": "none", "etcd": {"mode": "process"}, "control_plane": "process",
@@ -46,6 +46,7 @@ def spec(tmp_path: Path, section: str, rest: str = "") -> LoadedSpec:
         "{nodes: 2}",
         "{nodes: 2, kubernetes: '1.37', network: bridge, kubeProxy: iptables, featureGates: {A: true}}",
         "{nodes: [{role: control-plane}, {name: worker-1, labels: {disk: ssd}}], args: {kubelet: {v: 4}}}",
+        "{nodes: [{role: control-plane}, {name: worker-1, cpu: 2}]}",
     ],
 )
 def test_it_has_what_is_asked_for(tmp_path: Path, section: str) -> None:
@@ -77,6 +78,15 @@ def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
             "its node worker-1 lacks labels of {'disk': 'hdd'}",
         ),
         (
+            "{nodes: [{role: control-plane}, {name: worker-1, kubelet: {maxPods: 5}}]}",
+            'its node worker-1 lacks settings of its kubelet: {"maxPods": 5}',
+        ),
+        ("{nodes: [{role: control-plane}, {name: worker-1, cpu: 1}]}", "its node worker-1 has cpu 2, not 1"),
+        (
+            "{nodes: [{role: control-plane}, {name: worker-1, memory: 1Gi}]}",
+            "its node worker-1 has memory of all the machine, not 1073741824",
+        ),
+        (
             "{nodes: [{role: control-plane}, {name: worker-1, taints: [{key: a, effect: NoSchedule}]}]}",
             "its node worker-1 has other taints",
         ),
@@ -84,6 +94,16 @@ def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
 )
 def test_it_lacks_what_is_asked_for(tmp_path: Path, section: str, lacking: str) -> None:
     assert unmet(spec(tmp_path, section), cluster()) == [lacking]
+
+
+def test_files_of_the_api_server_must_be_the_same(tmp_path: Path) -> None:
+    policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: None}]}"
+    (tmp_path / "audit.yaml").write_text(policy)
+    wanted = spec(tmp_path, "{nodes: 1, auditPolicy: audit.yaml}")
+    same = Made(entry=cluster().entry, variables={**VARIABLES, "audit_policy": policy})
+
+    assert unmet(wanted, cluster()) == ["its auditPolicy is another"]
+    assert unmet(wanted, same) == []
 
 
 ROUTER = "components: [{name: kube-router, manifests: [router.yaml]}]\n"

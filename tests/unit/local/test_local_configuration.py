@@ -59,10 +59,30 @@ def test_feature_gates_reach_every_component(certificates: Pki) -> None:
     for component in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
         assert flags(wanted, component)["feature-gates"] == "A=true,B=false"
     assert flags(wanted, "kube-apiserver")["runtime-config"] == "api/alpha=true"
-    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
     for path in ("/var/lib/kubelet/config.yaml", "/var/lib/kube-proxy/config.yaml"):
         (text,) = [file["text"] for file in files if file["path"] == path]
         assert json.loads(text)["featureGates"] == {"B": False, "A": True}
+
+
+def test_the_api_server_has_files_of_its_own_where_they_are_asked_for(certificates: Pki) -> None:
+    wanted = request(audit_policy="kind: Policy", admission_configuration="kind: AdmissionConfiguration")
+    api = flags(wanted, "kube-apiserver")
+    texts = {file["path"]: file["text"] for file in control_plane.files(wanted, certificates)}
+
+    assert texts[api["audit-policy-file"]] == "kind: Policy"
+    assert texts[api["admission-control-config-file"]] == "kind: AdmissionConfiguration"
+    control, worker = outputs(wanted, Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
+    assert control["logs"]["audit"] == ["cat", api["audit-log-path"]]
+    assert "audit" not in worker["logs"]
+
+
+def test_an_api_server_without_such_files_is_told_of_none(certificates: Pki) -> None:
+    api = flags(request(), "kube-apiserver")
+    paths = {file["path"] for file in control_plane.files(request(), certificates)}
+
+    assert not {"audit-policy-file", "audit-log-path", "admission-control-config-file"} & set(api)
+    assert not {"/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/admission.yaml"} & paths
 
 
 def test_authorization_is_as_upstream() -> None:
@@ -75,7 +95,9 @@ def test_authorization_is_as_upstream() -> None:
 def test_cgroup_v1_is_allowed_only_where_it_is(certificates: Pki) -> None:
     def configuration(version: int) -> dict[str, Any]:
         wanted = request()
-        files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=version)
+        files = kubelet.files(
+            wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=version, reserved={}
+        )
         (text,) = [file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml"]
         found: dict[str, Any] = json.loads(text)
         return found
@@ -84,11 +106,27 @@ def test_cgroup_v1_is_allowed_only_where_it_is(certificates: Pki) -> None:
     assert "failCgroupV1" not in configuration(2)
 
 
+def test_settings_of_a_kubelet_are_laid_over_ours(certificates: Pki) -> None:
+    settings = json.dumps({"maxPods": 5, "evictionHard": {"memory.available": "100Mi"}})
+    wanted = request(nodes=[{**NODES[0], "kubelet": settings}, NODES[1]])
+
+    def configuration(node: int) -> dict[str, Any]:
+        files = kubelet.files(wanted, wanted.nodes[node], certificates, sandbox="p:1", cgroup_version=2, reserved={})
+        found: dict[str, Any] = json.loads(
+            next(file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml")
+        )
+        return found
+
+    assert (configuration(0)["maxPods"], configuration(0)["cgroupDriver"]) == (5, "cgroupfs")
+    assert configuration(0)["evictionHard"] == {"memory.available": "100Mi", **configuration(1)["evictionHard"]}
+    assert "maxPods" not in configuration(1)
+
+
 def test_keys_are_for_root_only(certificates: Pki) -> None:
     wanted = request()
     files = [
         *control_plane.files(wanted, certificates),
-        *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2),
+        *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={}),
     ]
 
     secret = [file for file in files if "PRIVATE KEY" in file["text"] or "client-key-data" in file["text"]]
@@ -99,7 +137,7 @@ def test_keys_are_for_root_only(certificates: Pki) -> None:
 def test_a_worker_has_no_key_but_its_own(certificates: Pki) -> None:
     wanted = request()
 
-    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="pause:1", cgroup_version=2, reserved={})
 
     keys = [file["path"] for file in files if "PRIVATE KEY" in file["text"]]
     assert keys == ["/etc/kubernetes/pki/kubelet.key"]
@@ -135,7 +173,7 @@ def test_without_kube_proxy_there_is_none(certificates: Pki) -> None:
     wanted = request(kube_proxy="none")
 
     assert list(kubelet.services(wanted, wanted.control)) == ["containerd", "kubelet"]
-    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2)
+    files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
     assert not [file["path"] for file in files if "proxy" in file["path"]]
 
 
@@ -152,8 +190,10 @@ def test_the_built_in_network_routes_between_nodes_and_other_networks_start_bare
 
 
 def test_only_what_leaves_the_cluster_is_masqueraded() -> None:
-    lines = network.masquerading(request()).splitlines()
+    ((command, rules),) = network.masquerading(request())
+    lines = rules.splitlines()
 
+    assert command == ["iptables-restore", "--noflush", "--wait"]
     returns = [line.split()[3] for line in lines if line.endswith("RETURN")]
     assert returns == ["10.244.0.0/16", "198.18.0.0/15", "224.0.0.0/4"]
     assert lines.index("-A KOALESCE-MASQUERADE -j MASQUERADE") > lines.index(

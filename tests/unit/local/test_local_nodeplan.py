@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from koalesce.local import nodeplan
 from koalesce.local.cgroups import Hierarchy, Layout
 from koalesce.local.nodeinit import InitConfig
 from koalesce.local.request import from_mapping
+from koalesce.local.resources import Share
 from koalesce.pki import PkiRequest
 from koalesce.toolchain import LocalTools
 
+ALL = Share()
 NODES = [{"name": "cp", "role": "control-plane"}, {"name": "w1", "role": "worker"}]
 LAYOUT = Layout((Hierarchy(Path("/sys/fs/cgroup/pids"), 1, "pids"),))
 
@@ -45,13 +48,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> pki.Pki:
 
 
 def plan(
-    tools: LocalTools, certificates: pki.Pki, node: int = 1, *, on_disk: bool = True, **changes: Any
+    tools: LocalTools,
+    certificates: pki.Pki,
+    node: int = 1,
+    *,
+    on_disk: bool = True,
+    share: Share = ALL,
+    **changes: Any,
 ) -> InitConfig:
     basis = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES}
     request = from_mapping({**basis, **changes})
     return nodeplan.plan(
         request, request.nodes[node], tools, certificates,
-        folder=Path("/state/w1"), layout=LAYOUT, cgroups=[Path("/cg/w1")], on_disk=on_disk,
+        folder=Path("/state/w1"), layout=LAYOUT, cgroups=[Path("/cg/w1")], on_disk=on_disk, share=share,
     )  # fmt: skip
 
 
@@ -96,6 +105,18 @@ def test_no_two_nodes_have_the_same_identity(tools: LocalTools, certificates: pk
     assert texts(first)["/etc/machine-id"] != texts(second)["/etc/machine-id"]
     boot = "/proc/sys/kernel/random/boot_id"
     assert first["root"]["masks"][boot] != second["root"]["masks"][boot]
+
+
+def test_a_node_sees_its_share_of_the_machine(tools: LocalTools, certificates: pki.Pki) -> None:
+    whole, part = (
+        plan(tools, certificates, share=share) for share in (Share(), Share(cpu=0.5, processors=(1,), memory=2**30))
+    )
+
+    assert not {"/proc/meminfo", "/sys/devices/system/cpu/online"} & set(whole["root"]["masks"])
+    assert part["root"]["masks"]["/sys/devices/system/cpu/online"] == "1\n"
+    assert part["root"]["masks"]["/proc/meminfo"].startswith("MemTotal:        1048576 kB\n")
+    kubelet = {path: json.loads(text) for path, text in texts(part).items() if path == "/var/lib/kubelet/config.yaml"}
+    assert kubelet["/var/lib/kubelet/config.yaml"]["systemReserved"] == {"cpu": "500m"}
 
 
 def test_keys_of_the_control_plane_are_on_its_node_only(tools: LocalTools, certificates: pki.Pki) -> None:

@@ -19,7 +19,7 @@ def read(**changes: Any) -> LocalRequest:
 def test_the_control_plane_comes_first_and_each_node_has_addresses_of_its_own() -> None:
     request = read()
 
-    assert [(node.name, node.address, node.pod_cidr) for node in request.nodes] == [
+    assert [(node.name, node.address, *node.pod_cidrs) for node in request.nodes] == [
         ("cp", "198.18.0.10", "10.244.0.0/24"),
         ("w1", "198.18.0.11", "10.244.1.0/24"),
     ]

@@ -11,7 +11,7 @@ import pytest
 from koalesce import providers
 from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import UsageError
-from koalesce.providers.local import LocalProvider, machine_problems
+from koalesce.providers.local import LocalProvider, machine_problems, missing_families
 from koalesce.terraform.contract import check_variables
 from koalesce.toolchain import LocalTools, Toolchain
 
@@ -32,7 +32,10 @@ def request(**fields: Any) -> ClusterRequest:
         ({"egress": "nat"}, 'the local provider has no egress "nat"; it has none, host'),
         ({"control_plane": "static"}, 'the local provider has no controlPlane "static"; it has process'),
         ({"etcd": {"mode": "external"}}, 'the local provider has no etcd.mode "external"; it has process'),
-        ({"ip_families": ("IPv6",)}, 'the local provider has no ipFamilies "IPv6"; it has IPv4'),
+        (
+            {"ip_families": ("IPv6",), "egress": "host"},
+            'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
+        ),
         ({"settings": {"size": 1}}, 'the local provider has no providers.local "size"'),
     ],
 )
@@ -41,6 +44,20 @@ def test_what_no_local_cluster_can_be_is_refused(fields: dict[str, Any], message
         LocalProvider().resolve(request(**fields))
 
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("families", [("IPv6",), ("IPv6", "IPv4"), ("IPv4", "IPv6")])
+def test_a_local_cluster_can_have_either_family_and_both(families: tuple[str, ...]) -> None:
+    assert LocalProvider().resolve(request(ip_families=families)).ip_families == families
+
+
+def test_ipv6_needs_a_kernel_that_has_it(tmp_path: Path) -> None:
+    assert missing_families(["IPv4"], tmp_path) == []
+    (problem,) = missing_families(["IPv4", "IPv6"], tmp_path)
+    assert problem.startswith("the kernel of this machine has no IPv6")
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/if_inet6").touch()
+    assert missing_families(["IPv6"], tmp_path) == []
 
 
 def test_a_minor_version_becomes_an_exact_one() -> None:
@@ -64,7 +81,15 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     check_variables(variables)
     assert variables["name"] == "a-1"
-    assert variables["nodes"][1] == {"name": "worker-1", "role": "worker", "labels": {}, "taints": []}
+    assert variables["nodes"][1] == {
+        "name": "worker-1",
+        "role": "worker",
+        "labels": {},
+        "taints": [],
+        "cpu": 0,
+        "memory": 0,
+        "kubelet": "",
+    }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 
 

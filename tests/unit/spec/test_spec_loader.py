@@ -92,6 +92,48 @@ cluster:
     assert (request.images, request.preload) == (("a:1",), ("b:1",))
 
 
+def test_nodes_have_sizes_and_settings_of_their_kubelets(project: Path) -> None:
+    text = """
+cluster:
+  kubelet: {maxPods: 50, evictionHard: {memory.available: 5%}}
+  nodes:
+    - {role: control-plane, cpu: 2}
+    - {cpu: 0.5, memory: 512Mi, kubelet: {maxPods: 5}}
+"""
+    control, worker = loaded(project, text).request("s", "r").nodes
+
+    assert (control.cpu, control.memory, worker.cpu, worker.memory) == (2, 0, 0.5, 512 * 2**20)
+    assert control.kubelet == {"maxPods": 50, "evictionHard": {"memory.available": "5%"}}
+    assert worker.kubelet == {"maxPods": 5, "evictionHard": {"memory.available": "5%"}}
+
+
+@pytest.mark.parametrize(
+    ("section", "pods", "services"),
+    [
+        ("ipFamilies: [IPv6]", "fd00:10:244::/56", "fd00:10:96::/112"),
+        ("ipFamilies: [IPv6, IPv4]", "fd00:10:244::/56,10.244.0.0/16", "fd00:10:96::/112,10.96.0.0/16"),
+        (
+            'ipFamilies: [IPv4, IPv6], podCIDR: ["fd01::/56", 10.1.0.0/16], serviceCIDR: "fd02::/112"',
+            "10.1.0.0/16,fd01::/56",
+            "10.96.0.0/16,fd02::/112",
+        ),
+    ],
+)
+def test_there_is_a_range_of_each_family(project: Path, section: str, pods: str, services: str) -> None:
+    request = loaded(project, f"cluster: {{{section}}}").request("s", "r")
+
+    assert (request.pod_cidr, request.service_cidr) == (pods, services)
+
+
+def test_files_of_the_api_server_come_as_their_texts(project: Path) -> None:
+    policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: None}]}"
+    (project / "audit.yaml").write_text(policy)
+
+    request = loaded(project, "cluster: {auditPolicy: audit.yaml}").request("s", "r")
+
+    assert (request.audit_policy, request.admission_configuration) == (policy, "")
+
+
 def test_a_control_plane_alone_has_no_nodes(project: Path) -> None:
     assert loaded(project, "cluster: {nodes: 0}").request("s", "r").nodes == ()
 

@@ -419,6 +419,21 @@ def test_fixtures_are_sources_and_targets(cluster: FakeCluster, wire: FakeWire) 
     assert [len(fixture.commands) for fixture in cluster.fixtures] == [1, 0]
 
 
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [({"ipFamily": "IPv4"}, ["198.18.1.1"]), ({"ipFamily": "IPv6"}, ["fd00::1"]), ({}, ["198.18.1.1"])],
+)
+def test_a_fixture_is_reached_by_the_family_that_is_said(
+    cluster: FakeCluster, wire: FakeWire, said: dict[str, str], asked: list[str]
+) -> None:
+    cluster.fixtures = (FakeNode("c1", address="198.18.1.1", further=["fd00::1"], answer=wire),)
+
+    outcome = attempt(cluster, **{"from": {"node": "worker-1"}, "to": {"fixture": "c1", "port": 80}, **said})
+
+    assert isinstance(outcome, Passed)
+    assert [target["host"] for target in wire.targets] == asked
+
+
 def test_a_failure_from_a_fixture_shows_the_command_on_it(cluster: FakeCluster, wire: FakeWire) -> None:
     cluster.fixtures = (FakeNode("c1", address="198.18.1.1", answer=wire),)
     wire.rules["", "198.18.0.3:80"] = "refused"
