@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from koalesce.clock import Clock
+from koalesce.cluster import Cluster
 from koalesce.engine.attempts import Looked
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.process import Cancel
@@ -143,6 +144,7 @@ class Backgrounds:
     _servers: dict[str, Ongoing] = field(default_factory=dict)
     _broken_off: list[Ended] = field(default_factory=list)  # of groups
     _count: int = 0
+    _disturbed: dict[str, Cluster] = field(default_factory=dict)
 
     def started(self, name: str, step: Going) -> None:
         """A `background` step goes on."""
@@ -157,6 +159,16 @@ class Backgrounds:
         self._broken_off += group.end_steps()
         for server in group._servers.values():
             self._servers[self._unnamed()] = server
+        for cluster in group.disturbed():
+            self.disturb(cluster)
+
+    def disturb(self, cluster: Cluster) -> None:
+        """Something is taken away from a cluster, which has to be whole again in the end."""
+        self._disturbed[cluster.name] = cluster
+
+    def disturbed(self) -> list[Cluster]:
+        """The clusters that this happened to."""
+        return list(self._disturbed.values())
 
     def _unnamed(self) -> str:
         self._count += 1

@@ -50,6 +50,16 @@ def fabric() -> list[str]:
     ]
 
 
+def node_link(number: int) -> str:
+    """The link that joins the node of this number to the fabric, in the cluster's namespace."""
+    return f"node{number}"
+
+
+def fixture_link(number: int) -> str:
+    """The link that joins the fixture of this number to the fabric, in the cluster's namespace."""
+    return f"fixture{number}"
+
+
 def port(link: str, pid: int) -> list[str]:
     """The ip(8) commands that join a node or a fixture to the fabric by a link of this name, in the cluster's namespace."""
     return [
