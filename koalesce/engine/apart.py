@@ -56,7 +56,7 @@ def serve(runner: StepRunner, step: Background, context: StepContext, sleeper: S
         finally:
             outcome = running.stop()
         return outcome
-    runner.backgrounds.serving(step.id, Serving(step.title(), running, runner.clock))
+    runner.backgrounds.serving(step.id, Serving(step.title(), running, runner.clock, disturbs=step.disturbs))
     return Passed(f"{step.title()} goes on", running.value)
 
 

@@ -312,8 +312,7 @@ class _Case:
             text = "\n".join(part for part in (result.message, result.actual or "", result.detail) if part)
             writer.write(f"onFailure/{index}-{entry.key}.txt", text)
         self._backgrounds.end_steps()
-        if self._backgrounds.disturbed():  # a cluster that is disturbed can't tell much
-            self._healed += self._end_backgrounds()
+        self._healed += self._heal()  # a cluster that is disturbed can't tell much
         own = (self.namespace, *self.values.get("namespaces", {}).values())
         for name, entered in self._stay.entered.items():
             place = writer if len(self._stay.entered) == 1 else replace(writer, folder=folder / name)
@@ -332,16 +331,17 @@ class _Case:
         Once the run is to end, what goes away with its cluster isn't undone.
         """
         scope = TestScope(cancel=threading.Event())
-        problems = self._clean_up(scope)
         if self._stage.session.cancel.is_set() and self._stage.disposable:
-            return problems
-        problems += [*self._healed, *self._end_backgrounds()]
+            return self._clean_up(scope)
+        problems = [*self._healed, *self._heal(), *self._clean_up(scope), *self._heal()]
+        problems += [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_all())]
         return problems + scope.unwind() + self._scope.unwind() + self._stay.leave()
 
-    def _end_backgrounds(self) -> list[str]:
-        """End what goes on, and see that clusters that were disturbed are whole again; returns what went wrong."""
-        problems = [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_all())]
-        for cluster in self._backgrounds.disturbed():
+    def _heal(self) -> list[str]:
+        """End what disturbs clusters, and see that they are whole again; returns what went wrong."""
+        disturbed = self._backgrounds.disturbed()
+        problems = [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_disturbing())]
+        for cluster in disturbed:
             try:
                 await_whole(self._stage.session.waiter, cluster)
             except Interrupted:

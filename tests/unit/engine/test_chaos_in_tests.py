@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,9 +16,9 @@ from tests.unit.engine.test_case import World
 STOP = "chaos: {stop: {node: worker-1, component: kubelet}, id: away}"
 
 
-def world(tmp_path: Path, *steps: str, ready: str = "True") -> World:
+def world(tmp_path: Path, *steps: str, ready: str = "True", more: str = "") -> World:
     lines = "".join(f"  - {step}\n" for step in steps)
-    found = World(tmp_path, f"cluster: {{nodes: 3}}\ntests:\n- name: t\n  disruptive: true\n  steps:\n{lines}")
+    found = World(tmp_path, f"cluster: {{nodes: 3}}\ntests:\n- name: t\n  disruptive: true\n  steps:\n{lines}{more}")
     for name in ("worker-1", "worker-2"):
         status = {"conditions": [{"type": "Ready", "status": ready, "message": "kubelet is away"}]}
         found.fake.kube.add(made("Node", name, spec={}, status=status))
@@ -45,6 +46,18 @@ def test_without_a_stop_it_lasts_until_the_end_of_the_test(tmp_path: Path) -> No
 
     assert running.run().status == "failed"
     assert faults(running).log == ["begin", "undo"]
+
+
+def test_it_ends_before_the_cleanup_of_its_test(tmp_path: Path) -> None:
+    cleanup = "{delete: {resource: node/worker-2}}"
+    running = world(tmp_path, STOP, more=f"  cleanup: [{cleanup}]\n")
+    faults(running).log = done = cast("list[str]", running.fake.kube.requests)
+
+    finished = running.run()
+
+    assert finished.status == "passed", finished.message
+    kinds = [each if isinstance(each, str) else each[0] for each in done]
+    assert kinds == ["create", "begin", "undo", "delete", "delete"]
 
 
 def test_for_a_time_it_lasts_as_long_as_its_step(tmp_path: Path) -> None:
