@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from koalesce import process
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from koalesce.kube import Kube
 
 Role = Literal["control-plane", "worker"]
+FaultKind = Literal[
+    "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
+    "restart-component", "restart-node", "stop-component",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,44 @@ class Fixture(Machine):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Something to do to a cluster, and to what of it.
+
+    `machines` are nodes; with `link-down` and `partition` fixtures, too. `component` belongs to the kinds of a component. `containers`
+    are pairs of a node and a container's id of its runtime. A partition is between `machines` and `others`: with `one_way` only what the
+    first send to the second is lost.
+    """
+
+    kind: FaultKind
+    machines: tuple[str, ...] = ()
+    component: str = ""
+    containers: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
+    one_way: bool = False
+
+
+class ActiveFault(Protocol):
+    """A fault that has happened."""
+
+    def undo(self) -> None:
+        """Undo it and see that it's undone; ClusterError if it can't be. What needs no undo, or has had it, is let go of."""
+
+
+class FaultService(Protocol):
+    """What a provider does to a cluster that is up, so that a test sees how the software bears it."""
+
+    @property
+    def kinds(self) -> frozenset[FaultKind]:
+        """What it can do."""
+
+    def begin(self, fault: Fault) -> ActiveFault:
+        """Have it happen, and see that it has; ClusterError if it can't be, and then nothing of it is left.
+
+        However this process ends, what it has begun is undone at its end at the latest.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """A cluster that is up."""
 
@@ -143,6 +185,8 @@ class Cluster:
     host_exec: tuple[str, ...] = ()
     # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.
     probe: Path | None = None
+    # What its provider can do to it; None: nothing.
+    faults: FaultService | None = None
 
     @property
     def has_fixed_nodes(self) -> bool:

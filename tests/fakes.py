@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from ruamel.yaml import YAML
 
-from koalesce.cluster import Cluster, Fixture, Node
-from koalesce.errors import UsageError
+from koalesce.cluster import Cluster, Fault, FaultKind, FaultService, Fixture, Node
+from koalesce.errors import ClusterError, UsageError
 from koalesce.kube import ApiError, ExecResult, Kube, Resource, UnknownKind, View
 from koalesce.process import Result
 from koalesce.steps import STEPS
@@ -490,6 +490,7 @@ class FakeCluster:
         self.host_exec: tuple[str, ...] = ()
         self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset()
+        self.faults: FaultService | None = None
         self.add(*objects)
 
     def add(self, *objects: Mapping[str, Any]) -> None:
@@ -519,6 +520,7 @@ class FakeCluster:
             pod_cidr="10.244.0.0/16",
             service_cidr="10.96.0.0/16",
             host_exec=self.host_exec,
+            faults=self.faults,
         )
 
 
@@ -592,3 +594,34 @@ def step(text: str) -> Any:
     ((key, fields),) = YAML(typ="safe").load(text).items()
     kind = STEPS[key]
     return kind.model_validate(fields if isinstance(fields, dict) else {kind.short_field: fields})
+
+
+@dataclass
+class FakeFault:
+    """A fault that has happened, or hasn't: `error` is why it can't be undone."""
+
+    log: list[str]
+    error: str = ""
+
+    def undo(self) -> None:
+        self.log.append("undo")
+        if self.error:
+            raise ClusterError(self.error)
+
+
+@dataclass
+class FakeFaults:
+    """Fault services that note what they are asked for: `log` has `begin` and `undo`, `begun` the faults."""
+
+    kinds: frozenset[FaultKind] = frozenset(get_args(FaultKind))
+    refusal: str = ""
+    undo_error: str = ""
+    begun: list[Fault] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def begin(self, fault: Fault) -> FakeFault:
+        if self.refusal:
+            raise ClusterError(self.refusal)
+        self.log.append("begin")
+        self.begun.append(fault)
+        return FakeFault(self.log, self.undo_error)

@@ -42,12 +42,21 @@ def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked
     return Looked(outcome=Passed(f"{bound.title} goes on"), attempts=1, seconds=0.0)
 
 
-def serve(runner: StepRunner, step: Background, context: StepContext) -> Outcome:
-    """Start a step that goes on by itself."""
+def serve(runner: StepRunner, step: Background, context: StepContext, sleeper: Sleeper) -> Outcome:
+    """Start a step that goes on by itself; one that has a time is over when that is."""
+    if step.disturbs:
+        runner.backgrounds.disturb(runner.cluster)
     running = step.start(context)
     if isinstance(running, Failed | Errored):
         return running
-    runner.backgrounds.serving(step.id, Serving(step.title(), running, runner.clock))
+    if step.lasting is not None:
+        sleeper.watching = False
+        try:
+            sleeper.sleep(step.lasting.seconds)
+        finally:
+            outcome = running.stop()
+        return outcome
+    runner.backgrounds.serving(step.id, Serving(step.title(), running, runner.clock, disturbs=step.disturbs))
     return Passed(f"{step.title()} goes on", running.value)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from koalesce.clock import Clock
+from koalesce.cluster import Cluster
 from koalesce.engine.attempts import Looked
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.process import Cancel
@@ -45,6 +46,9 @@ class Work(Protocol):
 
     def hurry(self) -> bool:
         """Have the next look decide; False if there are no looks to come."""
+
+
+_T = TypeVar("_T", bound=Ongoing)
 
 
 class Going:
@@ -116,8 +120,9 @@ class Serving:
 
     has_ended = False
 
-    def __init__(self, title: str, running: Running, clock: Clock) -> None:
+    def __init__(self, title: str, running: Running, clock: Clock, *, disturbs: bool = False) -> None:
         self.title = title
+        self.disturbs = disturbs
         self._running = running
         self._clock = clock
         self._began = clock.monotonic()
@@ -140,9 +145,10 @@ class Backgrounds:
     """All that goes on in one test, by id."""
 
     _steps: dict[str, Ongoing] = field(default_factory=dict)
-    _servers: dict[str, Ongoing] = field(default_factory=dict)
+    _servers: dict[str, Serving] = field(default_factory=dict)
     _broken_off: list[Ended] = field(default_factory=list)  # of groups
     _count: int = 0
+    _disturbed: dict[str, Cluster] = field(default_factory=dict)
 
     def started(self, name: str, step: Going) -> None:
         """A `background` step goes on."""
@@ -157,6 +163,22 @@ class Backgrounds:
         self._broken_off += group.end_steps()
         for server in group._servers.values():
             self._servers[self._unnamed()] = server
+        for cluster in group.disturbed():
+            self.disturb(cluster)
+
+    def disturb(self, cluster: Cluster) -> None:
+        """Something is taken away from a cluster, which has to be whole again in the end."""
+        self._disturbed[cluster.name] = cluster
+
+    def disturbed(self) -> list[Cluster]:
+        """The clusters that this happened to, and that haven't been seen to be whole since."""
+        return list(self._disturbed.values())
+
+    def end_disturbing(self) -> list[Ended]:
+        """End what disturbs a cluster, last first; everything else goes on."""
+        self._disturbed.clear()
+        names = [name for name, server in self._servers.items() if server.disturbs]
+        return _end_all({name: self._servers.pop(name) for name in names})
 
     def _unnamed(self) -> str:
         self._count += 1
@@ -181,7 +203,7 @@ class Backgrounds:
         return [*self.end_steps(), *_end_all(self._servers)]
 
 
-def _end_all(ongoing: dict[str, Ongoing]) -> list[Ended]:
+def _end_all(ongoing: MutableMapping[str, _T]) -> list[Ended]:
     ended = []
     while ongoing:
         ended.append(ongoing.popitem()[1].end())

@@ -18,6 +18,7 @@ from koalesce.engine.evidence import EvidenceWriter, collect_evidence
 from koalesce.engine.evidence_index import Failure
 from koalesce.engine.grace import grace
 from koalesce.engine.namespaces import Namespaces, Wanted, labels, namespace_name, wanted
+from koalesce.engine.readiness import await_whole
 from koalesce.engine.scopes import LAST_LOOK, TestScope
 from koalesce.engine.session import RunSession, make_private
 from koalesce.engine.sites import Site, Stay
@@ -188,6 +189,7 @@ class _Case:
         # What `setup` serves is there for all tests: the spec ends it.
         self._backgrounds = stage.backgrounds if section == "setup" else Backgrounds()
         self._failure = Failure(test=name)
+        self._healed: list[str] = []  # what went wrong when chaos was ended before the test's end
         self._broken_off: list[Ended] = []  # what the steps had started when they ended
         self._sites = stage.places
         self._home = test.cluster or next(iter(self._sites))
@@ -310,6 +312,7 @@ class _Case:
             text = "\n".join(part for part in (result.message, result.actual or "", result.detail) if part)
             writer.write(f"onFailure/{index}-{entry.key}.txt", text)
         self._backgrounds.end_steps()
+        self._healed += self._heal()  # a cluster that is disturbed can't tell much
         own = (self.namespace, *self.values.get("namespaces", {}).values())
         for name, entered in self._stay.entered.items():
             place = writer if len(self._stay.entered) == 1 else replace(writer, folder=folder / name)
@@ -328,11 +331,24 @@ class _Case:
         Once the run is to end, what goes away with its cluster isn't undone.
         """
         scope = TestScope(cancel=threading.Event())
-        problems = self._clean_up(scope)
         if self._stage.session.cancel.is_set() and self._stage.disposable:
-            return problems
+            return self._clean_up(scope)
+        problems = [*self._healed, *self._heal(), *self._clean_up(scope), *self._heal()]
         problems += [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_all())]
         return problems + scope.unwind() + self._scope.unwind() + self._stay.leave()
+
+    def _heal(self) -> list[str]:
+        """End what disturbs clusters, and see that they are whole again; returns what went wrong."""
+        disturbed = self._backgrounds.disturbed()
+        problems = [f"{each.title}: {each.message}" for each in troubles(self._backgrounds.end_disturbing())]
+        for cluster in disturbed:
+            try:
+                await_whole(self._stage.session.waiter, cluster)
+            except Interrupted:
+                break  # what it was disturbed by has ended all the same
+            except KoalesceError as error:
+                problems.append(error.message)
+        return problems
 
     def _clean_up(self, scope: TestScope) -> list[str]:
         """The author's cleanup steps, each of them whatever became of the others; returns what went wrong."""

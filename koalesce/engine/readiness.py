@@ -13,6 +13,9 @@ from koalesce.steps.workloads.readiness import ready
 
 NODES_TIMEOUT = 120.0
 DNS_TIMEOUT = 120.0
+WHOLE_TIMEOUT = 60.0
+# What the node life cycle controller puts on nodes that aren't Ready.
+_CLOSED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _DNS = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "coredns", "namespace": "kube-system"}}
 
 
@@ -27,6 +30,22 @@ def await_nodes(waiter: Waiter, cluster: Cluster) -> None:
         return Failed("; ".join(unready)) if unready else Passed(f"{len(found)} nodes are Ready")
 
     _await(waiter, cluster, look, NODES_TIMEOUT, "not every node became Ready")
+
+
+def await_whole(waiter: Waiter, cluster: Cluster) -> None:
+    """Wait until a cluster that was disturbed is whole again: every node is Ready and takes pods; ProvisionError otherwise.
+
+    Asks the API server itself: what is watched may be what was there before.
+    """
+    nodes = cluster.kube.resource("nodes")
+
+    def look(_view: View) -> Outcome:
+        found = {node["metadata"]["name"]: node for node in cluster.kube.list(nodes)}
+        lacking = [_why(node.name, found.get(node.name)) or _closed(found[node.name]) for node in cluster.nodes]
+        unready = [reason for reason in lacking if reason]
+        return Failed("; ".join(unready)) if unready else Passed(f"{len(found)} nodes are Ready")
+
+    _await(waiter, cluster, look, WHOLE_TIMEOUT, "the cluster that chaos has disturbed is not whole again")
 
 
 def await_dns(waiter: Waiter, cluster: Cluster) -> None:
@@ -52,3 +71,9 @@ def _why(name: str, node: dict[str, Any] | None) -> str | None:
                 else f"{name}: {condition.get('message') or condition.get('reason')}"
             )
     return f"{name} has no Ready condition"
+
+
+def _closed(node: dict[str, Any]) -> str | None:
+    """What keeps pods off a node that is Ready; None if nothing does."""
+    taints = [taint["key"] for taint in node["spec"].get("taints", ()) if taint["key"] in _CLOSED]
+    return f"{node['metadata']['name']}: it still has the taint {', '.join(taints)}" if taints else None

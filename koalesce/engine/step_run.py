@@ -221,7 +221,7 @@ class StepRun:
         def attempt() -> Outcome:
             view.begin()
             if isinstance(step, Background):
-                return serve(self.runner, step, context)
+                return serve(self.runner, step, context, sleeper)
             if isinstance(step, Assertion):
                 return step.attempt(context)
             return Errored(f"steps of the type {step.key} don't run in this place", final=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
 from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
 from koalesce.local.api import Deadline
+from koalesce.local.cgroups import Layout
 from koalesce.local.datastore import Seeds
 from koalesce.local.egress import Egress
 from koalesce.local.forwarder import Forwarder
@@ -22,9 +25,9 @@ from koalesce.local.ledger import Ledger, Process, Thing
 from koalesce.local.mirror import Mirror
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import Ended, RunningNode
-from koalesce.local.nodeinit import InitConfig
+from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
-from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest
+from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
 from koalesce.local.starting import Start, said
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
@@ -32,6 +35,9 @@ from koalesce.toolchain import ImageStore, LocalTools
 
 _log = logging.getLogger(__name__)
 _TOO_OFTEN = 4
+_BOOT_PATIENCE = 60.0
+LOGS_BELOW = f"var{LOGS.removeprefix('/var')}"  # what a node's services wrote, below its folder
+_CGROUP_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -55,6 +61,10 @@ class Bringup:
     capabilities: frozenset[str] = frozenset()
     gone: set[str] = field(default_factory=set)
     _on_disk: bool = True
+    _layout: Layout | None = None
+    _mark: str = ""
+    _start: Start | None = None
+    _power: threading.Lock = field(default_factory=threading.Lock)
     _egress: Egress | None = None
     _host: NetNamespace | None = None
     _fabric: NetNamespace | None = None
@@ -63,7 +73,7 @@ class Bringup:
         """Make the cluster; KoalesceError if it can't be made. What was made until then is in the ledger."""
         request = self.request
         with self.phases.phase("machine"):
-            layout = machine.check(self.folder)
+            self._layout = layout = machine.check(self.folder)
             if problems := resources.problems(request.nodes):
                 raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
@@ -91,7 +101,7 @@ class Bringup:
             pki = self._pki()
         with self.phases.phase("nodes"):
             self._make_nodes(layout, pki)
-        self.capabilities = Start(
+        self._start = Start(
             request=request,
             tools=self.tools,
             nodes=self.nodes,
@@ -101,7 +111,8 @@ class Bringup:
             deadline=Deadline(request.timeout, self._check),
             stopping=self.stopping,
             cgroup_version=layout.version,
-        ).run()
+        )
+        self.capabilities = self._start.run()
         (self.folder / "kubeconfig").touch(mode=0o600)
         (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
 
@@ -142,26 +153,28 @@ class Bringup:
 
     def _make_nodes(self, layout: cgroups.Layout, pki: Pki) -> None:
         request = self.request
-        mark = f"{request.name}-{secrets.token_hex(3)}"
+        self._mark = mark = f"{request.name}-{secrets.token_hex(3)}"
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
         self.phases.groups = layout.folders(mark)
-        shares = resources.shares(request.nodes)
         for number, spec in enumerate(request.nodes):
-            share = shares[spec.name]
-            folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, mark, spec.name)
-            share.enforce(layout, groups)
-            config = nodeplan.plan(
-                request, spec, self.tools, pki,
-                folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
-            )  # fmt: skip
-            self._join(self.nodes[spec.name], config, folder, f"node{number}", network.uplink(request, spec))
+            self._make_node(number, spec, layout, pki)
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
             config = nodeplan.plan_fixture(request, fixture, self.tools, folder=folder, layout=layout, cgroups=groups)
             uplink = network.fixture_uplink(fixture)
-            self._join(self.fixtures[fixture.name], config, folder, f"fixture{number}", uplink)
+            self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
         for _, node in self._machines():
             node.wait_up()
+
+    def _make_node(self, number: int, spec: NodeSpec, layout: Layout, pki: Pki) -> None:
+        share = resources.shares(self.request.nodes)[spec.name]
+        folder, groups = self.folder / "nodes" / spec.name, cgroups.make(layout, self._mark, spec.name)
+        share.enforce(layout, groups)
+        config = nodeplan.plan(
+            self.request, spec, self.tools, pki,
+            folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
+        )  # fmt: skip
+        self._join(self.nodes[spec.name], config, folder, network.node_link(number), network.uplink(self.request, spec))
 
     def _started(self, name: str, folder: Path) -> RunningNode:
         """The process of a node or a fixture, which waits to be told what it is."""
@@ -215,16 +228,65 @@ class Bringup:
                 (folder / "process").unlink(missing_ok=True)
                 _log.warning("%s has ended", node.name)
 
+    def groups(self, name: str) -> list[Path]:
+        """The cgroups of a node."""
+        return self._layout.folders(self._mark, name) if self._layout else []
+
+    def cut_power(self, name: str) -> None:
+        """End a node at once, with all that runs on it."""
+        with self._power:
+            folder, node = self.folder / "nodes" / name, self.nodes[name]
+            self.gone.add(name)
+            (folder / "process").unlink(missing_ok=True)
+            node.kill()
+            cgroups.thaw(self.groups(name))
+            node.wait_ended()
+
+    def boot(self, name: str) -> None:
+        """Make a node anew that has ended, without anything that it knew, and start what runs on it.
+
+        Called from a thread that outlives it, in the cluster's network namespace.
+        """
+        with self._power:
+            assert self._start is not None and self._layout is not None  # noqa: S101, PT018 - the cluster is up
+            if self.stopping.is_set():
+                return
+            folder = self.folder / "nodes" / name
+            number, spec = next((n, spec) for n, spec in enumerate(self.request.nodes) if spec.name == name)
+            cgroups.remove(self.groups(name), seconds=_CGROUP_PATIENCE)
+            with contextlib.suppress(ProvisionError):  # it is gone with the node's namespace, or just going
+                netns.ip(f"link del {network.node_link(number)}")
+            logs = _saved_logs(folder)
+            shutil.rmtree(folder)
+            node = self.nodes[name] = self._started(name, folder)
+            logs.rename(folder / LOGS_BELOW)
+            self._make_node(number, spec, self._layout, self._start.pki)
+            node.wait_up()
+            self.gone.discard(name)
+            self.failures.clear()
+            deadline = Deadline(_BOOT_PATIENCE, self._check)
+            replace(self._start, deadline=deadline).boot(spec)
+
     def close(self) -> None:
         """End the nodes, the fixtures and the ways to them; what else there is is in the ledger. The mirror ends with this process."""
-        machines = [node for _, node in self._machines()]
-        for node in machines:
-            node.kill()
-        for node in machines:
-            node.wait_ended()
+        with self._power:
+            machines = [node for _, node in self._machines()]
+            for node in machines:
+                node.kill()
+            if self._layout and self._mark:
+                cgroups.thaw(self._layout.folders(self._mark))
+            for node in machines:
+                node.wait_ended()
         if self._egress:
             self._egress.close()
         if self.forwarder:
             self.forwarder.close()
         if self._host:
             self._host.enter()  # settings and links of the machine are seen from its own namespace only
+
+
+def _saved_logs(folder: Path) -> Path:
+    """What a node's services wrote, moved out of its folder."""
+    saved = folder.with_name(f".{folder.name}-log")
+    (folder / LOGS_BELOW).rename(saved)
+    return saved

@@ -17,6 +17,8 @@ TOP = "koalesce"
 _NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 _NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
 _INIT = "init"
+# The file that freezes a group, and what it is told to: of v1's controller freezer, and of v2 (cgroups(7)).
+_FREEZERS = {"freezer.state": ("FROZEN", "THAWED"), "cgroup.freeze": ("1", "0")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,48 @@ def cpu_seconds(folders: Sequence[Path]) -> float:
 
 
 def kill(folders: Sequence[Path]) -> None:
-    """End every process in these groups."""
+    """End every process in these groups, frozen ones too."""
     for pid in processes(folders) - {os.getpid()}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    thaw(folders)  # on v1, what is frozen only ends once it isn't
+
+
+def freeze(folders: Sequence[Path], *, seconds: float) -> None:
+    """Have no process in the groups of a node, and below, go on; ProvisionError if they can't be frozen."""
+    for name, (frozen, _) in _FREEZERS.items():
+        for folder in folders:
+            if (folder / name).exists():
+                (folder / name).write_text(frozen)
+                _await_frozen(folder, seconds)
+                return
+    raise ProvisionError(
+        "this machine can't freeze processes", hint="it needs the cgroup controller freezer, or cgroup v2"
+    )
+
+
+def thaw(folders: Sequence[Path]) -> None:
+    """Have all processes in these groups, and below, go on."""
+    for name, (_, thawed) in _FREEZERS.items():
+        for folder in folders:
+            for path in [folder / name, *folder.glob(f"**/{name}")]:
+                with contextlib.suppress(OSError):
+                    path.write_text(thawed)
+
+
+def _await_frozen(folder: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not _is_frozen(folder):
+        if time.monotonic() > deadline:
+            thaw([folder])
+            raise ProvisionError(f"the processes of {folder.name} can't be frozen: some do not stop")
+        time.sleep(0.01)
+
+
+def _is_frozen(folder: Path) -> bool:
+    if (folder / "freezer.state").exists():
+        return (folder / "freezer.state").read_text().strip() == "FROZEN"
+    return "frozen 1" in (folder / "cgroup.events").read_text().splitlines()
 
 
 def remove(folders: Sequence[Path], *, seconds: float) -> list[Path]:

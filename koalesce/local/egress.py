@@ -80,7 +80,7 @@ class Egress:
 
     def _own(self, out: str, source: str) -> None:
         """Have an nft process own a table for as long as it lives, which is as long as we do; returns when it is there."""
-        command, environment = _nft(self.tools)
+        command, environment = nft(self.tools)
         owner = subprocess.Popen(
             [*command, "--interactive"],
             stdin=subprocess.PIPE,
@@ -117,7 +117,7 @@ def _table(link: str) -> str:
     return re.sub(r"\W", "_", link)
 
 
-def _nft(tools: LocalTools) -> tuple[list[str], dict[str, str]]:
+def nft(tools: LocalTools) -> tuple[list[str], dict[str, str]]:
     """The nft command of this machine, or that of the unpacked packages with the libraries that came with it."""
     for root in tools.system:
         if (root / "usr/sbin/nft").exists():

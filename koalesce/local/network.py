@@ -59,6 +59,16 @@ def fabric(families: Sequence[Family]) -> list[str]:
     ]
 
 
+def node_link(number: int) -> str:
+    """The link that joins the node of this number to the fabric, in the cluster's namespace."""
+    return f"node{number}"
+
+
+def fixture_link(number: int) -> str:
+    """The link that joins the fixture of this number to the fabric, in the cluster's namespace."""
+    return f"fixture{number}"
+
+
 def _address(address: str, link: str) -> str:
     """Give a link an address of the fabric. Nobody else has it: IPv6 needn't take a second to find that out (`nodad`)."""
     family = family_of(address)

@@ -103,6 +103,23 @@ class RunningNode:
             restart=service.restart,
         )
 
+    def hold(self, service: str) -> None:
+        """Have the init not start a service again once it has ended."""
+        self._request(op="hold", name=service)
+
+    def release(self, service: str) -> None:
+        """Have the init start a held service, and again whenever it ends."""
+        self._request(op="release", name=service)
+
+    def signal(self, service: str, number: signal.Signals) -> None:
+        """Have the init send a signal to a service, if it runs."""
+        self._request(op="signal", name=service, signal=int(number))
+
+    def services(self) -> Mapping[str, int]:
+        """The services by name, each with its process in the node's pid namespace, 0 while it doesn't run."""
+        found: Mapping[str, int] = self._request(op="services")["services"]
+        return found
+
     def log_tail(self, service: str, lines: int = 12) -> str:
         """The last lines that a service (or `init`) wrote."""
         path = self.var / "init.log" if service == "init" else self.var / "log" / Path(LOGS).name / f"{service}.log"

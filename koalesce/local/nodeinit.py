@@ -54,6 +54,7 @@ class _Service:
     started: float = 0.0
     exits: int = 0
     due: float | None = None
+    held: bool = False  # not started again until it is released
 
 
 @dataclass(slots=True)
@@ -104,11 +105,29 @@ class _Init:
         return bool(data)
 
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["op"] != "start":
-            raise ValueError(f"unknown request {request['op']!r}")
-        service = _Service(request["name"], request["argv"], request["environment"], request["restart"])
-        self.services[service.name] = service
-        self._start(service)
+        match request["op"]:
+            case "start":
+                service = _Service(request["name"], request["argv"], request["environment"], request["restart"])
+                self.services[service.name] = service
+                self._start(service)
+            case "hold":
+                service = self.services[request["name"]]
+                service.held, service.due = True, None
+            case "release":
+                service = self.services[request["name"]]
+                service.held = False
+                if not service.pid:
+                    service.exits = 0
+                    self._start(service)
+            case "signal":
+                service = self.services[request["name"]]
+                service.exits = 0  # it doesn't end by itself: it is not to wait long for its next start
+                if service.pid:
+                    os.kill(service.pid, request["signal"])
+            case "services":
+                return {"services": {name: service.pid for name, service in self.services.items()}}
+            case unknown:
+                raise ValueError(f"unknown request {unknown!r}")
         return {"pid": service.pid}
 
     def _start(self, service: _Service) -> None:
@@ -142,7 +161,7 @@ class _Init:
         if now - service.started > _HEALTHY_AFTER:
             service.exits = 0
         service.exits += 1
-        if service.restart:
+        if service.restart and not service.held:
             service.due = now + _BACK_OFF[min(service.exits, len(_BACK_OFF)) - 1]
         with contextlib.suppress(OSError), open(_log(service.name), "a") as log:  # noqa: PTH123
             log.write(f"{_timestamp()} koalesce: {service.name} ended with code {code}\n")

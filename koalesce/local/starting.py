@@ -88,6 +88,11 @@ class Start:
         with self.phases.beside(name):
             return act(*given)
 
+    def boot(self, spec: NodeSpec) -> None:
+        """Start what runs on a node that has been made anew in a cluster that is up."""
+        self._start_runtime(spec)
+        self._start_services(spec, "kubelet", "kube-proxy")
+
     @property
     def _control(self) -> RunningNode:
         return self.nodes[self.request.control.name]

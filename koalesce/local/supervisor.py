@@ -25,6 +25,8 @@ from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError
 from koalesce.local import request, teardown
 from koalesce.local.bringup import Bringup
+from koalesce.local.control import Control
+from koalesce.local.faults import Faults
 from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
 from koalesce.local.node import Ended
 from koalesce.local.outputs import outputs
@@ -155,6 +157,7 @@ class Supervisor:
         """Make the cluster and wait for its end; returns why it could not be made."""
         try:
             bringup.run()
+            Control(folder, Faults(bringup).begin, self.stopping).start()
             self._announce(bringup, folder)
         except KoalesceError as error:
             error.hint = error.hint or _full_disk(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, Node
+    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, Node
     from koalesce.local.ledger import Entry
     from koalesce.process import Cancel
 
@@ -16,6 +16,7 @@ class Provider(Protocol):
     """Turns a request into Terraform variables. One instance serves one cluster."""
 
     name: str
+    fault_kinds: frozenset[FaultKind]  # what it can do to a cluster that is up
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with exact versions; UsageError for what this provider never does (touches nothing, starts nothing)."""
@@ -28,6 +29,9 @@ class Provider(Protocol):
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         """Terraform variables of the contract; `folder` is the root's copy. Call `prepare` before."""
+
+    def faults(self, name: str) -> FaultService | None:
+        """Its services that disturb the cluster of this name, which is up; None if it has none."""
 
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Have images of the machine's store on a node of a cluster that is up, as they are now; what went wrong, or nothing."""

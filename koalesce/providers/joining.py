@@ -69,7 +69,9 @@ class JoinedCluster:
         if self._share is None:
             raise _not_to_share(self._name)
         found = made(self._name)  # which nobody can remove any more
-        self.cluster = roots.cluster_of(_request(found), roots.outputs_of(found.entry))
+        provider = self._provider or provider_of(found.entry.provider)
+        outputs = roots.outputs_of(found.entry)
+        self.cluster = roots.cluster_of(_request(found), outputs, provider.faults(self._name))
         emit(ready_event(self.cluster, self._spec, time.monotonic() - began, shared=True))
         return self.cluster
 

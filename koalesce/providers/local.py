@@ -13,7 +13,7 @@ from koalesce.assets import state_dir
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, Node, NodeRequest
+    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, Node, NodeRequest
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
@@ -31,6 +31,12 @@ class LocalProvider:
     """Makes clusters on this machine."""
 
     name = "local"
+    fault_kinds: frozenset[FaultKind] = frozenset(
+        {
+            "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
+            "pause-node", "restart-component", "restart-node", "stop-component",
+        }
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] | None = None
@@ -96,6 +102,12 @@ class LocalProvider:
             "koalesce_command": koalesce_command(),
             "settings": self._settings,
         }
+
+    def faults(self, name: str) -> FaultService:
+        """Those that the cluster's supervisor carries out."""
+        from koalesce.providers.local_faults import LocalFaults
+
+        return LocalFaults(name=name, kinds=self.fault_kinds)
 
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Have the node pull them from the cluster's mirror, which serves the machine's image store."""

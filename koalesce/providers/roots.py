@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.assets import asset
-from koalesce.cluster import Cluster, ClusterRequest, Fixture, Machine, Node
+from koalesce.cluster import Cluster, ClusterRequest, FaultService, Fixture, Machine, Node
 from koalesce.errors import ProvisionError
 from koalesce.kube import Kube
 from koalesce.local.ledger import Entry, Ledger
@@ -89,8 +89,8 @@ def remove(folder: Path, *, keep_log: bool) -> None:
         folder.rmdir()
 
 
-def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
-    """The cluster that a root's outputs (which keep the contract) tell of."""
+def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any], faults: FaultService | None) -> Cluster:
+    """The cluster that a root's outputs (which keep the contract) tell of; `faults` is what its provider can do to it."""
     kubeconfig = Path(outputs["kubeconfig_path"])
     return Cluster(
         name=request.name,
@@ -105,6 +105,7 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any]) -> Cluster:
         service_cidr=request.service_cidr,
         fixtures=_fixtures(outputs),
         host_exec=tuple(outputs["host_exec"]),
+        faults=faults,
     )
 
 

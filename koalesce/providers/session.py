@@ -192,7 +192,7 @@ class ClusterSession:
             terraform.apply()
             outputs = terraform.output()
             check_outputs(outputs)
-        return roots.cluster_of(self.request, outputs)
+        return roots.cluster_of(self.request, outputs, self._provider.faults(self.request.name))
 
     def _undo(self, error: BaseException) -> None:
         """Destroy what a failed `up` made; Terraform's log stays, for people."""

@@ -15,6 +15,7 @@ from koalesce.spec.cluster_checks import cluster_problems, name_clashes
 from koalesce.spec.disturbing import Disturbances
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
+from koalesce.spec.faults import fault_problems
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
 from koalesce.spec.fixtures import fixture_problems
 from koalesce.spec.kinds import KindChecks
@@ -75,10 +76,15 @@ class Draft:
         self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(filled, self.source, self.unchecked)
         self.problems += KindChecks(self.data, self.source, self._written_entries(entries), self.files).problems()
-        node_names = self._node_names(filled)
+        clusters = self._clusters(filled)
+        node_names = {
+            name: [node.name for node in cluster.node_requests()] if cluster else []
+            for name, cluster in clusters.items()
+        }
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
         self.problems += fixture_problems(self.data, self.source, self._written_entries(entries), node_names)
+        self.problems += fault_problems(self.data, self._written_entries(entries), clusters)
         if "${{" in self.source.text or any(entry.group for listed in entries.values() for entry in listed):
             written = self._written_entries(entries)
             checks = ExpressionChecks(self.data, self.source, written, node_names, self.project.env_names)
@@ -106,14 +112,14 @@ class Draft:
             self.problems += loaded.request_problems(name, is_clear=is_clear)
         return loaded
 
-    def _node_names(self, filled: Mapping[str, Any]) -> dict[str, list[str]]:
-        """By cluster, the names of the nodes, as far as they can be known; none of a cluster that is there already."""
-        found: dict[str, list[str]] = {}
+    def _clusters(self, filled: Mapping[str, Any]) -> dict[str, ClusterSpec | None]:
+        """The clusters by name, as far as they can be known."""
+        found: dict[str, ClusterSpec | None] = {}
         for _, name, section in cluster_sections(filled):
             try:
-                found[name] = [node.name for node in ClusterSpec.model_validate(section).node_requests()]
+                found[name] = ClusterSpec.model_validate(section)
             except ValidationError:
-                found[name] = []
+                found[name] = None
         return found
 
     def _scope(self, variables: Mapping[str, Any], origin: Origin | None = None) -> dict[str, Any]:

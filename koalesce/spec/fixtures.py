@@ -15,7 +15,7 @@ from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
 # Fields of steps that hold a vantage point or a destination.
-_SIDES = ("from", "to", "server", "control")
+_SIDES = ("from", "to", "server", "control", "linkDown")
 
 
 def fixture_problems(
@@ -45,6 +45,8 @@ def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:
     if not isinstance(body, Mapping):
         return
     places: list[tuple[Path, Any]] = [((entry.key, side), body.get(side)) for side in _SIDES]
+    if isinstance(cut := body.get("partition"), Mapping):
+        places += [((entry.key, "partition", side), cut.get(side)) for side in ("from", "to")]
     if issubclass(entry.type, Machines):
         places.append(((entry.key,), body))
     for where, place in places:

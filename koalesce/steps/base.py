@@ -214,8 +214,17 @@ class Running(Protocol):
 class Background(Step):
     """A step that goes on while others run, and ends with its test (with the spec, in `setup`) or by a `stop` with its id."""
 
+    disturbs: ClassVar[bool] = (
+        False  # takes something away from the cluster, which has to be whole again after the test
+    )
+
     id: Identifier | None = None
     """Its name, for `stop`; without one it ends with its test."""
+
+    @property
+    def lasting(self) -> Duration | None:
+        """How long it goes on, with the next step waiting for its end; None: beside the next ones."""
+        return None
 
     @abstractmethod
     def start(self, context: StepContext) -> Running | Failed | Errored:

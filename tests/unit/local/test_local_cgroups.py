@@ -137,3 +137,32 @@ def test_processes_of_all_groups_below(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "cgroup.procs").write_text("13\n0\n")
 
     assert cgroups.processes([tmp_path / "a"]) == {11, 12, 13}
+
+
+def test_a_node_is_frozen_and_thawed_by_its_freezer(tmp_path: Path) -> None:
+    below = tmp_path / "freezer/kubepods"
+    below.mkdir(parents=True)
+    for folder in (below.parent, below):
+        (folder / "freezer.state").write_text("THAWED\n")
+
+    cgroups.freeze([tmp_path / "cpu", tmp_path / "freezer"], seconds=1)
+    (below / "freezer.state").write_text("FROZEN")  # a container that was paused
+    assert (tmp_path / "freezer/freezer.state").read_text() == "FROZEN"
+
+    cgroups.thaw([tmp_path / "cpu", tmp_path / "freezer"])
+    assert {path.read_text() for path in tmp_path.glob("**/freezer.state")} == {"THAWED"}
+
+
+def test_what_does_not_freeze_is_thawed_and_an_error(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.freeze").write_text("0\n")
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+
+    with pytest.raises(ProvisionError, match="can't be frozen"):
+        cgroups.freeze([tmp_path], seconds=0)
+
+    assert (tmp_path / "cgroup.freeze").read_text() == "0"
+
+
+def test_a_machine_without_a_freezer_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match="this machine can't freeze processes"):
+        cgroups.freeze([tmp_path], seconds=1)

@@ -88,6 +88,45 @@ def test_a_program_that_is_not_there_is_told_in_the_log(init: Init) -> None:
     assert "can't start /does/not/exist: [Errno 2]" in (init.logs / "s.log").read_text()
 
 
+def test_a_held_service_is_not_started_again_until_it_is_released(init: Init) -> None:
+    init.start("sleep 60", restart=True)
+    first = init.receive()["pid"]
+
+    init.send({"op": "hold", "name": "s"})
+    assert init.receive() == {"answer": "hold", "pid": first}
+    init.send({"op": "signal", "name": "s", "signal": 15})
+    assert [init.receive().get("answer"), init.receive().get("event")] == ["signal", "ended"]
+    init.send({"op": "services"})
+    assert init.receive() == {"answer": "services", "services": {"s": 0}}
+
+    init.send({"op": "release", "name": "s"})
+    again = init.receive()["pid"]
+    assert again not in (0, first)
+    init.send({"op": "release", "name": "s"})  # it runs: nothing to do
+    assert init.receive()["pid"] == again
+
+
+def test_a_service_that_is_killed_is_started_again_at_once(init: Init) -> None:
+    init.start("sleep 60", restart=True)
+    before = init.receive()["pid"]
+    for _ in range(3):
+        init.send({"op": "signal", "name": "s", "signal": 9})
+        assert init.receive() == {"answer": "signal", "pid": before}
+        assert init.receive() == {"event": "ended", "service": "s", "code": -9, "exits": 1}
+        now = 0
+        while now == 0:
+            init.send({"op": "services"})
+            now = init.receive()["services"]["s"]
+        assert now != before
+        before = now
+
+
+def test_a_service_that_there_is_not_is_an_error(init: Init) -> None:
+    init.send({"op": "hold", "name": "ghost"})
+
+    assert init.receive() == {"answer": "hold", "error": "KeyError: 'ghost'"}
+
+
 def test_a_request_that_makes_no_sense_is_answered(init: Init) -> None:
     init.send({"op": "dance"})
 

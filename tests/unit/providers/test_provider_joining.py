@@ -129,6 +129,9 @@ class Provider:
     problem: str = ""
     supplied: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
+    def faults(self, name: str) -> None:
+        return None
+
     def supply(self, node: Node, images: Sequence[str]) -> str:
         self.supplied.append((node.name, tuple(images)))
         return self.problem

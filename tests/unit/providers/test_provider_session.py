@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from koalesce.cluster import ClusterRequest, Fixture, NodeRequest
+from koalesce.cluster import ClusterRequest, FaultKind, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
@@ -81,6 +81,7 @@ class World:
 class FakeProvider:
     world: World
     name: str = "local"
+    fault_kinds: frozenset[FaultKind] = frozenset()
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         self.world.does("resolve")
@@ -98,6 +99,9 @@ class FakeProvider:
             "name": request.name, "run_id": request.run_id, "kubernetes_version": request.kubernetes,
             "nodes": [{"name": node.name, "role": node.role} for node in request.nodes],
         }  # fmt: skip
+
+    def faults(self, name: str) -> None:
+        return None
 
     def remains(self, entry: Entry) -> list[str]:
         self.world.does("look")

@@ -1,0 +1,219 @@
+"""What a cluster's supervisor does to it when it is asked to, and how each of it is undone."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from koalesce import process
+from koalesce.errors import ClusterError, UsageError
+from koalesce.local import cgroups, components, netns, network
+from koalesce.local.bringup import Bringup
+from koalesce.local.egress import nft
+from koalesce.local.node import RunningNode, exec_prefix
+
+Undo = Callable[[], None]
+_FREEZING = 5.0
+_RUNTIME = ("ctr", "--namespace", "k8s.io", "tasks")
+_COMMAND_PATIENCE = 20.0
+_CONTAINER_PATIENCE = 5.0
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults of one cluster that is up. What is disturbed already isn't disturbed a second time in the same way."""
+
+    bringup: Bringup
+    _held: set[tuple[str, ...]] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    # Nodes end with the thread that has made them: this one lives as long as the supervisor.
+    _boots: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="boots"))
+
+    def begin(self, wanted: Mapping[str, Any]) -> Undo:
+        """Have a fault (the fields of `koalesce.cluster.Fault`) happen; returns what undoes it. KoalesceError if it can't be."""
+        kind = wanted["kind"]
+        with contextlib.ExitStack() as undos:
+            for act in self._acts(kind, wanted):
+                act(undos)
+            return undos.pop_all().close
+
+    def _acts(self, kind: str, wanted: Mapping[str, Any]) -> Iterator[Callable[[contextlib.ExitStack], None]]:
+        """What is to be done, one thing at a time; each adds its undo before it begins."""
+        machines, component = wanted["machines"], wanted["component"]
+        on_components = {
+            "stop-component": self._stop, "kill-component": self._kill, "pause-component": self._pause,
+            "restart-component": self._restart,
+        }  # fmt: skip
+        on_nodes = {"kill-node": self._cut_power, "restart-node": self._reboot, "pause-node": self._freeze}
+        on_containers = {"kill-container": self._kill_container, "pause-container": self._pause_container}
+        if act := on_components.get(kind):
+            yield from (lambda undos, name=name: act(undos, self._node(name), component) for name in machines)
+        elif do := on_nodes.get(kind):
+            yield from (lambda undos, name=name: do(undos, self._node(name)) for name in machines)
+        elif hurt := on_containers.get(kind):
+            pairs = wanted["containers"]
+            yield from (lambda undos, pair=pair: hurt(undos, self._node(pair[0]), pair[1]) for pair in pairs)
+        elif kind == "link-down":
+            yield from (lambda undos, name=name: self._unplug(undos, name) for name in machines)
+        elif kind == "partition":
+            yield lambda undos: self._part(undos, machines, wanted["others"], one_way=wanted["one_way"])
+        else:
+            raise UsageError(f"a local cluster knows no fault {kind}")
+
+    def _node(self, name: str) -> RunningNode:
+        """A node that runs and answers."""
+        bringup = self.bringup
+        if name not in bringup.nodes:
+            raise ClusterError(f"there is no node {name}; there are: {', '.join(bringup.nodes)}")
+        if name in bringup.gone:
+            raise ClusterError(f"{name} is switched off")
+        if ("paused", name) in self._held:
+            raise ClusterError(f"{name} is paused")
+        return bringup.nodes[name]
+
+    def _hold(self, undos: contextlib.ExitStack, what: str, *key: str) -> None:
+        """Note that something is disturbed, until it's undone."""
+        with self._lock:
+            if key in self._held:
+                raise ClusterError(f"{what} already")
+            self._held.add(key)
+        undos.callback(self._held.discard, key)
+
+    def _stop(self, undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
+        components.check(node, component)
+        self._hold(undos, f"{component} on {node.name} is stopped", "stopped", node.name, component)
+        undos.callback(self._if_there, node, components.start, component)
+        components.stop(node, component)
+
+    def _kill(self, _undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
+        components.check(node, component)
+        components.kill(node, component)
+
+    def _restart(self, _undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
+        components.check(node, component)
+        components.stop(node, component)
+        components.start(node, component)
+
+    def _pause(self, undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
+        components.check(node, component)
+        self._hold(undos, f"{component} on {node.name} is paused", "paused", node.name, component)
+        undos.callback(self._if_there, node, components.resume, component)
+        components.pause(node, component)
+
+    def _if_there(self, node: RunningNode, undo: Callable[[RunningNode, str], None], component: str) -> None:
+        """Undo something of a node, unless it has been made anew since, with everything on it."""
+        if self.bringup.nodes[node.name] is node and not node.has_ended:
+            undo(node, component)
+
+    def _cut_power(self, undos: contextlib.ExitStack, node: RunningNode) -> None:
+        self._check_power(node)
+        self._hold(undos, f"{node.name} is switched off", "off", node.name)
+        undos.callback(self._boot, node.name)
+        self.bringup.cut_power(node.name)
+
+    def _reboot(self, _undos: contextlib.ExitStack, node: RunningNode) -> None:
+        self._check_power(node)
+        self.bringup.cut_power(node.name)
+        self._boot(node.name)
+
+    def _check_power(self, node: RunningNode) -> None:
+        if node.name == self.bringup.request.control.name:
+            raise ClusterError(f"{node.name} holds the cluster's state, which would be lost: it can't be switched off")
+
+    def _boot(self, name: str) -> None:
+        self._boots.submit(self.bringup.boot, name).result()
+
+    def _freeze(self, undos: contextlib.ExitStack, node: RunningNode) -> None:
+        self._hold(undos, f"{node.name} is paused", "paused", node.name)
+        groups = self.bringup.groups(node.name)
+        undos.callback(cgroups.thaw, groups)
+        cgroups.freeze(groups, seconds=_FREEZING)
+
+    def _unplug(self, undos: contextlib.ExitStack, name: str) -> None:
+        link = self._link(name)
+        self._hold(undos, f"the link of {name} is down", "unplugged", name)
+        undos.callback(netns.ip, f"link set {link} up")
+        netns.ip(f"link set {link} down")
+
+    def _part(self, undos: contextlib.ExitStack, near: Sequence[str], far: Sequence[str], *, one_way: bool) -> None:
+        """Have the bridge between the machines drop what one side sends to the other."""
+        table = f"koalesce_{next(self._numbers)}"
+        pairs = [(self._link(one), self._link(other)) for one in near for other in far]
+        self._nft(partition(table, pairs, one_way=one_way))  # all of it or nothing
+        undos.callback(self._nft, f"delete table bridge {table}\n")
+
+    def _link(self, name: str) -> str:
+        request = self.bringup.request
+        links = {node.name: network.node_link(number) for number, node in enumerate(request.nodes)}
+        links |= {fixture.name: network.fixture_link(number) for number, fixture in enumerate(request.fixtures)}
+        if name not in links:
+            raise ClusterError(f"there is no machine {name}; there are: {', '.join(links)}")
+        return links[name]
+
+    def _nft(self, text: str) -> None:
+        command, environment = nft(self.bringup.tools)
+        done = subprocess.run(
+            [*command, "-f", "-"], input=text, capture_output=True, text=True, env=environment, timeout=20, check=False
+        )
+        if done.returncode:
+            raise ClusterError(
+                f"nftables refuses what parts machines: {done.stderr.strip()}",
+                hint="the kernel needs nftables for bridges (CONFIG_NF_TABLES_BRIDGE)",
+            )
+
+    def _kill_container(self, _undos: contextlib.ExitStack, node: RunningNode, container: str) -> None:
+        self._check_container(node, container)
+        self._on(node, *_RUNTIME, "kill", "--all", "--signal", "SIGKILL", container)
+        self._await_container(node, container, ("", "STOPPED"))
+
+    def _pause_container(self, undos: contextlib.ExitStack, node: RunningNode, container: str) -> None:
+        self._check_container(node, container)
+        self._hold(undos, f"the container is paused on {node.name}", "paused", node.name, container)
+        undos.callback(self._if_there, node, self._resume_container, container)
+        self._on(node, *_RUNTIME, "pause", container)
+        self._await_container(node, container, ("PAUSED",))
+
+    def _resume_container(self, node: RunningNode, container: str) -> None:
+        if self._container(node, container) == "PAUSED":
+            self._on(node, *_RUNTIME, "resume", container)
+
+    def _check_container(self, node: RunningNode, container: str) -> None:
+        if (state := self._container(node, container)) != "RUNNING":
+            raise ClusterError(f"the container {container} on {node.name} doesn't run: {state or 'it is gone'}")
+
+    def _await_container(self, node: RunningNode, container: str, states: Sequence[str]) -> None:
+        deadline = time.monotonic() + _CONTAINER_PATIENCE
+        while (state := self._container(node, container)) not in states:
+            if time.monotonic() > deadline:
+                raise ClusterError(f"the container {container} on {node.name} is still {state}")
+            time.sleep(0.05)
+
+    def _container(self, node: RunningNode, container: str) -> str:
+        """The state of a container, as its runtime calls it; empty if it is gone."""
+        lines = [line.split() for line in self._on(node, *_RUNTIME, "list").splitlines()]
+        return next((words[2] for words in lines if len(words) > 2 and words[0] == container), "")
+
+    def _on(self, node: RunningNode, *command: str) -> str:
+        done = process.run([*exec_prefix(f"/proc/{node.pid}"), *command], timeout=_COMMAND_PATIENCE)
+        if done.code:
+            raise ClusterError(f"{node.name}: {' '.join(command)}: {done.err.strip() or f'exit code {done.code}'}")
+        return done.out
+
+
+def partition(table: str, pairs: Sequence[tuple[str, str]], *, one_way: bool) -> str:
+    """The input of nft that drops what goes from link to link on a bridge.
+
+    One way, addresses are still resolved (ARP): otherwise nothing would go the other way either.
+    """
+    what = "ether type != arp " if one_way else ""
+    both = [*pairs, *(() if one_way else ((far, near) for near, far in pairs))]
+    rules = "".join(f'    iifname "{near}" oifname "{far}" {what}counter drop\n' for near, far in both)
+    return f"table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0;\n{rules}  }}\n}}\n"

@@ -1,0 +1,121 @@
+"""What is wrong with `chaos` steps, as far as it can be known before anything starts: where they stand, and what they are about.
+
+Works on the data as written, so that a mistake elsewhere hides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.entries import StepEntry
+from koalesce.yaml.nodes import Path
+from koalesce.yaml.problems import Problem, did_you_mean
+
+CAPABILITY = "chaos"
+_KEY = "chaos"
+_GROUPS = {"all": ("control-plane", "worker"), "workers": ("worker",), "controlPlane": ("control-plane",)}
+_SWITCHED_OFF = ("kill", "restart")
+
+
+def fault_problems(
+    data: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]], clusters: Mapping[str, ClusterSpec | None]
+) -> Iterator[Problem]:
+    """Every problem of `chaos` steps; `clusters` are those of the spec by name, the default first, None for one that isn't valid."""
+    for where, listed in entries.items():
+        test = data["tests"][where[1]] if where[0] == "tests" and isinstance(where[1], int) else {}
+        for entry in (step for each in listed for step in each.family):
+            if entry.key != _KEY:
+                continue
+            if test.get("disruptive") is not True:
+                yield entry.problem((_KEY,), "only a test that says disruptive: true may do this", key=True)
+            name = entry.raw.get("cluster") or test.get("cluster") or next(iter(clusters))
+            if (cluster := clusters.get(str(name))) is not None:
+                yield from _Chaos(entry, cluster, _is_optional(data, test, entry)).problems()
+
+
+def _is_optional(*places: Mapping[str, Any] | StepEntry) -> bool:
+    """Whether it's left out where it can't be done."""
+    said = [place.raw if isinstance(place, StepEntry) else place for place in places]
+    return any(CAPABILITY in (each.get("requires") or ()) for each in said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chaos:
+    """One such step, on a cluster."""
+
+    entry: StepEntry
+    cluster: ClusterSpec
+    is_optional: bool
+
+    def problems(self) -> Iterator[Problem]:
+        if (refusal := self._refusal()) is not None:
+            yield refusal
+            return
+        body = self.entry.raw[_KEY]
+        for verb, target in body.items() if isinstance(body, Mapping) else ():
+            if isinstance(target, Mapping):
+                sides = ("from", "to") if verb == "partition" else ()
+                for side in sides:
+                    yield from self._unknown_nodes((verb, side), target.get(side))
+                yield from self._unknown_nodes((verb,), target)
+                yield from self._misdirected(verb, target)
+
+    def _refusal(self) -> Problem | None:
+        """What the cluster's provider can't do."""
+        from koalesce.providers import REGISTRY
+        from koalesce.steps.chaos import Chaos
+
+        step = self.entry.draft.step if self.entry.draft is not None else None
+        factory = REGISTRY.get(self.cluster.provider)
+        if not isinstance(step, Chaos) or factory is None or self.is_optional or step.kind in factory().fault_kinds:
+            return None
+        hint = f"requires: [{CAPABILITY}] leaves it out there"
+        return self.entry.problem((_KEY,), f"the provider {self.cluster.provider} can't do this", key=True, hint=hint)
+
+    @property
+    def _roles(self) -> dict[str, str]:
+        return {node.name: node.role for node in self.cluster.node_requests()}
+
+    def _unknown_nodes(self, where: Path, target: Any) -> Iterator[Problem]:
+        if not isinstance(target, Mapping) or not self._roles or self.cluster.provider == "kubeconfig":
+            return
+        several = target.get("nodes")
+        names: list[tuple[Path, Any]] = [((*where, "node"), target.get("node"))]
+        names += [((*where, "nodes", n), name) for n, name in enumerate(several if isinstance(several, list) else ())]
+        for path, name in names:
+            if isinstance(name, str) and "${{" not in name and name not in self._roles:
+                hint = did_you_mean(name, self._roles) or f"there are: {', '.join(self._roles)}"
+                yield self.entry.problem((_KEY, *path), f'there is no node "{name}"', hint=hint)
+
+    def _misdirected(self, verb: str, target: Mapping[str, Any]) -> Iterator[Problem]:
+        """A component where it doesn't run, and a node that can't be switched off."""
+        from koalesce.steps.faults.targets import CONTROL_PLANE
+
+        component, roles = target.get("component"), self._roles
+        where = (_KEY, verb, "component")
+        chosen = _chosen(target, roles)
+        if component == "kube-proxy" and self.cluster.kube_proxy == "none":
+            yield self.entry.problem(where, "the cluster has no kube-proxy", hint="its kubeProxy is none")
+        for name in chosen:
+            if component in CONTROL_PLANE and roles[name] == "worker":
+                homes = ", ".join(other for other, role in roles.items() if role == "control-plane")
+                yield self.entry.problem(where, f"{name} runs no {component}", hint=f"{homes} does")
+            if component is None and verb in _SWITCHED_OFF and _is_only_control_plane(name, roles):
+                message = f"{name} can't be switched off: it holds the cluster's state, which would be lost"
+                yield self.entry.problem((_KEY, verb), message, key=True)
+
+
+def _chosen(target: Mapping[str, Any], roles: Mapping[str, str]) -> Sequence[str]:
+    """The nodes that a target is about, as far as they can be known."""
+    several = target.get("nodes")
+    if isinstance(several, str):
+        return [name for name, role in roles.items() if role in _GROUPS.get(several, ())]
+    named = [target.get("node"), *(several if isinstance(several, list) else ())]
+    return [name for name in named if isinstance(name, str) and name in roles]
+
+
+def _is_only_control_plane(name: str, roles: Mapping[str, str]) -> bool:
+    return [other for other, role in roles.items() if role == "control-plane"] == [name]

@@ -1,0 +1,202 @@
+"""The step `chaos`: do something to nodes, components, containers or the network, and undo it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from koalesce.cluster import ActiveFault, Cluster, Fault, FaultKind
+from koalesce.durations import Duration
+from koalesce.errors import ClusterError
+from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
+from koalesce.steps.faults.targets import (
+    ComponentOfNodes,
+    MachinesOnWire,
+    NodesOrComponents,
+    Partition,
+    Victims,
+    listed,
+)
+from koalesce.steps.inside.places import fixtures_of, nodes_of, select
+
+KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition")
+
+
+def _lasts(duration: Duration) -> Duration:
+    if not duration.seconds:
+        raise ValueError("must be longer than 0s")
+    return duration
+
+
+class Chaos(Background, key="chaos"):
+    """Do something to nodes, components, containers or the network, and undo it.
+
+    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown` and `partition`. Only a test that says `disruptive: true` may do this,
+    and only on a cluster whose provider can: the capability `chaos` (`requires: [chaos]` skips the test elsewhere). The step is over once the
+    fault has happened, and has been seen to. It lasts until a `stop` with its `id`, until the test ends, or, with `for`, until the step itself
+    does. It's undone however that ends: also when the run is interrupted or killed. After the test all nodes have to be Ready again, otherwise
+    it's an error.
+    """
+
+    disturbs: ClassVar[bool] = True
+
+    stop: ComponentOfNodes | None = None
+    """End a component (by SIGTERM, then SIGKILL) and don't start it again until the fault ends: `{node: worker-1, component: kubelet}`."""
+
+    kill: Victims | None = None
+    """End it at once. A component is started again by its node. A container (its first process and all others of it) is started again by
+    the kubelet, if its pod says so. A node is switched off until the fault ends; then it boots anew, its state lost: its containers,
+    images and files are gone, and it has another bootID. The node of the control plane can't be switched off."""
+
+    pause: Victims | None = None
+    """Have all processes of a node, of a container, or a component stand still; they go on where they were."""
+
+    restart: NodesOrComponents | None = None
+    """End a component and start it again; or switch a node off and on, as `kill` says. There is nothing to undo."""
+
+    link_down: MachinesOnWire | None = None
+    """Pull the cable: the machine's link to the others has no carrier. Its own interface stays, and pods on it reach each other."""
+
+    partition: Partition | None = None
+    """Have all be lost that machines send to each other: `{from: {node: worker-1}, to: {nodes: [worker-2]}}`."""
+
+    lasts: Annotated[Duration, AfterValidator(_lasts)] | None = Field(default=None, alias="for")
+    """How long it lasts: the step ends then, and the fault with it. Default: until a `stop` with its id, or the test's end."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Chaos:
+        given = [name for name in KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            names = ", ".join(type(self).model_fields[name].alias or name for name in KINDS)
+            raise ValueError(f"say exactly one of {names}")
+        if self.lasts is not None and self.id is not None:
+            raise ValueError("with for, there is nothing to stop: leave out id or for")
+        return self
+
+    @property
+    def lasting(self) -> Duration | None:
+        """How long it lasts."""
+        return self.lasts
+
+    @property
+    def kind(self) -> FaultKind:
+        """What is asked of the provider."""
+        if self.link_down is not None:
+            return "link-down"
+        if self.partition is not None:
+            return "partition"
+        verb, victims = self._victims
+        if victims.component is not None:
+            return _of_component(verb)
+        if isinstance(victims, Victims) and not victims.names:
+            return "kill-container" if verb == "kill" else "pause-container"
+        return _of_node(verb)
+
+    @property
+    def _victims(self) -> tuple[str, ComponentOfNodes | NodesOrComponents | Victims]:
+        given = {"stop": self.stop, "kill": self.kill, "pause": self.pause, "restart": self.restart}
+        return next((verb, victims) for verb, victims in given.items() if victims is not None)
+
+    def title(self) -> str:
+        """What it does, to what."""
+        if self.link_down is not None:
+            return f"pull the cable of {self.link_down}"
+        if (cut := self.partition) is not None:
+            return f"cut {cut.from_} {'off from' if not cut.one_way else 'short of'} {cut.to}"
+        verb, victims = self._victims
+        if isinstance(victims, Victims) and not victims.names:
+            return f"{verb} {victims.place()}"
+        where = f"node {victims.node}" if victims.node is not None else f"nodes {listed(victims.nodes)}"
+        return f"{verb} {victims.component} on {where}" if victims.component else f"{verb} {where}"
+
+    def start(self, context: StepContext) -> Disturbing | Failed | Errored:
+        """Find out what it's about, and have it done."""
+        service = context.cluster.faults
+        if service is None or self.kind not in service.kinds:
+            return Errored(f"the provider {context.cluster.provider} can't do this ({self.kind})", final=True)
+        fault = self._fault(context)
+        if not isinstance(fault, Fault):
+            return fault
+        try:
+            return Disturbing(service.begin(fault), self.title())
+        except ClusterError as error:
+            return Errored(str(error), final=True)
+
+    def _fault(self, context: StepContext) -> Fault | Failed | Errored:
+        cluster = context.cluster
+        if self.link_down is not None:
+            machines = _machines(self.link_down, cluster)
+            return machines if isinstance(machines, Errored) else Fault(kind=self.kind, machines=machines)
+        if self.partition is not None:
+            return _cut(self.partition, cluster)
+        _, victims = self._victims
+        if isinstance(victims, Victims) and not victims.names:
+            return self._fault_of_containers(victims, context)
+        nodes = nodes_of(victims.names, cluster)
+        if isinstance(nodes, Errored):
+            return nodes
+        names = tuple(node.name for node in nodes)
+        return Fault(kind=self.kind, machines=names, component=victims.component or "")
+
+    def _fault_of_containers(self, victims: Victims, context: StepContext) -> Fault | Failed | Errored:
+        sources = select(victims, context)
+        if isinstance(sources, Failed | Errored):
+            return sources
+        unknown = [source.name for source in sources if source.node is None]
+        if unknown:
+            return Errored(f"the node of pod {unknown[0]} can't be reached", final=True)
+        pairs = tuple((source.node.name, source.container_id) for source in sources if source.node is not None)
+        return Fault(kind=self.kind, containers=pairs)
+
+
+class Disturbing:
+    """A fault that lasts."""
+
+    def __init__(self, fault: ActiveFault, title: str) -> None:
+        self._fault = fault
+        self._title = title
+
+    value = None
+
+    def stop(self) -> Outcome:
+        """Undo it."""
+        try:
+            self._fault.undo()
+        except ClusterError as error:
+            return Errored(f"could not be undone: {error}", final=True)
+        return Passed("undone")
+
+
+def _of_component(verb: str) -> FaultKind:
+    kinds: dict[str, FaultKind] = {
+        "stop": "stop-component", "kill": "kill-component", "pause": "pause-component", "restart": "restart-component",
+    }  # fmt: skip
+    return kinds[verb]
+
+
+def _of_node(verb: str) -> FaultKind:
+    kinds: dict[str, FaultKind] = {"kill": "kill-node", "pause": "pause-node", "restart": "restart-node"}
+    return kinds[verb]
+
+
+def _cut(partition: Partition, cluster: Cluster) -> Fault | Errored:
+    near, far = _machines(partition.from_, cluster), _machines(partition.to, cluster)
+    if isinstance(near, Errored):
+        return near
+    if isinstance(far, Errored):
+        return far
+    if both := sorted({*near} & {*far}):
+        return Errored(f"{', '.join(both)} can't be cut off from itself", final=True)
+    return Fault(kind="partition", machines=near, others=far, one_way=partition.one_way)
+
+
+def _machines(where: MachinesOnWire, cluster: Cluster) -> tuple[str, ...] | Errored:
+    nodes = nodes_of(where.names, cluster) if where.names else []
+    if isinstance(nodes, Errored):
+        return nodes
+    wanted = [where.fixture] if where.fixture is not None else where.fixtures
+    fixtures = fixtures_of(wanted, cluster) if wanted else []
+    if isinstance(fixtures, Errored):
+        return fixtures
+    return (*(node.name for node in nodes), *(fixture.name for fixture in fixtures))

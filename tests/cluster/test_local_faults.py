@@ -1,0 +1,300 @@
+"""Faults on one real cluster: each happens, each is undone however it ends, and nothing of them outlives the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce.cluster import Fault
+from koalesce.errors import ClusterError, KoalesceError
+from koalesce.kube import Kube
+from koalesce.local import client, machine
+from koalesce.local.ledger import Ledger
+from koalesce.providers.local import LocalProvider
+from koalesce.providers.local_faults import LocalFault, LocalFaults
+
+NAME = "t-faults"
+NODES = ("control-plane", "worker-1")
+IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
+# Begins a fault and is killed before it undoes it.
+BEGIN = """
+import json, signal, sys
+from pathlib import Path
+from koalesce.cluster import Fault
+from koalesce.local.ledger import Ledger
+from koalesce.providers.local_faults import LocalFaults
+service = LocalFaults(name=sys.argv[1], kinds=frozenset(), ledger=Ledger(Path(sys.argv[2])))
+fault = service.begin(Fault(**json.loads(sys.argv[3])))
+print("begun", flush=True)
+signal.pause()
+"""
+
+
+def _problem() -> str:
+    try:
+        machine.check(Path("/"))
+    except KoalesceError as error:
+        return error.message
+    return ""
+
+
+pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    kube: Kube
+    outputs: dict[str, Any]
+    ledger: Ledger
+    faults: LocalFaults
+
+    def code(self, node: str, *command: str) -> int:
+        (prefix,) = [item["exec"] for item in self.outputs["nodes"] if item["name"] == node]
+        return subprocess.run([*prefix, *command], capture_output=True, timeout=60, check=False).returncode
+
+    def address(self, node: str) -> str:
+        (address,) = [str(item["address"]) for item in self.outputs["nodes"] if item["name"] == node]
+        return address
+
+    def reaches(self, node: str, other: str) -> bool:
+        """Whether the kubelet of a node is reached from another."""
+        script = f"exec 3<>/dev/tcp/{self.address(other)}/10250"
+        return self.code(node, "timeout", "1", "bash", "-c", script) == 0
+
+    def is_running(self, node: str, program: str) -> bool:
+        return self.code(node, "pgrep", "-x", program) == 0
+
+    def node(self, name: str) -> dict[str, Any]:
+        found = self.kube.get(self.kube.resource("nodes"), name)
+        assert found is not None
+        return found
+
+    def is_ready(self, name: str) -> bool:
+        conditions = self.node(name)["status"]["conditions"]
+        return [each["status"] for each in conditions if each["type"] == "Ready"] == ["True"]
+
+    def begin(self, kind: Any, *machines: str, **more: Any) -> LocalFault:
+        return self.faults.begin(Fault(kind=kind, machines=machines, **more))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes, which at the end have their supervisor killed while one of them stands still."""
+    ledger = Ledger(tmp_path_factory.mktemp("state") / "clusters")
+    folder = ledger.folder / NAME
+    nodes = [{"name": name, "role": "worker" if "worker" in name else "control-plane"} for name in NODES]
+    request = {"name": NAME, "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder)}
+    client.up(json.dumps(request), ledger=ledger, progress=lambda line: None)
+    faults = LocalFaults(name=NAME, kinds=LocalProvider.fault_kinds, ledger=ledger)
+    kube = Kube(folder / "kubeconfig")
+    try:
+        yield Cluster(kube, json.loads((folder / "outputs.json").read_text()), ledger, faults)
+        entry = ledger.find(NAME)
+        assert entry is not None
+        assert entry.supervisor is not None
+        groups = [Path(thing.name) for thing in entry.things if thing.kind == "cgroup"]
+        frozen = faults.begin(Fault(kind="pause-node", machines=("worker-1",)))
+        os.kill(entry.supervisor.pid, signal.SIGKILL)
+        client.down(NAME, ledger=ledger)
+        frozen.asking.close()
+        assert ledger.find(NAME) is None
+        assert [group for group in groups if group.exists()] == []
+    finally:
+        kube.close()
+        client.down(NAME, ledger=ledger)
+
+
+def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("node", "component"),
+    [
+        ("worker-1", "kubelet"), ("worker-1", "kube-proxy"), ("worker-1", "containerd"),
+        ("control-plane", "kube-scheduler"), ("control-plane", "kube-controller-manager"),
+        ("control-plane", "kube-apiserver"), ("control-plane", "etcd"),
+    ],
+)  # fmt: skip
+def test_a_stopped_component_is_away_until_the_undo(cluster: Cluster, node: str, component: str) -> None:
+    program = component[:15]  # as much as the kernel keeps of a name
+    fault = cluster.begin("stop-component", node, component=component)
+    assert not cluster.is_running(node, program)
+
+    fault.undo()
+
+    assert cluster.is_running(node, program)
+    eventually(lambda: _answers(cluster) and all(cluster.is_ready(name) for name in NODES))
+
+
+def _answers(cluster: Cluster) -> bool:
+    try:
+        return bool(cluster.kube.version()) and bool(cluster.node("worker-1"))
+    except KoalesceError:
+        return False
+
+
+def test_a_paused_component_stands_still(cluster: Cluster) -> None:
+    fault = cluster.begin("pause-component", "worker-1", component="kubelet")
+    assert cluster.code("worker-1", "pgrep", "-x", "-r", "T", "kubelet") == 0
+
+    fault.undo()
+
+    assert cluster.code("worker-1", "pgrep", "-x", "-r", "T", "kubelet") == 1
+
+
+def test_a_killed_component_is_started_again(cluster: Cluster) -> None:
+    cluster.begin("kill-component", "worker-1", component="containerd").undo()
+
+    assert cluster.is_running("worker-1", "containerd")
+
+
+def test_a_component_that_a_node_has_not_is_an_error(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match="worker-1 runs no etcd; it runs containerd, kubelet, kube-proxy"):
+        cluster.begin("stop-component", "worker-1", component="etcd")
+
+
+def test_a_paused_node_does_not_go_on(cluster: Cluster) -> None:
+    counting = "while :; do echo x >>/tmp/count; sleep 0.05; done"
+    pod = _pod("count", ["sh", "-c", counting.replace("/tmp", "/data")])
+    pod["spec"]["volumes"] = [{"name": "data", "hostPath": {"path": "/srv/count", "type": "DirectoryOrCreate"}}]
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    cluster.kube.create(pod)
+    eventually(lambda: cluster.code("worker-1", "test", "-s", "/srv/count/count") == 0)
+
+    fault = cluster.begin("pause-node", "worker-1")
+    cluster.code("worker-1", "cp", "/srv/count/count", "/srv/before")
+    time.sleep(0.5)
+    assert cluster.code("worker-1", "cmp", "/srv/count/count", "/srv/before") == 0
+    with pytest.raises(ClusterError, match="worker-1 is paused"):
+        cluster.begin("stop-component", "worker-1", component="kubelet")
+
+    fault.undo()
+    eventually(lambda: cluster.code("worker-1", "cmp", "/srv/count/count", "/srv/before"))
+
+
+def test_a_container_is_paused_and_killed(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("web", ["/agnhost", "netexec"]))
+    eventually(lambda: _container(cluster, "web"))
+    first = _container(cluster, "web")
+
+    fault = cluster.begin("pause-container", containers=(("worker-1", first),))
+    assert cluster.code("worker-1", "sh", "-c", f"ctr -n k8s.io tasks ls | grep {first} | grep -q PAUSED") == 0
+    fault.undo()
+    assert cluster.code("worker-1", "sh", "-c", f"ctr -n k8s.io tasks ls | grep {first} | grep -q RUNNING") == 0
+
+    cluster.begin("kill-container", containers=(("worker-1", first),)).undo()
+    eventually(lambda: _container(cluster, "web") not in ("", first))
+
+
+def test_a_cable_is_pulled_and_put_back(cluster: Cluster) -> None:
+    assert cluster.reaches("control-plane", "worker-1")
+    fault = cluster.begin("link-down", "worker-1")
+    assert not cluster.reaches("control-plane", "worker-1")
+
+    fault.undo()
+
+    eventually(lambda: cluster.reaches("control-plane", "worker-1"))
+
+
+@pytest.mark.parametrize("one_way", [False, True])
+def test_a_partition_is_made_and_healed(cluster: Cluster, one_way: bool) -> None:
+    fault = cluster.begin("partition", "worker-1", others=("control-plane",), one_way=one_way)
+    assert not cluster.reaches("control-plane", "worker-1")
+    assert not cluster.reaches("worker-1", "control-plane")
+
+    fault.undo()
+
+    eventually(lambda: cluster.reaches("control-plane", "worker-1"))
+
+
+def test_one_way_only_what_goes_the_one_way_is_lost(cluster: Cluster) -> None:
+    """A datagram needs no answer: it shows which way is open."""
+
+    def arrives(sender: str, receiver: str) -> bool:
+        listen = "import socket,sys; s=socket.socket(2,2); s.bind(('',9)); s.settimeout(2); s.recv(9)"
+        (prefix,) = [item["exec"] for item in cluster.outputs["nodes"] if item["name"] == receiver]
+        with subprocess.Popen([*prefix, "python3", "-c", listen], stderr=subprocess.DEVNULL) as receiving:
+            send = f"import socket,time; s=socket.socket(2,2)\nfor n in range(15): s.sendto(b'x',('{cluster.address(receiver)}',9)); time.sleep(.1)"
+            cluster.code(sender, "python3", "-c", send)
+            return receiving.wait() == 0
+
+    fault = cluster.begin("partition", "worker-1", others=("control-plane",), one_way=True)
+    try:
+        assert not arrives("worker-1", "control-plane")
+        assert arrives("control-plane", "worker-1")
+    finally:
+        fault.undo()
+
+
+def test_a_fault_ends_with_the_process_that_asked_for_it(cluster: Cluster) -> None:
+    fault = json.dumps({"kind": "link-down", "machines": ["worker-1"]})
+    command = [sys.executable, "-c", BEGIN, NAME, str(cluster.ledger.folder), fault]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as asking:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == b"begun\n"
+        assert not cluster.reaches("control-plane", "worker-1")
+
+        asking.kill()
+
+    eventually(lambda: cluster.reaches("control-plane", "worker-1"), 10)
+
+
+def test_a_node_that_is_switched_off_boots_without_what_it_knew(cluster: Cluster) -> None:
+    before = cluster.node("worker-1")["status"]["nodeInfo"]
+    assert cluster.code("worker-1", "touch", "/root/remembered", "/var/lib/remembered") == 0
+
+    fault = cluster.begin("kill-node", "worker-1")
+    assert cluster.code("worker-1", "true") != 0
+    with pytest.raises(ClusterError, match="worker-1 is switched off"):
+        cluster.begin("pause-node", "worker-1")
+    fault.undo()
+
+    eventually(lambda: cluster.node("worker-1")["status"]["nodeInfo"]["bootID"] != before["bootID"])
+    eventually(lambda: cluster.is_ready("worker-1"))
+    assert cluster.code("worker-1", "sh", "-c", "test ! -e /root/remembered && test ! -e /var/lib/remembered") == 0
+    assert cluster.code("worker-1", "grep", "-q", "ended with code", "/var/log/koalesce/kubelet.log") == 0
+    eventually(lambda: cluster.reaches("control-plane", "worker-1"))
+
+
+def test_pods_run_on_a_node_that_was_restarted(cluster: Cluster) -> None:
+    cluster.begin("restart-node", "worker-1").undo()
+
+    cluster.kube.create(_pod("after", ["/agnhost", "pause"]))
+    eventually(lambda: _container(cluster, "after"))
+
+
+def test_the_node_of_the_control_plane_stays_on(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match="control-plane holds the cluster's state"):
+        cluster.begin("kill-node", "control-plane")
+
+
+def _pod(name: str, command: list[str]) -> dict[str, Any]:
+    container = {"name": "c", "image": IMAGE, "command": command}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"nodeName": "worker-1", "terminationGracePeriodSeconds": 0, "containers": [container]},
+    }
+
+
+def _container(cluster: Cluster, pod: str) -> str:
+    """The id of a pod's container that runs; empty if none does."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    statuses = found["status"].get("containerStatuses", ()) if found else ()
+    running = [status["containerID"] for status in statuses if "running" in status["state"]]
+    return running[0].rpartition("/")[2] if running else ""

@@ -1,0 +1,211 @@
+"""Faults as the supervisor carries them out, on nodes that are fakes; the real ones are hurt in tests/cluster."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from koalesce.errors import ClusterError, UsageError
+from koalesce.local import components
+from koalesce.local.bringup import Bringup
+from koalesce.local.faults import Faults, partition
+from koalesce.local.request import from_mapping
+
+
+@dataclass
+class Node:
+    """A node whose services do what their init is told; `stubborn` ones don't end by SIGTERM, `broken` ones don't stay up."""
+
+    name: str
+    running: dict[str, int] = field(default_factory=lambda: {"containerd": 11, "kubelet": 12})
+    held: set[str] = field(default_factory=set)
+    stubborn: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    signals: list[tuple[str, str]] = field(default_factory=list)
+    has_ended: bool = False
+    pid: int = 0
+
+    def services(self) -> dict[str, int]:
+        return dict(self.running)
+
+    def hold(self, service: str) -> None:
+        self.held.add(service)
+
+    def release(self, service: str) -> None:
+        self.held.discard(service)
+        if not self.running[service]:
+            self._start(service)
+
+    def signal(self, service: str, number: signal.Signals) -> None:
+        self.signals.append((service, number.name))
+        if number is signal.SIGKILL or (number is signal.SIGTERM and service not in self.stubborn):
+            self.running[service] = 0
+            if service not in self.held:
+                self._start(service)
+
+    def _start(self, service: str) -> None:
+        self.running[service] = 0 if service in self.broken else 100 + len(self.signals)
+
+    def log_tail(self, service: str) -> str:
+        return f"{service}: no such flag"
+
+
+@dataclass
+class World:
+    nodes: dict[str, Node]
+    request: Any
+    gone: set[str] = field(default_factory=set)
+    done: list[str] = field(default_factory=list)
+
+    def cut_power(self, name: str) -> None:
+        self.done.append(f"off {name}")
+        self.gone.add(name)
+
+    def boot(self, name: str) -> None:
+        self.done.append(f"on {name}")
+        self.gone.discard(name)
+        self.nodes[name] = Node(name)
+
+    def groups(self, name: str) -> list[Path]:
+        return []
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    for name in ("_ASKED", "_KILLED", "_STARTING", "_SETTLING"):
+        monkeypatch.setattr(components, name, 0.0)
+    names = {"control-plane": "control-plane", "worker-1": "worker", "worker-2": "worker"}
+    nodes = [{"name": name, "role": role} for name, role in names.items()]
+    request = {"name": "c", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(tmp_path)}
+    return World(nodes={name: Node(name) for name in names}, request=from_mapping(request))
+
+
+@pytest.fixture
+def faults(world: World) -> Faults:
+    return Faults(cast("Bringup", world))
+
+
+def fault(kind: str, *machines: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": kind, "machines": list(machines), "component": "", "containers": [], "others": [], "one_way": False, **more
+    }  # fmt: skip
+
+
+def test_a_stopped_component_runs_again_after_the_undo(world: World, faults: Faults) -> None:
+    worker = world.nodes["worker-1"]
+
+    undo = faults.begin(fault("stop-component", "worker-1", component="kubelet"))
+    assert worker.running["kubelet"] == 0
+    undo()
+
+    assert worker.running["kubelet"] > 0
+    assert worker.signals == [("kubelet", "SIGTERM")]
+
+
+def test_a_component_that_does_not_end_when_asked_is_killed(world: World, faults: Faults) -> None:
+    world.nodes["worker-1"].stubborn.add("kubelet")
+
+    faults.begin(fault("stop-component", "worker-1", component="kubelet"))
+
+    assert world.nodes["worker-1"].signals == [("kubelet", "SIGTERM"), ("kubelet", "SIGKILL")]
+
+
+def test_a_component_that_does_not_come_back_is_an_error_with_its_last_words(world: World, faults: Faults) -> None:
+    undo = faults.begin(fault("stop-component", "worker-1", component="kubelet"))
+    world.nodes["worker-1"].broken.add("kubelet")
+
+    with pytest.raises(
+        ClusterError, match=r"kubelet on worker-1 doesn't stay up; it said last:\n  \| kubelet: no such"
+    ):
+        undo()
+
+
+def test_what_is_disturbed_is_not_disturbed_twice_and_can_be_again_afterwards(faults: Faults) -> None:
+    stop = fault("stop-component", "worker-1", component="kubelet")
+    undo = faults.begin(stop)
+    with pytest.raises(ClusterError, match="kubelet on worker-1 is stopped already"):
+        faults.begin(stop)
+
+    undo()
+
+    faults.begin(stop)()
+
+
+def test_what_went_well_until_another_node_refuses_is_undone(world: World, faults: Faults) -> None:
+    del world.nodes["worker-2"].running["kubelet"]
+
+    with pytest.raises(ClusterError, match="worker-2 runs no kubelet; it runs containerd"):
+        faults.begin(fault("stop-component", "worker-1", "worker-2", component="kubelet"))
+
+    assert world.nodes["worker-1"].running["kubelet"] > 0
+    assert world.nodes["worker-1"].held == set()
+
+
+def test_a_killed_component_is_another_process(world: World, faults: Faults) -> None:
+    faults.begin(fault("kill-component", "worker-1", component="containerd"))()
+
+    assert world.nodes["worker-1"].running["containerd"] not in (0, 11)
+    assert world.nodes["worker-1"].signals == [("containerd", "SIGKILL")]
+
+
+def test_a_node_is_off_until_the_undo_boots_it(world: World, faults: Faults) -> None:
+    undo = faults.begin(fault("kill-node", "worker-1"))
+    assert world.done == ["off worker-1"]
+    with pytest.raises(ClusterError, match="worker-1 is switched off"):
+        faults.begin(fault("stop-component", "worker-1", component="kubelet"))
+
+    undo()
+
+    assert world.done == ["off worker-1", "on worker-1"]
+
+
+def test_a_component_of_a_node_that_was_booted_since_needs_no_undo(world: World, faults: Faults) -> None:
+    undo = faults.begin(fault("stop-component", "worker-1", component="kubelet"))
+    faults.begin(fault("restart-node", "worker-1"))
+    world.nodes["worker-1"].broken.add("kubelet")
+
+    undo()
+
+    assert world.nodes["worker-1"].signals == []
+
+
+def test_the_node_of_the_control_plane_stays_on(world: World, faults: Faults) -> None:
+    with pytest.raises(ClusterError, match="control-plane holds the cluster's state"):
+        faults.begin(fault("restart-node", "worker-1", "control-plane"))
+
+    assert world.done == ["off worker-1", "on worker-1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        (
+            fault("stop-component", "worker-9", component="kubelet"),
+            "there is no node worker-9; there are: control-plane",
+        ),
+        (fault("link-down", "c1"), "there is no machine c1; there are: control-plane, worker-1, worker-2"),
+        (fault("pause-node", "worker-1"), "this machine can't freeze processes"),
+    ],
+)
+def test_what_can_not_be_done_says_why(faults: Faults, wanted: dict[str, Any], problem: str) -> None:
+    with pytest.raises(Exception, match=problem):
+        faults.begin(wanted)
+
+
+def test_a_fault_of_another_version_is_refused(faults: Faults) -> None:
+    with pytest.raises(UsageError, match="a local cluster knows no fault flood"):
+        faults.begin(fault("flood", "worker-1"))
+
+
+def test_a_partition_drops_all_both_ways_or_all_but_arp_one_way() -> None:
+    pairs = [("node0", "node1"), ("node0", "fixture0")]
+
+    assert partition("t", pairs, one_way=True).splitlines()[3:5] == [
+        '    iifname "node0" oifname "node1" ether type != arp counter drop',
+        '    iifname "node0" oifname "fixture0" ether type != arp counter drop',
+    ]
+    assert '    iifname "fixture0" oifname "node0" counter drop' in partition("t", pairs, one_way=False).splitlines()

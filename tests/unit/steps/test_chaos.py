@@ -1,0 +1,157 @@
+"""Chaos as a step: what it asks of the provider, and what becomes of that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from koalesce.cluster import Fault
+from koalesce.steps.base import Errored, Failed, Passed
+from koalesce.steps.chaos import Chaos, Disturbing
+from tests.fakes import FakeCluster, FakeFaults, FakeNode, context, running_pod
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    nodes = [FakeNode("control-plane", role="control-plane"), FakeNode("worker-1"), FakeNode("worker-2")]
+    cluster = FakeCluster(
+        running_pod("web-0", node="worker-1", app="web"), running_pod("web-1", node="worker-2", app="web"),
+        nodes=nodes, fixtures=[FakeNode("c1")],
+    )  # fmt: skip
+    cluster.faults = FakeFaults()
+    return cluster
+
+
+def chaos(**fields: Any) -> Chaos:
+    return Chaos.model_validate(fields)
+
+
+def services(cluster: FakeCluster) -> FakeFaults:
+    assert isinstance(cluster.faults, FakeFaults)
+    return cluster.faults
+
+
+KUBELET = {"node": "worker-1", "component": "kubelet"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault", "title"),
+    [
+        (
+            {"stop": KUBELET},
+            Fault(kind="stop-component", machines=("worker-1",), component="kubelet"),
+            "stop kubelet on node worker-1",
+        ),
+        (
+            {"kill": {"nodes": ["worker-1", "worker-2"]}},
+            Fault(kind="kill-node", machines=("worker-1", "worker-2")),
+            "kill nodes worker-1, worker-2",
+        ),
+        (
+            {"kill": {"nodes": "controlPlane", "component": "etcd"}},
+            Fault(kind="kill-component", machines=("control-plane",), component="etcd"),
+            "kill etcd on nodes controlPlane",
+        ),
+        (
+            {"restart": {"node": "worker-1"}},
+            Fault(kind="restart-node", machines=("worker-1",)),
+            "restart node worker-1",
+        ),
+        (
+            {"pause": {"pods": "app=web"}},
+            Fault(kind="pause-container", containers=(("worker-1", "id-web-0"), ("worker-2", "id-web-1"))),
+            "pause pods app=web",
+        ),
+        (
+            {"kill": {"pod": "web-0", "container": "main"}},
+            Fault(kind="kill-container", containers=(("worker-1", "id-web-0"),)),
+            "kill pod web-0",
+        ),
+        (
+            {"linkDown": {"node": "worker-1", "fixtures": "all"}},
+            Fault(kind="link-down", machines=("worker-1", "c1")),
+            "pull the cable of node worker-1 and fixtures all",
+        ),
+        (
+            {"partition": {"from": {"nodes": "workers"}, "to": {"fixture": "c1"}, "oneWay": True}},
+            Fault(kind="partition", machines=("worker-1", "worker-2"), others=("c1",), one_way=True),
+            "cut nodes workers short of fixture c1",
+        ),
+    ],
+)
+def test_it_asks_the_provider(cluster: FakeCluster, fields: dict[str, Any], fault: Fault, title: str) -> None:
+    step = chaos(**fields)
+
+    running = step.start(context(cluster))
+
+    assert isinstance(running, Disturbing)
+    assert services(cluster).begun == [fault]
+    assert step.title() == title
+    assert running.stop() == Passed("undone")
+    assert services(cluster).log == ["begin", "undo"]
+
+
+def test_a_pod_that_is_not_there_may_yet_come(cluster: FakeCluster) -> None:
+    outcome = chaos(kill={"pod": "late"}).start(context(cluster))
+
+    assert outcome == Failed("pod test-ns/late does not exist", actual="missing")
+    assert services(cluster).log == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"kill": {"node": "worker-9"}},
+            "there is no node worker-9; the cluster has control-plane, worker-1, worker-2",
+        ),
+        ({"linkDown": {"fixture": "c2"}}, "there is no fixture c2; there are: c1"),
+        (
+            {"partition": {"from": {"nodes": "all"}, "to": {"node": "worker-1"}}},
+            "worker-1 can't be cut off from itself",
+        ),
+    ],
+)
+def test_what_is_not_there_for_good_is_an_error(cluster: FakeCluster, fields: dict[str, Any], problem: str) -> None:
+    assert chaos(**fields).start(context(cluster)) == Errored(problem, final=True)
+
+
+def test_a_provider_without_the_service_is_an_error_that_says_so(cluster: FakeCluster) -> None:
+    cluster.faults = FakeFaults(kinds=frozenset({"link-down"}))
+    expected = Errored("the provider fake can't do this (stop-component)", final=True)
+    assert chaos(stop=KUBELET).start(context(cluster)) == expected
+
+    cluster.faults = None
+    assert chaos(stop=KUBELET).start(context(cluster)) == expected
+
+
+def test_a_refusal_of_the_provider_is_an_error_for_good(cluster: FakeCluster) -> None:
+    cluster.faults = FakeFaults(refusal="worker-1 is paused")
+
+    assert chaos(stop=KUBELET).start(context(cluster)) == Errored("worker-1 is paused", final=True)
+
+
+def test_what_can_not_be_undone_is_an_error(cluster: FakeCluster) -> None:
+    cluster.faults = FakeFaults(undo_error="kubelet doesn't stay up")
+    running = chaos(stop=KUBELET).start(context(cluster))
+    assert isinstance(running, Disturbing)
+
+    assert running.stop() == Errored("could not be undone: kubelet doesn't stay up", final=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "say exactly one of stop, kill, pause, restart, linkDown, partition"),
+        ({"stop": KUBELET, "restart": KUBELET}, "say exactly one of"),
+        ({"stop": {"node": "a", "nodes": "all", "component": "etcd"}}, "say exactly one of node and nodes"),
+        ({"kill": {"pods": "app=web", "component": "etcd"}}, "component belongs to nodes"),
+        ({"linkDown": {}}, "say which"),
+        ({"stop": KUBELET, "for": "1s", "id": "a"}, "nothing to stop"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        chaos(**fields)
