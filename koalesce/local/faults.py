@@ -21,6 +21,7 @@ from koalesce.local.node import RunningNode, exec_prefix
 
 Undo = Callable[[], None]
 _FREEZING = 5.0
+_RESOLUTION = ("ether type arp", "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
 _RUNTIME = ("ctr", "--namespace", "k8s.io", "tasks")
 _COMMAND_PATIENCE = 20.0
 _CONTAINER_PATIENCE = 5.0
@@ -211,9 +212,9 @@ class Faults:
 def partition(table: str, pairs: Sequence[tuple[str, str]], *, one_way: bool) -> str:
     """The input of nft that drops what goes from link to link on a bridge.
 
-    One way, addresses are still resolved (ARP): otherwise nothing would go the other way either.
+    One way, addresses are still resolved (ARP, neighbour discovery): otherwise nothing would go the other way either.
     """
-    what = "ether type != arp " if one_way else ""
+    resolved = "".join(f"    {packets} accept\n" for packets in _RESOLUTION) if one_way else ""
     both = [*pairs, *(() if one_way else ((far, near) for near, far in pairs))]
-    rules = "".join(f'    iifname "{near}" oifname "{far}" {what}counter drop\n' for near, far in both)
-    return f"table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0;\n{rules}  }}\n}}\n"
+    rules = "".join(f'    iifname "{near}" oifname "{far}" counter drop\n' for near, far in both)
+    return f"table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0;\n{resolved}{rules}  }}\n}}\n"

@@ -201,11 +201,13 @@ def test_a_fault_of_another_version_is_refused(faults: Faults) -> None:
         faults.begin(fault("flood", "worker-1"))
 
 
-def test_a_partition_drops_all_both_ways_or_all_but_arp_one_way() -> None:
+def test_a_partition_drops_all_both_ways_or_all_but_the_resolution_of_addresses_one_way() -> None:
     pairs = [("node0", "node1"), ("node0", "fixture0")]
 
-    assert partition("t", pairs, one_way=True).splitlines()[3:5] == [
-        '    iifname "node0" oifname "node1" ether type != arp counter drop',
-        '    iifname "node0" oifname "fixture0" ether type != arp counter drop',
+    assert partition("t", pairs, one_way=True).splitlines()[3:7] == [
+        "    ether type arp accept",
+        "    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+        '    iifname "node0" oifname "node1" counter drop',
+        '    iifname "node0" oifname "fixture0" counter drop',
     ]
     assert '    iifname "fixture0" oifname "node0" counter drop' in partition("t", pairs, one_way=False).splitlines()
