@@ -101,7 +101,10 @@ class Reset:
 
     def _trouble(self) -> list[str]:
         """What doesn't work: nodes that aren't Ready, kubelets that don't answer, DNS."""
-        ready = firststate.ready_nodes(self.api, self.inside)
+        try:
+            ready = firststate.ready_nodes(self.api, self.inside)
+        except ClusterError as error:
+            return [error.message]
         found = [f"node {name} is not Ready" for name in self.first.ready if name not in ready]
         found += [
             f"the kubelet of {name} does not answer" for name in self.first.ready if not _is_healthy(self.pids[name])
