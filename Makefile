@@ -55,6 +55,10 @@ test-all: lint toolchain ## `make test`, and what needs tools that only this bui
 bench: toolchain ## Print cluster start by phase, teardown, and wait latency
 	$(BIN)/python -m tests.benchmarks
 
+.PHONY: soak
+soak: toolchain ## Interrupt and kill commands, Terraform and supervisors at 100 random moments (an hour)
+	KOALESCE_CRASHES=100 $(PYTEST) tests/cluster/test_crashes.py
+
 .PHONY: clean
 clean: ## Remove the Python environment and caches of checkers (not the toolchain)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

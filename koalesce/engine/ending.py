@@ -12,6 +12,13 @@ from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.session import ClusterSession
 
 
+def note_first_states(sessions: Sequence[ClusterSession | JoinedCluster]) -> None:
+    """Of clusters that are to be kept: that they are now as they were wanted, before anybody uses them."""
+    for session in sessions:
+        if isinstance(session, ClusterSession):
+            session.note_first_state()
+
+
 def end_all(run: RunSession, spec: str, sessions: Sequence[ClusterSession | JoinedCluster], *, keep: bool) -> bool:
     """Keep or destroy the clusters of several sessions, at once; whether nothing is left that shouldn't be."""
     if not sessions:

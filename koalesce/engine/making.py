@@ -10,7 +10,7 @@ from pathlib import Path
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.engine.components import NotReady
-from koalesce.engine.ending import end_all
+from koalesce.engine.ending import end_all, note_first_states
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check, provision
 from koalesce.engine.selection import check_trusted
@@ -103,6 +103,7 @@ class _Making:
                 folder=self.session.folder,
                 opened=self.clusters.append,
             )
+            note_first_states(self.clusters)
         except NotReady as verdict:
             return verdict.status, f"{verdict}\n{verdict.outcome.detail}".rstrip()
         except Interrupted:

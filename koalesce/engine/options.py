@@ -16,13 +16,14 @@ class RunOptions:
     """The command line's wishes; everything that isn't said comes from the specs.
 
     `select` is a regular expression that is looked for in names of tests; `images` maps references to archives; `cancel` ends the run
-    (with teardown) once it is set. `reruns` is how often a test that fails is run again, unless it says so itself. `cluster` is one that is up, on which all specs run, and which stays.
+    (with teardown) once it is set. `ttl` is that of kept clusters, instead of what specs say. `reruns` is how often a test that fails is run again, unless it says so itself. `cluster` is one that is up, on which all specs run, and which stays.
     """
 
     paths: tuple[str, ...] = ()
     root: Path | None = None
     keep: bool = False
     cluster: str | None = None
+    ttl: Duration | None = None
     provider: str | None = None
     kubernetes: str | None = None
     images: Mapping[str, Path] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from koalesce.cluster import Cluster, ClusterRequest
+from koalesce.durations import Duration
 from koalesce.engine.case import Stage
 from koalesce.engine.components import Install, in_order, install, prepared
 from koalesce.engine.images import Images, provide_images
@@ -114,7 +116,10 @@ class _Making:
         """Have the cluster, without its components."""
         within, spec = part.within(session), self.loaded.spec.cluster_specs[part.section]
         if self.options.cluster is None:
-            notes = {NETWORK_NOTE: spec.network, DNS_NOTE: spec.dns}
+            notes = {
+                NETWORK_NOTE: spec.network, DNS_NOTE: spec.dns, "spec": self.loaded.shown, "owner": getpass.getuser(),
+                "ttl": (self.options.ttl or spec.ttl or Duration(0)).seconds,
+            }  # fmt: skip
             made = ClusterSession(self._request(part), spec=self.loaded.shown, cancel=session.cancel, notes=notes)
             self.opened(made)
             cluster = made.up(within.emit)

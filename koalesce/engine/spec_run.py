@@ -12,7 +12,7 @@ from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.cleaning import CLEANUP_TIMEOUT, clean_up
 from koalesce.engine.components import NotReady
-from koalesce.engine.ending import end_all
+from koalesce.engine.ending import end_all, note_first_states
 from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
 from koalesce.engine.evidence_index import Failure
 from koalesce.engine.grace import grace
@@ -126,6 +126,8 @@ class SpecRun:
             folder=self._folder,
             opened=self._clusters.append,
         )
+        if self._options.keep:
+            note_first_states(self._clusters)
         self._backgrounds = stage.backgrounds
         common = frozenset.intersection(*(site.cluster.capabilities for site in stage.places.values()))
         if missing := [name for name in self._loaded.spec.requires if name not in common]:

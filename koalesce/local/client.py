@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -45,6 +46,13 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
 def down(name: str, *, ledger: Ledger | None = None) -> None:
     """Remove a cluster; without one of this name all is well. TeardownError says what is left of it."""
     teardown.down(ledger or Ledger(), name)
+
+
+def note(name: str, *, ledger: Ledger | None = None) -> None:
+    """Have a cluster's supervisor note the state that a reset goes back to: as it is now."""
+    entry = (ledger or Ledger()).find(name)
+    if entry is not None and entry.supervisor is not None and entry.supervisor.is_alive:
+        os.kill(entry.supervisor.pid, signal.SIGUSR1)
 
 
 def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mapping[str, Any], Path]:

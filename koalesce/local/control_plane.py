@@ -88,6 +88,8 @@ def _etcd(request: LocalRequest) -> dict[str, str]:
         "unsafe-no-fsync": "true",
         "heartbeat-interval": "50",
         "election-timeout": "250",
+        # A reset changes all that it changes at once, so that no controller acts on half of it.
+        "max-txn-ops": "100000",
     }
 
 

@@ -18,7 +18,7 @@ import re
 import ssl
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ _KEPT = (
 # Of the kept kinds, what the add-ons bring.
 _LEFT_OUT = ("/system:coredns", "/coredns")
 _UID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_AT_ONCE = 100  # operations in a transaction; etcd takes 128
+_AT_ONCE = 100  # operations in a transaction of the start
+_BYTES_AT_ONCE = 1_000_000  # of what is written in a transaction; etcd takes half as much again
 _PATIENCE = 5.0
 
 
@@ -85,6 +86,31 @@ class Datastore:
                 {"request_put": {"key": _encode(key), "value": value}} for key, value in items[first : first + _AT_ONCE]
             ]
             self._post("/v3/kv/txn", {"success": puts})
+
+    def revision(self) -> int:
+        """The number of the last change."""
+        answer = self._post("/v3/kv/range", {"key": _encode("/"), "count_only": True})
+        return int(answer["header"]["revision"])
+
+    def all(self, revision: int = 0) -> dict[str, bytes]:
+        """Every object by key, as they are, or as they were at a revision of the last minutes."""
+        asked = {"key": _encode("/registry/"), "range_end": _encode("/registry0"), "revision": str(revision)}
+        found = self._post("/v3/kv/range", asked).get("kvs", ())
+        return {base64.b64decode(item["key"]).decode(): base64.b64decode(item["value"]) for item in found}
+
+    def change(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
+        """Write and delete, all at once where that is not too much for one request."""
+        operations: list[dict[str, Any]] = [{"request_delete_range": {"key": _encode(key)}} for key in deletes]
+        size = 0
+        for key, value in puts.items():
+            if size and size + len(value) > _BYTES_AT_ONCE:
+                self._post("/v3/kv/txn", {"success": operations})
+                operations, size = [], 0
+            encoded = base64.b64encode(value).decode()
+            operations.append({"request_put": {"key": _encode(key), "value": encoded}})
+            size += len(value)
+        if operations:
+            self._post("/v3/kv/txn", {"success": operations})
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         connection = http.client.HTTPSConnection("127.0.0.1", ETCD_PORT, context=self._context, timeout=_PATIENCE)

@@ -82,6 +82,25 @@ class Entry:
     session: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def ttl(self) -> float:
+        """Seconds after which it is removed by itself when it is kept; 0: never."""
+        return float(self.session.get("ttl") or 0)
+
+    @property
+    def spec(self) -> str:
+        """The spec that it was made for, or nothing."""
+        return str(self.session.get("spec", ""))
+
+    @property
+    def owner(self) -> str:
+        """The user who had it made, or nothing."""
+        return str(self.session.get("owner", ""))
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its time is over, if it has one."""
+        return bool(self.ttl) and (now - datetime.fromisoformat(self.created)).total_seconds() >= self.ttl
+
+    @property
     def is_supervised(self) -> bool:
         """Whether its supervisor lives."""
         return self.supervisor is not None and self.supervisor.is_alive
@@ -177,6 +196,16 @@ class Ledger:
         """A share of a cluster that nobody answers for (a kept one), which keeps others from removing it; None where somebody does."""
         descriptor = self._locked(name, fcntl.LOCK_SH)
         return None if descriptor is None else Share(descriptor)
+
+    def users(self, name: str) -> list[int]:
+        """The processes that answer for a cluster or share it (proc_locks(5)); asking takes nothing from anybody."""
+        try:
+            inode = str(self.lock(name).stat().st_ino)
+            lines = Path("/proc/locks").read_text().splitlines()
+        except OSError:
+            return []
+        held = [line.split() for line in lines if " FLOCK " in line and "->" not in line]
+        return [int(words[4]) for words in held if words[5].rpartition(":")[2] == inode]
 
     def _locked(self, name: str, kind: int) -> int | None:
         """The descriptor of a cluster's lock, held exclusively or shared; None where another process is in the way."""

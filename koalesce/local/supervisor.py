@@ -18,15 +18,18 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import request, teardown
+from koalesce.local import firststate, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
 from koalesce.local.faults import Faults
+from koalesce.local.firststate import Whereabouts
 from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
 from koalesce.local.node import Ended
 from koalesce.local.outputs import outputs
@@ -96,6 +99,12 @@ class Supervisor:
     seeds: Path
     stopping: threading.Event = field(default_factory=threading.Event)
     hold: Hold | None = None
+    _entry: Entry | None = None
+    _note: Callable[[], None] = lambda: None
+
+    def note(self) -> None:
+        """Note the state that `koalesce reset` goes back to: the cluster is as those wanted it who keep it."""
+        self._note()
 
     def run(self) -> int:
         """Make the cluster, keep it until it is to end, remove it; returns the exit code."""
@@ -148,6 +157,7 @@ class Supervisor:
                 things=(Thing("folder", str(folder)), Thing("sysctls", request.name)),
             )
         )
+        self._entry = entry
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / teardown.MARKER).touch()
         if entry.session and not entry.keep:
@@ -164,8 +174,12 @@ class Supervisor:
             return error
         except OSError as error:
             return ProvisionError(f"the cluster can't be made: {error}", hint=_full_disk(folder))
+        self._note = partial(self._note_first, bringup, folder)
+        if self._entry is not None and not self._entry.session:
+            self.note()  # plain Terraform made it: nobody else would say so
         while not self.stopping.wait(_LOOK):
             bringup.look()
+            self._end_in_time()
         return None
 
     def _announce(self, bringup: Bringup, folder: Path) -> None:
@@ -177,6 +191,30 @@ class Supervisor:
         bringup.phases.save(folder / "phases.json")
         self.ledger.change(self.request.name, ready=True)
         self.status.tell_last(ready=True)
+
+    def _note_first(self, bringup: Bringup, folder: Path) -> None:
+        found = self.ledger.find(self.request.name)
+        things = found.things if found else ()
+        where = Whereabouts(
+            pki=self.request.pki_dir or folder / "pki",
+            address=self.request.control.address,
+            dns=self.request.dns_ip if self.request.dns != "none" else "",
+            nodes=tuple(node.name for node in self.request.nodes) if self.request.schedulable else (),
+            machines={name: node.pid for name, node in {**bringup.nodes, **bringup.fixtures}.items()},
+            groups=tuple(Path(thing.name) for thing in things if thing.kind == "cgroup"),
+        )
+        firststate.announce(folder)
+        threading.Thread(target=firststate.note, args=(folder, where, self.stopping), name="note", daemon=True).start()
+
+    def _end_in_time(self) -> None:
+        """End a kept cluster whose time is over, once no run uses it."""
+        if self._entry is None or not self._entry.is_over(datetime.now(UTC)):
+            return
+        entry = self.ledger.find(self.request.name)
+        if entry and entry.keep and (hold := self.ledger.try_hold(self.request.name)):
+            _log.info("the time of the cluster (%.0f s) is over", entry.ttl)
+            self.hold = hold
+            self.stopping.set()
 
     def _end(self, bringup: Bringup) -> KoalesceError | None:
         _log.info("ending")
@@ -244,6 +282,7 @@ def main() -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
+    signal.signal(signal.SIGUSR1, lambda *_: supervisor.note())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
         return supervisor.run()

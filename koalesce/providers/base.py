@@ -36,6 +36,12 @@ class Provider(Protocol):
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Have images of the machine's store on a node of a cluster that is up, as they are now; what went wrong, or nothing."""
 
+    def note_first_state(self, name: str) -> None:
+        """Note the state that a cluster which is to be kept has now, for `reset`; nothing where that is of no use."""
+
+    def reset(self, entry: Entry) -> list[str]:
+        """Bring a cluster back to its first state; what differs from it then. UsageError where this provider can't do that."""
+
     def remains(self, entry: Entry) -> list[str]:
         """What is still there of a cluster that the ledger knew, listed without asking Terraform; empty if nothing."""
 

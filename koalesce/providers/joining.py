@@ -10,7 +10,7 @@ from typing import Any
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.events import AnyEvent
-from koalesce.local.ledger import Entry, Ledger, Share
+from koalesce.local.ledger import Entry, Hold, Ledger, Share
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
 from koalesce.providers.base import Provider
@@ -50,6 +50,21 @@ def made(name: str) -> Made:
             hint="koalesce up SPEC makes one that can be used",
         )
     return Made(entry=entry, variables=variables)
+
+
+def hold_kept(name: str) -> Hold:
+    """Have a kept cluster to oneself; UsageError where it is none, or a run uses it. Whoever takes it lets go of it again."""
+    ledger = Ledger()
+    entry = find(name)
+    if state(entry, ledger) == "running" or not entry.ready:
+        raise _not_to_share(name)
+    hold = ledger.try_hold(name)
+    if hold is None:
+        raise UsageError(f"cluster {name} is in use by a run", hint="wait for that run, or end it")
+    if not entry.is_supervised:
+        hold.release()
+        raise UsageError(f"the processes of cluster {name} have ended", hint=f"koalesce down {name} removes the rest")
+    return hold
 
 
 class JoinedCluster:

@@ -119,6 +119,18 @@ class LocalProvider:
                 return f"{image} can't be pulled: {pulled.err.strip()}"
         return ""
 
+    def note_first_state(self, name: str) -> None:
+        """Have its supervisor do so."""
+        from koalesce.local.client import note
+
+        note(name)
+
+    def reset(self, entry: Entry) -> list[str]:
+        """Bring its datastore and its nodes back; what differs from the first state then."""
+        from koalesce.local.reset import of_entry
+
+        return of_entry(entry).run()
+
     def remains(self, entry: Entry) -> list[str]:
         """What the ledger knew of that is still there: its supervisor, cgroups, links, folders and mounts."""
         from koalesce.local.teardown import mounts_below

@@ -64,7 +64,7 @@ class ClusterSession:
         provider: Provider | None = None,
         terraform: Callable[..., TerraformClient] = Terraform,
         ledger: Ledger | None = None,
-        notes: Mapping[str, str] | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.request = request
         self._ledger = ledger or Ledger()
@@ -97,6 +97,11 @@ class ClusterSession:
         except OSError as error:
             raise self._told(error) from error
 
+    def note_first_state(self) -> None:
+        """Have it remembered what the cluster is like now: that is what a reset goes back to when it is kept."""
+        if self.cluster is not None:
+            self._provider.note_first_state(self.cluster.name)
+
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
         if self._hold is not None:
@@ -106,6 +111,10 @@ class ClusterSession:
     def down(self) -> None:
         """Destroy the cluster and see that it is gone; TeardownError with the command that does it by hand otherwise."""
         if self._hold is not None:
+            if (known := self._ledger.find(self.request.name)) and known.keep:
+                self._ledger.change(
+                    self.request.name, keep=False
+                )  # from here on whoever finds it half destroyed goes on
             self._end(keep_log=False)
             self.cluster = None
 

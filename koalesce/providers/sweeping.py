@@ -16,7 +16,9 @@ from koalesce.providers import roots
 from koalesce.providers.session import ClusterSession
 
 State = Literal["running", "kept", "dead"]
+Condition = Literal["starting", "in use", "kept", "dead"]
 _LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
+_PAUSE = 0.05
 SessionOf = Callable[[Entry], ClusterSession]
 
 
@@ -29,9 +31,15 @@ class Swept:
     command: str = ""
 
 
-def sweep(ledger: Ledger | None = None, session_of: SessionOf = ClusterSession.of_entry) -> list[Swept]:
-    """Destroy every dead cluster; raises nothing for one that resists."""
+def sweep(
+    ledger: Ledger | None = None, session_of: SessionOf = ClusterSession.of_entry, *, patience: float = 0.0
+) -> list[Swept]:
+    """Destroy every dead cluster; raises nothing for one that resists.
+
+    With `patience` (seconds), wait for supervisors that are removing what their dead runners left.
+    """
     ledger = ledger or Ledger()
+    _await_supervisors(ledger, patience)
     dead = [entry for entry in ledger.entries() if state(entry, ledger) == "dead"]
     swept = [one for entry in dead if (one := _remove(entry, session_of))]
     _remove_orphans(ledger)
@@ -42,9 +50,21 @@ def state(entry: Entry, ledger: Ledger) -> State:
     """Who answers for a cluster: a living run, people (kept), or nobody any more: then it is dead, as is one without processes."""
     if is_held(entry.name, ledger):
         return "running"
+    if entry.is_supervised and not entry.session:
+        return "kept"  # plain Terraform made it
     if entry.is_supervised:
-        return "kept" if entry.keep or not entry.session else "running"  # without a session, plain Terraform made it
+        return "kept" if entry.keep else "dead"
     return "kept" if entry.keep and entry.supervisor is None else "dead"
+
+
+def condition(entry: Entry, ledger: Ledger) -> Condition:
+    """What people are told of a cluster: `in use` by the run that made it or by one that shares it, `dead`: its supervisor is."""
+    found = state(entry, ledger)
+    if found == "dead":
+        return "dead"
+    if not entry.ready:
+        return "starting"
+    return "in use" if found == "running" or ledger.users(entry.name) else "kept"
 
 
 def is_held(name: str, ledger: Ledger) -> bool:
@@ -69,6 +89,15 @@ def find(name: str) -> Entry:
         return entries[name]
     known = ", ".join(sorted(entries))
     raise UsageError(f'no cluster is called "{name}"', hint=f"up are: {known}" if known else "no cluster is up")
+
+
+def _await_supervisors(ledger: Ledger, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and any(
+        entry.is_supervised and entry.supervisor is not None and entry.supervisor.pid in ledger.users(entry.name)
+        for entry in ledger.entries()
+    ):
+        time.sleep(_PAUSE)
 
 
 def _remove(entry: Entry, session_of: SessionOf) -> Swept | None:

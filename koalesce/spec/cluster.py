@@ -266,7 +266,7 @@ class ClusterSpec(Model):
     """Whether the API server's address follows a control plane that is alive."""
 
     ttl: PositiveDuration | None = None
-    """After which time the cluster is removed by itself."""
+    """After which time a cluster that is kept (`up`, `run --keep`) is removed by itself, once no run uses it."""
 
     @field_validator("ip_families")
     @classmethod

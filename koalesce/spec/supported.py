@@ -51,7 +51,6 @@ class Unsupported:
 _CLUSTER = (
     Unsupported(("addons",)),
     Unsupported(("failover",)),
-    Unsupported(("ttl",)),
     Unsupported(("controlPlane",), _is("static"), "a control plane of static pods is"),
     Unsupported(("etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
     Unsupported(("etcd", "members"), _more_than_one, "more than one member is"),

@@ -16,8 +16,8 @@ import pytest
 from koalesce.errors import KoalesceError
 from koalesce.local import client, machine
 from koalesce.local.ledger import Ledger, NameInUse, Process
-from koalesce.local.sysctls import FOLDER, NEEDED
 from koalesce.local.teardown import end
+from tests.cluster.whole_machine import Machine
 
 NAME = "t-cleanup"
 RUNNER = """
@@ -55,54 +55,6 @@ def request(folder: Path, **changes: object) -> str:
     return json.dumps({**basis, **changes})
 
 
-def _tree(folder: str) -> set[str]:
-    """All paths below a folder from which others may remove things meanwhile."""
-    return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
-
-
-class Machine:
-    """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.before = self.look()
-
-    def look(self) -> dict[str, set[str]]:
-        shared = json.loads((FOLDER / "sysctls.json").read_text()) if (FOLDER / "sysctls.json").exists() else {}
-        alone = all(set(setting["holders"]) <= {NAME} for setting in shared.values())
-        names = ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", *(NEEDED if alone else ())]
-        return {
-            "link": {path.name for path in Path("/sys/class/net").iterdir()},
-            "namespace": {path.name for path in Path("/run/netns").glob("*")},
-            "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
-            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{NAME}" in path},
-            "process": self._processes(),
-            "setting": {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names},
-            "holder": {NAME} if NAME in json.dumps(shared) else set(),
-            "file": _tree(str(self._folder)),
-        }
-
-    def left(self) -> list[str]:
-        """What is there now and wasn't before."""
-        now = self.look()
-        # Settings that other clusters had raised before can't be compared.
-        known = {setting.split()[0] for setting in self.before["setting"]}
-        now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
-        return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
-
-    def _processes(self) -> set[str]:
-        """Those whose command, environment or cgroup tells that they are of this cluster."""
-        found = set()
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                text = b"".join((path / name).read_bytes() for name in ("cmdline", "environ", "cgroup"))
-            except OSError:
-                continue
-            if int(path.name) != os.getpid() and (str(self._folder).encode() in text or NAME.encode() in text):
-                found.add(text[:200].decode(errors="replace"))
-        return found
-
-
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger of the test's own; whatever the test does, the cluster is gone afterwards."""
@@ -114,7 +66,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def before(ledger: Ledger) -> Machine:
-    return Machine(ledger.folder)
+    return Machine(ledger.folder, NAME)
 
 
 def up(ledger: Ledger, **changes: object) -> Process:

@@ -6,6 +6,7 @@ import argparse
 
 NAME = "sweep"
 HELP = "remove what dead runs left"
+_PATIENCE = 30.0  # seconds in which a supervisor removes its cluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.clusters import complain_of
     from koalesce.providers.sweeping import sweep
 
-    swept = sweep()
+    swept = sweep(patience=_PATIENCE)
     for one in swept:
         if not one.problem:
             print(f"{one.name}: removed")

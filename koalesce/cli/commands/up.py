@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import add_values, variables_of
+from koalesce.cli.arguments import add_values, duration, variables_of
 
 if TYPE_CHECKING:
     from koalesce.cli.profile import Profile
@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_values(parser)
     parser.add_argument("--provider", metavar="NAME", help="make it with this provider instead of the spec's")
     parser.add_argument("--kubernetes", metavar="VERSION", help="with this version of Kubernetes instead of the spec's")
+    parser.add_argument(
+        "--ttl",
+        type=duration,
+        metavar="TIME",
+        help="remove it after this time, once no run uses it: 2h (instead of the spec's)",
+    )
     parser.add_argument("--trust", action="store_true", help="take a spec from outside the project too: it is code")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all that is done")
     parser.add_argument(
@@ -81,6 +87,7 @@ def usage(ready: ClusterReady) -> str:
         f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {nodes}",
         f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
         *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node else []),
+        f"  koalesce reset {ready.cluster}   # back to how it is now",
         f"  koalesce down {ready.cluster}   # destroy it",
     ]
     return "\n".join(lines)
@@ -140,6 +147,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         paths=(str(found[0]),),
         provider=args.provider,
         kubernetes=args.kubernetes,
+        ttl=args.ttl,
         images=images,
         variables=variables_of(args),
         trust=args.trust,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +14,10 @@ from koalesce.cli import exit_codes
 from koalesce.cli.commands import clusters, up
 from koalesce.cli.main import main
 from koalesce.events import ClusterReady, RunFinished
-from koalesce.local.ledger import Entry, Hold, Ledger
+from koalesce.local.ledger import Entry, Hold, Ledger, Process
+from koalesce.providers import LocalProvider
 from koalesce.providers.session import ClusterSession
+from koalesce.providers.sweeping import Condition
 
 
 @pytest.fixture
@@ -39,13 +44,69 @@ def kept(name: str) -> Entry:
 
 
 def test_clusters_are_aligned_columns() -> None:
-    entries = [(kept("a-long-name"), "kept"), (Entry(name="b", created="nonsense", kubeconfig="/k"), "dead")]
+    session = {"owner": "ada", "spec": "a.yaml", "ttl": 7200.0}
+    entries: list[tuple[Entry, Condition]] = [
+        (replace(kept("a-long-name"), session=session), "in use"),
+        (Entry(name="b", created="nonsense", kubeconfig="/k"), "dead"),
+    ]
 
     assert clusters.table(entries, datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)).splitlines() == [
-        "NAME         AGE    STATE  NODES  KUBERNETES  PROVIDER  KUBECONFIG",
-        "a-long-name  1h00m  kept   2      1.37.2      local     -",
-        "b            -      dead   0      -           local     /k",
+        "NAME         OWNER  AGE    STATE   ENDS IN  NODES  KUBERNETES  PROVIDER  SPEC    KUBECONFIG",
+        "a-long-name  ada    1h00m  in use  1h00m    2      1.37.2      local     a.yaml  -",
+        "b            -      -      dead    -        0      -           local     -       /k",
     ]
+
+
+def test_clusters_for_programs_are_json(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger.begin(replace(kept("a"), session={"owner": "ada", "spec": "a.yaml"}, ready=True))
+    ledger.begin(replace(kept("b"), ready=True))
+    share = ledger.try_share("b")
+    assert share is not None
+
+    assert main(["clusters", "--json"]) == exit_codes.PASSED
+    found = json.loads(capsys.readouterr().out)
+    share.release()
+
+    assert [(each["name"], each["state"], each["ttl"], each["endsIn"]) for each in found] == [
+        ("a", "kept", None, None),
+        ("b", "in use", None, None),
+    ]
+    assert (found[0]["owner"], found[0]["spec"], found[0]["nodes"]) == ("ada", "a.yaml", ["one", "two"])
+
+
+def test_a_cluster_that_a_run_uses_is_not_reset(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger.begin(replace(kept("a"), ready=True))
+    share = ledger.try_share("a")
+    assert share is not None
+
+    assert main(["reset", "a"]) == exit_codes.USAGE
+    share.release()
+
+    assert "cluster a is in use by a run" in capsys.readouterr().err
+
+
+def test_of_a_cluster_whose_processes_ended_nothing_can_be_reset(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(replace(kept("a"), ready=True))
+
+    assert main(["reset", "a"]) == exit_codes.USAGE
+
+    assert "the processes of cluster a have ended" in capsys.readouterr().err
+    assert ledger.try_hold("a") is not None
+
+
+def test_reset_says_what_still_differs(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = [["pods/default/a was not there at first"], []]
+    monkeypatch.setattr(LocalProvider, "reset", lambda _self, _entry: left.pop(0))
+    ledger.begin(replace(kept("a"), ready=True, supervisor=Process.of(os.getpid())))
+
+    assert main(["reset", "a"]) == exit_codes.ERROR
+    assert "is not as it was at first:\n  pods/default/a was not" in capsys.readouterr().err
+    assert main(["reset", "a"]) == exit_codes.PASSED
+    assert capsys.readouterr().out.startswith("a: as it was at first (")
 
 
 def test_no_cluster_is_said_to_be_up(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +239,7 @@ def test_up_tells_how_to_go_on() -> None:
         "cluster quick-1 is up: Kubernetes 1.37.2, 1 node",
         "  export KUBECONFIG='/my folder/kubeconfig'   # then kubectl get nodes",
         "  koalesce ssh quick-1 one   # a shell on a node",
+        "  koalesce reset quick-1   # back to how it is now",
         "  koalesce down quick-1   # destroy it",
     ]
 

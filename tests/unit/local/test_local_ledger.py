@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ def test_an_entry_is_read_as_it_was_written(ledger: Ledger) -> None:
     assert ledger.find("c1") == entry
     assert ledger.entries() == [entry]
     assert (ledger.folder / "c1.json").stat().st_mode & 0o077 == 0
+
+
+def test_who_uses_a_cluster_is_known_without_a_lock(ledger: Ledger) -> None:
+    assert ledger.users("c1") == []
+    first, second = ledger.try_share("c1"), ledger.try_share("c1")
+    assert first is not None
+    assert second is not None
+
+    assert ledger.users("c1") == [ME.pid, ME.pid]
+    first.release()
+    second.release()
+    assert ledger.users("c1") == []
+
+
+@pytest.mark.parametrize(("ttl", "over"), [(0, False), (3600, True), (3601, False)])
+def test_the_time_of_a_cluster_counts_from_its_making(ttl: float, over: bool) -> None:
+    entry = Entry(name="c1", created="2026-01-01T00:00:00+00:00", session={"ttl": ttl})
+
+    assert entry.is_over(datetime(2026, 1, 1, 1, 0, 0, tzinfo=UTC)) is over
 
 
 def test_a_name_is_used_once(ledger: Ledger) -> None:

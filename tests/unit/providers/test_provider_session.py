@@ -103,6 +103,13 @@ class FakeProvider:
     def faults(self, name: str) -> None:
         return None
 
+    def note_first_state(self, name: str) -> None:
+        self.world.does("note")
+
+    def reset(self, entry: Entry) -> list[str]:
+        self.world.does("reset")
+        return []
+
     def remains(self, entry: Entry) -> list[str]:
         self.world.does("look")
         return sorted(self.world.things)
@@ -219,6 +226,17 @@ def test_files_of_others_in_the_folder_stay(world: World) -> None:
     session.down()
 
     assert [path.name for path in world.folder.iterdir()] == ["notes.txt"]
+
+
+def test_the_first_state_is_noted_of_a_cluster_that_is_up(world: World) -> None:
+    session = world.session()
+    session.note_first_state()
+    assert world.done == []
+
+    session.up()
+    session.note_first_state()
+
+    assert world.done[-1] == "note"
 
 
 def test_down_twice_is_as_good_as_once(world: World) -> None:
@@ -425,6 +443,41 @@ def test_a_kept_cluster_stays_and_can_be_destroyed_by_another_process(world: Wor
     assert not world.folder.exists()
 
 
+def test_a_kept_cluster_whose_destruction_was_broken_off_is_swept(world: World) -> None:
+    session = world.session()
+    session.up()
+    session.keep()
+    entry = world.ledger.find("quick-1")
+    assert entry is not None
+    ending = world.of_entry(entry)
+    world.fails["destroy"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        ending.down()
+    ending._let_go()
+    del world.fails["destroy"]
+
+    swept = sweep(world.ledger, world.of_entry)
+
+    assert [(one.name, one.problem) for one in swept] == [("quick-1", "")]
+    assert world.things == set()
+
+
+def test_a_sweep_with_patience_waits_for_a_supervisor_that_removes_its_cluster(world: World) -> None:
+    hold = world.ledger.hold("a")
+    world.ledger.add(Entry(name="a", supervisor=LIVING, session={"terraform": "/a"}))
+
+    def remove() -> None:
+        world.ledger.remove("a")
+        hold.release()
+
+    timer = threading.Timer(0.1, remove)
+    timer.start()
+
+    assert sweep(world.ledger, world.of_entry, patience=20) == []
+    assert world.ledger.entries() == []
+    timer.join()
+
+
 def test_a_cluster_of_a_living_run_is_not_destroyed_by_others(world: World) -> None:
     world.session().up()
     entry = world.ledger.find("quick-1")
@@ -516,7 +569,7 @@ def test_machines_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: W
     ("fields", "expected"),
     [
         ({"session": {"terraform": "/a"}}, "dead"),
-        ({"session": {"terraform": "/a"}, "supervisor": LIVING}, "running"),
+        ({"session": {"terraform": "/a"}, "supervisor": LIVING}, "dead"),
         ({"session": {"terraform": "/a"}, "keep": True}, "kept"),
         ({"session": {"terraform": "/a"}, "keep": True, "supervisor": LIVING}, "kept"),
         ({"session": {"terraform": "/a"}, "keep": True, "supervisor": GONE}, "dead"),

@@ -1,0 +1,171 @@
+"""The state that a cluster had when it was made to be kept: noted once, while people may begin to use it; `reset` goes back to it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce.errors import KoalesceError, ProvisionError
+from koalesce.local import addons, objects, stored
+from koalesce.local.api import Api
+from koalesce.local.datastore import Datastore
+from koalesce.local.netns import NetNamespace
+from koalesce.local.nodestate import NodeState, look
+from koalesce.pki import Pki
+
+_log = logging.getLogger(__name__)
+_FILE, _PENDING = "first.json", "first.pending"
+_POD = re.compile(r"pod[0-9a-f-]{32,36}")
+_PLAIN = ("pki", "address", "dns", "ready", "static_pods")
+_PAUSE = 0.4  # in which nothing changes once the controllers have done their part
+_LOOKS = 25
+_RENEWED = frozenset(("csinodes", "events", "leases", "masterleases", "minions", "peerserverleases"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """Where a cluster's parts are: `machines` are the pids of the inits of nodes and fixtures, the control node first."""
+
+    pki: Path
+    address: str
+    dns: str
+    nodes: tuple[str, ...]
+    machines: Mapping[str, int]
+    groups: tuple[Path, ...]
+
+    @property
+    def control(self) -> int:
+        """The pid of the control node's init."""
+        return next(iter(self.machines.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstState:
+    """Its objects by key; its machines (nodes and fixtures) by name.
+
+    `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready` and `dns` are what worked: which nodes were
+    Ready, and the address of a DNS that answered.
+    """
+
+    pki: str
+    address: str
+    dns: str
+    ready: tuple[str, ...]
+    static_pods: tuple[str, ...]
+    objects: Mapping[str, bytes]
+    machines: Mapping[str, NodeState]
+
+    def save(self, folder: Path) -> None:
+        """Keep it in the cluster's folder."""
+        value = {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "objects": {key: base64.b64encode(text).decode() for key, text in self.objects.items()},
+            "machines": {name: state.as_json() for name, state in self.machines.items()},
+        }
+        draft = folder / f"{_FILE}.new"
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(value))
+        draft.replace(folder / _FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> FirstState:
+        """What `save` has kept; ProvisionError if there is nothing."""
+        try:
+            value = json.loads((folder / _FILE).read_text())
+        except FileNotFoundError as error:
+            raise ProvisionError(
+                f"the first state of the cluster in {folder} was not noted",
+                hint="make the cluster again: koalesce down, then koalesce up",
+            ) from error
+        return cls(
+            pki=value["pki"],
+            address=value["address"],
+            dns=value["dns"],
+            ready=tuple(value["ready"]),
+            static_pods=tuple(value["static_pods"]),
+            objects={key: base64.b64decode(text) for key, text in value["objects"].items()},
+            machines={name: NodeState.from_json(state) for name, state in value["machines"].items()},
+        )
+
+
+def is_pending(folder: Path) -> bool:
+    """Whether it is being noted."""
+    return (folder / _PENDING).exists()
+
+
+def announce(folder: Path) -> None:
+    """Say that it is being noted."""
+    (folder / _PENDING).touch()
+
+
+def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
+    """Note the state of a cluster that is up; that it can't be noted is only told in the log, and by `reset`."""
+    inside = NetNamespace.of_process(where.control)
+    pki = Pki(where.pki)
+    api = Api(pki, where.address)
+    try:
+        datastore = Datastore(pki, inside)
+        begin = datastore.revision()
+        states = {name: look(pid) for name, pid in where.machines.items()}
+        begun = datastore.all(begin)
+        found = objects.settled(begun, _when_quiet(datastore, stopping))
+        known = {f"pod{uid}" for uid in objects.pods_of(found)}
+        FirstState(
+            pki=str(where.pki),
+            address=where.address,
+            dns=where.dns if where.dns and addons.answers(inside, where.dns) else "",
+            ready=tuple(name for name in ready_nodes(api, inside) if name in where.nodes),
+            static_pods=tuple(sorted(pod_groups(where.groups).keys() - known)),
+            objects=found,
+            machines=states,
+        ).save(folder)
+    except (KoalesceError, OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        _log.warning("can't note the first state: %s", error)
+    finally:
+        inside.close()
+        api.close()
+        (folder / _PENDING).unlink(missing_ok=True)
+
+
+def ready_nodes(api: Api, inside: NetNamespace) -> list[str]:
+    """The nodes that are Ready; ClusterError if the API server, as it is reached from the cluster's network, can't say."""
+    with inside.entered():
+        nodes = api.get("/api/v1/nodes")["items"]
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        for condition in node["status"].get("conditions", ())
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    ]
+
+
+def pod_groups(groups: Iterable[Path]) -> dict[str, list[Path]]:
+    """The cgroups of pods below the cluster's, by name."""
+    found: dict[str, list[Path]] = {}
+    for group in [group for group in groups if "/pids/" in str(group)] or list(groups):  # v1 has many hierarchies
+        for place, names, _ in os.walk(group):
+            for name in list(names):
+                if _POD.fullmatch(name):
+                    found.setdefault(name, []).append(Path(place, name))
+                    names.remove(name)
+    return found
+
+
+def _when_quiet(datastore: Datastore, stopping: threading.Event) -> dict[str, bytes]:
+    """The objects once nothing changes any more but what is renewed for ever; after ten seconds, as they are."""
+    before: dict[str, bytes] = {}
+    for _ in range(_LOOKS):
+        now = datastore.all()
+        lasting = {key: value for key, value in now.items() if stored.resource_of(key) not in _RENEWED}
+        if lasting == before or stopping.wait(_PAUSE):
+            break
+        before = lasting
+    return now

@@ -1,0 +1,196 @@
+"""Brings a kept cluster back to its first state, and sees that it is there.
+
+What is in the datastore is changed there, all at once, beneath the living API server: nobody can refuse or delay it, neither webhooks nor
+finalizers, and whoever watches is told as of any change. Then pods that are gone are ended at once, and what was left on nodes is undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from koalesce.errors import ClusterError, ProvisionError
+from koalesce.local import addons, cgroups, firststate, iptables, nodefixes, objects
+from koalesce.local.api import Api
+from koalesce.local.datastore import Datastore
+from koalesce.local.firststate import FirstState
+from koalesce.local.ledger import Entry
+from koalesce.local.netns import NetNamespace
+from koalesce.local.nodestate import NodeState, look
+from koalesce.pki import Pki
+
+_PATIENCE = 30.0
+_NOTING = 15.0
+_PAUSE = 0.05
+_RESYNC = 1.0  # seconds in which kube-proxy follows Services
+_KUBELET_PORT = 10248
+
+
+@dataclass(slots=True, kw_only=True)
+class Reset:
+    """The way back of one cluster, which nobody else uses meanwhile."""
+
+    first: FirstState
+    groups: Sequence[Path]
+    pids: Mapping[str, int]
+    inside: NetNamespace
+    datastore: Datastore
+    api: Api
+    _seen: dict[str, NodeState] = field(default_factory=dict)
+    _end: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
+
+    def run(self) -> list[str]:
+        """Go back; returns what still differs, as sentences."""
+        with ThreadPoolExecutor(max(1, len(self.pids))) as pool:
+            try:
+                changed = self._objects()
+                # What is in the way of pods' end goes before it; what they take along is looked at after it.
+                found = dict(zip(self.pids, pool.map(self._look_and_fix, self.pids), strict=True))
+                left = self._until_gone(self._objects)
+                touched = [name for name in self.pids if found[name] or changed]
+                left += [what for each in pool.map(self._fix, touched) for what in each]
+                left += self._until_gone(lambda: [*self._objects(), *self._trouble()])
+                left += [what for each in pool.map(self._chains, self.first.ready) for what in each]
+                return left or objects.changes(self.first.objects, self.datastore.all()).described()
+            except (OSError, http.client.HTTPException) as error:
+                raise ClusterError(f"the cluster does not answer: {error}") from error
+            finally:
+                self.api.close()
+                self.inside.close()
+
+    def _until_gone(self, differing: Callable[[], list[str]]) -> list[str]:
+        while found := differing():
+            if time.monotonic() > self._end:
+                return found
+            time.sleep(_PAUSE)
+        return []
+
+    def _objects(self) -> list[str]:
+        """Undo what differs of the objects, and end what runs of pods that are gone; what there was to do."""
+        now = self.datastore.all()
+        changes = objects.changes(self.first.objects, now)
+        if changes:
+            self.datastore.change(changes.puts, changes.deletes)
+        there = {key: value for key, value in now.items() if key not in changes.deletes} | changes.puts
+        pods = {f"pod{uid}" for uid in objects.pods_of(there)} | {*self.first.static_pods}
+        gone = {name: paths for name, paths in firststate.pod_groups(self.groups).items() if name not in pods}
+        with contextlib.suppress(OSError):  # they go while one looks
+            cgroups.kill([path for paths in gone.values() for path in paths])
+        return [*changes.described(), *(f"processes of {name}" for name in gone)]
+
+    def _fix(self, name: str) -> list[str]:
+        """Undo what differs on a node or a fixture; what can't be undone."""
+        found = self._look_and_fix(name)
+        while found and time.monotonic() < self._end and any(fix.command or fix.path for fix in found):
+            found = self._look_and_fix(name)
+        return [f"{name}: {fix.what}" for fix in found]
+
+    def _look_and_fix(self, name: str) -> list[nodefixes.Fix]:
+        """Undo what differs now; returns what there was."""
+        self._seen[name] = look(self.pids[name])
+        found = nodefixes.fixes(self.first.machines[name], self._seen[name])
+        nodefixes.carry_out(found, self.pids[name])
+        return found
+
+    def _trouble(self) -> list[str]:
+        """What doesn't work: nodes that aren't Ready, kubelets that don't answer, DNS."""
+        try:
+            ready = firststate.ready_nodes(self.api, self.inside)
+        except ClusterError as error:
+            return [error.message]
+        found = [f"node {name} is not Ready" for name in self.first.ready if name not in ready]
+        found += [
+            f"the kubelet of {name} does not answer" for name in self.first.ready if not _is_healthy(self.pids[name])
+        ]
+        if self.first.dns and not addons.answers(self.inside, self.first.dns):
+            found.append(f"DNS at {self.first.dns} does not answer")
+        return found
+
+    def _chains(self, name: str) -> list[str]:
+        """Have kube-proxy make its rules anew where they are others than at first; what is different then."""
+        first, pid = self.first.machines[name], self.pids[name]
+        since, restarted = time.monotonic(), False
+        while _chains_differ(first, self._seen[name]):
+            if self._has_other_pods():
+                return []  # whose addresses are in the rules
+            if time.monotonic() > self._end:
+                return [f"{name}: the rules of kube-proxy have changed"]
+            if time.monotonic() > since + _RESYNC and not restarted:
+                restarted = True
+                _end_service(pid, "kube-proxy")
+            time.sleep(_PAUSE)
+            self._seen[name] = look(pid)
+        return []
+
+    def _has_other_pods(self) -> bool:
+        return objects.pods_of(self.datastore.all()).keys() != objects.pods_of(self.first.objects).keys()
+
+
+def of_entry(entry: Entry) -> Reset:
+    """The way back of a cluster that is up; ProvisionError if its first state isn't known, or something of it has ended."""
+    folder = Path(entry.folder)
+    deadline = time.monotonic() + _NOTING
+    while firststate.is_pending(folder) and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+    first = FirstState.load(folder)
+    pids = {name: _pid(folder, name) for name in first.machines}
+    pki, inside = Pki(Path(first.pki)), NetNamespace.of_process(next(iter(pids.values())))
+    return Reset(
+        first=first,
+        groups=[Path(thing.name) for thing in entry.things if thing.kind == "cgroup"],
+        pids=pids,
+        inside=inside,
+        datastore=Datastore(pki, inside),
+        api=Api(pki, first.address),
+    )
+
+
+def _chains_differ(first: NodeState, now: NodeState) -> bool:
+    return iptables.looked_after_differ(first.iptables, now.iptables) or iptables.looked_after_differ(
+        first.iptables6, now.iptables6
+    )
+
+
+def _pid(folder: Path, name: str) -> int:
+    """The pid of the init of a node or a fixture; ProvisionError if it has ended."""
+    for kind in ("nodes", "fixtures"):
+        with contextlib.suppress(OSError):
+            pid = int((folder / kind / name / "process").readlink().name)
+            os.kill(pid, 0)
+            return pid
+    raise ProvisionError(
+        f"{name} has ended: it can't be reset", hint="make the cluster again: koalesce down, then koalesce up"
+    )
+
+
+def _is_healthy(pid: int) -> bool:
+    """Whether the kubelet of a node says that it is well."""
+    connection = http.client.HTTPConnection("127.0.0.1", _KUBELET_PORT, timeout=1.0)
+    inside = NetNamespace.of_process(pid)
+    with (
+        contextlib.closing(inside),
+        contextlib.closing(connection),
+        contextlib.suppress(OSError, http.client.HTTPException),
+    ):
+        with inside.entered():
+            connection.connect()
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    return False
+
+
+def _end_service(init: int, name: str) -> None:
+    """End a service of a node, which its init starts again."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            program = (path / "cmdline").read_bytes().split(b"\0")[0].decode()
+            if parent == init and program.endswith(f"/{name}"):
+                os.kill(int(path.name), signal.SIGKILL)

@@ -1,0 +1,73 @@
+"""What of a machine a cluster could leave changed, to be compared before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from koalesce.local.sysctls import FOLDER, NEEDED
+
+
+def _tree(folder: str) -> set[str]:
+    """All paths below a folder from which others may remove things meanwhile."""
+    return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
+
+
+def _lines(*command: str) -> set[str]:
+    """What a command prints, without counters; nothing where there is no such command."""
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    except FileNotFoundError:
+        return set()
+    lines = (re.sub(r" ?\[\d+:\d+\]", "", line) for line in done.stdout.splitlines())
+    return {line for line in lines if not line.startswith("#")}
+
+
+class Machine:
+    """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self.before = self.look()
+
+    def look(self) -> dict[str, set[str]]:
+        shared = json.loads((FOLDER / "sysctls.json").read_text()) if (FOLDER / "sysctls.json").exists() else {}
+        alone = all(set(setting["holders"]) <= {self._name} for setting in shared.values())
+        names = ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", *(NEEDED if alone else ())]
+        return {
+            "link": {path.name for path in Path("/sys/class/net").iterdir()},
+            "namespace": {path.name for path in Path("/run/netns").glob("*")},
+            "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
+            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{self._name}" in path},
+            "process": self._processes(),
+            "setting": {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names},
+            "holder": {self._name} if self._name in json.dumps(shared) else set(),
+            "route": _lines("ip", "route", "show", "table", "all"),
+            "rule": _lines("iptables-save"),
+            "file": _tree(str(self._folder)),
+        }
+
+    def left(self) -> list[str]:
+        """What is there now and wasn't before."""
+        now = self.look()
+        # Settings that other clusters had raised before can't be compared.
+        known = {setting.split()[0] for setting in self.before["setting"]}
+        now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
+        return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
+
+    def _processes(self) -> set[str]:
+        """Those whose command, environment or cgroup tells that they are of this cluster."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                text = b"".join((path / name).read_bytes() for name in ("cmdline", "environ", "cgroup"))
+            except OSError:
+                continue
+            if int(path.name) != os.getpid() and (str(self._folder).encode() in text or self._name.encode() in text):
+                found.add(text[:200].decode(errors="replace"))
+        return found

@@ -1,0 +1,121 @@
+"""What brings a node back: from two looks at it, commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from typing import Any
+
+import pytest
+
+from koalesce.local import iptables
+from koalesce.local.nodefixes import fixes
+from koalesce.local.nodestate import NodeState
+
+REGULAR = stat.S_IFREG | 0o644
+LINK = {"up": True, "mtu": 1500, "master": "", "of_pod": False, "addresses": ["198.18.0.10/16"]}
+FIRST = NodeState(
+    links={"eth0": LINK},
+    routes=("default via 198.18.0.1 dev eth0",),
+    routes6=(),
+    rules=("from all lookup main priority 32766",),
+    rules6=(),
+    queues=(("eth0", "noqueue"),),
+    iptables="*nat\n:OUTPUT ACCEPT [1:2]\n:KUBE-A - [0:0]\n:OURS - [0:0]\n-A OUTPUT -j KUBE-A\n-A OURS -j RETURN\nCOMMIT\n",
+    iptables6="",
+    sets={"first": ("create first hash:ip", "add first 10.0.0.1")},
+    nft={"inet ours": "table inet ours {\n}\n"},
+    settings={"net/ipv4/ip_forward": "1"},
+    files={"etc/hosts": (REGULAR, "YQ=="), "opt/cni/bin/bridge": (REGULAR, "=400 1")},
+)
+
+
+def changed(**fields: Any) -> NodeState:
+    return dataclasses.replace(FIRST, **fields)
+
+
+def test_a_node_that_is_as_it_was_needs_nothing() -> None:
+    assert fixes(FIRST, FIRST) == []
+    assert NodeState.from_json(FIRST.as_json()) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("now", "command"),
+    [
+        (changed(links={"eth0": LINK, "new": LINK}), "ip link del new"),
+        (changed(links={"eth0": {**LINK, "up": False}}), "ip link set eth0 up"),
+        (changed(links={"eth0": {**LINK, "mtu": 1400}}), "ip link set eth0 mtu 1500"),
+        (changed(links={"eth0": {**LINK, "master": "br"}}), "ip link set eth0 nomaster"),
+        (changed(links={"eth0": {**LINK, "addresses": []}}), "ip addr add 198.18.0.10/16 dev eth0"),
+        (changed(routes=()), "ip route add default via 198.18.0.1 dev eth0"),
+        (changed(routes=(*FIRST.routes, "10.8.0.0/16 via 10.9.9.2 dev x")), "ip route del 10.8.0.0/16 via 10.9.9.2 dev x"),
+        (changed(rules6=("from all lookup 7 priority 1",)), "ip -6 rule del from all lookup 7 priority 1"),
+        (changed(queues=(("eth0", "netem"),)), "tc qdisc del dev eth0 root"),
+        (changed(queues=(("eth0", "noqueue"), ("eth0", "clsact"))), "tc qdisc del dev eth0 clsact"),
+        (changed(sets={**FIRST.sets, "new": ("create new hash:ip",)}), "ipset destroy new"),
+        (changed(sets={"first": ("create first hash:ip",)}), "ipset restore -exist"),
+        (changed(nft={}), "nft -f -"),
+    ],
+)  # fmt: skip
+def test_what_differs_has_a_command_that_undoes_it(now: NodeState, command: str) -> None:
+    assert [" ".join(fix.command) for fix in fixes(FIRST, now)] == [command]
+
+
+def test_links_of_living_pods_and_of_the_kernel_stay() -> None:
+    pod, bridge = {**LINK, "of_pod": True, "master": "cni0"}, {**LINK, "addresses": ["10.244.0.1/24"]}
+
+    assert fixes(FIRST, changed(links={"eth0": LINK, "veth1": pod, "cni0": bridge, "tunl0": LINK})) == []
+
+
+def test_settings_and_files_are_written() -> None:
+    now = changed(
+        settings={"net/ipv4/ip_forward": "0"},
+        files={"etc/new": (REGULAR, "Yg=="), "opt/cni/bin/bridge": (REGULAR, "=400 1")},
+    )
+
+    assert [(fix.path, fix.text, fix.content) for fix in fixes(FIRST, now)] == [
+        ("etc/hosts", "", (REGULAR, "YQ==")),
+        ("etc/new", "", None),
+        ("net/ipv4/ip_forward", "1", None),
+    ]
+
+
+def test_what_can_not_be_undone_is_said() -> None:
+    now = changed(links={}, routes=FIRST.routes, queues=(), files={"etc/hosts": (REGULAR, "YQ==")})
+
+    assert [(fix.what, fix.command, fix.path) for fix in fixes(FIRST, now)] == [
+        ("file /opt/cni/bin/bridge is missing, or has changed", (), ""),
+        ("link eth0 is missing", (), ""),
+    ]
+
+
+def test_tables_come_back_but_for_chains_that_kubernetes_looks_after() -> None:
+    now = (
+        "*nat\n:OUTPUT DROP [0:0]\n:KUBE-A - [0:0]\n:KUBE-B - [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\n-A OUTPUT -j KUBE-A\n"
+        "-A KUBE-A -j MESS\n-A KUBE-A -j KUBE-B\nCOMMIT\n"
+    )
+
+    (fix,) = fixes(FIRST, changed(iptables=now))
+
+    assert fix.command == ("iptables-restore", "--wait", "--table=nat")
+    assert sorted(fix.text.splitlines()) == sorted(
+        [
+            "*nat", ":OUTPUT ACCEPT [0:0]", ":KUBE-A - [0:0]", ":OURS - [0:0]", ":KUBE-B - [0:0]", "-A OUTPUT -j KUBE-A",
+            "-A KUBE-A -j KUBE-B", "-A OURS -j RETURN", "COMMIT",
+        ]
+    )  # fmt: skip
+
+
+def test_counters_and_the_order_of_services_are_no_change() -> None:
+    first = "*nat\n:KUBE-A - [0:0]\n-A KUBE-A -j X\n-A KUBE-A -j Y\nCOMMIT\n"
+    now = "*nat\n:KUBE-A - [7:7]\n-A KUBE-A -j Y\n-A KUBE-A -j X\nCOMMIT\n"
+
+    assert iptables.restoring(first, now) == {}
+    assert not iptables.looked_after_differ(first, now)
+    assert iptables.looked_after_differ(first, now.replace("-A KUBE-A -j X\n", ""))
+
+
+def test_a_table_of_later_is_emptied() -> None:
+    assert iptables.restoring("", "*raw\n:OUTPUT ACCEPT [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\nCOMMIT\n") == {
+        "raw": "*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+    }

@@ -1,0 +1,142 @@
+"""What of a cluster's objects is to be undone: on values as the datastore has them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from koalesce.local.objects import changes, settled
+from koalesce.local.stored import read, with_status_of
+
+
+def field(number: int, held: bytes) -> bytes:
+    assert len(held) < 128
+    return bytes([number << 3 | 2, len(held)]) + held
+
+
+def proto(uid: str, *, spec: bytes = b"s", status: bytes = b"", controller: str = "", generation: int = 1) -> bytes:
+    """An object as Kubernetes writes its own kinds."""
+    owner = field(13, field(4, controller.encode()) + b"\x30\x01") if controller else b""
+    metadata = field(5, uid.encode()) + bytes([7 << 3, generation]) + owner
+    raw = field(1, metadata) + field(2, spec) + (field(3, status) if status else b"")
+    return b"k8s\0" + field(1, b"type") + field(2, raw)
+
+
+def custom(uid: str, **more: Any) -> bytes:
+    return json.dumps({"metadata": {"uid": uid}, **more}).encode()
+
+
+DEPLOYMENT = "/registry/deployments/kube-system/coredns"
+REPLICA_SET = "/registry/replicasets/kube-system/coredns-1"
+POD = "/registry/pods/kube-system/coredns-1-a"
+FIRST = {
+    "/registry/namespaces/default": proto("n1"),
+    DEPLOYMENT: proto("d1"),
+    REPLICA_SET: proto("r1", controller="d1"),
+    POD: proto("p1", controller="r1"),
+    "/registry/events/default/e": proto("e1"),
+    "/registry/minions/worker-1": proto("w1", status=b"then"),
+    "/registry/services/specs/kube-system/kube-dns": proto("s1"),
+    "/registry/configmaps/kube-system/coredns": proto("c1"),
+}
+
+
+def test_an_object_is_told_from_a_changed_one_but_not_by_its_status() -> None:
+    key = DEPLOYMENT
+
+    assert read(key, proto("a", status=b"1")).essence == read(key, proto("a", status=b"2", generation=4)).essence
+    assert read(key, proto("a")).essence != read(key, proto("a", spec=b"t")).essence
+    assert read(key, proto("a")).essence != read(key, proto("b")).essence
+    assert (read(key, proto("a", controller="o")).uid, read(key, proto("a", controller="o")).controller) == ("a", "o")
+
+
+def test_what_is_no_status_counts_as_a_change() -> None:
+    key = "/registry/configmaps/a/b"
+
+    assert read(key, proto("a", status=b"1")).essence != read(key, proto("a", status=b"2")).essence
+
+
+def test_custom_resources_are_json() -> None:
+    key = "/registry/example.com/widgets/a/b"
+
+    assert read(key, custom("a", status=1)).essence == read(key, custom("a", status=2)).essence
+    assert read(key, custom("a", spec=1)).essence != read(key, custom("a", spec=2)).essence
+
+
+def test_what_nobody_can_read_is_its_bytes() -> None:
+    assert read("/registry/secrets/a/b", b"k8s:enc:aesgcm:v1:\xff").essence == b"k8s:enc:aesgcm:v1:\xff"
+    assert read("/registry/pods/a/b", b"k8s\0\x0a\xff").essence == b"k8s\0\x0a\xff"
+
+
+def test_nothing_is_to_do_where_nothing_has_changed() -> None:
+    assert not changes(FIRST, FIRST)
+
+
+def test_what_is_new_goes_and_what_is_missing_or_changed_comes_back() -> None:
+    now = {
+        **FIRST,
+        DEPLOYMENT: proto("d1", spec=b"changed"),
+        "/registry/namespaces/mess": proto("n2"),
+        "/registry/validatingwebhookconfigurations/no": proto("v1"),
+        "/registry/example.com/widgets/mess/w": custom("x1"),
+    }
+    del now["/registry/configmaps/kube-system/coredns"]
+
+    found = changes(FIRST, now)
+
+    assert found.puts == {DEPLOYMENT: FIRST[DEPLOYMENT], "/registry/configmaps/kube-system/coredns": proto("c1")}
+    assert sorted(found.deletes) == sorted(now.keys() - FIRST.keys())
+    assert found.described() == [
+        "example.com/widgets/mess/w was not there at first",
+        "namespaces/mess was not there at first",
+        "validatingwebhookconfigurations/no was not there at first",
+        "configmaps/kube-system/coredns is missing, or has changed",
+        "deployments/kube-system/coredns is missing, or has changed",
+    ]
+
+
+def test_pods_of_first_controllers_are_left_to_them() -> None:
+    now = {key: value for key, value in FIRST.items() if key != POD}
+    now["/registry/pods/kube-system/coredns-1-b"] = proto("p2", controller="r1")
+    now["/registry/pods/kube-system/coredns-2-c"] = proto("p3", controller="r2")
+
+    found = changes(FIRST, now)
+
+    assert (found.puts, found.deletes) == ({}, ["/registry/pods/kube-system/coredns-2-c"])
+
+
+def test_a_changed_pod_of_a_controller_is_made_again_by_it() -> None:
+    assert changes(FIRST, {**FIRST, POD: proto("p1")}).deletes == [POD]
+
+
+def test_events_leases_and_what_follows_services_pass() -> None:
+    now = {key: value for key, value in FIRST.items() if "/events/" not in key}
+    now["/registry/services/endpoints/kube-system/kube-dns"] = proto("x")
+    now["/registry/endpointslices/kube-system/kube-dns-a"] = proto("y", controller="s1")
+    now["/registry/leases/kube-system/apiserver-abc"] = proto("z")
+    now["/registry/masterleases/198.18.0.10"] = b"m"
+
+    assert not changes(FIRST, now)
+
+
+def test_a_node_keeps_its_status() -> None:
+    key = "/registry/minions/worker-1"
+    now = {**FIRST, key: proto("w1", spec=b"cordoned", status=b"now")}
+
+    assert changes(FIRST, now).puts == {key: proto("w1", status=b"now")}
+    assert with_status_of(custom("a"), custom("b")) == custom("a")
+
+
+def test_what_comes_before_all_is_quiet_is_of_the_first_state_only_if_controllers_make_it() -> None:
+    begun = {key: value for key, value in FIRST.items() if "configmaps" not in key}
+    root, user = "/registry/configmaps/default/kube-root-ca.crt", "/registry/configmaps/default/mine"
+    slice_ = "/registry/endpointslices/kube-system/kube-dns-a"
+    after = {
+        **begun,
+        root: proto("c2"),
+        user: proto("c3"),
+        slice_: proto("y", controller="s1"),
+        DEPLOYMENT: proto("d1", status=b"up"),
+    }
+
+    assert settled(begun, after) == {key: value for key, value in after.items() if key != user}
