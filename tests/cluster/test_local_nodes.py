@@ -261,11 +261,14 @@ def test_a_killed_service_comes_back(cluster: Cluster, service: str) -> None:
 def test_logs_can_be_read_where_the_contract_says(cluster: Cluster) -> None:
     for node in cluster.outputs["nodes"]:
         for component, command in node["logs"].items():
-            assert cluster.run(node["name"], *command), component
+            said = cluster.run(node["name"], *command)
+            assert said or component == "init", component  # an init has something to say only when something goes wrong
 
 
 def test_phases_were_timed(cluster: Cluster) -> None:
-    phases = {phase["name"]: phase for phase in json.loads((cluster.folder / "phases.json").read_text())}
+    timed = json.loads((cluster.folder / "phases.json").read_text())
+    phases = {phase["name"]: phase for phase in timed["phases"]}
 
     assert {"nodes", "api server", "nodes ready", "dns"} <= set(phases)
     assert all(phase["seconds"] >= 0 and phase["start"] >= 0 for phase in phases.values())
+    assert timed["cpu"]["nodes"] > 0
