@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -159,9 +160,8 @@ def test_a_kept_cluster_is_listed_entered_and_destroyed(unchanged: Path, project
     assert up.returncode == 0, up.stdout + up.stderr
     assert f"export KUBECONFIG={unchanged}/clusters/sess-kept/kubeconfig" in up.stdout
 
-    listed = _koalesce("clusters").stdout.splitlines()
-    assert listed[1].split()[0] == "sess-kept"
-    assert listed[1].split()[2:4] == ["kept", "1"]
+    (listed,) = json.loads(_koalesce("clusters", "--json").stdout)
+    assert (listed["name"], listed["state"], len(listed["nodes"])) == ("sess-kept", "kept", 1)
     entered = _koalesce("ssh", "sess-kept", "control-plane", "--", "sh", "-c", "hostname; exit 9")
     assert (entered.returncode, entered.stdout) == (9, "control-plane\n")
     assert _koalesce("sweep").stdout == "nothing to sweep\n"
