@@ -151,4 +151,5 @@ def test_every_changed_assertion_fails(source: Path, mutated: list[Mutated], ran
 
 def _is_by_the_change(test: str, spec: str, ran: Ran) -> bool:
     """Whether it was the changed step that failed; one before it would tell nothing."""
-    return {step.title for step in ran.steps(spec, test) if step.status == "failed"} == {_CHANGED}
+    failed = {step.title for step in ran.steps(spec, test) if step.status == "failed"}
+    return {title.partition(" [")[0] for title in failed} == {_CHANGED}  # without the item of a `foreach`
