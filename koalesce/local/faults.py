@@ -20,7 +20,7 @@ from koalesce.local.egress import nft
 from koalesce.local.node import RunningNode, exec_prefix
 
 Undo = Callable[[], None]
-_FREEZING = 5.0
+_FREEZING = 10.0
 _RESOLUTION = ("ether type arp", "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
 _RUNTIME = ("ctr", "--namespace", "k8s.io", "tasks")
 _COMMAND_PATIENCE = 20.0

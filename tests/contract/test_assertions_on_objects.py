@@ -104,7 +104,6 @@ def test_a_look_at_an_age_is_not_left_to_the_watch(web: Test) -> None:
         "jsonpath: {resource: configmaps, selector: app=nobody, path: '{.items[*].data.a}', absent: true}",
         "wait-for: {resource: configmap/never-there, deleted: true}",
         "assert: {resource: configmap/never-there, absent: true}",
-        "jsonpath: {resource: svc/web, path: '{.spec.exernalName}', absent: true}",
     ],
 )
 def test_what_was_never_there_proves_nothing(web: Test, text: str) -> None:
