@@ -19,11 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from koalesce.errors import KoalesceError
-from koalesce.local import machine
 from koalesce.local.ledger import Ledger
 from koalesce.terraform.client import LOG_FILE
-from tests.cluster.whole_machine import Machine
+from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
 
 NAME = "t-crash"
 SPEC = f"""
@@ -46,15 +44,7 @@ COMMANDS = {
 }
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return ""
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [*LOCAL_CLUSTERS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from koalesce.errors import KoalesceError
-from koalesce.local import client, machine
+from koalesce.local import client
 from koalesce.local.ledger import Ledger, NameInUse, Process
 from koalesce.local.teardown import end
-from tests.cluster.whole_machine import Machine
+from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
 
 NAME = "t-cleanup"
 RUNNER = """
@@ -35,15 +35,7 @@ signal.pause()
 """
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return ""
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [*LOCAL_CLUSTERS]
 
 
 def request(folder: Path, **changes: object) -> str:

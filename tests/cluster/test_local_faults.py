@@ -18,10 +18,11 @@ import pytest
 from koalesce.cluster import Fault
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import Kube
-from koalesce.local import client, machine
+from koalesce.local import client
 from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-faults"
 NODES = ("control-plane", "worker-1")
@@ -40,15 +41,7 @@ signal.pause()
 """
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return ""
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [*LOCAL_CLUSTERS]
 
 
 @dataclass(frozen=True)

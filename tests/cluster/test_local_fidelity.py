@@ -11,24 +11,19 @@ from typing import Any
 
 import pytest
 
-from koalesce.errors import KoalesceError
 from koalesce.kube import Kube
-from koalesce.local import client, machine
+from koalesce.local import client
 from koalesce.local.ledger import Ledger
 from koalesce.process import run
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-fidelity"
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return "" if Path("/proc/net/if_inet6").exists() else "the kernel has no IPv6"
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [
+    *LOCAL_CLUSTERS,
+    pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="the kernel has no IPv6"),
+]
 
 
 @pytest.fixture(scope="module")

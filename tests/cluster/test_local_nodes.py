@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from koalesce.errors import KoalesceError
 from koalesce.kube import Kube
-from koalesce.local import client, machine
+from koalesce.local import client
 from koalesce.local.ledger import Ledger
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-nodes"
 NODES = ("control-plane", "worker-1")
@@ -24,15 +24,7 @@ NODES = ("control-plane", "worker-1")
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return ""
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [*LOCAL_CLUSTERS]
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import pytest
 
 from koalesce.errors import KoalesceError
 from koalesce.kube import ApiError, Kube, Resource
-from koalesce.local import client, firststate, machine
+from koalesce.local import client, firststate
 from koalesce.local.ledger import Entry, Ledger
 from koalesce.local.reset import of_entry
 from koalesce.process import run
 from koalesce.providers.roots import machines_of
 from koalesce.toolchain import Toolchain
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-reset"
 VERSION = "1.37.2"
@@ -41,15 +42,7 @@ HOOK = {
 SEEN = "ip -br link; ip route; ip rule; iptables-save | grep MESS; ipset list -n; nft list tables; cat /etc/hosts; ls /etc/cni/net.d"
 
 
-def _problem() -> str:
-    try:
-        machine.check(Path("/"))
-    except KoalesceError as error:
-        return error.message
-    return ""
-
-
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem())]
+pytestmark = [*LOCAL_CLUSTERS]
 
 
 @pytest.fixture(scope="module")

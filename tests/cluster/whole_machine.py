@@ -1,4 +1,4 @@
-"""What of a machine a cluster could leave changed, to be compared before and after."""
+"""What tests of local clusters need of a machine, and what of it a cluster could leave changed, to be compared before and after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from koalesce.errors import KoalesceError
+from koalesce.local import machine
 from koalesce.local.sysctls import FOLDER, NEEDED
+
+
+def _problem() -> str:
+    """Why no local cluster can be made here; empty if one can."""
+    try:
+        machine.check(Path("/"))
+    except KoalesceError as error:
+        return error.message
+    return ""
+
+
+LOCAL_CLUSTERS = (pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem()))
 
 
 def _tree(folder: str) -> set[str]:
