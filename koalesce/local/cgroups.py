@@ -18,6 +18,7 @@ _NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 _NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
 _INIT = "init"
 # The file that freezes a group, and what it is told to: of v1's controller freezer, and of v2 (cgroups(7)).
+_FREEZE_TRY = 0.5
 _FREEZERS = {"freezer.state": ("FROZEN", "THAWED"), "cgroup.freeze": ("1", "0")}
 
 
@@ -179,11 +180,10 @@ def kill(folders: Sequence[Path]) -> None:
 
 def freeze(folders: Sequence[Path], *, seconds: float) -> None:
     """Have no process in the groups of a node, and below, go on; ProvisionError if they can't be frozen."""
-    for name, (frozen, _) in _FREEZERS.items():
+    for name, (frozen, thawed) in _FREEZERS.items():
         for folder in folders:
             if (folder / name).exists():
-                (folder / name).write_text(frozen)
-                _await_frozen(folder, seconds)
+                _freeze(folder, folder / name, frozen, thawed, seconds)
                 return
     raise ProvisionError(
         "this machine can't freeze processes", hint="it needs the cgroup controller freezer, or cgroup v2"
@@ -199,13 +199,22 @@ def thaw(folders: Sequence[Path]) -> None:
                     path.write_text(thawed)
 
 
-def _await_frozen(folder: Path, seconds: float) -> None:
+def _freeze(folder: Path, file: Path, frozen: str, thawed: str, seconds: float) -> None:
+    """Freeze, and after a while let all go on for a moment and try again: who waits for somebody that is frozen doesn't freeze (v1)."""
     deadline = time.monotonic() + seconds
-    while not _is_frozen(folder):
-        if time.monotonic() > deadline:
-            thaw([folder])
+    while True:
+        file.write_text(frozen)
+        again = min(deadline, time.monotonic() + _FREEZE_TRY)
+        while not _is_frozen(folder):
+            if time.monotonic() >= again:
+                break
+            time.sleep(0.01)
+        else:
+            return
+        file.write_text(thawed)
+        if time.monotonic() >= deadline:
             raise ProvisionError(f"the processes of {folder.name} can't be frozen: some do not stop")
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def _is_frozen(folder: Path) -> bool:
