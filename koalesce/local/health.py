@@ -172,8 +172,13 @@ def _layers(folder: Path) -> Finding:
     return Finding("layers", "noted", text, "set KOALESCE_STATE_DIR to a folder on ext4, xfs or tmpfs")
 
 
+def has_ipv6(root: Path = Path("/")) -> bool:
+    """Whether the kernel has IPv6, and it isn't switched off."""
+    return (root / "proc/net/if_inet6").exists()
+
+
 def _ipv6(root: Path) -> Finding:
-    if (root / "proc/net/if_inet6").exists():
+    if has_ipv6(root):
         return Finding("ipv6", "good", "IPv6")
     return Finding(
         "ipv6", "noted", "the kernel has no IPv6, or it is switched off: no dual stack", "boot without ipv6.disable=1"

@@ -85,8 +85,12 @@ def plan(
         masks={**_KERNEL, **_identity_masks(), **share.masks(read_meminfo())},
         sysctls=network.NODE_SYSCTLS,
     )
+    return _told(node.name, root, layout, cgroups)
+
+
+def _told(name: str, root: RootPlan, layout: Layout, cgroups: Sequence[Path]) -> InitConfig:
     return InitConfig(
-        hostname=node.name,
+        hostname=name,
         parent=os.getpid(),
         cgroups=[str(path) for path in cgroups],
         evacuate=layout.evacuation(),
@@ -121,14 +125,7 @@ def plan_fixture(
         masks={**_KERNEL, **_identity_masks()},
         sysctls=network.FIXTURE_SYSCTLS,
     )
-    return InitConfig(
-        hostname=fixture.name,
-        parent=os.getpid(),
-        cgroups=[str(path) for path in cgroups],
-        evacuate=layout.evacuation(),
-        root=root,
-        environment=ENVIRONMENT,
-    )
+    return _told(fixture.name, root, layout, cgroups)
 
 
 def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str) -> list[File]:

@@ -166,7 +166,9 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
 
 def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[str]:
     """What a machine lacks for clusters of these families."""
-    if "IPv6" not in families or (root / "proc/net/if_inet6").exists():
+    from koalesce.local.health import has_ipv6
+
+    if "IPv6" not in families or has_ipv6(root):
         return []
     return ["the kernel of this machine has no IPv6 (CONFIG_IPV6, or it is turned off by ipv6.disable=1)"]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
+from koalesce.local import iptables
 from koalesce.steps.state.view import Item, View
 
 _RULE = "family table chain rule target comment"
@@ -28,26 +29,21 @@ def _chains(text: str) -> list[Item]:
 
 
 def _saved(text: str) -> Iterator[Item]:
-    family, table = "inet", ""
-    for line in text.splitlines():
-        if line.startswith("== "):
-            family = line.removeprefix("== ")
-        elif line.startswith("*"):
-            table = line[1:]
-        elif line.startswith(":"):
-            chain, policy = line[1:].split()[:2]
-            yield {"family": family, "table": table, "chain": chain, "policy": policy}
-        elif line.startswith("-A "):
-            _, chain, rule = [*line.split(" ", 2), ""][:3]
-            words = shlex.split(rule)
-            yield {
-                "family": family,
-                "table": table,
-                "chain": chain,
-                "rule": rule,
-                "target": _after(words, "-j", "-g"),
-                "comment": _after(words, "--comment"),
-            }
+    for part in text.split("== ")[1:]:
+        family, _, saved = part.partition("\n")
+        for name, table in iptables.read(saved).items():
+            for chain, policy in table.policies.items():
+                place = {"family": family, "table": name, "chain": chain}
+                yield {**place, "policy": policy}
+                for line in table.rules.get(chain, ()):
+                    rule = line.removeprefix(f"-A {chain}").strip()
+                    words = shlex.split(rule)
+                    yield {
+                        **place,
+                        "rule": rule,
+                        "target": _after(words, "-j", "-g"),
+                        "comment": _after(words, "--comment"),
+                    }
 
 
 def _after(words: list[str], *options: str) -> str:
