@@ -13,8 +13,18 @@ BRIDGE = "fabric"
 _CHAIN = "KOALESCE-MASQUERADE"
 _EVERYWHERE: Mapping[Family, str] = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 _MULTICAST: Mapping[Family, str] = {"IPv4": "224.0.0.0/4", "IPv6": "ff00::/8"}
+# Kernels say "refused" to one peer once a second at most, after a first few, so that many probes at a time of what is closed would see
+# some of them "dropped" (icmp(7): icmp_ratelimit).
+_EVERY_REFUSAL = {
+    "net/ipv4/icmp_ratelimit": "0",
+    "net/ipv4/icmp_msgs_per_sec": "10000",
+    "net/ipv4/icmp_msgs_burst": "10000",
+    "net/ipv6/icmp/ratelimit": "0",
+}
+
 # Of each network namespace of a node; `bridge-nf-call` makes Services work between pods of one node.
 NODE_SYSCTLS = {
+    **_EVERY_REFUSAL,
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
     "net/ipv4/conf/all/rp_filter": "0",
@@ -29,6 +39,7 @@ NODE_SYSCTLS = {
 
 # Of a fixture's network namespace: a host, which forwards nothing, and takes answers that come by another way than it would send them.
 FIXTURE_SYSCTLS = {
+    **_EVERY_REFUSAL,
     "net/ipv4/ip_forward": "0",
     "net/ipv6/conf/all/forwarding": "0",
     "net/ipv4/conf/all/rp_filter": "0",
@@ -39,6 +50,7 @@ FIXTURE_SYSCTLS = {
 
 # Of the cluster's namespace: as a router without a way out it refuses what it can't deliver, where silence would cost time-outs.
 _FABRIC_SYSCTLS = {
+    "net/ipv4/icmp_ratelimit": "0",
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
