@@ -14,8 +14,9 @@ from koalesce.cluster import Cluster
 from koalesce.durations import Duration
 from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.cleaning import CLEANUP_TIMEOUT, clean_up
-from koalesce.engine.evidence import EvidenceWriter, collect_evidence
+from koalesce.engine.evidence import collect_evidence
 from koalesce.engine.evidence_index import Failure
+from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.grace import grace
 from koalesce.engine.namespaces import Namespaces, Wanted, labels, namespace_name, wanted
 from koalesce.engine.readiness import await_whole
@@ -317,7 +318,8 @@ class _Case:
         for name, entered in self._stay.entered.items():
             place = writer if len(self._stay.entered) == 1 else replace(writer, folder=folder / name)
             namespaces = self._evidence_namespaces(own)
-            collect_evidence(place, entered.site.cluster, namespaces, failure=self._failure, own=own)
+            sharing = self._stage.session.evidence
+            collect_evidence(place, entered.site.cluster, namespaces, sharing, failure=self._failure, own=own)
         return self._stage.session.shown(folder)
 
     def _evidence_namespaces(self, own: Sequence[str]) -> tuple[str, ...]:

@@ -5,119 +5,99 @@ Collected at once, before anything is cleaned up, by several threads; bounded in
 
 from __future__ import annotations
 
-import re
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from koalesce.cluster import Cluster
 from koalesce.engine.describing import describe, event_lines, unready
 from koalesce.engine.evidence_index import Failure, index
-from koalesce.engine.masking import MASK, Masks
+from koalesce.engine.evidence_sharing import EvidenceSharing, Found
+from koalesce.engine.evidence_writer import EvidenceWriter, Look
+from koalesce.engine.masking import MASK
 from koalesce.engine.node_evidence import node_jobs
 from koalesce.errors import KoalesceError
 from koalesce.kube import Resource
-from koalesce.process import Cancel
 from koalesce.yaml.writing import dump
 
 TIME = 15.0  # seconds for everything
 _TAIL_LINES = 1000
 _TIMEOUT = 5.0  # of one look
-_FILE = 2 << 20  # characters of one file
-_FOLDER = 128 << 20  # of all
 _LOOKED_AT = 50  # objects
 _AT_ONCE = 8
 _UNINTERESTING = ("default", "kube-node-lease", "kube-public")
 _DESCRIBED = ("deployments", "statefulsets", "daemonsets", "jobs", "pods")
 _TABLES = (*_DESCRIBED, "services", "endpointslices", "networkpolicies")
 _NOT_KEPT = ("events", "events.events.k8s.io", "pods.metrics.k8s.io")  # events have a file of their own
-Look = Callable[[], str]
 Jobs = dict[str, Look]  # by file
-
-
-@dataclass(slots=True, kw_only=True)
-class EvidenceWriter:
-    """The one writer of artifacts below a folder; masks secrets. `problems` says what could not be had."""
-
-    folder: Path
-    masks: Masks
-    problems: list[str] = field(default_factory=list)
-    cancel: Cancel | None = None  # set: the run is to end, and nothing more is looked at
-    deadline: float | None = None  # monotonic; what has not begun by then is left out
-    _left: int = _FOLDER
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def write(self, name: str, text: str) -> None:
-        """Write one file; an empty text makes none, of a long one head and tail are kept."""
-        if not text.strip():
-            return
-        masked = _cut(self.masks.text(text))
-        with self._lock:
-            self._left -= len(masked)
-            if self._left < 0:
-                self.problems.append(f"{name}: left out, as the folder is large already")
-                return
-        path = self.folder.joinpath(*(_safe(part) for part in name.split("/")))
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(masked, encoding="utf-8", errors="replace")
-
-    def collect(self, name: str, look: Look) -> None:
-        """Write what `look` finds; a failure to find it is noted, not raised."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            self.problems.append(f"{name}: no time was left")
-            return
-        if self.cancel is not None and self.cancel.is_set():
-            self.problems.append(f"{name}: interrupted")
-            return
-        try:
-            self.write(name, look())
-        except KoalesceError as error:
-            self.problems.append(f"{name}: {error.message}")
-        except Exception as error:  # evidence must not take the run down
-            self.problems.append(f"{name}: {type(error).__name__}: {error}")
+Object = Mapping[str, Any]
 
 
 def collect_evidence(
     writer: EvidenceWriter,
     cluster: Cluster,
     namespaces: tuple[str, ...],
+    sharing: EvidenceSharing,
     *,
     failure: Failure | None = None,
     own: tuple[str, ...] = (),
 ) -> None:
-    """Collect all that a person asks for first; of the namespaces in `own` also every object as YAML. Never raises."""
+    """Collect all that a person asks for first; of the namespaces in `own` also every object as YAML. Never raises.
+
+    Nodes and the namespaces that aren't the failure's own are looked at once for all failures that ask for them at a time.
+    """
     writer.deadline = time.monotonic() + TIME
     failure = failure or Failure()
-    found = _Found()
-    _learn_secrets(writer, cluster, namespaces)
-    if len(failure.looked_at) > _LOOKED_AT:
-        writer.problems.append(f"looked-at: {len(failure.looked_at) - _LOOKED_AT} more objects were looked at")
-    for number, obj in enumerate(failure.looked_at[:_LOOKED_AT]):
-        metadata = obj["metadata"]
-        parts = [obj.get("kind", "object"), metadata.get("namespace", ""), metadata.get("name", str(number))]
-        name = "-".join(part for part in parts if part).lower()
-        writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
-    jobs: Jobs = {}
-    for namespace in namespaces:
-        jobs |= _under(f"namespaces/{namespace}", _namespace_jobs(writer, cluster, namespace, found))
-    for namespace in own:
-        jobs |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
-    for node in cluster.nodes:
-        jobs |= _under(f"nodes/{node.name}", node_jobs(node))
-    jobs["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
-    jobs["cluster/describe.txt"] = partial(_describe_nodes, cluster)
-    _do(writer, jobs)
-    _do(writer, _log_jobs(cluster, found.pods))
+    others = tuple(namespace for namespace in namespaces if namespace not in own)
+    with ThreadPoolExecutor(1, thread_name_prefix="evidence") as beside:
+        common = beside.submit(
+            sharing.have, writer, (cluster.kubeconfig, *others), partial(_look_at_cluster, cluster, others)
+        )
+        found = _look_at_own(writer, cluster, own, failure.looked_at)
+        found.add(common.result())
     writer.write("not-collected.txt", "\n".join(writer.problems))
     writer.write(
         "README.md",
         index(writer.folder, failure, unready(found.pods), event_lines(found.warnings)),
     )
+
+
+def _look_at_own(writer: EvidenceWriter, cluster: Cluster, own: tuple[str, ...], looked_at: Sequence[Object]) -> Found:
+    _learn_secrets(writer, cluster, own)
+    if len(looked_at) > _LOOKED_AT:
+        writer.problems.append(f"looked-at: {len(looked_at) - _LOOKED_AT} more objects were looked at")
+    for number, obj in enumerate(looked_at[:_LOOKED_AT]):
+        metadata = obj["metadata"]
+        parts = [obj.get("kind", "object"), metadata.get("namespace", ""), metadata.get("name", str(number))]
+        name = "-".join(part for part in parts if part).lower()
+        writer.collect(f"looked-at/{name}.yaml", partial(dump, tidy(obj)))
+    objects: Jobs = {}
+    for namespace in own:
+        objects |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
+    return _look_at_namespaces(writer, cluster, own, objects)
+
+
+def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: EvidenceWriter) -> Found:
+    writer.deadline = time.monotonic() + TIME
+    _learn_secrets(writer, cluster, namespaces)
+    nodes: Jobs = {}
+    for node in cluster.nodes:
+        nodes |= _under(f"nodes/{node.name}", node_jobs(node))
+    nodes["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
+    nodes["cluster/describe.txt"] = partial(_describe_nodes, cluster)
+    return _look_at_namespaces(writer, cluster, namespaces, nodes)
+
+
+def _look_at_namespaces(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...], more: Jobs) -> Found:
+    found = Found()
+    jobs = dict(more)
+    for namespace in namespaces:
+        jobs |= _under(f"namespaces/{namespace}", _namespace_jobs(writer, cluster, namespace, found))
+    _do(writer, jobs)
+    _do(writer, _log_jobs(cluster, found.pods))
+    return found
 
 
 def all_namespaces(cluster: Cluster) -> tuple[str, ...]:
@@ -139,14 +119,6 @@ def tidy(obj: Mapping[str, Any]) -> dict[str, Any]:
                 tidied[key] = dict.fromkeys(obj[key], MASK)
         metadata.get("annotations", {}).pop("kubectl.kubernetes.io/last-applied-configuration", None)
     return tidied
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the index and the logs are made of, gathered from all namespaces."""
-
-    pods: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _learn_secrets(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
@@ -172,7 +144,7 @@ def _do(writer: EvidenceWriter, jobs: Jobs) -> None:
             pool.submit(writer.collect, name, look)
 
 
-def _namespace_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str, found: _Found) -> Jobs:
+def _namespace_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str, found: Found) -> Jobs:
     kube = cluster.kube
 
     def events_and_descriptions() -> str:
@@ -216,7 +188,7 @@ def _describe_nodes(cluster: Cluster) -> str:
     return describe(kube.list(kube.resource("nodes"), timeout=_TIMEOUT), events)
 
 
-def _log_jobs(cluster: Cluster, pods: list[dict[str, Any]]) -> Jobs:
+def _log_jobs(cluster: Cluster, pods: Sequence[Object]) -> Jobs:
     jobs: Jobs = {}
     for pod in pods:
         name, namespace = pod["metadata"]["name"], pod["metadata"].get("namespace", "")
@@ -228,7 +200,7 @@ def _log_jobs(cluster: Cluster, pods: list[dict[str, Any]]) -> Jobs:
     return jobs
 
 
-def _containers(pod: dict[str, Any]) -> list[tuple[str, int]]:
+def _containers(pod: Object) -> list[tuple[str, int]]:
     """Containers that have run, with their restarts."""
     status = pod.get("status", {})
     return [
@@ -248,15 +220,3 @@ def _log(cluster: Cluster, namespace: str, pod: str, container: str, *, previous
 def _table(cluster: Cluster, kind: str, namespace: str | None) -> str:
     text = cluster.kube.table(cluster.kube.resource(kind), namespace, wide=True, timeout=_TIMEOUT)
     return "" if text.startswith("No resources found") else text
-
-
-def _cut(text: str) -> str:
-    if len(text) <= _FILE:
-        return text
-    half = _FILE // 2
-    return f"{text[:half]}\n\n… {len(text) - 2 * half} characters left out …\n\n{text[-half:]}"
-
-
-def _safe(part: str) -> str:
-    """A file name without surprises."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-.") or "unnamed"

@@ -7,11 +7,12 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from koalesce.clock import Clock
 from koalesce.engine.attempts import Interrupt
+from koalesce.engine.evidence_sharing import EvidenceSharing
 from koalesce.engine.masking import Masks
 from koalesce.engine.stream import EventStream
 from koalesce.engine.waiting import Waiter
@@ -29,6 +30,7 @@ class RunSession:
     interrupt: Interrupt
     stream: EventStream
     folder: Path
+    evidence: EvidenceSharing = field(default_factory=EvidenceSharing)
 
     @property
     def cancel(self) -> threading.Event:

@@ -13,8 +13,9 @@ from koalesce.engine.case import Stage, run_setup, run_test, skip_test
 from koalesce.engine.cleaning import CLEANUP_TIMEOUT, clean_up
 from koalesce.engine.components import NotReady
 from koalesce.engine.ending import end_all, note_first_states
-from koalesce.engine.evidence import EvidenceWriter, all_namespaces, collect_evidence
+from koalesce.engine.evidence import all_namespaces, collect_evidence
 from koalesce.engine.evidence_index import Failure
+from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.grace import grace
 from koalesce.engine.namespaces import slug
 from koalesce.engine.options import RunOptions
@@ -197,7 +198,7 @@ class SpecRun:
             writer = EvidenceWriter(folder=place, masks=self._session.masks, cancel=self._session.cancel)
             make_private(self._session.folder)
             failure = Failure(test=self._loaded.spec.metadata.name, message=message)
-            collect_evidence(writer, cluster, all_namespaces(cluster), failure=failure)
+            collect_evidence(writer, cluster, all_namespaces(cluster), self._session.evidence, failure=failure)
             self._evidence = self._session.shown(folder)
         self._skip_rest(message.splitlines()[0] if message else "")
         return message

@@ -9,9 +9,11 @@ from typing import Any, cast
 import pytest
 
 from koalesce.cluster import Cluster, Node
-from koalesce.engine import evidence
-from koalesce.engine.evidence import EvidenceWriter, collect_evidence
+from koalesce.engine import evidence, evidence_writer
+from koalesce.engine.evidence import collect_evidence
 from koalesce.engine.evidence_index import Failure
+from koalesce.engine.evidence_sharing import EvidenceSharing
+from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.masking import Masks
 from koalesce.engine.node_evidence import node_jobs
 from koalesce.events import StepFinished
@@ -50,7 +52,7 @@ def test_logs_tables_and_the_state_of_nodes_are_kept(tmp_path: Path) -> None:
     fake, writer = world(tmp_path)
     fake.kube.on_logs = lambda pod: f"{pod} says hunter22"
 
-    collect_evidence(writer, cast("Cluster", fake.real()), ("n",))
+    collect_evidence(writer, cast("Cluster", fake.real()), ("n",), EvidenceSharing())
 
     found = files(writer)
     assert found["namespaces/n/logs/web.c.log"] == "web says ***"
@@ -65,7 +67,7 @@ def test_what_can_not_be_had_is_listed_and_the_rest_is_kept(tmp_path: Path) -> N
     fake, writer = world(tmp_path)
     fake.kube.fail("logs", *[api_error(500, "no kubelet")] * 2)
 
-    collect_evidence(writer, cast("Cluster", fake.real()), ("n",))
+    collect_evidence(writer, cast("Cluster", fake.real()), ("n",), EvidenceSharing())
 
     found = files(writer)
     assert "namespaces/n/logs/web.c.log: no kubelet" in found["not-collected.txt"]
@@ -94,7 +96,7 @@ def failed_step(**more: Any) -> StepFinished:
 
 
 def collected(fake: FakeCluster, writer: EvidenceWriter, **more: Any) -> dict[str, str]:
-    collect_evidence(writer, cast("Cluster", fake.real()), ("n",), **more)
+    collect_evidence(writer, cast("Cluster", fake.real()), ("n",), EvidenceSharing(), **more)
     return files(writer)
 
 
@@ -201,7 +203,7 @@ def test_what_there_is_no_time_for_is_listed(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_long_file_keeps_head_and_tail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "_FILE", 100)
+    monkeypatch.setattr(evidence_writer, "_FILE", 100)
     _, writer = world(tmp_path)
 
     writer.write("log", "first\n" + "x" * 1000 + "\nlast\n")
