@@ -6,7 +6,7 @@ Collected at once, before anything is cleaned up, by several threads; bounded in
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -28,9 +28,9 @@ _TIMEOUT = 5.0  # of one look
 _LOOKED_AT = 50  # objects
 _AT_ONCE = 8
 _UNINTERESTING = ("default", "kube-node-lease", "kube-public")
-_DESCRIBED = ("deployments", "statefulsets", "daemonsets", "jobs", "pods")
-_TABLES = (*_DESCRIBED, "services", "endpointslices", "networkpolicies")
-_NOT_KEPT = ("events", "events.events.k8s.io", "pods.metrics.k8s.io")  # events have a file of their own
+_DESCRIBED = ("deployments.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "pods")
+_TABLES = ("services", "endpointslices", "networkpolicies")
+_NOT_KEPT = (*_DESCRIBED, "events", "events.events.k8s.io", "pods.metrics.k8s.io")  # events, described: kept elsewhere
 Jobs = dict[str, Look]  # by file
 Object = Mapping[str, Any]
 
@@ -76,7 +76,7 @@ def _look_at_own(writer: EvidenceWriter, cluster: Cluster, own: tuple[str, ...],
     objects: Jobs = {}
     for namespace in own:
         objects |= _under(f"namespaces/{namespace}/objects", _object_jobs(writer, cluster, namespace))
-    return _look_at_namespaces(writer, cluster, own, objects)
+    return _look_at_namespaces(writer, cluster, own, objects, with_objects=True)
 
 
 def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: EvidenceWriter) -> Found:
@@ -90,11 +90,14 @@ def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: Evid
     return _look_at_namespaces(writer, cluster, namespaces, nodes)
 
 
-def _look_at_namespaces(writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...], more: Jobs) -> Found:
+def _look_at_namespaces(
+    writer: EvidenceWriter, cluster: Cluster, namespaces: tuple[str, ...], more: Jobs, *, with_objects: bool = False
+) -> Found:
     found = Found()
-    jobs = dict(more)
+    jobs: Jobs = {}
     for namespace in namespaces:
-        jobs |= _under(f"namespaces/{namespace}", _namespace_jobs(writer, cluster, namespace, found))
+        jobs |= _namespace_jobs(writer, cluster, namespace, found, with_objects=with_objects)
+    jobs |= more
     _do(writer, jobs)
     _do(writer, _log_jobs(cluster, found.pods))
     return found
@@ -144,22 +147,28 @@ def _do(writer: EvidenceWriter, jobs: Jobs) -> None:
             pool.submit(writer.collect, name, look)
 
 
-def _namespace_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str, found: Found) -> Jobs:
-    kube = cluster.kube
+def _namespace_jobs(
+    writer: EvidenceWriter, cluster: Cluster, namespace: str, found: Found, *, with_objects: bool
+) -> Jobs:
+    folder = f"namespaces/{namespace}"
 
     def events_and_descriptions() -> str:
-        events = kube.list(kube.resource("events"), namespace=namespace, timeout=_TIMEOUT)
+        events = _listed(cluster, "events", namespace)
         found.warnings += [event for event in events if event.get("type") == "Warning"]
         objects: list[dict[str, Any]] = []
         for kind in _DESCRIBED:
-            listed = kube.list(kube.resource(kind), namespace=namespace, timeout=_TIMEOUT)
+            if not (listed := _listed(cluster, kind, namespace)):
+                continue
             objects += listed
             found.pods += listed if kind == "pods" else []
-        writer.write(f"namespaces/{namespace}/describe.txt", describe(objects, events))
+            writer.collect(f"{folder}/{kind.partition('.')[0]}.txt", partial(_table, cluster, kind, namespace))
+            if with_objects:
+                writer.write(f"{folder}/objects/{kind}.yaml", _as_yaml(listed))
+        writer.write(f"{folder}/describe.txt", describe(objects, events))
         return "\n".join(event_lines(events))
 
     tables = {f"{kind}.txt": partial(_table, cluster, kind, namespace) for kind in _TABLES}
-    return {"events.txt": events_and_descriptions, **tables}
+    return _under(folder, {"events.txt": events_and_descriptions, **tables})
 
 
 def _object_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str) -> Jobs:
@@ -178,14 +187,19 @@ def _object_jobs(writer: EvidenceWriter, cluster: Cluster, namespace: str) -> Jo
 
 
 def _objects(cluster: Cluster, kind: Resource, namespace: str) -> str:
-    found = cluster.kube.list(kind, namespace=namespace, timeout=_TIMEOUT)
-    return "---\n".join(dump(tidy(obj)) for obj in found)
+    return _as_yaml(cluster.kube.list(kind, namespace=namespace, from_cache=True, timeout=_TIMEOUT))
+
+
+def _as_yaml(objects: Iterable[Object]) -> str:
+    return "---\n".join(dump(tidy(obj)) for obj in objects)
+
+
+def _listed(cluster: Cluster, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
+    return cluster.kube.list(cluster.kube.resource(kind), namespace=namespace, from_cache=True, timeout=_TIMEOUT)
 
 
 def _describe_nodes(cluster: Cluster) -> str:
-    kube = cluster.kube
-    events = kube.list(kube.resource("events"), namespace="default", timeout=_TIMEOUT)
-    return describe(kube.list(kube.resource("nodes"), timeout=_TIMEOUT), events)
+    return describe(_listed(cluster, "nodes"), _listed(cluster, "events", "default"))
 
 
 def _log_jobs(cluster: Cluster, pods: Sequence[Object]) -> Jobs:
@@ -218,5 +232,5 @@ def _log(cluster: Cluster, namespace: str, pod: str, container: str, *, previous
 
 
 def _table(cluster: Cluster, kind: str, namespace: str | None) -> str:
-    text = cluster.kube.table(cluster.kube.resource(kind), namespace, wide=True, timeout=_TIMEOUT)
+    text = cluster.kube.table(cluster.kube.resource(kind), namespace, wide=True, from_cache=True, timeout=_TIMEOUT)
     return "" if text.startswith("No resources found") else text

@@ -19,15 +19,13 @@ def render(
     kube: Kube,
     resource: Resource,
     namespace: str | None,
+    query: Mapping[str, Any],
     *,
-    selector: str = "",
     wide: bool = False,
     timeout: float = 30.0,
 ) -> str:
     """The table of a kind's objects, with a NAMESPACE column where they come from all; `No resources found` if there are none."""
-    answer = kube.request(
-        "GET", resource.path(namespace), query={"labelSelector": selector}, accept=_ACCEPT, timeout=timeout
-    )
+    answer = kube.request("GET", resource.path(namespace), query=query, accept=_ACCEPT, timeout=timeout)
     rows = _rows(answer, with_namespace=resource.namespaced and not namespace, wide=wide)
     return _align(rows) if len(rows) > 1 else "No resources found\n"
 

@@ -20,7 +20,7 @@ from tests.specs.shared import ROOT, Machine, Ran, below, loaded, run, shown
 
 SOURCES = [ROOT / "specs" / "quickstart.yaml", *below(ROOT / "docs" / "examples")]
 SEED = "one expected value"
-PER_SPEC = 5
+PER_SPEC = 2
 FEWEST = 50
 _CHANGES_AGAIN = (
     "exec",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,8 @@ from koalesce.toolchain import Toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT / "specs"
+
+NAMES = ("quickstart", "kube-router", "coredns", "flannel")
 
 pytestmark = pytest.mark.spec
 
@@ -42,17 +45,45 @@ class Run:
         return sum(1 for _ in ElementTree.parse(self.junit).iter("testcase"))
 
 
-def koalesce(tmp_path: Path, spec: Path, *arguments: str) -> Run:
-    junit = tmp_path / "report.xml"
-    command = [sys.executable, "-m", "koalesce", "run", str(spec), "--junit", str(junit), *arguments]
-    environment = {**os.environ, "KOALESCE_STATE_DIR": str(tmp_path / "state"), "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
+def koalesce(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "koalesce", *words]
+    environment = {**os.environ, "KOALESCE_STATE_DIR": str(folder / "state"), "NO_COLOR": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
+
+
+def run_spec(folder: Path, spec: Path, *arguments: str) -> Run:
+    junit = folder / f"{spec.stem}.xml"
+    done = koalesce(folder, "run", str(spec), "--junit", str(junit), *arguments)
     return Run(code=done.returncode, text=done.stdout + done.stderr, junit=junit)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "kube-router", "coredns", "flannel"])
-def test_a_spec_is_green(tmp_path: Path, name: str) -> None:
-    run = koalesce(tmp_path, SPECS / f"{name}.yaml")
+@dataclass(frozen=True)
+class Kept:
+    """A run of a spec whose cluster is still up."""
+
+    spec: str
+    folder: Path
+    run: Run
+
+    def cluster(self) -> str:
+        """The cluster's name."""
+        listed = json.loads(koalesce(self.folder, "clusters", "--json").stdout)
+        return str(listed[0]["name"])
+
+
+@pytest.fixture(scope="module")
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """A spec that has been run as a user would, but for `--keep`: the next test has its cluster."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+    yield Kept(spec=name, folder=folder, run=run_spec(folder, SPECS / f"{name}.yaml", "--keep"))
+    gone = koalesce(folder, "down", "--all")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+
+
+@pytest.mark.parametrize("kept", NAMES, indirect=True)
+def test_a_spec_is_green(kept: Kept) -> None:
+    run = kept.run
 
     assert run.code == 0, run.text
     assert (run.cases("failure"), run.cases("error"), run.cases("skipped")) == ([], [], []), run.text
@@ -74,7 +105,7 @@ def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
     if reason := _lacking("1.34"):
         pytest.skip(reason)
 
-    run = koalesce(tmp_path, SPECS / "quickstart.yaml", "--kubernetes", "1.34")
+    run = run_spec(tmp_path, SPECS / "quickstart.yaml", "--kubernetes", "1.34")
 
     assert run.code == 0, run.text
     assert "Kubernetes 1.34" in run.text
@@ -82,64 +113,59 @@ def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A spec with one expectation made wrong, the test that must go red, and what its message must say."""
+    """One expectation of a spec made wrong, the test that must go red, and what its message must say."""
 
-    spec: str
     right: str
     wrong: str
     test: str
     said: str
 
 
-WRONG = [
-    Wrong(
-        spec="quickstart",
+WRONG = {
+    "quickstart": Wrong(
         right='{text: "${{ vars.greeting }}"}\n      - wait-for: {resource: configmap/greeting, exists: true}',
         wrong='{text: "${{ vars.greeting }}"}\n      - wait-for: {resource: configmap/greetings, exists: true}\n        timeout: 1s',
         test="apply, wait-for and delete",
         said=r"configmap/greetings .*does not exist",
     ),
-    Wrong(
-        spec="kube-router",
+    "kube-router": Wrong(
         right="{from: {pod: friend}, to: {pod: server, port: 8080}, expect: allowed}\n        consistently: 3s",
         wrong="{from: {pod: friend}, to: {pod: server, port: 8080}, expect: rejected}\n        timeout: 3s",
         test="a NetworkPolicy lets a friend in and keeps a stranger out",
         said=r"friend .*server.*: allowed, expected rejected",
     ),
-    Wrong(
-        spec="coredns",
+    "coredns": Wrong(
         right='stdout: {contains: "status: NXDOMAIN"}',
         wrong='stdout: {contains: "status: NOERROR"}',
         test="a name that is not there is NXDOMAIN, not an error",
         said=r"status: NXDOMAIN",
     ),
-    Wrong(
-        spec="flannel",
+    "flannel": Wrong(
         right="mtu: 1450",
         wrong="mtu: 1500",
         test="every node has a vxlan device with room for its header",
         said=r"1450.*expected.*1500|expected.*1500",
     ),
-]
+}
 
 
 @pytest.fixture
-def beside(request: pytest.FixtureRequest) -> Iterator[Path]:
+def beside(kept: Kept) -> Iterator[Path]:
     """A file beside the specs, which finds what they find; removed afterwards."""
-    wrong: Wrong = request.param
-    written = (SPECS / f"{wrong.spec}.yaml").read_text()
-    assert written.count(wrong.right) == 1, f"{wrong.spec}.yaml no longer has, once: {wrong.right}"
-    path = SPECS / f"_wrong-{wrong.spec}-{os.getpid()}.yaml"
+    wrong = WRONG[kept.spec]
+    written = (SPECS / f"{kept.spec}.yaml").read_text()
+    assert written.count(wrong.right) == 1, f"{kept.spec}.yaml no longer has, once: {wrong.right}"
+    path = SPECS / f"_wrong-{kept.spec}-{os.getpid()}.yaml"
     path.write_text(written.replace(wrong.right, wrong.wrong))
     yield path
     path.unlink()
 
 
-@pytest.mark.parametrize(
-    ("beside", "wrong"), [(wrong, wrong) for wrong in WRONG], ids=[w.spec for w in WRONG], indirect=["beside"]
-)
-def test_a_wrong_expectation_is_red_and_says_why(tmp_path: Path, beside: Path, wrong: Wrong) -> None:
-    run = koalesce(tmp_path, beside, "--run", f"^{re.escape(wrong.test)}$")
+@pytest.mark.parametrize("kept", NAMES, indirect=True)
+def test_a_wrong_expectation_is_red_and_says_why(kept: Kept, beside: Path) -> None:
+    wrong = WRONG[kept.spec]
+
+    run = run_spec(kept.folder, beside, "--cluster", kept.cluster(), "--run", f"^{re.escape(wrong.test)}$")
 
     assert run.code == 1, run.text
     assert run.cases("failure") == [wrong.test], run.text
