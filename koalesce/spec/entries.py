@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from koalesce.errors import KoalesceError
 from koalesce.expressions import ExpressionError, find_expressions, has_expression, resolve
+from koalesce.spec.common import KnownCapability
 from koalesce.spec.conditions import Condition
 from koalesce.spec.fields import COMMON_NAMES, Foreach, Places, StepFields
 from koalesce.spec.files import SpecFiles
@@ -157,6 +158,13 @@ class StepEntry:
         resolved = self._resolve({"if": self.raw["if"]}, scope)
         return self._validated(_CONDITION, resolved["if"], ("if",))  # type: ignore[no-any-return]  # the adapter's type
 
+    def required(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
+        """The capabilities without which it's left out."""
+        if "requires" not in self.raw:
+            return ()
+        resolved = self._resolve({"requires": self.raw["requires"]}, scope)
+        return self._validated(_REQUIRES, resolved["requires"], ("requires",))  # type: ignore[no-any-return]  # the adapter's type
+
     def items(self, scope: Mapping[str, Any]) -> list[Any] | Places:
         """What its `foreach` goes over: a list, or what to look for; StepInvalid if it's neither."""
         if self.foreach is None:
@@ -216,6 +224,7 @@ class StepEntry:
             raise StepInvalid(found) from error
 
 
+_REQUIRES: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[KnownCapability, ...])
 _PLACES: TypeAdapter[Places] = TypeAdapter(Places)
 _CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
 

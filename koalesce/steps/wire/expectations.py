@@ -76,6 +76,10 @@ class Expectations(Model):
     cells: list[CellRule] = Field(default_factory=list)
     """Rules about pairs; each must be about at least one."""
 
+    def hopes_for(self, outcome: Expected) -> bool:
+        """Whether an outcome would do for any pair."""
+        return any(outcome in expected for expected in (self.default, *(rule.expect for rule in self.cells)))
+
     def of(self, source: Source, endpoint: Endpoint) -> tuple[str, ...]:
         """What is expected of a pair."""
         return tuple(next((rule.expect for rule in self.cells if rule.fits(source, endpoint)), self.default))
