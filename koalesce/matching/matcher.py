@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from koalesce.matching import operators
 from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching, partial_match, problems
+from koalesce.models import Model
 
 _DENIALS = frozenset({"absent", "exists", "notContains", "notEquals", "notIn", "notMatches"})
 Comparable = StrictInt | StrictFloat | StrictStr
 
 
-class MatcherFields(BaseModel):
+class MatcherFields(Model):
     """The operators of a matcher as fields; all that are given must hold. A step that matches inherits them."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        defer_build=True,
-    )
 
     equals: Any = None
     """Equal to this JSON value; types count: `3` isn't `"3"`."""
