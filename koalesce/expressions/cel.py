@@ -14,8 +14,6 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from koalesce.expressions import cel_functions
-
 INSTALL = "CEL needs an extra: pip install 'koalesce[cel]'"
 _ABSENT = ("NOT_FOUND:", "UNKNOWN: Index error")
 _TYPES = {"INT": "a number", "UINT": "a number", "DOUBLE": "a number", "STRING": "a text", "NULL": "null"}
@@ -101,6 +99,8 @@ def _compiled(text: str, names: tuple[str, ...]) -> Program:
 def _environment(names: tuple[str, ...]) -> Any:
     from cel_expr_python import cel
     from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+    from koalesce.expressions import cel_functions  # imported here: most specs have no CEL
 
     kinds = {
         "text": cel.Type.STRING,

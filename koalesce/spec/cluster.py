@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
-from koalesce.cluster import NodeRequest, Role
+from koalesce.cluster_request import NodeRequest, Role
 from koalesce.matching.quantity import quantity
 from koalesce.merging import merged
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 from koalesce.capabilities import CAPABILITIES
 from koalesce.durations import Duration
 from koalesce.expressions import has_expression
-from koalesce.steps.base import Model
+from koalesce.models import Model
 from koalesce.steps.identifier import Identifier
 from koalesce.yaml.problems import did_you_mean
 

@@ -157,14 +157,14 @@ class StepEntry:
         if "if" not in self.raw:
             return None
         resolved = self._resolve({"if": self.raw["if"]}, scope)
-        return self._validated(Condition, resolved["if"], ("if",))
+        return _validated(self, Condition, resolved["if"], ("if",))
 
     def required(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
         """The capabilities without which it's left out."""
         if "requires" not in self.raw:
             return ()
         resolved = self._resolve({"requires": self.raw["requires"]}, scope)
-        return self._validated(StepFields, resolved, ()).requires
+        return _validated(self, StepFields, resolved, ()).requires
 
     def items(self, scope: Mapping[str, Any]) -> list[Any] | Places:
         """What its `foreach` goes over: a list, or what to look for; StepInvalid if it's neither."""
@@ -172,7 +172,7 @@ class StepEntry:
             return []
         found = self._resolve({"foreach": self.raw["foreach"]}, scope)["foreach"]["in"]
         if isinstance(self.raw["foreach"]["in"], dict):
-            return self._validated(Places, found, ("foreach", "in"))
+            return _validated(self, Places, found, ("foreach", "in"))
         if isinstance(found, Mapping):
             return [{"key": key, "value": value} for key, value in found.items()]
         if not isinstance(found, list):
@@ -217,12 +217,13 @@ class StepEntry:
             raise StepInvalid(problems)
         return BoundStep(step=step, fields=fields)
 
-    def _validated(self, model: type[_M], value: Any, path: Path) -> _M:
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            found = problems_of(error, value, (*self.where, *path), self.source, adapter=model)
-            raise StepInvalid(found) from error
+
+def _validated(entry: StepEntry, model: type[_M], value: Any, path: Path) -> _M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = problems_of(error, value, (*entry.where, *path), entry.source, adapter=model)
+        raise StepInvalid(found) from error
 
 
 def build(

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster import ClusterRequest, FixtureRequest
+from koalesce.cluster_request import ClusterRequest, FixtureRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec

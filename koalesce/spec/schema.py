@@ -17,7 +17,7 @@ from koalesce.durations import Duration
 from koalesce.models import WholeSchema
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
-from koalesce.spec.shared import SharedFile
+from koalesce.spec.shared_models import SharedFile
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
 from koalesce.steps.inside.moments import Since

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from koalesce.cluster import Cluster
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
 from koalesce.models import Model
-from koalesce.process import Cancel
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
 
 if TYPE_CHECKING:
+    from koalesce.cluster import Cluster
     from koalesce.kube import ApiError, View
+    from koalesce.process import Cancel
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictStr, field_validator
 
 from koalesce.kube import selector as selectors
-from koalesce.steps.base import Model
+from koalesce.models import Model
 from koalesce.steps.inside.places import Source
 from koalesce.steps.vantage import Selector
 from koalesce.steps.wire.destination import Endpoint

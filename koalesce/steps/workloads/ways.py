@@ -9,7 +9,8 @@ from pydantic import field_validator, model_validator
 from koalesce.matching.flaws import Flaw
 from koalesce.matching.jsonpath import compile_path
 from koalesce.matching.partial import Matching
-from koalesce.steps.base import Errored, Failed, Model, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, Passed, StepContext
 from koalesce.steps.objects.comparing import matching
 from koalesce.steps.objects.path_match import NOTHING, PathMatch, path_flaws
 from koalesce.steps.objects.reading import Reader, condition, explained
