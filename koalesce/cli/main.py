@@ -23,6 +23,7 @@ go test for Kubernetes software: specs that run on real, temporary clusters
 
 commands:
 """
+_LOOKERS = ("explain", "list", "schema", "validate")  # commands that only read and print
 _TAIL = """
 options:
   -h, --help     this help, or that of a command: koalesce COMMAND --help
@@ -42,7 +43,11 @@ def entry() -> NoReturn:
     gc.set_threshold(150_000, 20, 50)
     sys.stdout = _fit(sys.stdout)
     sys.stderr = _fit(sys.stderr)
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if sys.argv[1:2] and sys.argv[1] in _LOOKERS and not is_closed(sys.stdout):
+        sys.stderr.flush()
+        os._exit(code)  # they leave nothing behind to be seen to, and taking all that was loaded apart takes a tenth of their time
+    sys.exit(code)
 
 
 def main(words: Sequence[str]) -> int:

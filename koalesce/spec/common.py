@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
@@ -11,6 +10,7 @@ from koalesce.capabilities import CAPABILITIES
 from koalesce.durations import Duration
 from koalesce.expressions import has_expression
 from koalesce.models import Model
+from koalesce.patterns import pattern
 from koalesce.steps.identifier import Identifier
 from koalesce.yaml.problems import did_you_mean
 
@@ -28,7 +28,7 @@ __all__ = [
     "as_object_name",
 ]
 
-DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+DNS_LABEL = pattern(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def as_object_name(text: str) -> str:

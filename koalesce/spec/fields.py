@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from koalesce.expressions import cel, has_expression
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.regex import LONGEST_TEXT, compile_regex
+from koalesce.patterns import pattern
 from koalesce.spec.common import Capability, Flag, Identifier, Model, Name, PositiveDuration, Text
 from koalesce.spec.conditions import Condition
 from koalesce.steps.vantage import NodeNames, PodSelection
@@ -80,7 +80,7 @@ class Output(Model):
         return _by_jsonpath(self.jsonpath, value) if self.jsonpath is not None else _by_regex(self.regex or "", value)
 
 
-_MAY_BE_MANY = re.compile(r"\*|\.\.|\?\(|\[[^\]'\"]*[:,][^\]'\"]*\]")
+_MAY_BE_MANY = pattern(r"\*|\.\.|\?\(|\[[^\]'\"]*[:,][^\]'\"]*\]")
 
 
 def _by_jsonpath(path: str, value: Any) -> Any:
