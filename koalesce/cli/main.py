@@ -46,7 +46,9 @@ def entry() -> NoReturn:
     code = main(sys.argv[1:])
     if sys.argv[1:2] and sys.argv[1] in _LOOKERS and not is_closed(sys.stdout):
         sys.stderr.flush()
-        os._exit(code)  # they leave nothing behind to be seen to, and taking all that was loaded apart takes a tenth of their time
+        os._exit(
+            code
+        )  # they leave nothing behind to be seen to, and taking all that was loaded apart takes a tenth of their time
     sys.exit(code)
 
 
