@@ -1,81 +1,25 @@
-"""What a spec asks of a cluster provider (`ClusterRequest`), and what it gets (`Cluster`, `Node`, `Fixture`)."""
+"""What a spec gets of a cluster provider: `Cluster`, `Node`, `Fixture`; and what it asks of it (`ClusterRequest`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from koalesce import process
+from koalesce.cluster_request import ClusterRequest, FixtureRequest, NodeRequest, Role
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
 
-Role = Literal["control-plane", "worker"]
+__all__ = [
+    "ActiveFault", "Cluster", "ClusterRequest", "Fault", "FaultKind", "FaultService", "Fixture", "FixtureRequest", "Machine", "Node", "NodeRequest", "Role",
+]  # fmt: skip
 FaultKind = Literal[
     "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
     "restart-component", "restart-node", "stop-component",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeRequest:
-    """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
-
-    `kubelet` are fields of its KubeletConfiguration, over the provider's.
-    """
-
-    name: str
-    role: Role
-    labels: Mapping[str, str] = field(default_factory=dict)
-    taints: tuple[Mapping[str, str], ...] = ()
-    cpu: float = 0
-    memory: int = 0
-    kubelet: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixtureRequest:
-    """One machine outside of the cluster to make; its name is none of a node's."""
-
-    name: str
-    kind: Literal["host"] = "host"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterRequest:
-    """What a cluster shall be, with every default filled in. The same for every provider.
-
-    `pod_cidr` and `service_cidr` are one range for each of the families, in their order, joined by commas as Kubernetes' flags take them.
-    `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
-    `images` are references that the cluster must be able to run, all of which are in the machine's image store
-    (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts.
-    """
-
-    name: str
-    run_id: str
-    provider: str
-    kubernetes: str
-    nodes: tuple[NodeRequest, ...]
-    fixtures: tuple[FixtureRequest, ...] = ()
-    network: str = "bridge"
-    kube_proxy: str = "iptables"
-    dns: str = "coredns"
-    pod_cidr: str = "10.244.0.0/16"
-    service_cidr: str = "10.96.0.0/16"
-    ip_families: tuple[str, ...] = ("IPv4",)
-    egress: str = "none"
-    etcd: Mapping[str, Any] = field(default_factory=lambda: {"mode": "process"})
-    control_plane: str = "process"
-    feature_gates: Mapping[str, bool] = field(default_factory=dict)
-    runtime_config: Mapping[str, str] = field(default_factory=dict)
-    args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    audit_policy: str = ""
-    admission_configuration: str = ""
-    images: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

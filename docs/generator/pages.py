@@ -8,6 +8,7 @@ from pathlib import Path
 from docs.generator.command_line import command_line
 from docs.generator.matchers import matchers
 from docs.generator.models import described, sections
+from koalesce.capabilities import CAPABILITIES
 from koalesce.spec.reference import Reference, StepText
 from koalesce.steps import STEPS
 
@@ -79,6 +80,11 @@ def _common(reference: Reference) -> str:
         yield "These stand beside the step's type. At most one of `stableFor`, `consistently` and `never` may be given, and `expectFailure` only on actions."
         yield from list(described(model, root=""))[1:]
         yield from sections(reference.below([model]), level=2, root="")
+        yield "## Capabilities"
+        yield "What `requires` and the `capability` of `if` may name; `${{ cluster.capabilities }}` are those of the cluster."
+        yield "\n".join(
+            ["| capability | |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in CAPABILITIES.items())]
+        )
 
     return _joined(parts())
 

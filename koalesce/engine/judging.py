@@ -80,7 +80,9 @@ def as_expected(looked: Looked, fields: StepFields) -> Looked:
         case Passed(message=message):
             looked.outcome = Failed(f"was accepted: {message}", expected="a refusal", actual="accepted", final=True)
         case Failed() as failed if failed.final:  # one that isn't was still under way: nobody has refused anything
-            problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else _no_such(failed)
+            problem = _refusal_problem(wanted, failed) if isinstance(wanted, ExpectedFailure) else None
+            if problem is None and (wanted is True or wanted.takes_any):
+                problem = _no_such(failed)
             looked.outcome = Failed(*problem, failed.message, final=True) if problem else _refused(failed)
         case _:
             pass
@@ -97,7 +99,7 @@ def _refused(failed: Failed) -> Passed:
 
 
 def _no_such(failed: Failed) -> tuple[str, str, str] | None:
-    """Why `true` doesn't take a refusal: it is about something that isn't there, or about us, not about what was asked for."""
+    """Why a refusal isn't taken of which nobody has said what it's like: it is about something that isn't there, or about us, not about what was asked for."""
     error = failed.refusal
     if error is None:
         if not failed.saw_nothing:

@@ -138,7 +138,7 @@ class StepRun:
     def _unmet(self, values: Mapping[str, Any]) -> str | None:
         """Why the step doesn't apply: what the cluster lacks, its `if`, or an output that the test never came to make."""
         cluster = self.runner.cluster
-        if missing := [name for name in self.entry.raw.get("requires", ()) if name not in cluster.capabilities]:
+        if missing := [name for name in self.entry.required(values) if name not in cluster.capabilities]:
             return f"the cluster lacks {', '.join(missing)}"
         if self.section.name in AFTERWARDS and (missing := self._never_made(values)):
             return f'no step came to make the output "{missing[0]}"'

@@ -11,20 +11,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any
 
-from koalesce.expressions import cel_functions
+from koalesce.patterns import pattern
 
 INSTALL = "CEL needs an extra: pip install 'koalesce[cel]'"
 _ABSENT = ("NOT_FOUND:", "UNKNOWN: Index error")
 _TYPES = {"INT": "a number", "UINT": "a number", "DOUBLE": "a number", "STRING": "a text", "NULL": "null"}
-_NAME = re.compile(r"[A-Za-z_]\w*")
-_STRING = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
-_REFERENCE = re.compile(r"(?<![\w.)\]])([A-Za-z_]\w*+)(?:\s*\??\.\s*\??([A-Za-z_]\w*+)(?!\s*\())?+(?!\s*\()(?!\s*:)")
+_NAME = pattern(r"[A-Za-z_]\w*")
+_STRING = pattern(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
+_REFERENCE = pattern(r"(?<![\w.)\]])([A-Za-z_]\w*+)(?:\s*\??\.\s*\??([A-Za-z_]\w*+)(?!\s*\())?+(?!\s*\()(?!\s*:)")
 _WORDS = ("in", "true", "false", "null")
-_NO_KEY = re.compile(r"NOT_FOUND: Key not found in map : (.*)")
-_SAID = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
+_NO_KEY = pattern(r"NOT_FOUND: Key not found in map : (.*)")
+_SAID = pattern(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 
 
 class CelInvalid(ValueError):
@@ -42,6 +41,8 @@ class CelFailed(ValueError):
 @lru_cache(maxsize=1)
 def is_installed() -> bool:
     """Whether there is CEL on this machine."""
+    from importlib.util import find_spec  # imported here: most specs have no CEL
+
     return find_spec("cel_expr_python") is not None
 
 
@@ -101,6 +102,8 @@ def _compiled(text: str, names: tuple[str, ...]) -> Program:
 def _environment(names: tuple[str, ...]) -> Any:
     from cel_expr_python import cel
     from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+    from koalesce.expressions import cel_functions  # imported here: most specs have no CEL
 
     kinds = {
         "text": cel.Type.STRING,

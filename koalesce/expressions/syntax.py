@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from koalesce.expressions import cel
+from koalesce.patterns import pattern
 from koalesce.suggestions import closest
 
 
@@ -49,12 +50,12 @@ class Literal:
     text: str
 
 
-_OPEN = re.compile(r"\$?\$\{\{")
-_TOKEN = re.compile(
+_OPEN = pattern(r"\$?\$\{\{")
+_TOKEN = pattern(
     r"(?P<every>\[\s*\*\s*\])|\[\s*(?P<index>-?\d{1,9})\s*\]|\[\s*(?P<quote>['\"])(?P<key>.*?)(?P=quote)\s*\]|\.(?P<field>[A-Za-z_][\w-]*)"
 )
-_NAME = re.compile(r"[A-Za-z_][\w-]*")
-_QUOTED_OR_END = re.compile(r"'[^']*'|\"[^\"]*\"|\}\}")
+_NAME = pattern(r"[A-Za-z_][\w-]*")
+_QUOTED_OR_END = pattern(r"'[^']*'|\"[^\"]*\"|\}\}")
 
 
 def has_expression(value: Any) -> bool:

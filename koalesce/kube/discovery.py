@@ -5,7 +5,6 @@ Aggregated discovery (KEP-3352) takes two requests; servers that don't have it a
 
 from __future__ import annotations
 
-import difflib
 import re
 import threading
 import time
@@ -105,6 +104,8 @@ class Discovery:
 
     def _suggestion(self, name: str) -> str | None:
         names = {word for r in self._resources for word in (r.plural, r.singular, r.kind.lower(), r.name) if word}
+        import difflib  # imported here: only mistakes need it
+
         close = difflib.get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.75)
         return f'did you mean "{close[0]}"?' if close else None
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from koalesce.errors import ClusterError
+from koalesce.patterns import pattern
 
 # Reasons of answers that never came (status 0); the others are the API server's own words.
 REFUSED = "ConnectionRefused"
@@ -22,15 +22,15 @@ BAD_ANSWER = "BadAnswer"
 
 _PASSES = frozenset({REFUSED, RESET, TIMEOUT, UNRESOLVED, UNREACHABLE})
 # A 500 that blames the object, not the server: https://github.com/kubernetes/kubernetes/issues/101601
-_BLAMES_OBJECT = re.compile(
+_BLAMES_OBJECT = pattern(
     r"failed to create typed patch object|field not declared in schema|failed to create manager for"
 )
 # The exec'd program could not be started (runc's words, through the kubelet).
-_NOT_STARTED = re.compile(
+_NOT_STARTED = pattern(
     r"executable file not found|exec failed: .*(no such file or directory|permission denied)|OCI runtime exec failed"
 )
 # Refusals that end once a controller has caught up.
-_NOT_READY = re.compile(
+_NOT_READY = pattern(
     r"serviceaccount \"[^\"]*\" not found"
     r"|the object has been modified"
     r"|object is being deleted"
@@ -176,7 +176,7 @@ def _reason(status: int) -> str:
     }.get(status, f"HTTP{status}")  # fmt: skip
 
 
-_MANAGER = re.compile(r'conflict with "(?P<manager>[^"]*)"')
+_MANAGER = pattern(r'conflict with "(?P<manager>[^"]*)"')
 
 
 def _render_conflicts(causes: Iterable[Cause]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from koalesce.errors import UsageError
+from koalesce.patterns import pattern
 
 Labels = Mapping[str, str]
 _KEY = r"(?:[A-Za-z0-9][A-Za-z0-9.\-]*/)?[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9])?"
 _VALUE = r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.\-]*[A-Za-z0-9])?)?"
-_SET = re.compile(rf"({_KEY})\s+(in|notin)\s+\(([^()]*)\)")
-_EQUAL = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
-_EXISTS = re.compile(rf"(!?)\s*({_KEY})")
-_COMMA = re.compile(r",(?![^()]*\))")
+_SET = pattern(rf"({_KEY})\s+(in|notin)\s+\(([^()]*)\)")
+_EQUAL = pattern(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
+_EXISTS = pattern(rf"(!?)\s*({_KEY})")
+_COMMA = pattern(r",(?![^()]*\))")
 
 
 @lru_cache(maxsize=1024)

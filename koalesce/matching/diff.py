@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
@@ -25,6 +24,8 @@ def unified(expected: Any, actual: Any) -> str:
 
     Text is compared line by line, everything else as indented JSON. At most 80 lines are given.
     """
+    import difflib  # imported here: only failures need it
+
     lines = list(difflib.unified_diff(_lines(expected), _lines(actual), "expected", "actual", lineterm="", n=3))
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"… and {len(lines) - _LINES} more lines"]

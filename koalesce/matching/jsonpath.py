@@ -128,6 +128,11 @@ class Path:
         """The last part of the path; None for the whole document and for templates."""
         return self._chain.segments[-1] if self._chain.segments else None
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The parts of the path as they are written, names in one way: `.a`, `[*]`; none for templates."""
+        return tuple(segment.text for segment in self._chain.segments)
+
     def holders(self, document: Any) -> list[Any]:
         """The values in which the last part of the path looks."""
         return Chain(self._chain.segments[:-1]).find(document)

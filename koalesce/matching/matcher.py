@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from koalesce.matching import operators
 from koalesce.matching.flaws import refuse
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching, partial_match, problems
+from koalesce.models import Model
 
+_DENIALS = frozenset({"absent", "exists", "notContains", "notEquals", "notIn", "notMatches"})
 Comparable = StrictInt | StrictFloat | StrictStr
 
 
-class MatcherFields(BaseModel):
+class MatcherFields(Model):
     """The operators of a matcher as fields; all that are given must hold. A step that matches inherits them."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        defer_build=True,
-    )
 
     equals: Any = None
     """Equal to this JSON value; types count: `3` isn't `"3"`."""
@@ -101,6 +95,11 @@ class MatcherFields(BaseModel):
         fields = MatcherFields.model_fields
         return {fields[name].alias or name: getattr(self, name) for name in fields if name in self.model_fields_set}
 
+    @property
+    def only_denies(self) -> bool:
+        """Whether it says only what a value isn't, as nearly all values are."""
+        return _only_denies(self.operators())
+
     def mismatches(self, value: Any, match: Matching = partial_match) -> list[Mismatch]:
         """What the value lacks; none if all operators hold. MISSING stands for a value that isn't there."""
         return operators.apply(self.operators(), value, match)
@@ -109,6 +108,16 @@ class MatcherFields(BaseModel):
         """The first thing that the value lacks, or None."""
         found = self.mismatches(value, match)
         return found[0] if found else None
+
+
+def _only_denies(given: Mapping[str, Any]) -> bool:
+    """Of a matcher's operators, those within `anyOf` and `allOf` included."""
+    return all(
+        name in _DENIALS
+        or (name == "anyOf" and any(operators.is_operators(one) and _only_denies(one) for one in operand))
+        or (name == "allOf" and all(operators.is_operators(one) and _only_denies(one) for one in operand))
+        for name, operand in given.items()
+    )
 
 
 class Matcher(MatcherFields):

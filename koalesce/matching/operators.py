@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,6 +71,8 @@ def _instead_of_match(operand: Any) -> str:
 
 def suggestion(name: str) -> str:
     """`; did you mean the operator gt?`, or nothing."""
+    import difflib  # imported here: only mistakes need it
+
     close = [_ELSEWHERE[name]] if name in _ELSEWHERE else difflib.get_close_matches(name, OPERATORS, n=1, cutoff=0.7)
     return f"; did you mean the operator {close[0]}?" if close else ""
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from koalesce.matching.regex import compile_regex
 from koalesce.matching.segments import Chain, Node, Range, Segment, descend, indexed, named, sliced, union, wildcard
+from koalesce.patterns import pattern
 
-_SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
-_INDEX = re.compile(r"-?\d+")
-_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_LITERAL = re.compile(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
-_TURNED = re.compile(r"""\(\s*('[^']*'|"[^"]*"|-?[\d.]+|true|false)\s*(==|!=|<=|>=|<|>)\s*(@[^\s=<>!&|]*)\s*\)""")
+_SLICE = pattern(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_INDEX = pattern(r"-?\d+")
+_QUOTED = pattern(r"'([^']*)'|\"([^\"]*)\"")
+_LITERAL = pattern(r"'((?:\\.|[^'\\])*)'|\"((?:\\.|[^\"\\])*)\"", re.DOTALL)
+_TURNED = pattern(r"""\(\s*('[^']*'|"[^"]*"|-?[\d.]+|true|false)\s*(==|!=|<=|>=|<|>)\s*(@[^\s=<>!&|]*)\s*\)""")
 _COMPARISONS = ("==", "!=", "<", ">", "=~")
 _TURNS = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _NAME_ENDS = frozenset(" .,[]{}$@")  # kubectl's

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from koalesce.patterns import pattern
+
 LONGEST_PATTERN = 1000
 LONGEST_TEXT = 1 << 20
 # A repeated thing that is itself repeated and nothing else: (a+)+, (.*)*, ([a-z]+)* take exponential time on text that doesn't fit.
-_RUNAWAY = re.compile(r"\((?:\?:|\?P<\w+>)?(?:\\.|\[[^\]]+\]|[^()\\\[\]])[+*]\??\)(?:[+*]|\{\d*,)")
+_RUNAWAY = pattern(r"\((?:\?:|\?P<\w+>)?(?:\\.|\[[^\]]+\]|[^()\\\[\]])[+*]\??\)(?:[+*]|\{\d*,)")
 
 
 @lru_cache(maxsize=512)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
+from koalesce.patterns import pattern
 
-_VERSION = re.compile(
-    r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:-([0-9A-Za-z.-]{1,64}))?(?:\+[0-9A-Za-z.-]{1,64})?"
-)
-_TERM = re.compile(r"(>=|<=|!=|==|=|>|<)?\s*(\S+)")
-_TERMS = re.compile(r"(?:(?:>=|<=|!=|==|=|>|<)\s*)?[^\s,<>=!]+")
+_VERSION = pattern(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:-([0-9A-Za-z.-]{1,64}))?(?:\+[0-9A-Za-z.-]{1,64})?")
+_TERM = pattern(r"(>=|<=|!=|==|=|>|<)?\s*(\S+)")
+_TERMS = pattern(r"(?:(?:>=|<=|!=|==|=|>|<)\s*)?[^\s,<>=!]+")
 
 Prerelease = tuple[tuple[int, int, str], ...]
 Version = tuple[tuple[int, ...], Prerelease]

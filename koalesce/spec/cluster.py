@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -19,9 +18,10 @@ from pydantic import (
 )
 
 from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
-from koalesce.cluster import NodeRequest, Role
+from koalesce.cluster_request import NodeRequest, Role
 from koalesce.matching.quantity import quantity
 from koalesce.merging import merged
+from koalesce.patterns import pattern
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.kubelet_fields import known_field
 
@@ -29,7 +29,7 @@ ARGUMENT_TARGETS = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
 ]
 _LEAST_MEMORY: Mapping[Role, str] = {"control-plane": "1Gi", "worker": "256Mi"}
-_VERSION = re.compile(r"v?\d+\.\d+(\.\d+)?")
+_VERSION = pattern(r"v?\d+\.\d+(\.\d+)?")
 
 
 def _version(text: str) -> str:

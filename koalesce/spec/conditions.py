@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from koalesce.expressions import has_expression
 from koalesce.matching.matcher import MatcherFields
 from koalesce.matching.versions import is_in_range, parse_range, parse_version
-from koalesce.spec.common import Text
+from koalesce.spec.common import Capability, Text
 
 
 class Condition(MatcherFields):
@@ -19,7 +19,7 @@ class Condition(MatcherFields):
     version: Text | None = Field(default=None, examples=[">=1.36", ">=1.34 <1.37"])
     """Comparisons with the cluster's Kubernetes version, all of which must hold."""
 
-    capability: Text | None = None
+    capability: Capability | None = None
     """A capability that the cluster must have."""
 
     value: Any = None

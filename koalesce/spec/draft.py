@@ -15,14 +15,12 @@ from koalesce.spec.cluster_checks import cluster_problems, name_clashes
 from koalesce.spec.disturbing import Disturbances
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
-from koalesce.spec.faults import fault_problems
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
 from koalesce.spec.fixtures import fixture_problems
 from koalesce.spec.kinds import KindChecks
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec
-from koalesce.spec.names import ExpressionChecks
 from koalesce.spec.origins import file_problems
 from koalesce.spec.pairs import pair_problems
 from koalesce.spec.project import Project
@@ -84,8 +82,13 @@ class Draft:
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
         self.problems += fixture_problems(self.data, self.source, self._written_entries(entries), node_names)
-        self.problems += fault_problems(self.data, self._written_entries(entries), clusters)
+        if any(step.key == "chaos" for listed in entries.values() for entry in listed for step in entry.family):
+            from koalesce.spec.faults import fault_problems
+
+            self.problems += fault_problems(self.data, self._written_entries(entries), clusters)
         if "${{" in self.source.text or any(entry.group for listed in entries.values() for entry in listed):
+            from koalesce.spec.names import ExpressionChecks  # imported here, as all that few specs need
+
             written = self._written_entries(entries)
             checks = ExpressionChecks(self.data, self.source, written, node_names, self.project.env_names)
             self.problems += checks.problems()

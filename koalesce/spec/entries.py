@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from koalesce.errors import KoalesceError
 from koalesce.expressions import ExpressionError, find_expressions, has_expression, resolve
@@ -21,6 +21,8 @@ from koalesce.spec.translate import problems_of
 from koalesce.steps.base import Step
 from koalesce.yaml.nodes import Path, format_path
 from koalesce.yaml.problems import Problem, format_problems
+
+_M = TypeVar("_M", bound=BaseModel)
 
 
 class StepInvalid(KoalesceError):
@@ -155,7 +157,14 @@ class StepEntry:
         if "if" not in self.raw:
             return None
         resolved = self._resolve({"if": self.raw["if"]}, scope)
-        return self._validated(_CONDITION, resolved["if"], ("if",))  # type: ignore[no-any-return]  # the adapter's type
+        return _validated(self, Condition, resolved["if"], ("if",))
+
+    def required(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
+        """The capabilities without which it's left out."""
+        if "requires" not in self.raw:
+            return ()
+        resolved = self._resolve({"requires": self.raw["requires"]}, scope)
+        return _validated(self, StepFields, resolved, ()).requires
 
     def items(self, scope: Mapping[str, Any]) -> list[Any] | Places:
         """What its `foreach` goes over: a list, or what to look for; StepInvalid if it's neither."""
@@ -163,7 +172,7 @@ class StepEntry:
             return []
         found = self._resolve({"foreach": self.raw["foreach"]}, scope)["foreach"]["in"]
         if isinstance(self.raw["foreach"]["in"], dict):
-            return self._validated(_PLACES, found, ("foreach", "in"))  # type: ignore[no-any-return]  # the adapter's type
+            return _validated(self, Places, found, ("foreach", "in"))
         if isinstance(found, Mapping):
             return [{"key": key, "value": value} for key, value in found.items()]
         if not isinstance(found, list):
@@ -208,16 +217,13 @@ class StepEntry:
             raise StepInvalid(problems)
         return BoundStep(step=step, fields=fields)
 
-    def _validated(self, adapter: TypeAdapter[Any], value: Any, path: Path) -> Any:
-        try:
-            return adapter.validate_python(value)
-        except ValidationError as error:
-            found = problems_of(error, value, (*self.where, *path), self.source, adapter=adapter)
-            raise StepInvalid(found) from error
 
-
-_PLACES: TypeAdapter[Places] = TypeAdapter(Places)
-_CONDITION: TypeAdapter[Condition] = TypeAdapter(Condition)
+def _validated(entry: StepEntry, model: type[_M], value: Any, path: Path) -> _M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = problems_of(error, value, (*entry.where, *path), entry.source, adapter=model)
+        raise StepInvalid(found) from error
 
 
 def build(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -12,7 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from koalesce.expressions import cel, has_expression
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.regex import LONGEST_TEXT, compile_regex
-from koalesce.spec.common import Flag, Identifier, Model, Name, PositiveDuration, Text
+from koalesce.patterns import pattern
+from koalesce.spec.common import Capability, Flag, Identifier, Model, Name, PositiveDuration, Text
 from koalesce.spec.conditions import Condition
 from koalesce.steps.vantage import NodeNames, PodSelection
 
@@ -80,7 +80,7 @@ class Output(Model):
         return _by_jsonpath(self.jsonpath, value) if self.jsonpath is not None else _by_regex(self.regex or "", value)
 
 
-_MAY_BE_MANY = re.compile(r"\*|\.\.|\?\(|\[[^\]'\"]*[:,][^\]'\"]*\]")
+_MAY_BE_MANY = pattern(r"\*|\.\.|\?\(|\[[^\]'\"]*[:,][^\]'\"]*\]")
 
 
 def _by_jsonpath(path: str, value: Any) -> Any:
@@ -161,6 +161,17 @@ class ExpectedFailure(Model):
     reason: Text | None = None
     """The reason, as Kubernetes words it: Invalid, Forbidden, AlreadyExists …"""
 
+    @model_validator(mode="after")
+    def _says_something(self) -> ExpectedFailure:
+        if self.message is None and self.code is None and self.reason is None:
+            raise ValueError("says nothing; give message, code or reason, or write true")
+        return self
+
+    @property
+    def takes_any(self) -> bool:
+        """Whether it says at most what the refusal isn't."""
+        return self.code is None and self.reason is None and (self.message is None or self.message.only_denies)
+
 
 class StepFields(Model):
     """The fields that any step may have beside its type."""
@@ -177,7 +188,7 @@ class StepFields(Model):
     foreach: Foreach | None = None
     """Run it for each item of a list."""
 
-    requires: tuple[Text, ...] = ()
+    requires: tuple[Capability, ...] = ()
     """Capabilities without which it's left out."""
 
     with_: Mapping[Identifier, Any] = Field(default_factory=dict, alias="with")
@@ -216,7 +227,7 @@ class StepFields(Model):
     expect_failure: Flag | ExpectedFailure = False
     """The action must be refused: `true` for what it asks for (it's invalid, forbidden, denied by a policy, in conflict …), or a map of `message`, `code`
     and `reason` for a refusal that is like this. That there is no such kind, namespace or object is no refusal that `true` takes, as a slip of the
-    pen would do for it: write `{reason: NotFound}` (`UnknownKind` for kinds)."""
+    pen would do for it, nor one that a mere `notContains` takes: write `{reason: NotFound}` (`UnknownKind` for kinds)."""
 
 
 COMMON_NAMES = frozenset(field.alias or name for name, field in StepFields.model_fields.items())

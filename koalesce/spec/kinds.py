@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, get_args
@@ -87,6 +86,8 @@ class KindChecks:
         found = next((one for one in same if one.kind == kind), None)
         metadata = obj.get("metadata")
         if found is None and same and not any(one.kind == kind and one.api_version == api_version for one in known):
+            import difflib  # imported here: only mistakes need it
+
             close = difflib.get_close_matches(kind, [one.kind for one in same], n=1, cutoff=0.6)
             hint = f'did you mean "{close[0]}"?' if close else None
             yield step.problem((*where, "kind"), f'{api_version} has no kind "{kind}"', hint=hint)
@@ -175,4 +176,6 @@ def _kinds_of(obj: Mapping[str, Any]) -> Iterator[Resource]:
 
 
 def _is_near(word: str, likely: str) -> bool:
+    import difflib
+
     return difflib.SequenceMatcher(None, word.lower(), likely).ratio() >= _NEAR

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster import ClusterRequest, FixtureRequest
+from koalesce.cluster_request import ClusterRequest, FixtureRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
@@ -133,6 +133,8 @@ class LoadedSpec:
 
         Where other problems of the cluster are known already (not `is_clear`), it's asked about the version alone.
         """
+        if not any(self.source.document.value.get(part) for part in ("cluster", "clusters", "fixtures")):
+            return []  # nobody refuses a cluster of which nothing is said
         try:
             request = self.request("check", "check", section=section)
         except (ExpressionError, StepInvalid):  # needs the environment, which only a run has

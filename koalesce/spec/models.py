@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.spec.cluster import ClusterSpec
-from koalesce.spec.common import Flag, Identifier, Model, Name, ObjectName, PositiveDuration, Text
+from koalesce.spec.common import Flag, Identifier, KnownCapability, Model, Name, ObjectName, PositiveDuration, Text
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepEntry
@@ -106,7 +106,7 @@ class Test(Model):
     condition: Condition | None = Field(default=None, alias="if")
     """When it runs; it's skipped otherwise."""
 
-    requires: tuple[Text, ...] = ()
+    requires: tuple[KnownCapability, ...] = ()
     """Capabilities without which it's skipped."""
 
     skip: Text | None = None
@@ -175,7 +175,7 @@ class Spec(Model):
     vars: Mapping[Identifier, Any] = Field(default_factory=dict)
     """Variables, for `${{ vars.NAME }}`."""
 
-    requires: tuple[Text, ...] = ()
+    requires: tuple[KnownCapability, ...] = ()
     """Capabilities of the cluster without which the spec is skipped."""
 
     timeout: PositiveDuration | None = None

@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from koalesce.spec.entries import StepEntry
-from koalesce.steps.background import InBackground
 from koalesce.steps.base import Background
-from koalesce.steps.sleep import Sleep
-from koalesce.steps.stop import Stop
-from koalesce.steps.use import Use
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
 _INSIDE = ("timeout", "retry", "mayNotExist", "patient", "stableFor", "consistently", "never", "within")
+_RUNS, _ENDS = "background", "stop"  # types by their keys: to load them is of use only where they are said
+_CAN_NOT_GO_ON = (_RUNS, _ENDS, "sleep", "use")
 _BESIDE = ("if", "foreach", "requires", "continueOnFailure", "cluster")
 _LIKE_A_LIST = "it would be started once for each item, under one id"
 
@@ -30,13 +28,13 @@ def pair_problems(entries: Mapping[Path, list[StepEntry]]) -> Iterator[Problem]:
 
 def form_problems(entry: StepEntry) -> Iterator[Problem]:
     """Fields of a `background` step that stand in the wrong place, and steps that can't go on in the background."""
-    if entry.section == "ready" and issubclass(entry.type, InBackground | Background | Stop):
+    if entry.section == "ready" and (entry.key in (_RUNS, _ENDS) or issubclass(entry.type, Background)):
         yield entry.problem((entry.key,), "nothing can go on in the background of a component's readiness", key=True)
-    if issubclass(entry.type, Stop) and "foreach" in entry.raw:
+    if entry.key == _ENDS and "foreach" in entry.raw:
         yield entry.problem(("foreach",), "a stop is for one thing", key=True)
     if issubclass(entry.type, Background) and "foreach" in entry.raw and started_id(entry):
         yield entry.problem(("foreach",), _LIKE_A_LIST, key=True)
-    if not issubclass(entry.type, InBackground):
+    if entry.key != _RUNS:
         return
     for name in _INSIDE:
         if name in entry.raw:
@@ -53,7 +51,7 @@ def _inner_problems(inner: StepEntry) -> Iterator[Problem]:
     if issubclass(inner.type, Background):
         hint = "make it a step of the list; with an id, a stop ends it"
         yield inner.problem((inner.key,), "it goes on in the background by itself", key=True, hint=hint)
-    elif issubclass(inner.type, InBackground | Stop | Sleep | Use):
+    elif inner.key in _CAN_NOT_GO_ON:
         yield inner.problem((inner.key,), "can't go on in the background", key=True)
     for name in _BESIDE:
         if name in inner.raw:
@@ -64,14 +62,14 @@ def _inner_problems(inner: StepEntry) -> Iterator[Problem]:
 
 def started_id(entry: StepEntry) -> str | None:
     """The id under which a step starts something."""
-    if not issubclass(entry.type, InBackground | Background):
+    if entry.key != _RUNS and not issubclass(entry.type, Background):
         return None
     return _text(entry.raw.get(entry.key), "id")
 
 
 def stopped_id(entry: StepEntry) -> str | None:
     """The id of what a step ends."""
-    if not issubclass(entry.type, Stop):
+    if entry.key != _ENDS:
         return None
     written = entry.raw.get(entry.key)
     return written if isinstance(written, str) else _text(written, "id")
@@ -113,7 +111,7 @@ def unpaired(listed: Sequence[StepEntry]) -> Iterator[Problem]:
             yield entry.problem(where, message, hint=did_you_mean(name, started))
         stopped.setdefault(name, entry)
     for name, entry in started.items():
-        if issubclass(entry.type, InBackground) and name not in stopped:
+        if entry.key == _RUNS and name not in stopped:
             yield entry.problem(
                 (entry.key, "id"), f'"{name}" is never stopped', hint=f"add {{stop: {name}}} to the same list"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.expressions import has_expression
 from koalesce.spec.entries import REQUIRED, BoundStep, Group, StepEntry, build
@@ -17,11 +17,12 @@ from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
-from koalesce.steps.background import InBackground
 from koalesce.steps.base import Action, Assertion, Step
-from koalesce.steps.use import Use
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from koalesce.steps.use import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,12 @@ class StepReader:
         if step is not None and fields is not None and not has_expression(filled):
             draft = BoundStep(step=step, fields=fields)
         inner = None
-        if issubclass(kind, InBackground) and isinstance(raw[key], dict) and isinstance(raw[key].get("run"), dict):
+        if key == "background" and isinstance(raw[key], dict) and isinstance(raw[key].get("run"), dict):
             inner = self._read(raw[key]["run"], (*where, key, "run"), place, index, known)
         entry = replace(entry, key=key, type=kind, raw=raw, foreach=_foreach(fields, raw), draft=draft, inner=inner)
-        if isinstance(step, Use) and self._groups is not None:
+        if key == "use" and step is not None and self._groups is not None:
             given = filled.get("with") if isinstance(filled.get("with"), dict) else {}
-            return self._with_group(entry, step, given or {}, place, known)
+            return self._with_group(entry, cast("Use", step), given or {}, place, known)
         return entry
 
     def _with_group(
@@ -171,7 +172,7 @@ class StepReader:
         modes = [name for name in EXCLUSIVE_MODES if name in raw]
         if len(modes) > 1:
             self._say((*where, modes[1]), f"{' and '.join(modes)} exclude each other", key=True)
-        if issubclass(kind, Use):
+        if key == "use":
             for name in (name for name in raw if name in COMMON_NAMES and name not in BESIDE_USE):
                 self._say((*where, name), "the steps of the group say this, each for itself", key=True)
             return

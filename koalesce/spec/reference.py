@@ -12,7 +12,7 @@ from koalesce.matching.operators import OPERATORS
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import Spec
 from koalesce.spec.schema import PLACES, definitions_by_model, field_alias, object_form
-from koalesce.spec.shared import SharedFile
+from koalesce.spec.shared_models import SharedFile
 from koalesce.spec.supported import UNSUPPORTED
 from koalesce.steps import STEPS
 from koalesce.steps.base import Action, Assertion, Background, Step

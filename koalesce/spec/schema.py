@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic.json_schema import models_json_schema
 
 from koalesce.durations import Duration
+from koalesce.models import WholeSchema
 from koalesce.spec.fields import StepFields
 from koalesce.spec.models import API_VERSION, Spec
-from koalesce.spec.shared import SharedFile
+from koalesce.spec.shared_models import SharedFile
 from koalesce.steps import STEPS
 from koalesce.steps.base import Step
 from koalesce.steps.inside.moments import Since
@@ -97,7 +98,7 @@ def object_form(schema: Any) -> Any:
 _ALL_TYPES = ("string", "integer", "number", "boolean", "array", "object")
 
 
-class _Generator(GenerateJsonSchema):
+class _Generator(WholeSchema):
     """Knows what pydantic can't say: values in another form that a validator turns into the one that is declared."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:

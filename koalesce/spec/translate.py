@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from koalesce.models import WholeSchema
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
@@ -64,7 +65,7 @@ def problems_of(
     where: Path,
     source: Source,
     *,
-    adapter: TypeAdapter[Any] | type[BaseModel],
+    adapter: type[BaseModel],
     lenient: bool = False,
     short: str | None = None,
     elsewhere: Mapping[str, str] | None = None,
@@ -186,7 +187,7 @@ def _problem(
     fault: _Fault,
     where: Path,
     source: Source,
-    adapter: TypeAdapter[Any] | type[BaseModel],
+    adapter: type[BaseModel],
     elsewhere: Mapping[str, str],
 ) -> Problem:
     match fault.kind:
@@ -263,9 +264,9 @@ def _named(value: Any) -> str:
             return "a map"
 
 
-def known_fields(adapter: TypeAdapter[Any] | type[BaseModel], path: Path) -> set[str]:
+def known_fields(adapter: type[BaseModel], path: Path) -> set[str]:
     """The names of the fields that a type takes at a path, by its JSON Schema."""
-    schema = adapter.json_schema() if isinstance(adapter, TypeAdapter) else adapter.model_json_schema()
+    schema = adapter.model_json_schema(schema_generator=WholeSchema)
     places: list[Mapping[str, Any]] = list(_variants(schema, schema))
     for step in path:
         below: list[Mapping[str, Any]] = []

@@ -16,7 +16,6 @@ from koalesce.steps.objects.comparing import is_built_in, matching, pattern_flaw
 from koalesce.steps.objects.quantified import Judged, Quantified
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.objects.reference import Found, named
-from koalesce.steps.workloads.hopeless import with_prospects
 
 _MOST = 20
 Part = dict[str, Any]
@@ -116,6 +115,8 @@ class Assert(Quantified, Assertion, key="assert"):
             return self._judge_by_cel(name, obj)
         failed = _failed(name, found, is_blind=_is_blind(found, obj))
         if self.resource.name or self.all_:
+            from koalesce.steps.workloads.hopeless import with_prospects  # imported here: validation needs none of it
+
             return Judged(with_prospects(failed, context, obj, found), distance(found))
         return Judged(failed, distance(found))
 

@@ -12,18 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
-
-from koalesce.cluster import Cluster
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.process import Cancel
+from koalesce.models import Model
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
 
 if TYPE_CHECKING:
+    from koalesce.cluster import Cluster
     from koalesce.kube import ApiError, View
+    from koalesce.process import Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +130,6 @@ class StepContext:
     expects_refusal: bool = False  # `expectFailure`: what is done all the same is undone at the step's end
     sightings: Sightings = field(default_factory=Sightings)  # one for all steps of a test
     memory: dict[str, Any] = field(default_factory=dict)  # what the step notes for its later attempts
-
-
-class Model(BaseModel):
-    """What users write: camelCase in YAML, unknown fields refused, frozen once read.
-
-    A field's docstring below it is its description (`koalesce.spec.schema` reads it: pydantic would at each start).
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        arbitrary_types_allowed=True,
-        defer_build=True,
-    )
 
 
 class Step(Model, ABC):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_v
 
 from koalesce.addresses import Family
 from koalesce.durations import Duration
-from koalesce.steps.base import Assertion, Errored, Failed, Outcome, StepContext
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, select_nodes, unmet
 from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
@@ -49,7 +49,7 @@ class Connectivity(Assertion, key="connectivity"):
     """`allowed` (default), `refused`, `rejected`, `dropped`, a list of those that will do, or `{default, cells: [{from, to, expect}]}`."""
 
     source_ip: StrictStr | None = Field(default=None, alias="sourceIP", examples=["preserved", "node", "10.244.0.0/16"])
-    """Which address the targets must see where a connection is allowed: `preserved` (the source's own), `node` (one of a node's addresses),
+    """Which address the targets must see where a connection is allowed, which at least one must be: `preserved` (the source's own), `node` (one of a node's addresses),
     or a CIDR. The targets must answer as `agnhost netexec` does: `GET /clientip` over TCP, `clientip` over UDP."""
 
     self_: Literal["include", "exclude"] = Field(default="exclude", alias="self")
@@ -91,6 +91,8 @@ class Connectivity(Assertion, key="connectivity"):
             raise ValueError("sourceIP asks its own question; leave payload out")
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
+        if self.source_ip is not None and not self.expect.hopes_for("allowed"):
+            raise ValueError("sourceIP is about connections that are allowed, and none is expected to be")
         return self
 
     def title(self) -> str:
@@ -148,7 +150,11 @@ class Connectivity(Assertion, key="connectivity"):
         self._check_sources(cells, seen[asked + len(proof.batches) :], context)
         reached = {cell.source.name for cell in cells if cell.observed.outcome == "allowed"}
         unproven = proof.check(controls, reached)
-        return Matrix(cells).verdict(unproven, context)
+        outcome = Matrix(cells).verdict(unproven, context)
+        if isinstance(outcome, Passed) and self.source_ip is not None and not reached:
+            said = f"{outcome.message}; none is allowed, so that no target has seen any address (sourceIP)"
+            return Failed(said, "an allowed pair", "none", saw_nothing=True)
+        return outcome
 
     def _hopes_for_silence(self, source: Source, targets: Sequence[Endpoint]) -> bool:
         return any({"rejected", "dropped"} & set(self.expect.of(source, target)) for target in targets)

@@ -18,6 +18,7 @@ from koalesce.steps.inside.metric_sources import MetricSource, Page
 from koalesce.steps.inside.moments import TEST, Since
 from koalesce.steps.inside.places import unmet
 from koalesce.steps.inside.printed import TextMatcher
+from koalesce.suggestions import closest
 
 _OVER = 5.0
 _SHOWN = 10
@@ -52,7 +53,8 @@ class Metrics(MetricSource, Assertion, key="metrics"):
     """How many series there are that fit (after `sum`, how many sums)."""
 
     sum_: StrictBool | list[StrictStr] = Field(default=False, alias="sum")
-    """Add the series up before looking at them: `true` all of a source, `[code]` those with the same `code`."""
+    """Add the series up before looking at them: `true` all of a source, `[code]` those with the same `code`, which at least one
+    series must have."""
 
     quantile: StrictFloat | StrictInt | None = Field(default=None, ge=0, le=1)
     """Look at this quantile of a histogram, estimated from its buckets as Prometheus does: `0.99`."""
@@ -114,6 +116,8 @@ class Metrics(MetricSource, Assertion, key="metrics"):
         found = Samples(read.name, read.kind, self._with_labels(read.values))
         if not found.values and (problem := self._absent(page, read, context)):
             return problem
+        if problem := self._no_such_group(page, found, context):
+            return problem
         if isinstance(before, Failed | Errored):
             return before
         if self.delta is None and self.rate is None:
@@ -171,6 +175,19 @@ class Metrics(MetricSource, Assertion, key="metrics"):
         wanted = ", ".join(f"{label} {_written(matcher)}" for label, matcher in self.labels.items())
         said = f"{page.name}: no series of {self._sample} has {wanted}{self._label_hint(read)}"
         return Failed(said, wanted, f"{len(read.values)} others", "\n".join(["there are:", *lines, *more]))
+
+    def _no_such_group(self, page: Page, found: Samples, context: StepContext) -> Failed | None:
+        """What is said of labels to sum up by that no series has: all series would be one sum."""
+        if not isinstance(self.sum_, list) or not found.values or context.may_not_exist:
+            return None
+        known = {label for series in found.values for label, _ in series}
+        unknown = next((label for label in self.sum_ if label not in known), None)
+        if unknown is None:
+            return None
+        meant = closest(unknown, known)
+        hint = f"did you mean {meant}?" if meant else f"they have {', '.join(sorted(known)) or 'no labels at all'}"
+        said = f"{page.name}: no series of {self._sample} has the label {unknown} to sum up by; {hint}"
+        return Failed(said, f"the label {unknown}", "missing", saw_nothing=True)
 
     def _label_hint(self, read: Samples) -> str:
         known = {label for series in read.values for label, _ in series}

@@ -14,7 +14,8 @@ from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, Mismatch, and_more
 from koalesce.matching.partial import Matching, member_problems
 from koalesce.matching.quantifiers import distance
-from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select_fixtures, select_nodes
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.state import addressing, filtering, running

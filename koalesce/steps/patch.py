@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.base import Failed, Model
+from koalesce.models import Model
+from koalesce.steps.base import Failed
 from koalesce.steps.objects.acting import Approach
 from koalesce.steps.objects.targets import TargetAction
 

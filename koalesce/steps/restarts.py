@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.moments import ALL, Since, moment, parse_time
 from koalesce.steps.inside.places import pod_name, seconds_left, unmet
 from koalesce.steps.objects.reading import explained

@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, m
 
 from koalesce.kube import ApiError
 from koalesce.matching.flaws import Flaw, refuse
-from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.objects.acting import Approach, acted, refused
 from koalesce.steps.objects.ownership import Place
 from koalesce.steps.objects.reading import Reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -24,6 +24,8 @@ _ALWAYS = (
     "{.metadata.generation}",
     "{.metadata.managedFields}",
 )  # counters and traces of changes
+_FIXED = ("name", "namespace", "uid", "creationTimestamp")
+_ANY = ("[*]", ".*")
 
 
 def _readable(path: str) -> str:
@@ -76,6 +78,16 @@ class Unchanged(Selection, Assertion, key="unchanged"):
         refuse([flaw.under(*where) for where, path in written for flaw in path_flaws(path, self.resource.kind)], self)
         return self
 
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Unchanged:
+        for path in self._paths:
+            for ignored in self.ignore:
+                if _covers(ignored, path):
+                    raise ValueError(
+                        f"ignore: {ignored} leaves nothing of {path}, so that nothing could be seen to move"
+                    )
+        return self
+
     def title(self) -> str:
         """What stays."""
         what = ", ".join(self._paths)
@@ -89,6 +101,8 @@ class Unchanged(Selection, Assertion, key="unchanged"):
         if problem := self._nothing(context, found):
             return problem
         states = {named(obj, context.namespace): self._state(obj) for obj in found.objects}
+        if problem := self._nothing_left(states, found.objects):
+            return problem
         before: dict[str, _State] | None = context.memory.get(_SEEN)
         context.memory[_SEEN] = states
         moved = [] if before is None else _differences(before, states)
@@ -115,10 +129,46 @@ class Unchanged(Selection, Assertion, key="unchanged"):
                     return Failed(said, "a value", "nothing", saw_nothing=True)
         return None
 
+    def _nothing_left(self, states: Mapping[str, _State], objects: Sequence[Mapping[str, Any]]) -> Failed | None:
+        """What `ignore` leaves nothing of, which could never be seen to move."""
+        for (name, state), obj in zip(states.items(), objects if self.ignore else (), strict=False):
+            for path, values in state.values.items():
+                whole = compile_path(path).find(obj) if path else obj
+                if not _is_empty(whole) and _is_empty(values if path else _besides_identity(values)):
+                    what = path or "what it has besides its name"
+                    said = f"{name}: ignore leaves out all of {what}, so that nothing could be seen to move"
+                    return Failed(said, "something that counts", "nothing", saw_nothing=True)
+        return None
+
     def _state(self, obj: dict[str, Any]) -> _State:
-        counting = without(obj, [*_ALWAYS, *self.ignore]) if self.ignore or not self._paths else obj
-        values: dict[str, Any] = {path: compile_path(path).find(counting) for path in self._paths}
-        return _State(str(obj["metadata"].get("uid")), values or {"": counting})
+        if not self._paths:
+            return _State(str(obj["metadata"].get("uid")), {"": without(obj, [*_ALWAYS, *self.ignore])})
+        counting = without(obj, self.ignore) if self.ignore else obj
+        return _State(
+            str(obj["metadata"].get("uid")), {path: compile_path(path).find(counting) for path in self._paths}
+        )
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether there is nothing in it but empty maps and lists."""
+    if isinstance(value, Mapping):
+        return all(map(_is_empty, value.values()))
+    return isinstance(value, list) and all(map(_is_empty, value))
+
+
+def _besides_identity(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without what can't change while it's the same one."""
+    metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in _FIXED}
+    return {**{key: value for key, value in obj.items() if key not in ("apiVersion", "kind")}, "metadata": metadata}
+
+
+def _covers(ignored: str, path: str) -> bool:
+    """Whether all that a path leads to lies in what is ignored, as far as that can be read from both."""
+    if "${{" in ignored + path or compile_path(ignored).is_template or compile_path(path).is_template:
+        return False
+    left, right = compile_path(ignored).steps, compile_path(path).steps
+    left = left[:-1] if left[-1] in _ANY else left
+    return len(left) <= len(right) and all(one in (other, *_ANY) for one, other in zip(left, right, strict=False))
 
 
 def _differences(before: Mapping[str, _State], now: Mapping[str, _State]) -> list[tuple[str, Mismatch]]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, model_va
 
 from koalesce.errors import UsageError
 from koalesce.kube import selector as selectors
-from koalesce.steps.base import Model
+from koalesce.models import Model
 
 NodeGroup = Literal["all", "workers", "controlPlane"]
 

@@ -10,7 +10,6 @@ from koalesce.matching.flaws import Where, refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.quantified import Judged, Quantified
 from koalesce.steps.objects.reference import Found, named
-from koalesce.steps.workloads.prospects import patiently
 from koalesce.steps.workloads.ways import Way, look_at_all, look_at_any
 
 
@@ -78,6 +77,8 @@ class WaitFor(Quantified, Way, Assertion, key="wait-for"):
         outcome = self._look(context, obj)
         # Where any or a number of objects will do, one that can't comply any more ends nothing.
         is_one_of_many = not self.resource.name and not self.all_
+        from koalesce.steps.workloads.prospects import patiently  # imported here: validation needs none of it
+
         return patiently(outcome) if context.patient or is_one_of_many else outcome
 
     def _look(self, context: StepContext, obj: dict[str, Any]) -> Passed | Failed | Errored:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
+from koalesce.patterns import pattern
 
 SHIPPED = Path(__file__).resolve().parent / "modules"
 _SUFFIX = ".recipe.toml"
 _IGNORED = (_SUFFIX, "_test.go")
-_LOCAL = re.compile(r"=>\s*(\.{1,2}/\S*|/\S+)")
+_LOCAL = pattern(r"=>\s*(\.{1,2}/\S*|/\S+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
+from koalesce.patterns import pattern
 from koalesce.toolchain.machine import architecture
 
 _TABLE = Path(__file__).resolve().parent / "releases.toml"
-_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_VERSION = pattern(r"(\d+)\.(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

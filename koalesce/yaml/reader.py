@@ -6,7 +6,6 @@ whose word counts: the same file gives the same answer with and without the C li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from koalesce.patterns import pattern
 from koalesce.yaml.nodes import Node, Path, format_path
 from koalesce.yaml.problems import Position, Problem, did_you_mean
 from koalesce.yaml.scalars import ScalarError, core, kubectl
@@ -47,8 +47,8 @@ _TYPED_TAGS = {
     _TAG + name: kind for name, kind in (("int", int), ("float", (int, float)), ("bool", bool), ("null", type(None)))
 }
 # Tabs that separate, and anchors with a colon: the parser in C takes them. (In manifests they may: kubectl's parser does.)
-_TAKEN_DIFFERENTLY = re.compile(r"\t|[&*][^\s,\[\]{}]*:(?=\s)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_TAKEN_DIFFERENTLY = pattern(r"\t|[&*][^\s,\[\]{}]*:(?=\s)")
+_SURROGATE = pattern("[\ud800-\udfff]")
 
 
 def read(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from koalesce.patterns import pattern
+
 
 class ScalarError(ValueError):
     """A scalar that means something else than its author may think, or nothing that JSON can hold; says what to write."""
@@ -18,10 +20,10 @@ _OLD_BOOLEANS = _CORE_BOOLEANS | {
     for word in words.split()
 }
 _NO_JSON = {sign + word for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")} | {".nan", ".NaN", ".NAN"}
-_DECIMAL = re.compile(r"[-+]?[0-9]+")
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_PREFIXED = re.compile(r"([-+]?)0([xXoObB])([0-9a-fA-F]+)")
+_DECIMAL = pattern(r"[-+]?[0-9]+")
+_LEADING_ZERO = pattern(r"[-+]?0[0-9]+")
+_FLOAT = pattern(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_PREFIXED = pattern(r"([-+]?)0([xXoObB])([0-9a-fA-F]+)")
 _BASES = {"x": 16, "o": 8, "b": 2}
 _LONGEST_NUMBER = 100
 

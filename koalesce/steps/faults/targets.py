@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
-from koalesce.steps.base import Model
+from koalesce.models import Model
 from koalesce.steps.vantage import FixtureNames, NodeNames, PodsAndNodes
 
 ComponentName = Literal[

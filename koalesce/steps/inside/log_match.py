@@ -14,7 +14,8 @@ from koalesce.matching.mismatch import MISSING
 from koalesce.matching.partial import partial_match
 from koalesce.matching.regex import compile_regex
 from koalesce.matching.unseen import unseen
-from koalesce.steps.base import Errored, Failed, Model
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed
 from koalesce.steps.inside.printed import check_pattern
 from koalesce.steps.objects.reading import shortened
 

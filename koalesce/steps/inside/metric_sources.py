@@ -14,7 +14,8 @@ from pydantic.alias_generators import to_camel
 from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.kube import ApiError
-from koalesce.steps.base import Errored, Failed, Files, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, Files, StepContext
 from koalesce.steps.inside.places import Source, nodes_of, pod_name, seconds_left, select, select_pods
 from koalesce.steps.vantage import NodeNames, Pods, Vantage
 from koalesce.steps.wire.destination import Port

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from koalesce.cluster import Cluster, Fixture, Machine, Node
 from koalesce.steps.base import Errored, Failed, Scope, StepContext
 from koalesce.steps.objects.reading import Reader
 from koalesce.steps.vantage import Machines, PodsAndNodes, PodSelection, Vantage
 from koalesce.steps.workloads.pods import why_not_running
 from koalesce.steps.workloads.pods_of import pods_of
 from koalesce.steps.workloads.prospects import end_of_pod, patiently
+
+if TYPE_CHECKING:
+    from koalesce.cluster import Cluster, Fixture, Machine, Node
 
 Object = Mapping[str, Any]
 _LAST_LOOK = 2.0

@@ -15,8 +15,9 @@ from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher, MatcherFields
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching, partial_match, problems
+from koalesce.models import Model
 from koalesce.process import CommandTimeout
-from koalesce.steps.base import Failed, Model, Passed, StepContext
+from koalesce.steps.base import Failed, Passed, StepContext
 
 _TAIL = 4000
 # What shells, and the programs that run one in another place, give where a command can't be run (POSIX, 2.8.2).

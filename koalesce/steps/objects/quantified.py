@@ -11,7 +11,6 @@ from pydantic import Field, StrictInt, model_validator
 from koalesce.matching.matcher import Matcher
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.objects.reference import Found, Selection
-from koalesce.steps.workloads.prospects import end_of_object, is_end
 
 _MOST_LINES = 20
 
@@ -56,6 +55,8 @@ class Quantified(Selection):
         if not isinstance(found, Found):
             return self._unfindable(context, found)
         if self.resource.name:
+            from koalesce.steps.workloads.prospects import end_of_object  # imported here: validation needs none of it
+
             gone = end_of_object(context, self.described, found.objects[0] if found.objects else None)
             if found.objects:
                 return look(found.objects[0]).outcome
@@ -92,6 +93,8 @@ class Quantified(Selection):
                 return doubt
             return Passed(f"{good} of {total} {self.described} {wanted}", {"items": found.objects})
         bad = sorted((one for one in judged if not isinstance(one.outcome, Passed)), key=lambda one: one.distance)
+        from koalesce.steps.workloads.prospects import is_end
+
         ends = [one.outcome for one in bad if is_end(one.outcome)]
         if ends and (self.all_ or (len(ends) == total and isinstance(ends[0], Errored))):
             return ends[0]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from koalesce.kube import Resource, UnknownKind
-from koalesce.process import Cancel
 from koalesce.steps.base import StepContext
 
 if TYPE_CHECKING:
     from koalesce.kube import View
+    from koalesce.process import Cancel
 
 _LONGEST = 30.0
 

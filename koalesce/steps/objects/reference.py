@@ -16,7 +16,8 @@ from koalesce.matching.diff import render
 from koalesce.matching.flaws import refuse
 from koalesce.matching.partial import member_problems
 from koalesce.matching.quantifiers import distance
-from koalesce.steps.base import Errored, Failed, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.objects.comparing import matching, pattern_flaws
 from koalesce.steps.objects.reading import Reader, kind_and_name
 from koalesce.steps.vantage import Selector

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, StrictS
 
 from koalesce.errors import UsageError
 from koalesce.expressions import resolve
-from koalesce.steps.base import Files, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Files, StepContext
 from koalesce.yaml import InvalidDocument, load_manifests
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")

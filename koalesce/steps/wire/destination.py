@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validat
 from pydantic.alias_generators import to_camel
 
 from koalesce.addresses import Family, family_of
-from koalesce.steps.base import Errored, Failed, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, pod_name, select_pods
 from koalesce.steps.vantage import FixtureNames, NodeNames, Pods
 

@@ -11,7 +11,8 @@ from pydantic import Field, StrictInt, StrictStr, field_validator, model_validat
 from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.matching.mismatch import Mismatch
-from koalesce.steps.base import Assertion, Errored, Failed, Model, Outcome, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.vantage import Vantage

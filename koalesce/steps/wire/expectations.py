@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictStr, field_validator
 
 from koalesce.kube import selector as selectors
-from koalesce.steps.base import Model
+from koalesce.models import Model
 from koalesce.steps.inside.places import Source
 from koalesce.steps.vantage import Selector
 from koalesce.steps.wire.destination import Endpoint
@@ -75,6 +75,10 @@ class Expectations(Model):
 
     cells: list[CellRule] = Field(default_factory=list)
     """Rules about pairs; each must be about at least one."""
+
+    def hopes_for(self, outcome: Expected) -> bool:
+        """Whether an outcome would do for any pair."""
+        return any(outcome in expected for expected in (self.default, *(rule.expect for rule in self.cells)))
 
     def of(self, source: Source, endpoint: Endpoint) -> tuple[str, ...]:
         """What is expected of a pair."""

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import StrictStr, model_validator
 
-from koalesce.steps.base import Errored, Failed, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.wire.destination import Unmet, pod_port, service_port
 
 Object = Mapping[str, Any]

@@ -12,7 +12,7 @@ from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, Mismatch
 from koalesce.matching.partial import Matching, partial_match
-from koalesce.steps.base import Model
+from koalesce.models import Model
 from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.probing import Observed

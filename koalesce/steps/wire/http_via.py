@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import model_validator
 
 from koalesce.kube import ApiError
-from koalesce.steps.base import Errored, Failed, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.forwarding import Backend
 from koalesce.steps.wire.probing import Batch, Observed, Target, probe

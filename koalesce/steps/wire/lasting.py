@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from koalesce.durations import Duration, format_seconds
 from koalesce.matching.mismatch import Mismatch
-from koalesce.steps.base import Model
+from koalesce.models import Model
 
 _SIGNS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "lt": ("<", lambda left, right: left < right),

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import StrictBool, StrictStr, model_validator
 
 from koalesce.errors import UsageError
-from koalesce.steps.base import Failed, Files, Model, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Failed, Files, StepContext
 
 _USUAL = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
 

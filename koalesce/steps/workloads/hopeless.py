@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from koalesce.matching.mismatch import Mismatch
+from koalesce.patterns import pattern
 from koalesce.steps.base import Errored, Failed, Passed, StepContext
 from koalesce.steps.objects.reading import Reader
 from koalesce.steps.workloads.prospects import is_end
 from koalesce.steps.workloads.readiness import job, pod, workload
 from koalesce.steps.workloads.rollout import DECIDERS
 
-_COUNTS = re.compile(r"\.status\.(readyReplicas|availableReplicas|numberReady|numberAvailable|updatedNumberScheduled)")
-_CONDITION = re.compile(r"\.status\.conditions\[(\d+)\]\.status")
-_NUMBER = re.compile(r"(?:[≥>] )?(\d+)")
+_COUNTS = pattern(r"\.status\.(readyReplicas|availableReplicas|numberReady|numberAvailable|updatedNumberScheduled)")
+_CONDITION = pattern(r"\.status\.conditions\[(\d+)\]\.status")
+_NUMBER = pattern(r"(?:[≥>] )?(\d+)")
 
 
 def with_prospects(

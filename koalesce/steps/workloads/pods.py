@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from koalesce.patterns import pattern
 from koalesce.steps.base import Errored
 from koalesce.steps.objects.reading import condition, explained, is_true, kind_and_name, shortened
 
@@ -21,12 +22,12 @@ UNAVAILABLE_IMAGE = frozenset(
     }
 )
 # A pull that fails like this may well succeed at the next try.
-_MAY_PASS = re.compile(
+_MAY_PASS = pattern(
     r"timed? ?out|connection re(fused|set)|\bEOF\b|TLS handshake|temporar|too many requests|try again|: (429|5\d\d) ",
     re.IGNORECASE,
 )
 # A pull that fails like this was refused by a registry that had been reached, or could never have been asked for.
-_REFUSED = re.compile(
+_REFUSED = pattern(
     r"not ?found|(manifest|name)[ _]unknown|denied|unauthorized|forbidden|authorization failed|insufficient_scope|no match for platform|does not exist"
     r"|invalid reference|could ?n[o']t parse|x509",
     re.IGNORECASE,
@@ -34,7 +35,7 @@ _REFUSED = re.compile(
 # These need no registry to be certain.
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed")
 _ENDED = ("Succeeded", "Failed")
-_RPC = re.compile(r"rpc error: code = \w+ desc = ")
+_RPC = pattern(r"rpc error: code = \w+ desc = ")
 _WAYS = "supply it in the spec (cluster.images), on the command line (--image REF=PATH), or from a registry that can be reached"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from koalesce.patterns import pattern
 from koalesce.steps.base import Errored, Failed, Outcome, StepContext
 from koalesce.steps.objects.reading import Reader, condition, is_true, kind_and_name
 from koalesce.steps.workloads.pods import has_ended, image_verdict, why_not_ready
@@ -26,10 +27,10 @@ _RESTARTS = "restarts of "
 _KNOWN = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 # The scheduler's own word on whether the end of other pods could help: `preemption: 0/3 nodes are available: 3 Preemption is not
 # helpful for scheduling.` https://github.com/kubernetes/kubernetes/blob/master/pkg/scheduler/framework/preemption/preemption.go
-_NO_HELP = re.compile(r"preemption: 0/(\d+) nodes are available: \1 Preemption is not helpful for scheduling")
+_NO_HELP = pattern(r"preemption: 0/(\d+) nodes are available: \1 Preemption is not helpful for scheduling")
 # What passes by itself: nodes that come up or wait for their agents (taints), or are cordoned for a while; volumes that are about to
 # be made. Newer schedulers don't say which taint it is.
-_PASSES = re.compile(r"taint|node\.kubernetes\.io/|were unschedulable|volume|not found", re.IGNORECASE)
+_PASSES = pattern(r"taint|node\.kubernetes\.io/|were unschedulable|volume|not found", re.IGNORECASE)
 
 
 def end_of_pod(reader: Reader, pod: Object) -> End | None:

@@ -9,13 +9,12 @@ from pydantic import field_validator, model_validator
 from koalesce.matching.flaws import Flaw
 from koalesce.matching.jsonpath import compile_path
 from koalesce.matching.partial import Matching
-from koalesce.steps.base import Errored, Failed, Model, Passed, StepContext
+from koalesce.models import Model
+from koalesce.steps.base import Errored, Failed, Passed, StepContext
 from koalesce.steps.objects.comparing import matching
 from koalesce.steps.objects.path_match import NOTHING, PathMatch, path_flaws
 from koalesce.steps.objects.reading import Reader, condition, explained
 from koalesce.steps.objects.reference import named
-from koalesce.steps.workloads.pods import why_not_ready
-from koalesce.steps.workloads.readiness import end_of_condition, workload
 from koalesce.steps.workloads.rollout import DECIDERS, no_rollout
 
 Look = Passed | Failed | Errored
@@ -125,6 +124,9 @@ def _look_at_condition(
     behind = _is_behind(obj, found)
     if actual == wanted and not behind:
         return Passed(f"{name} is {kind}" if wanted == "True" else f"{name}: {kind} is {wanted}", obj)
+    from koalesce.steps.workloads.pods import why_not_ready  # imported here: validation needs none of it
+    from koalesce.steps.workloads.readiness import end_of_condition
+
     if wanted == "True" and (end := end_of_condition(Reader.of(context), obj, name, kind)):
         return end
     if behind:
@@ -150,6 +152,8 @@ def _is_behind(obj: dict[str, Any], found: Any) -> str:
 def _look_at_rollout(context: StepContext, obj: dict[str, Any], name: str) -> Passed | Failed | Errored:
     if obj["kind"] not in DECIDERS:
         return Failed(f"{name} has no rollout; {', '.join(DECIDERS)} have", final=True)
+    from koalesce.steps.workloads.readiness import workload  # as above
+
     outcome = workload(Reader.of(context), obj)
     return Passed(outcome.message, obj) if isinstance(outcome, Passed) else outcome
 

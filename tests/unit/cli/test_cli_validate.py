@@ -10,8 +10,32 @@ import pytest
 
 from koalesce.cli.main import main
 from koalesce.spec.schema import schema_text
+from koalesce.steps import _PLACES
 
 SPEC = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: s}\ntests: [{name: t, steps: [sleep: '${{ vars.t }}']}]\nvars: {t: 1s}\n"
+SMALL = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {name: small}
+tests:
+  - name: one
+    steps:
+      - apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: b}}}
+      - wait-for: {resource: configmap/a, exists: true}
+      - assert: {resource: configmap/a, match: {data: {a: b}}}
+"""
+FOR_RUNS = (
+    "engine",
+    "reporters",
+    "terraform",
+    "cluster",
+    "process",
+    "kube.client",
+    "local",
+    "toolchain.images",
+    "spec.schema",
+    "spec.shared_models",
+)
 HEAVY = ("kubernetes", "rich", "tenacity", "python_terraform", "jsonpath_ng", "cryptography")
 
 
@@ -60,16 +84,50 @@ def test_no_specs_and_missing_files_are_usage_errors(capsys: pytest.CaptureFixtu
     assert "missing.yaml: no such file or folder" in capsys.readouterr().err
 
 
+def loaded_by_validating(path: str) -> set[str]:
+    """The modules that `koalesce validate` has loaded at its end."""
+    code = (
+        "import sys; from koalesce.cli.main import main; code = main(['validate', sys.argv[1]]);"
+        "print(*sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return set(done.stdout.splitlines()[-1].split())
+
+
 def test_validation_loads_nothing_that_only_a_run_needs(folder: Path) -> None:
     (folder / "a.yaml").write_text(SPEC)
-    code = (
-        "import sys; from koalesce.cli.main import main; code = main(['validate', 'a.yaml']);"
-        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]; print(loaded); sys.exit(code)"
+
+    loaded = loaded_by_validating("a.yaml")
+
+    assert loaded.isdisjoint(HEAVY)
+    assert {name.partition(".")[2] for name in loaded if name.startswith("koalesce.")}.isdisjoint(FOR_RUNS)
+
+
+def test_validation_loads_only_the_step_types_that_a_spec_has(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SMALL)
+
+    loaded = loaded_by_validating("a.yaml")
+
+    modules = {
+        name.rpartition(".")[2] for name in loaded if name.startswith("koalesce.steps.") and name.count(".") == 2
+    }
+    assert {module for module, _ in _PLACES.values()} & modules == {"apply", "assert_", "wait_for"}
+    assert {f"koalesce.{name}" for name in ("steps.workloads.readiness", "spec.names", "spec.faults")}.isdisjoint(
+        loaded
     )
+    assert loaded.isdisjoint({"subprocess", "logging", "socket", "importlib.metadata", "difflib"})
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stdout.splitlines()[-1], done.stderr) == (0, "[]", "")
+def test_a_command_that_only_looks_ends_with_its_code_and_all_of_its_output(folder: Path) -> None:
+    for number in range(200):
+        (folder / f"{number}.yaml").write_text(SPEC)
+    (folder / "bad.yaml").write_text(SPEC.replace("tests:", "tsets:"))
+
+    done = subprocess.run([sys.executable, "-m", "koalesce", "validate"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, len(done.stdout.splitlines())) == (2, 200)
+    assert done.stderr.endswith("1 problem in 1 of 201 specs\n")
 
 
 def test_the_schema_is_printed_or_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

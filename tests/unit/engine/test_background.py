@@ -214,7 +214,7 @@ def test_what_a_stopped_command_had_to_print_is_looked_at(tmp_path: Path) -> Non
 def test_the_stop_of_what_was_left_out_is_left_out(tmp_path: Path) -> None:
     world = World(
         tmp_path,
-        one_test("{background: {id: job, run: {script: 'true'}}, requires: [gpu]}", "script: 'true'", "stop: job"),
+        one_test("{background: {id: job, run: {script: 'true'}}, requires: [sctp]}", "script: 'true'", "stop: job"),
     )
 
     assert world.run().status == "passed"

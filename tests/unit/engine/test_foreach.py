@@ -81,7 +81,9 @@ def test_a_node_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_a_condition_comes_before_the_items(tmp_path: Path) -> None:
     found = world(
-        tmp_path, "{script: 'true', foreach: {item: p, in: {pods: {selector: a=b}}}, requires: [gpu]}", "script: 'true'"
+        tmp_path,
+        "{script: 'true', foreach: {item: p, in: {pods: {selector: a=b}}}, requires: [sctp]}",
+        "script: 'true'",
     )
 
     assert found.run().status == "passed"

@@ -91,7 +91,7 @@ def test_a_group_fails_with_its_step_and_the_rest_is_not_run(tmp_path: Path) -> 
 
 
 def test_a_condition_leaves_the_whole_group_out(tmp_path: Path) -> None:
-    steps = "- {use: 'shared.yaml#echo', with: {text: x}, requires: [gpu]}\n- script: 'true'\n"
+    steps = "- {use: 'shared.yaml#echo', with: {text: x}, requires: [sctp]}\n- script: 'true'\n"
     found = world(tmp_path, ECHO, steps)
 
     assert found.run().status == "passed"
@@ -103,7 +103,7 @@ def test_an_output_that_was_never_made_is_an_error_of_the_group(tmp_path: Path) 
 skips:
   outputs: {line: "${{ outputs.line }}"}
   steps:
-  - {script: "echo x", requires: [gpu], outputs: {line: {jsonpath: "{.stdout}"}}}
+  - {script: "echo x", requires: [sctp], outputs: {line: {jsonpath: "{.stdout}"}}}
   - script: "true"
 """
     finished = world(tmp_path, group, "- use: shared.yaml#skips\n").run()

@@ -42,7 +42,7 @@ def test_afterwards_what_takes_an_output_that_was_never_made_is_left_out(tmp_pat
 
 
 def test_a_step_that_takes_an_output_of_one_that_was_left_out_is_an_error(tmp_path: Path) -> None:
-    left_out = "{script: 'echo made', requires: [gpu], outputs: {word: {jsonpath: '{.stdout}'}}}"
+    left_out = "{script: 'echo made', requires: [sctp], outputs: {word: {jsonpath: '{.stdout}'}}}"
     text = section("steps", left_out, "script: 'echo ${{ outputs.word }}'")
     world = World(tmp_path, "tests:\n- name: t\n" + text)
 

@@ -93,7 +93,7 @@ def test_a_cleanup_that_fails_makes_a_spec_that_passed_an_error(start: Callable[
 
 
 def test_a_spec_that_was_skipped_has_nothing_to_clean_up(start: Callable[[str], Run]) -> None:
-    run = start("requires: [warp]\ntests: [{name: t, steps: [{sleep: 1ms}]}]\ncleanup: [{script: exit 1}]\n")
+    run = start("requires: [sctp]\ntests: [{name: t, steps: [{sleep: 1ms}]}]\ncleanup: [{script: exit 1}]\n")
 
     assert run.all().status == "skipped"
     assert [event for event in run.events() if isinstance(event, StepFinished)] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from koalesce.capabilities import CAPABILITIES
 from koalesce.errors import ClusterError, TeardownError
 from koalesce.local import capabilities, cgroups, egress, teardown
 from koalesce.local.api import Deadline
@@ -34,6 +35,23 @@ def test_a_capability_is_what_a_trial_said() -> None:
         "vxlan", "netem", "egress", "cgroup-v1", "chaos", "node-exec", "node-kill", "privileged", "host-exec",
     }  # fmt: skip
     assert commands[0][:2] == ["unshare", "--net"]
+
+
+def test_every_capability_that_a_cluster_may_tell_can_be_required() -> None:
+    named = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/s", "egress": "host"}
+    families = {
+        "ip_families": ["IPv4", "IPv6"],
+        "pod_cidr": "10.244.0.0/16,fd00::/48",
+        "service_cidr": "10.96.0.0/16,fd01::/112",
+    }
+    trials = " ".join(capabilities._TRIALS)  # all that can be tried
+    found = {
+        name
+        for version in (1, 2)
+        for name in capabilities.probe(from_mapping({**named, **families}), lambda _: trials, cgroup_version=version)
+    }
+
+    assert found == set(CAPABILITIES)
 
 
 def test_a_trial_that_fails_says_nothing() -> None:

@@ -96,6 +96,21 @@ def test_what_is_not_there_fails_by_itself(cluster: FakeCluster) -> None:
     assert isinstance(attempt(given, name="errors_total", sum=True, value=1), Failed)
 
 
+def test_a_sum_by_a_label_that_no_series_has_fails_by_itself(cluster: FakeCluster) -> None:
+    wrong = attempt(cluster, name="dns_requests_total", sum=["tpye"], value={"ge": 0})
+    assert wrong == Failed(
+        "dns-0: no series of dns_requests_total has the label tpye to sum up by; did you mean type?",
+        expected="the label tpye",
+        actual="missing",
+    )
+    assert wrong.saw_nothing
+    plain = attempt(cluster, name="in_flight", sum=["code"], value={"ge": 0})
+    assert isinstance(plain, Failed)
+    assert plain.message.endswith("they have no labels at all")
+    given = context(cluster, may_not_exist=True)
+    assert isinstance(attempt(given, name="in_flight", sum=["code"], value=2.5), Passed)
+
+
 def test_quantiles_of_a_histogram(cluster: FakeCluster) -> None:
     outcome = attempt(cluster, name="latency_seconds", quantile=0.5, value={"le": 0.1})
 

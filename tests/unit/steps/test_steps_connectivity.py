@@ -366,6 +366,7 @@ def test_a_node_that_does_not_run_the_probe_is_an_error(cluster: FakeCluster) ->
         ({"to": {"service": "a", "port": 0}}, "greater than or equal to 1"),
         ({"expect": "blocked"}, "'allowed', 'refused', 'rejected' or 'dropped'"),
         ({"expect": "error"}, "'allowed', 'refused', 'rejected' or 'dropped'"),
+        ({"sourceIP": "node", "expect": ["refused", "dropped"]}, "none is expected to be"),
         ({"sourceIP": "kept"}, "is none of preserved, node and a CIDR"),
         ({"to": {"address": "a", "port": 1}, "placement": "sameNode"}, "placement needs targets on nodes"),
         ({"from": {"pods": "app in"}}, "is not a label selector"),
@@ -386,6 +387,23 @@ def test_the_probe_gets_its_whole_limit_even_at_the_deadline(cluster: FakeCluste
     attempt(cluster, **{"from": {"pod": "client-0"}, "to": SERVERS})
 
     assert {target["limit"] for target in wire.targets} == {1.5}
+
+
+def test_an_address_that_no_target_has_seen_is_not_as_it_should_be(cluster: FakeCluster, wire: FakeWire) -> None:
+    wire.rules["id-client-0", "10.244.1.9:8080"] = "refused"
+    to = {"pod": "server-0", "port": 8080}
+
+    outcome = attempt(
+        cluster, **{"from": {"pod": "client-0"}, "to": to, "expect": ["allowed", "refused"], "sourceIP": "preserved"}
+    )
+
+    assert outcome == Failed(
+        "1 pair as expected: 1 refused; none is allowed, so that no target has seen any address (sourceIP)",
+        expected="an allowed pair",
+        actual="none",
+    )
+    assert isinstance(outcome, Failed)
+    assert outcome.saw_nothing
 
 
 @pytest.mark.parametrize(

@@ -111,3 +111,48 @@ def test_what_makes_no_sense_is_invalid(fields: str, problem: str) -> None:
         step(f"unchanged: {{resource: deploy/web, {fields}}}")
 
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "path: '{.status.conditions}', ignore: '{.status.conditions[*].type}'",
+        "path: '{.status}', ignore: ['{.status.conditions[*]}', '{.status.replicas}']",
+        "ignore: ['{.spec}', '{.status}']",
+    ],
+)
+def test_nothing_that_could_move_is_no_rest(fields: str) -> None:
+    cluster = FakeCluster(web(replicas=2, conditions=[{"type": "Ready"}]))
+
+    outcome = step(f"unchanged: {{resource: deploy/web, {fields}}}").attempt(context(cluster))
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("deployment/web: ignore leaves out all of ")
+    assert outcome.saw_nothing
+
+
+def test_what_is_empty_by_itself_may_stay_so() -> None:
+    cluster = FakeCluster(web(conditions=[], replicas=1))
+    same_step = context(cluster)
+    unchanged = step("unchanged: {resource: deploy/web, path: '{.status.conditions}', ignore: '{.status.replicas}'}")
+
+    assert isinstance(unchanged.attempt(same_step), Passed)
+    cluster.add(web(conditions=[{"type": "Ready"}]))
+    assert isinstance(unchanged.attempt(same_step), Failed)
+
+
+def test_a_counter_that_is_named_counts_whatever_is_ignored_beside_it() -> None:
+    cluster = FakeCluster(web(replicas=2))
+    same_step = context(cluster)
+    unchanged = step("unchanged: {resource: deploy/web, path: '{.metadata.resourceVersion}', ignore: '{.status.x}'}")
+    unchanged.attempt(same_step)
+
+    cluster.add(web(replicas=2))
+
+    assert isinstance(unchanged.attempt(same_step), Failed)
+
+
+@pytest.mark.parametrize("ignored", ["{.status}", "{.status.conditions}", "{.status.conditions[*]}", "{.status[*]}"])
+def test_a_path_that_is_ignored_as_a_whole_is_invalid(ignored: str) -> None:
+    with pytest.raises(ValidationError, match="nothing could be seen to move"):
+        step(f"unchanged: {{resource: deploy/web, path: '{{.status.conditions}}', ignore: '{ignored}'}}")

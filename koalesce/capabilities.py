@@ -1,0 +1,35 @@
+"""What clusters can do, by the names that specs require: one vocabulary for all providers, so that a slip of the pen is no skip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CAPABILITIES: Mapping[str, str] = {
+    "cgroup-v1": "nodes have cgroups of version 1",
+    "cgroup-v2": "nodes have cgroups of version 2",
+    "chaos": "the provider can disturb the cluster: the step `chaos`",
+    "dual-stack": "pods and Services have addresses of both families",
+    "dummy": "dummy links",
+    "egress": "pods and nodes reach what is outside of the cluster",
+    "fou": "foo over UDP",
+    "geneve": "Geneve tunnels",
+    "gre": "GRE tunnels",
+    "host-exec": "this machine reaches the cluster's addresses: `host` as a vantage point",
+    "ipip": "IP in IP tunnels",
+    "ipset": "ipsets",
+    "iptables": "iptables",
+    "ipv6": "addresses of IPv6",
+    "ipvlan": "ipvlan links",
+    "ipvs": "IPVS",
+    "macvlan": "macvlan links",
+    "netem": "delay and loss on links",
+    "nftables": "nftables",
+    "node-exec": "commands run on nodes",
+    "node-kill": "nodes can be switched off",
+    "privileged": "privileged pods",
+    "sctp": "SCTP",
+    "vlan": "VLAN links",
+    "vrf": "virtual routing and forwarding",
+    "vxlan": "VXLAN tunnels",
+    "wireguard": "WireGuard tunnels",
+}
