@@ -38,6 +38,7 @@ _KINDS = (
     ("apps", "v1", "DaemonSet", "daemonsets", True, "ds"),
     ("apps", "v1", "StatefulSet", "statefulsets", True, "sts"),
     ("apps", "v1", "ReplicaSet", "replicasets", True, "rs"),
+    ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, "pdb"),
     ("batch", "v1", "Job", "jobs", True, ""),
     ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True, ""),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, "netpol"),
@@ -296,6 +297,10 @@ class FakeKube:
         else:
             del self.objects[key]
         return True
+
+    def evict(self, pod: str, namespace: str, options: Mapping[str, Any]) -> None:
+        self._request("evict", {"pod": pod, "namespace": namespace, **options})
+        del self.objects[self._key(self.resource("pods"), pod, namespace)]
 
     def exec(self, pod: str, command: Sequence[str], *, namespace: str, **options: Any) -> ExecResult:
         self._request("exec", {"pod": pod, "namespace": namespace, "command": list(command)})

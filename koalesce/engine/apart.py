@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.engine.attempts import Looked, Looker, RetryPolicy, Sleeper
-from koalesce.engine.backgrounds import Going, Serving
+from koalesce.engine.backgrounds import Asking, Going, Serving
 from koalesce.engine.judging import is_retried
 from koalesce.engine.verdicts import Eventually
 from koalesce.spec.entries import BoundStep
@@ -18,6 +18,7 @@ from koalesce.steps.stop import Stop
 if TYPE_CHECKING:
     from koalesce.engine.step_run import StepRun
     from koalesce.engine.stepping import StepRunner
+    from koalesce.steps.wire.flows import Probe
 
 
 def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked:
@@ -40,6 +41,29 @@ def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked
     )  # fmt: skip
     runner.backgrounds.started(step.id, going)
     return Looked(outcome=Passed(f"{bound.title} goes on"), attempts=1, seconds=0.0)
+
+
+def keep_asking(run: StepRun, step: InBackground, context: StepContext) -> Outcome:
+    """Have a `background` step with a rhythm ask, once all that it asks is as expected."""
+    from koalesce.steps.wire.traffic import Traffic  # few tests ask again and again
+
+    runner, inner = run.runner, run.entry.inner
+    if inner is None or step.every is None:
+        raise AssertionError("what is asked again and again has a step to run and a rhythm")
+    bound = inner.bind(context.variables)
+    probe = cast("Probe", bound.step)  # validated with the spec
+    outcome = probe.attempt(context)
+    if not isinstance(outcome, Passed):
+        return outcome
+    flows = probe.flows(context)
+    if isinstance(flows, Failed | Errored):
+        return flows
+    traffic = Traffic(flows, now=runner.clock.monotonic)
+    if (problem := traffic.begin(step.every.seconds, context)) is not None:
+        return problem
+    asking = Asking(f"{step.id} ({bound.title})", traffic, runner.timeline, runner.clock)
+    runner.backgrounds.started(step.id, asking)
+    return Passed(f"{bound.title}: asked every {step.every} from now on, {len(flows)} at a time")
 
 
 def serve(runner: StepRunner, step: Background, context: StepContext, sleeper: Sleeper) -> Outcome:

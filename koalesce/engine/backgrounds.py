@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from koalesce.clock import Clock
 from koalesce.cluster import Cluster
 from koalesce.engine.attempts import Looked
+from koalesce.engine.timeline import Timeline
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.process import Cancel
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, Running, Stopped
 from koalesce.steps.stop import Ended
+
+if TYPE_CHECKING:  # few tests ask again and again
+    from koalesce.steps.wire.traffic import Traffic
 
 LONGEST = 24 * 3600.0  # seconds that a background step may run where neither it nor its test says less
 _LAST_LOOK = 10.0  # seconds that a last look may take
@@ -140,6 +144,29 @@ class Serving:
         return Ended(title=self.title, outcome=outcome, seconds=seconds, stopped=isinstance(outcome, Passed))
 
 
+class Asking:
+    """What is asked again and again until its `stop`."""
+
+    has_ended = False
+
+    def __init__(self, title: str, traffic: Traffic, timeline: Timeline, clock: Clock) -> None:
+        self.title = title
+        self._traffic, self._timeline, self._clock = traffic, timeline, clock
+        self._began = clock.monotonic()
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """It has no end of its own."""
+
+    def end(self) -> Ended:
+        """Ask no more; how it went. What couldn't go on asking tells too little: that's an error."""
+        report = self._traffic.stop(self._timeline.until(self._clock.monotonic()))
+        outcome: Outcome = Passed(report.summary(), report.to_value())
+        if report.broken:
+            outcome = Errored(report.broken, report.timeline(), final=True)
+        seconds = self._clock.monotonic() - self._began
+        return Ended(title=self.title, outcome=outcome, seconds=seconds, stopped=True, report=report)
+
+
 @dataclass(slots=True)
 class Backgrounds:
     """All that goes on in one test, by id."""
@@ -150,7 +177,7 @@ class Backgrounds:
     _count: int = 0
     _disturbed: dict[str, Cluster] = field(default_factory=dict)
 
-    def started(self, name: str, step: Going) -> None:
+    def started(self, name: str, step: Going | Asking) -> None:
         """A `background` step goes on."""
         self._steps[name] = step
 

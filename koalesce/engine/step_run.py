@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from koalesce.durations import format_seconds
-from koalesce.engine.apart import go_on, serve, stop
+from koalesce.engine.apart import go_on, keep_asking, serve, stop
 from koalesce.engine.attempts import Looked, Looker, Sleeper, act_until_ready
 from koalesce.engine.backgrounds import LONGEST, Backgrounds
 from koalesce.engine.explaining import Sights, explained
@@ -213,13 +213,15 @@ class StepRun:
             return act_until_ready(
                 lambda: step.act(context), deadline=deadline, clock=clock, sleeper=sleeper, policy=policy
             )
-        if isinstance(step, InBackground):
+        if isinstance(step, InBackground) and step.every is None:
             return go_on(self, step, context.variables)
         if isinstance(step, Stop):
             return stop(self, step, deadline, sleeper, may_not_exist=fields.may_not_exist)
 
         def attempt() -> Outcome:
             view.begin()
+            if isinstance(step, InBackground):
+                return keep_asking(self, step, context)
             if isinstance(step, Background):
                 return serve(self.runner, step, context, sleeper)
             if isinstance(step, Assertion):
@@ -232,7 +234,7 @@ class StepRun:
             clock=clock,
             sleeper=sleeper,
             look=attempt,
-            is_watched=lambda: view.has_read and not step.polls,
+            is_watched=lambda: view.has_read and not (step.polls or isinstance(step, InBackground)),
             seen=self.attempted,
         )
         self._looker = looker
@@ -281,6 +283,7 @@ class StepRun:
 
     def _start(self, timeout: float) -> None:
         section, entry = self.section, self.entry
+        self.runner.timeline.begin(section.group + self._title, self.runner.clock.monotonic())
         self.runner.emit(
             StepStarted(
                 spec=section.spec, test=section.test, section=section.name, index=self.index, type=entry.key,
@@ -305,6 +308,7 @@ class StepRun:
 
     def _finish(self, status: Status, looked: Looked) -> StepFinished:
         section, entry, outcome = self.section, self.entry, looked.outcome
+        self.runner.timeline.finish(self.runner.clock.monotonic())
         event = StepFinished(
             spec=section.spec, test=section.test, section=section.name, index=self.index, type=entry.key, title=section.group + self._title,
             line=entry.line, status=status, attempts=looked.attempts, seconds=round(looked.seconds, 4),

@@ -16,6 +16,7 @@ from koalesce.engine.scopes import TestScope
 from koalesce.engine.sections import DEFAULT_TIMEOUT, Section
 from koalesce.engine.sites import Entered
 from koalesce.engine.step_run import StepRun
+from koalesce.engine.timeline import Timeline
 from koalesce.errors import KoalesceError
 from koalesce.events import AnyEvent, Status, StepFinished
 from koalesce.expressions import has_expression
@@ -45,6 +46,7 @@ class StepRunner:
     backgrounds: Backgrounds = field(default_factory=Backgrounds)
     artifacts: Path | None = None  # where steps keep what they bring home
     looked_at: list[Mapping[str, Any]] = field(default_factory=list)  # what the last step that didn't pass had read
+    timeline: Timeline = field(default_factory=Timeline)
     place: str = ""  # which cluster of the spec this is, where it has several
     enter: Callable[[str], Entered] | None = None  # goes to another
 

@@ -295,6 +295,14 @@ class Kube:
             raise
         return True
 
+    def evict(self, pod: str, namespace: str, options: Mapping[str, Any]) -> None:
+        """Ask a pod to go as its disruption budgets allow it, `options` being those of a deletion; 429 where they don't."""
+        body = {
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace},
+            "deleteOptions": {"apiVersion": "v1", "kind": "DeleteOptions", **options},
+        }  # fmt: skip
+        self.request("POST", f"{self._path(self.resource('pods'), namespace, pod)}/eviction", body=body)
+
     def exec(
         self,
         pod: str,

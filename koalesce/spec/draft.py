@@ -35,6 +35,7 @@ from koalesce.yaml import Problem
 from koalesce.yaml.nodes import Path
 
 _NO_VALUE = "has no value before the run, and needs one here"
+_DISTURBING = ("chaos", "nodes")  # step types
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Draft:
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
         self.problems += fixture_problems(self.data, self.source, self._written_entries(entries), node_names)
-        if any(step.key == "chaos" for listed in entries.values() for entry in listed for step in entry.family):
+        if any(step.key in _DISTURBING for listed in entries.values() for entry in listed for step in entry.family):
             from koalesce.spec.faults import fault_problems
 
             self.problems += fault_problems(self.data, self._written_entries(entries), clusters)

@@ -1,4 +1,4 @@
-"""What is wrong with `chaos` steps, as far as it can be known before anything starts: where they stand, and what they are about.
+"""What is wrong with `chaos` and `nodes` steps, as far as it can be known before anything starts: where they stand, and what they are about.
 
 Works on the data as written, so that a mistake elsewhere hides nothing.
 """
@@ -16,6 +16,7 @@ from koalesce.yaml.problems import Problem, did_you_mean
 
 CAPABILITY = "chaos"
 _KEY = "chaos"
+_NODES = "nodes"
 _GROUPS = {"all": ("control-plane", "worker"), "workers": ("worker",), "controlPlane": ("control-plane",)}
 _SWITCHED_OFF = ("kill", "restart")
 
@@ -23,17 +24,18 @@ _SWITCHED_OFF = ("kill", "restart")
 def fault_problems(
     data: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]], clusters: Mapping[str, ClusterSpec | None]
 ) -> Iterator[Problem]:
-    """Every problem of `chaos` steps; `clusters` are those of the spec by name, the default first, None for one that isn't valid."""
+    """Every problem of these steps; `clusters` are those of the spec by name, the default first, None for one that isn't valid."""
     for where, listed in entries.items():
         test = data["tests"][where[1]] if where[0] == "tests" and isinstance(where[1], int) else {}
         for entry in (step for each in listed for step in each.family):
-            if entry.key != _KEY:
+            if entry.key not in (_KEY, _NODES):
                 continue
             if test.get("disruptive") is not True:
-                yield entry.problem((_KEY,), "only a test that says disruptive: true may do this", key=True)
+                yield entry.problem((entry.key,), "only a test that says disruptive: true may do this", key=True)
             name = entry.raw.get("cluster") or test.get("cluster") or next(iter(clusters))
             if (cluster := clusters.get(str(name))) is not None:
-                yield from _Chaos(entry, cluster, _is_optional(data, test, entry)).problems()
+                found = _Chaos(entry, cluster, _is_optional(data, test, entry))
+                yield from found.problems() if entry.key == _KEY else found.unknown_nodes()
 
 
 def _is_optional(*places: Mapping[str, Any] | StepEntry) -> bool:
@@ -63,6 +65,12 @@ class _Chaos:
                 yield from self._unknown_nodes((verb,), target)
                 yield from self._misdirected(verb, target)
 
+    def unknown_nodes(self) -> Iterator[Problem]:
+        """Nodes that the cluster doesn't have."""
+        body = self.entry.raw[self.entry.key]
+        for verb, target in body.items() if isinstance(body, Mapping) else ():
+            yield from self._unknown_nodes((verb,), target)
+
     def _refusal(self) -> Problem | None:
         """What the cluster's provider can't do."""
         from koalesce.providers import REGISTRY
@@ -88,7 +96,7 @@ class _Chaos:
         for path, name in names:
             if isinstance(name, str) and "${{" not in name and name not in self._roles:
                 hint = did_you_mean(name, self._roles) or f"there are: {', '.join(self._roles)}"
-                yield self.entry.problem((_KEY, *path), f'there is no node "{name}"', hint=hint)
+                yield self.entry.problem((self.entry.key, *path), f'there is no node "{name}"', hint=hint)
 
     def _misdirected(self, verb: str, target: Mapping[str, Any]) -> Iterator[Problem]:
         """A component where it doesn't run, and a node that can't be switched off."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.spec.entries import StepEntry
 from koalesce.steps.base import Background
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
+if TYPE_CHECKING:
+    from koalesce.steps.wire.flows import Probe
+
 _INSIDE = ("timeout", "retry", "mayNotExist", "patient", "stableFor", "consistently", "never", "within")
 _RUNS, _ENDS = "background", "stop"  # types by their keys: to load them is of use only where they are said
 _CAN_NOT_GO_ON = (_RUNS, _ENDS, "sleep", "use")
+_ASKING = ("connectivity", "curl", "dns", "tcp", "udp")  # what `every` is for
 _BESIDE = ("if", "foreach", "requires", "continueOnFailure", "cluster")
 _LIKE_A_LIST = "it would be started once for each item, under one id"
 
@@ -36,8 +40,9 @@ def form_problems(entry: StepEntry) -> Iterator[Problem]:
         yield entry.problem(("foreach",), _LIKE_A_LIST, key=True)
     if entry.key != _RUNS:
         return
+    every = _is_asked_often(entry)
     for name in _INSIDE:
-        if name in entry.raw:
+        if name in entry.raw and not (every and name == "timeout"):
             yield entry.problem((name,), "it stands in the step that is run", key=True, hint='put it under "run"')
     if "foreach" in entry.raw:
         yield entry.problem(("foreach",), _LIKE_A_LIST, key=True)
@@ -45,6 +50,41 @@ def form_problems(entry: StepEntry) -> Iterator[Problem]:
         yield entry.problem(("outputs",), "they are known at the end only", key=True, hint="put them beside its stop")
     if entry.inner is not None and entry.inner.key:
         yield from _inner_problems(entry.inner)
+        yield from _asking_problems(entry, entry.inner) if every else ()
+
+
+def _is_asked_often(entry: StepEntry) -> bool:
+    body = entry.raw.get(entry.key)
+    return entry.key == _RUNS and isinstance(body, dict) and body.get("every") is not None
+
+
+def _asking_problems(entry: StepEntry, inner: StepEntry) -> Iterator[Problem]:
+    """What has no meaning where something is asked again and again."""
+    if inner.key not in _ASKING:
+        message = f"{inner.key} can't be asked again and again"
+        yield entry.problem((entry.key, "every"), message, key=True, hint=f"these can: {', '.join(_ASKING)}")
+        return
+    for name in _INSIDE:
+        if name in inner.raw:
+            hint = 'put it beside "background"' if name == "timeout" else "the stop says how it must have gone"
+            yield inner.problem((name,), 'has no meaning with "every"', key=True, hint=hint)
+    step = cast("Probe | None", inner.draft.step if inner.draft is not None else None)
+    if step is not None and (name := step.not_continuous()):
+        yield inner.problem((inner.key, name), 'has no meaning with "every"', key=True)
+
+
+def _stop_problems(stop: StepEntry, started: StepEntry) -> Iterator[Problem]:
+    """Fields of a `stop` that aren't for what it ends."""
+    from koalesce.steps.stop import OF_TRIES
+
+    body = stop.raw[stop.key]
+    every = _is_asked_often(started)
+    for name in body if isinstance(body, dict) else ():
+        if not every and name in OF_TRIES:
+            hint = "give the background step an every" if started.key == _RUNS else None
+            yield stop.problem((stop.key, name), "is for what is asked again and again", key=True, hint=hint)
+        if every and name in ("wait", "status"):
+            yield stop.problem((stop.key, name), "what is asked again and again has no end of its own", key=True)
 
 
 def _inner_problems(inner: StepEntry) -> Iterator[Problem]:
@@ -109,6 +149,8 @@ def unpaired(listed: Sequence[StepEntry]) -> Iterator[Problem]:
             later = any(started_id(other) == name for other in listed)
             message = f'"{name}" is stopped before it is started' if later else f'no earlier step starts "{name}"'
             yield entry.problem(where, message, hint=did_you_mean(name, started))
+        if name in started and name not in stopped:
+            yield from _stop_problems(entry, started[name])
         stopped.setdefault(name, entry)
     for name, entry in started.items():
         if entry.key == _RUNS and name not in stopped:

@@ -23,6 +23,7 @@ SAMPLES: Mapping[str, str] = {
     "logs": "{pod: web, contains: ready}",
     "metrics": "{pod: web, port: 9090, name: requests_total, value: {ge: 1}}",
     "node-state": "{nodes: all, links: {match: {ifname: eth0, operstate: UP}}}",
+    "nodes": "{drain: {node: worker-1}}",
     "patch": "{resource: deployment/web, merge: {spec: {replicas: 2}}}",
     "port-forward": "{id: web, pod: web, port: 80}",
     "restarts": "{pods: {selector: app=web}, max: 0}",

@@ -11,7 +11,7 @@ from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
 # Step types that are part of the language; the registry of steps says which of them this version has.
-PLANNED_STEP_TYPES = frozenset({"nodes", "snapshot"})
+PLANNED_STEP_TYPES = frozenset({"snapshot"})
 
 
 def _given(value: Any) -> bool:

@@ -28,6 +28,7 @@ _PLACES = {  # module and class
     "logs": ("logs", "Logs"),
     "metrics": ("metrics", "Metrics"),
     "node-state": ("node_state", "NodeState"),
+    "nodes": ("nodes_step", "Nodes"),
     "patch": ("patch", "Patch"),
     "port-forward": ("port_forward", "PortForward"),
     "restarts": ("restarts", "Restarts"),

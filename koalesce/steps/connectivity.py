@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
@@ -16,6 +17,7 @@ from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Destination, Endpoint
 from koalesce.steps.wire.expectations import Expectations, Expected, as_default
+from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
 from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
 
@@ -156,6 +158,47 @@ class Connectivity(Assertion, key="connectivity"):
             return Failed(said, "an allowed pair", "none", saw_nothing=True)
         return outcome
 
+    def flows(self, context: StepContext) -> Flows:
+        """Each pair as a question."""
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        endpoints = self.to.endpoints(self.ip_family, context)
+        if not isinstance(endpoints, list):
+            return endpoints
+        pairs = [(source, each) for source in sources for each in endpoints if self._is_pair(source, each)]
+        needy = [
+            source
+            for source in sources
+            if self._hopes_for_silence(source, [each for at, each in pairs if at is source])
+        ]
+        proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
+        if isinstance(proof, Failed | Errored):
+            return proof
+        of_nodes = self._addresses_of_nodes(probe(self._witnesses(context), context), context)
+        asked = [
+            Flow(
+                name=title(source, endpoint.label), source=source, target=target,
+                look=partial(self._look_at, source, endpoint, target, of_nodes),
+                hopes_for_silence=self._hopes_for_silence(source, [endpoint]),
+            )
+            for source, endpoint in pairs
+            for target in (self._target(endpoint),)
+        ]  # fmt: skip
+        return [*asked, *control_flows(proof)]
+
+    def not_continuous(self) -> str:
+        """Everything has a meaning."""
+        return ""
+
+    def _look_at(
+        self, source: Source, endpoint: Endpoint, target: Target, of_nodes: set[str], observed: Observed
+    ) -> str:
+        cell = self._cell(source, endpoint, target, observed)
+        if self.source_ip is not None and observed.outcome == "allowed" and "allowed" in cell.expected:
+            cell = cell.with_problem(self._source_problem(observed, of_nodes))
+        return cell.wrong()
+
     def _hopes_for_silence(self, source: Source, targets: Sequence[Endpoint]) -> bool:
         return any({"rejected", "dropped"} & set(self.expect.of(source, target)) for target in targets)
 
@@ -189,11 +232,14 @@ class Connectivity(Assertion, key="connectivity"):
         """Note in each allowed cell whether the target saw the address that it was to see."""
         if self.source_ip is None:
             return
-        of_nodes = {address for seen in nodes for address in seen.addresses}
-        of_nodes |= {address for node in context.cluster.nodes for address in node.addresses}
+        of_nodes = self._addresses_of_nodes(nodes, context)
         for index, cell in enumerate(cells):
             if cell.observed.outcome == "allowed" and "allowed" in cell.expected:
                 cells[index] = cell.with_problem(self._source_problem(cell.observed, of_nodes))
+
+    def _addresses_of_nodes(self, nodes: Sequence[Seen], context: StepContext) -> set[str]:
+        found = {address for seen in nodes for address in seen.addresses}
+        return found | {address for node in context.cluster.nodes for address in node.addresses}
 
     def _source_problem(self, observed: Observed, of_nodes: set[str]) -> str:
         if not observed.seen_source:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -27,10 +29,11 @@ from koalesce.steps.inside.places import Source, seconds_left, select, unmet
 from koalesce.steps.inside.printed import TextMatcher, check_pattern, json_matching
 from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
+from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.http_answer import End, HttpTimes, WantedHttp
 from koalesce.steps.wire.http_requests import Asked, Requests
 from koalesce.steps.wire.http_via import Via, port_of
-from koalesce.steps.wire.probing import DENIED_TO_HOST, Batch, Target, is_loopback, probe, reproduce
+from koalesce.steps.wire.probing import DENIED_TO_HOST, Batch, Observed, Target, is_loopback, probe, reproduce
 from koalesce.steps.wire.tls import Tls
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
@@ -224,6 +227,35 @@ class Curl(Assertion, key="curl"):
         heard = {each.source for each in asked if each.observed.outcome in ("allowed", "refused")}
         return self._judge(asked, proof.check(seen[len(batches) :], heard), context)
 
+    def flows(self, context: StepContext) -> Flows:
+        """The request, from each source."""
+        security = self.tls.to_json(context) if self.tls else None
+        if isinstance(security, Failed):
+            return security
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        is_silent = bool({"rejected", "dropped"} & set(self.expect))
+        proof = Proof.prepare(self.control, sources if is_silent else (), _CONTROL_SECONDS, context)
+        if isinstance(proof, Failed | Errored):
+            return proof
+        wanted = self._wanted(context)
+        batches = [self._batch(source, self._target(source, security, context)) for source in sources]
+        asked = [
+            Flow(
+                name=title(batch.source, self.url), source=batch.source,
+                target=replace(batch.targets[0], limit=self.max_time.seconds), look=partial(_look_at, wanted),
+                hopes_for_silence=is_silent, own_network=batch.own_network,
+            )
+            for batch in batches
+        ]  # fmt: skip
+        return [*asked, *control_flows(proof)]
+
+    def not_continuous(self) -> str:
+        """What is about several requests at once, and ways that aren't the probe's."""
+        given = {"via": self.via is not None, "count": self.count > 1, "distinct": self.distinct is not None}
+        return next((name for name, is_said in given.items() if is_said), "")
+
     def _has(self, field: str) -> bool:
         return field in self.model_fields_set
 
@@ -276,12 +308,20 @@ class Curl(Assertion, key="curl"):
             for name, address in self.resolve.items()
         }
 
-    def _judge(self, asked: Sequence[Asked], unproven: str, context: StepContext) -> Outcome:
-        wanted = WantedHttp(
+    def _wanted(self, context: StepContext) -> WantedHttp:
+        return WantedHttp(
             ends=tuple(self.expect), status=self.status, headers=self.headers, body=self.body,
             json=(self.json_,) if self._has("json_") else (), times=self.time, match=json_matching(context),
         )  # fmt: skip
+
+    def _judge(self, asked: Sequence[Asked], unproven: str, context: StepContext) -> Outcome:
         return Requests(
-            name=f"{self.method} {self.url}", asked=asked, wanted=wanted, any_will_do=self.must_fit == "any",
+            name=f"{self.method} {self.url}", asked=asked, wanted=self._wanted(context), any_will_do=self.must_fit == "any",
             is_single=self.from_.is_single and self.count == 1, distinct=self.distinct,
         ).verdict(unproven, context)  # fmt: skip
+
+
+def _look_at(wanted: WantedHttp, observed: Observed) -> str:
+    """What is wrong with an answer, or nothing."""
+    found = wanted.look(observed)
+    return found.message if found is not None else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_validator, model_validator
@@ -17,8 +18,9 @@ from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Destination, Endpoint
 from koalesce.steps.wire.dns_answer import Flag, Lookup, RecordType, SeenAnswer, WantedAnswer, as_list
+from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.lasting import Lasting
-from koalesce.steps.wire.probing import Batch, Target, is_loopback, probe
+from koalesce.steps.wire.probing import Batch, Observed, Target, is_loopback, probe
 
 _PORT = 53
 _LONGEST = 253
@@ -139,21 +141,60 @@ class Dns(Assertion, key="dns"):
         sources = select(self.from_, context)
         if not isinstance(sources, list):
             return sources
-        servers = self._servers(context)
-        if not isinstance(servers, list):
-            return unmet(servers, context)
-        if servers == [None] and self.from_.pod is None and self.from_.pods is None and not context.cluster.dns_ip:
-            return Errored("the cluster has no DNS of its own; say which server to ask", final=True)
-        needs_proof = context.negated or bool({"rejected", "dropped"} & set(self.expect))
-        proof = Proof.prepare(self.control, sources if needs_proof else (), self.max_time.seconds, context)
+        lookups = self._lookups(sources, context)
+        if not isinstance(lookups, list):
+            return unmet(lookups, context)
+        proof = self._proof(sources, context)
+        return proof if isinstance(proof, Failed | Errored) else self._look(lookups, sources, proof, context)
+
+    def flows(self, context: StepContext) -> Flows:
+        """The question, from each source of each server."""
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        lookups = self._lookups(sources, context)
+        if not isinstance(lookups, list):
+            return lookups
+        proof = self._proof(sources, context)
         if isinstance(proof, Failed | Errored):
             return proof
-        lookups = [
+        asked = [
+            Flow(
+                name=title(each.source, each.server.name if each.server is not None else f"DNS ({self.name})"),
+                source=each.source, target=each.target, look=partial(self._look_at, each),
+                hopes_for_silence=self._hopes_for_silence, own_network=_is_own(each.source, [each.target]),
+            )
+            for each in lookups
+        ]  # fmt: skip
+        return [*asked, *control_flows(proof)]
+
+    def not_continuous(self) -> str:
+        """Everything has a meaning."""
+        return ""
+
+    def _look_at(self, lookup: Lookup, observed: Observed) -> str:
+        found = self._wanted.look(SeenAnswer(lookup, observed))
+        return found.message if found is not None else ""
+
+    @property
+    def _hopes_for_silence(self) -> bool:
+        return bool({"rejected", "dropped"} & set(self.expect))
+
+    def _proof(self, sources: list[Source], context: StepContext) -> Proof | Failed | Errored:
+        needs_proof = context.negated or self._hopes_for_silence
+        return Proof.prepare(self.control, sources if needs_proof else (), self.max_time.seconds, context)
+
+    def _lookups(self, sources: list[Source], context: StepContext) -> list[Lookup] | Failed | Errored:
+        servers = self._servers(context)
+        if not isinstance(servers, list):
+            return servers
+        if servers == [None] and self.from_.pod is None and self.from_.pods is None and not context.cluster.dns_ip:
+            return Errored("the cluster has no DNS of its own; say which server to ask", final=True)
+        return [
             Lookup(source=source, server=server, target=self._target(server))
             for source in sources
             for server in self._asked(source, servers, context)
         ]
-        return self._look(lookups, sources, proof, context)
 
     def _look(self, lookups: list[Lookup], sources: list[Source], proof: Proof, context: StepContext) -> Outcome:
         batches = [
@@ -167,14 +208,17 @@ class Dns(Assertion, key="dns"):
         return self._verdict(answers, unproven, context)
 
     def _batch(self, source: Source, targets: list[Target]) -> Batch:
-        own = source.kind == "host" and all(is_loopback(target.host) for target in targets)
-        return Batch(source=source, targets=targets, own_network=own)
+        return Batch(source=source, targets=targets, own_network=_is_own(source, targets))
 
-    def _verdict(self, answers: Sequence[SeenAnswer], unproven: str, context: StepContext) -> Outcome:
-        wanted = WantedAnswer(
+    @property
+    def _wanted(self) -> WantedAnswer:
+        return WantedAnswer(
             type=self.type, ends=tuple(self.expect), rcode=self.rcode, answers=self.answers, ttl=self.ttl,
             flags=self.flags, time=self.time,
         )  # fmt: skip
+
+    def _verdict(self, answers: Sequence[SeenAnswer], unproven: str, context: StepContext) -> Outcome:
+        wanted = self._wanted
         failures = [(each, found) for each in answers if (found := wanted.look(each)) is not None]
         if not failures:
             if unproven:
@@ -228,3 +272,8 @@ class Dns(Assertion, key="dns"):
             return ipaddress.ip_address(self.name).reverse_pointer if self.type == "PTR" else self.name
         except ValueError:
             return self.name
+
+
+def _is_own(source: Source, targets: Sequence[Target]) -> bool:
+    """Whether this machine is asked about itself."""
+    return source.kind == "host" and all(is_loopback(target.host) for target in targets)

@@ -51,7 +51,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("probe") / "koalesce-probe"
     environment = {**os.environ, "CGO_ENABLED": "0"}
     subprocess.run(
-        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.2.0", env=environment, check=True
+        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.3.0", env=environment, check=True
     )
     return binary
 
@@ -380,3 +380,54 @@ def test_looks_from_inside_a_container_with_its_own_network_and_resolver(probe: 
     assert "10.98.0.1" in inner["addresses"]
     assert "10.98.0.1" not in outer["addresses"]
     assert gone == {"id": "gone", "error": "no process of this container runs on this machine"}
+
+
+@contextlib.contextmanager
+def asking(command: list[str], every: float, *sources: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    """The probe as it asks again and again, until its input is closed."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(json.dumps({"every": every, "sources": sources}).encode())
+            process.stdin.flush()
+            yield process
+        finally:
+            process.kill()
+
+
+def await_outcome(process: subprocess.Popen[bytes], outcome: str) -> dict[str, Any]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        sighting: dict[str, Any] = json.loads(line)
+        if sighting["result"]["outcome"] == outcome:
+            return sighting
+    pytest.fail(f"the probe ended before anything was {outcome}")
+
+
+@pytest.mark.usefixtures("network")
+def test_what_is_asked_again_and_again_is_lost_while_there_is_no_way(probe: Path) -> None:
+    target = {"id": "0", "type": "tcp", "host": "10.99.2.2", "port": 8080, "limit": 0.5}
+    with asking(inside(SOURCE, probe), 0.02, {"id": "s", "targets": [target]}) as process:
+        before = await_outcome(process, "allowed")
+        sh(f"ip -n {ROUTER} route add blackhole 10.99.2.2")
+        try:
+            lost = await_outcome(process, "dropped")
+        finally:
+            sh(f"ip -n {ROUTER} route del blackhole 10.99.2.2")
+        after = await_outcome(process, "allowed")
+        assert before["at"] < lost["at"] < after["at"] + after["result"]["seconds"]
+        rest, _ = process.communicate()  # closes its input first
+        assert process.returncode == 0
+        assert all(json.loads(line)["source"] == "s" for line in rest.splitlines())
+
+
+def test_asks_again_and_again_from_inside_a_container(probe: Path, container: str) -> None:
+    target = {"id": "0", "type": "tcp", "host": "10.98.0.1", "port": 1, "limit": 1.0}
+    with asking([str(probe)], 0.02, {"id": "in", "container": container, "targets": [target]}) as process:
+        assert await_outcome(process, "refused")["source"] == "in"
+        process.communicate()
+        assert process.returncode == 0
+
+    with asking([str(probe)], 0.02, {"id": "gone", "container": "f" * 64, "targets": [target]}) as process:
+        out, _ = process.communicate()
+        assert json.loads(out)["error"] == "no process of this container runs on this machine"

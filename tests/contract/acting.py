@@ -41,7 +41,8 @@ class Acting:
         """One step, written as it stands in a spec, to its end."""
         spec = self.root / "_spec.yaml"
         lines = step.strip().splitlines()
-        spec.write_text(HEAD + "\n".join([f"      - {lines[0]}", *(f"        {line}" for line in lines[1:])]) + "\n")
+        head = HEAD.replace("    steps:", "    disruptive: true\n    steps:") if disruptive else HEAD
+        spec.write_text(head + "\n".join([f"      - {lines[0]}", *(f"        {line}" for line in lines[1:])]) + "\n")
         loaded = load(spec, env={})
         runner = StepRunner(
             cluster=self.cluster, namespace=self.namespace, scope=self._scope, clock=SystemClock(),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from koalesce.cluster import Node
 from koalesce.kube import Kube
 from tests.contract.acting import Acting
 from tests.contract.api_server import ApiServer
@@ -481,3 +482,58 @@ def test_an_object_of_a_component_may_be_changed_but_not_be_scaled_away(test: Ac
     after = test.kube.get(test.kube.resource("cm"), "c", other)
     assert after is not None
     assert after["data"] == {"a": "1"}
+
+
+def test_a_drained_node_has_no_pods_once_their_budget_lets_them_go(test: Acting) -> None:
+    name = f"node-{test.namespace}"
+    kube = test.kube
+    kube.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+    test.cluster = dataclasses.replace(test.cluster, nodes=(Node(name=name, address="", exec=(), role="worker"),))
+    pod = {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "web-0", "namespace": test.namespace, "labels": {"app": "web"},
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "u", "controller": True}
+            ],
+        },
+        "spec": {"nodeName": name, "containers": [{"name": "a", "image": "a:1"}]},
+    }  # fmt: skip
+    kube.create(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": test.namespace}}
+    )
+    kube.create(pod)
+    budgets = kube.resource("poddisruptionbudgets")
+    selector = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}
+    made = kube.create(
+        {
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": "web", "namespace": test.namespace}, "spec": {"minAvailable": 1, "selector": selector},
+        }
+    )  # fmt: skip
+    healthy = {"status": {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}}
+    kube.patch(kube.resource("pods"), "web-0", test.namespace, healthy, subresource="status")
+
+    def allow(disruptions: int) -> None:
+        status = {
+            "disruptionsAllowed": disruptions, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1,
+            "observedGeneration": made["metadata"]["generation"],
+        }  # fmt: skip
+        kube.patch(budgets, "web", test.namespace, {"status": status}, subresource="status")
+
+    drain = "nodes: {drain: {nodes: all, gracePeriod: 0}}"
+    allow(0)
+    held = test.run(drain, disruptive=True, timeout=1.0)
+    assert held.status == "failed"
+    assert f"pod {test.namespace}/web-0 can't go: the disruption budget web needs 1 healthy" in held.message
+
+    allow(1)
+    gone = test.run(drain, disruptive=True, timeout=20.0)
+
+    assert (gone.status, gone.message) == ("passed", f"drained {name}: 1 evicted")
+    assert test.get("pods", "web-0") is None
+    nodes = kube.resource("nodes")
+    assert (kube.get(nodes, name) or {})["spec"]["unschedulable"] is True
+    assert test.end() == []
+    assert "unschedulable" not in (kube.get(nodes, name) or {})["spec"]
+    kube.delete(nodes, name)

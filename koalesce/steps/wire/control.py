@@ -82,11 +82,12 @@ class Proof:
         for source, answer in zip(self.sources, seen, strict=True):
             if self.is_default and source.name in reached:
                 continue
-            if not any(self._proves(observed) for observed in answer.results):
+            if not any(self.proves(observed) for observed in answer.results):
                 return self._unproven(source, answer.results[0])
         return ""
 
-    def _proves(self, observed: Observed) -> bool:
+    def proves(self, observed: Observed) -> bool:
+        """Whether what came of a control probe shows that its source can reach something."""
         answers = ("allowed",) if self.endpoints else ("allowed", "refused")
         return observed.outcome in answers
 

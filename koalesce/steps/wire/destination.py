@@ -187,6 +187,11 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def label(self) -> str:
+        """Its name and where that is."""
+        return str(self) if self.name == self.host else f"{self.name} ({self})"
+
 
 Endpoints = list[Endpoint] | Failed | Errored
 

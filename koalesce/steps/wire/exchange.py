@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
@@ -19,6 +20,7 @@ from koalesce.steps.vantage import Vantage
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Destination, Endpoint, Protocol
 from koalesce.steps.wire.expectations import Outcomes
+from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
 from koalesce.steps.wire.probing import Batch, Observed, Target, is_loopback, probe
@@ -153,6 +155,39 @@ class Exchange(Assertion):
         reached = {cell.source.name for cell in cells if cell.observed.outcome == "allowed"}
         outcome = Matrix(cells).verdict(proof.check(seen[len(batches) :], reached), context)
         return Passed(outcome.message, self._value(outcome.value)) if isinstance(outcome, Passed) else outcome
+
+    def flows(self, context: StepContext) -> Flows:
+        """Each pair as a question."""
+        sources = select(self.from_, context)
+        if not isinstance(sources, list):
+            return sources
+        endpoints = self.to.endpoints(self.ip_family, context)
+        if not isinstance(endpoints, list):
+            return endpoints
+        is_silent = bool(_SILENT & set(self.expect))
+        proof = Proof.prepare(self.control, sources if is_silent else (), self.max_time.seconds, context)
+        if isinstance(proof, Failed | Errored):
+            return proof
+        own = all(is_loopback(endpoint.host) for endpoint in endpoints)
+        asked = [
+            Flow(
+                name=title(source, endpoint.label), source=source, target=target, look=partial(self._look_at, source, endpoint, target),
+                hopes_for_silence=is_silent, own_network=own and source.kind == "host",
+            )
+            for source in sources
+            for endpoint in endpoints
+            for target in (self._target(endpoint),)
+        ]  # fmt: skip
+        return [*asked, *control_flows(proof)]
+
+    def not_continuous(self) -> str:
+        """What is about several tries at once."""
+        if self.source is not None and self.source.port is not None:
+            return "source"
+        return "count" if self.count > 1 else ""
+
+    def _look_at(self, source: Source, endpoint: Endpoint, target: Target, observed: Observed) -> str:
+        return self._cell(source, endpoint, target, [observed]).wrong()
 
     def _target(self, endpoint: Endpoint) -> Target:
         return Target(

@@ -40,6 +40,12 @@ class Cell:
         """Whether nothing can be said about the network: a silence was expected, and it couldn't be tried."""
         return self.observed.outcome == "error" and "allowed" not in self.expected
 
+    def wrong(self) -> str:
+        """What isn't as expected, in words; empty if all is."""
+        if self.is_right:
+            return ""
+        return self.problem or f"{self.observed}, expected {self.expectation()}"
+
     def with_problem(self, problem: str) -> Cell:
         """The same with a problem."""
         return replace(self, problem=problem)

@@ -18,7 +18,7 @@ from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
-_VERSION = "0.2.0"
+_VERSION = "0.3.0"
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64
@@ -113,7 +113,7 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """
     groups: dict[str, list[int]] = {}
     for index, batch in enumerate(batches):
-        groups.setdefault(_machine(batch), []).append(index)
+        groups.setdefault(machine_of(batch), []).append(index)
     answers: list[Seen | None] = [None] * len(batches)
 
     def look(indexes: list[int]) -> None:
@@ -162,7 +162,8 @@ def _dns_words(wish: Mapping[str, Any]) -> list[str]:
     return [*words, "dns", str(wish["name"]), str(wish["type"]), *([str(wish["server"])] if wish.get("server") else [])]
 
 
-def _machine(batch: Batch) -> str:
+def machine_of(batch: Batch) -> str:
+    """What tells the machines apart that the program runs on; ProbeError where it can't run there."""
     source = batch.source
     if source.kind == "host":
         return "/own" if batch.own_network else ""  # no node is called so
@@ -185,7 +186,7 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
             result = machine.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
             prefix = () if batches[0].own_network else context.cluster.host_exec
-            command = [*prefix, str(_local_program(context))]
+            command = [*prefix, str(local_program(context))]
             result = process.run(command, stdin=request.encode(), timeout=timeout, cancel=cancel)
     except process.CommandTimeout as error:
         raise ProbeError(f"{where}: the probe gave no answer: {error.message}") from error
@@ -194,7 +195,7 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     return _parse(batches, result, where)
 
 
-def _local_program(context: StepContext) -> Path:
+def local_program(context: StepContext) -> Path:
     """The program on this machine; it's built when it is first needed."""
     if context.cluster.probe is not None:
         return context.cluster.probe
@@ -228,13 +229,14 @@ def _parse(batches: Sequence[Batch], result: process.Result, where: str) -> list
 def _seen(batch: Batch, answer: Mapping[str, Any]) -> Seen:
     if answer.get("error"):
         raise ProbeError(f"{batch.source.name}: the probe could not look from here: {answer['error']}")
-    results = [_observed(result) for result in answer.get("results") or ()]
+    results = [observed_of(result) for result in answer.get("results") or ()]
     if len(results) != len(batch.targets):
         raise ProbeError(f"{batch.source.name}: {len(results)} answers to {len(batch.targets)} targets")
     return Seen(results=results, addresses=frozenset(answer.get("addresses") or ()))
 
 
-def _observed(result: Mapping[str, Any]) -> Observed:
+def observed_of(result: Mapping[str, Any]) -> Observed:
+    """What came of a target, as the program prints it."""
     return Observed(
         outcome=result["outcome"], reason=result.get("reason", ""), failure=result.get("failure", ""),
         local=_address(result.get("local", "")), remote=result.get("remote", ""),

@@ -7,6 +7,8 @@ type Request struct {
 	// Concurrency bounds how many targets of a source are looked at together; 0 means 64.
 	Concurrency int      `json:"concurrency,omitempty"`
 	Sources     []Source `json:"sources"`
+	// Every is in seconds: then each target is tried so often until the input ends, and Sightings are printed instead of an Answer.
+	Every float64 `json:"every,omitempty"`
 }
 
 // Source is where a batch is looked at from: this network namespace, or that of a container on this machine.
@@ -72,6 +74,15 @@ type DNSWish struct {
 	Transport string `json:"transport,omitempty"`
 	// Search makes names out of /etc/resolv.conf's search list and ndots; without it the name is taken to be whole.
 	Search bool `json:"search,omitempty"`
+}
+
+// Sighting is a line of what is printed where targets are tried again and again: what came of one try, or why a source can't go on.
+// At is the time when the try began, in seconds since the source did.
+type Sighting struct {
+	Source string  `json:"source"`
+	At     float64 `json:"at"`
+	Result *Result `json:"result,omitempty"`
+	Error  string  `json:"error,omitempty"`
 }
 
 // Answer is what is printed.

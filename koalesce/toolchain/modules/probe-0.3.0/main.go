@@ -1,7 +1,8 @@
 // Command koalesce-probe looks at the wire: it tries TCP, UDP, HTTP and DNS targets from this network namespace, or from that
 // of containers on this machine, and says for each what the network did with it.
 //
-// Without arguments it reads a Request from standard input and prints an Answer, both JSON. For people:
+// Without arguments it reads a Request from standard input and prints an Answer, both JSON; of a Request with `every` it prints
+// Sightings until the input ends. For people:
 //
 //	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT] tcp|udp HOST:PORT
 //	koalesce-probe [-container ID] [-limit 5s] http URL
@@ -67,6 +68,9 @@ func serve(input io.Reader, output io.Writer) error {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&request); err != nil {
 		return fmt.Errorf("reading the request: %w", err)
+	}
+	if request.Every > 0 {
+		return stream(request, io.MultiReader(decoder.Buffered(), input), output)
 	}
 	return json.NewEncoder(output).Encode(answer(request))
 }

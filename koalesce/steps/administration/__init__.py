@@ -1,0 +1,1 @@
+"""What is done to nodes by those who run a cluster."""
