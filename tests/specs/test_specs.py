@@ -66,9 +66,11 @@ class Kept:
     run: Run
 
     def cluster(self) -> str:
-        """The cluster's name."""
-        listed = json.loads(koalesce(self.folder, "clusters", "--json").stdout)
-        return str(listed[0]["name"])
+        """The cluster's name; what the run has left in it is gone."""
+        name = str(json.loads(koalesce(self.folder, "clusters", "--json").stdout)[0]["name"])
+        done = koalesce(self.folder, "reset", name)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return name
 
 
 @pytest.fixture(scope="module")
