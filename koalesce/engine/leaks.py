@@ -1,0 +1,62 @@
+"""What a spec has left in a cluster that the next one shall use: whatever differs from how the spec found it."""
+
+from __future__ import annotations
+
+from koalesce.cluster import Cluster
+from koalesce.engine.namespaces import run_label
+from koalesce.engine.phases import Verdict, phase
+from koalesce.engine.session import RunSession
+from koalesce.errors import ProvisionError
+from koalesce.events import Status
+from koalesce.kube import View
+from koalesce.matching.mismatch import and_more
+from koalesce.providers.session import ClusterSession
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.objects.ownership import RUN_LABEL
+
+_TIMEOUT = (
+    90.0  # seconds in which pods of namespaces that go must have gone, with what CNI and kube-proxy had made for them
+)
+_SETTLED = 12.0  # seconds after which what differs, always the same, is not on its way out
+
+
+class Leaked(Verdict):
+    """Something was left, or it can't be told whether."""
+
+    def __init__(self, message: str, status: Status) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def check_leaks(session: RunSession, spec: str, made: ClusterSession) -> None:
+    """Raise Leaked unless the cluster is as the spec found it; its namespaces may still be on their way out."""
+    cluster = made.cluster
+    if cluster is None:
+        return
+
+    def look(_view: View) -> Outcome:
+        try:
+            found = _left(session, cluster, made)
+        except ProvisionError as error:  # something of the cluster has ended
+            return Errored(error.message, final=True)
+        if not found:
+            return Passed("nothing is left")
+        head = f"left in the shared cluster {cluster.name}: {found[0]}{and_more(len(found) - 1, 'thing')}"
+        return Failed("\n".join([head, *found[1:]]), final_after=_SETTLED)
+
+    with phase(session, spec, "leak check"):
+        match session.waiter.until(cluster.kube, look, timeout=_TIMEOUT).outcome:
+            case Failed(message=message):
+                raise Leaked(message, "failed")
+            case Errored(message=message):
+                raise Leaked(f"it can't be told what is left in the cluster: {message}", "error")
+            case _:
+                pass
+
+
+def _left(session: RunSession, cluster: Cluster, made: ClusterSession) -> list[str]:
+    """What differs, as sentences, but for what is in namespaces of this run; of these, those that aren't going."""
+    kube, selector = cluster.kube, f"{RUN_LABEL}={run_label(session.run_id)}"
+    own = [each["metadata"] for each in kube.list(kube.resource("namespaces"), selector=selector, metadata_only=True)]
+    found = made.differences([each["name"] for each in own])
+    return [f"namespaces/{each['name']} is still there" for each in own if not each.get("deletionTimestamp")] + found
