@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from koalesce.engine.ending import end_all
 from koalesce.engine.lots import Ahead, SharedLots
@@ -43,14 +44,16 @@ class Succession:
         """End what was made for specs that didn't come; whether nothing is left that shouldn't be."""
         gone: list[bool] = []
         keep = self._options.keep and not self._options.cancel.is_set()
-        with ExitStack() as all_of_them:  # whatever becomes of one
-            all_of_them.callback(self._ahead.close)
+
+        def told(end: Callable[[], bool]) -> None:
+            gone.append(end())
+
+        with ExitStack() as ends:  # whatever becomes of one
+            ends.callback(self._ahead.close)
             for lot in self._shared.rest():
-                all_of_them.callback(
-                    lambda lot=lot: gone.append(end_all(self._session, lot.spec, lot.sessions, keep=keep))
-                )
+                ends.callback(told, partial(end_all, self._session, lot.spec, lot.sessions, keep=keep))
             for each in self._begun.values():
-                all_of_them.callback(lambda each=each: gone.append(each.give_up()))
+                ends.callback(told, each.give_up)
         return all(gone)
 
     def _of(self, number: int) -> SpecRun:

@@ -13,6 +13,7 @@ _RENEWED = ("csinodes", "masterleases", "peerserverleases")
 _API_SERVER = "/registry/leases/kube-system/apiserver-"  # each start of one has a lease of its own
 _NODES = "/registry/minions/"
 _NAMESPACES = "/registry/namespaces/"
+_SHARED_OUT = ("/registry/ipaddresses/", "/registry/ranges/")  # to Services, and taken back a while after these
 _SHORTEST = 4  # parts of the key of an object that is in no namespace
 _PODS = "/registry/pods/"
 # What controllers make again and again from what people have made.
@@ -34,12 +35,14 @@ class Changes:
         return bool(self.puts or self.deletes)
 
     def outside(self, namespaces: Collection[str]) -> Changes:
-        """Those of objects that are in none of these namespaces, nor one of them."""
+        """Those of objects that are in none of these namespaces, nor one of them, nor the book-keeping of Services' addresses and ports."""
         own = {f"{_NAMESPACES}{name}" for name in namespaces}
 
         def is_outside(key: str) -> bool:
             parts = key.split("/")
-            return key not in own and not (len(parts) > _SHORTEST and parts[-2] in namespaces)
+            if key in own or key.startswith(_SHARED_OUT):
+                return False
+            return not (len(parts) > _SHORTEST and parts[-2] in namespaces)
 
         return Changes(
             puts={key: value for key, value in self.puts.items() if is_outside(key)},

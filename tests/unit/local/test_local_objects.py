@@ -152,6 +152,8 @@ def test_what_is_in_namespaces_of_others_is_told_apart() -> None:
         "/registry/namespaces/mine-too": proto("n3"),
         "/registry/configmaps/default/mine": proto("d"),
         "/registry/clusterroles/mine": proto("e"),
+        "/registry/ipaddresses/10.96.1.2": proto("f"),
+        "/registry/ranges/servicenodeports": proto("g"),
     }
 
     assert changes(FIRST, now).outside(["mine"]).described() == [
@@ -159,4 +161,4 @@ def test_what_is_in_namespaces_of_others_is_told_apart() -> None:
         "configmaps/default/mine was not there at first",
         "namespaces/mine-too was not there at first",
     ]
-    assert len(changes(FIRST, now).outside([]).described()) == 7
+    assert len(changes(FIRST, now).outside([]).described()) == 7  # but for addresses and ports
