@@ -36,13 +36,17 @@ def check_leaks(session: RunSession, spec: str, made: ClusterSession) -> None:
 
     def look(_view: View) -> Outcome:
         try:
-            found = _left(session, cluster, made)
+            own = _own_namespaces(session, cluster)
+            found = made.differences(list(own))
         except ProvisionError as error:  # something of the cluster has ended
             return Errored(error.message, final=True)
+        found = [f"namespaces/{name} is still there" for name, is_going in own.items() if not is_going] + found
         if not found:
             return Passed("nothing is left")
         head = f"left in the shared cluster {cluster.name}: {found[0]}{and_more(len(found) - 1, 'thing')}"
-        return Failed("\n".join([head, *found[1:]]), final_after=_SETTLED)
+        # What is theirs may be outside of namespaces (volumes, links of pods) and goes with them.
+        settled = None if any(own.values()) else _SETTLED
+        return Failed("\n".join([head, *found[1:]]), final_after=settled)
 
     with phase(session, spec, "leak check"):
         match session.waiter.until(cluster.kube, look, timeout=_TIMEOUT).outcome:
@@ -54,9 +58,8 @@ def check_leaks(session: RunSession, spec: str, made: ClusterSession) -> None:
                 pass
 
 
-def _left(session: RunSession, cluster: Cluster, made: ClusterSession) -> list[str]:
-    """What differs, as sentences, but for what is in namespaces of this run; of these, those that aren't going."""
+def _own_namespaces(session: RunSession, cluster: Cluster) -> dict[str, bool]:
+    """The namespaces of this run that there are, and whether they are on their way out."""
     kube, selector = cluster.kube, f"{RUN_LABEL}={run_label(session.run_id)}"
-    own = [each["metadata"] for each in kube.list(kube.resource("namespaces"), selector=selector, metadata_only=True)]
-    found = made.differences([each["name"] for each in own])
-    return [f"namespaces/{each['name']} is still there" for each in own if not each.get("deletionTimestamp")] + found
+    found = kube.list(kube.resource("namespaces"), selector=selector, metadata_only=True)
+    return {each["metadata"]["name"]: bool(each["metadata"].get("deletionTimestamp")) for each in found}

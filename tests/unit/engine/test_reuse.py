@@ -235,6 +235,33 @@ def test_that_it_can_not_be_told_is_an_error(world: World) -> None:
     assert "can't be told what is left" in next(e.message for e in events if isinstance(e, SpecFinished))
 
 
+def test_what_goes_with_namespaces_on_their_way_out_is_not_left(world: World) -> None:
+    began: list[float] = []
+
+    def look(session: Session, ignored: Collection[str]) -> list[str]:
+        (kube,) = world.kubes.values()
+        began.append(time.monotonic())
+        if len(began) == 1:
+            labels = {"koalesce.dev/run": next(iter(made_by(kube)))}
+            going = {"name": "going", "labels": labels, "deletionTimestamp": "2026-01-01T00:00:00Z"}
+            kube.add({"apiVersion": "v1", "kind": "Namespace", "metadata": going})
+        if began[-1] - began[0] < 1.0:  # several times what settles otherwise
+            return ["persistentvolumes/a was not there at first"]
+        assert list(ignored) == ["going"]
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "differences", look)
+        assert ends(world.run(SHARED + TEST)) == [("a", "passed")]
+
+
+def made_by(kube: Kube) -> set[str]:
+    """The runs that have made namespaces."""
+    return {
+        what["object"]["metadata"]["labels"]["koalesce.dev/run"] for verb, what in kube.requests if verb == "create"
+    }
+
+
 def test_a_namespace_of_its_own_that_stays_is_left(world: World) -> None:
     keeps = "tests: [{name: t, namespace: {name: mine}, steps: [{sleep: 1ms}]}]\n"
     with pytest.MonkeyPatch.context() as patch:
