@@ -56,7 +56,8 @@ bench: toolchain ## Print cluster start by phase, teardown, and wait latency
 	$(BIN)/python -m tests.benchmarks
 
 .PHONY: soak
-soak: toolchain ## Interrupt and kill commands, Terraform and supervisors at 100 random moments (an hour)
+soak: toolchain ## Up and down 100 times; interrupt and kill commands, Terraform and supervisors at 100 random moments (two hours)
+	KOALESCE_CYCLES=100 $(PYTEST) tests/cluster/test_cycles.py -s
 	KOALESCE_CRASHES=100 $(PYTEST) tests/cluster/test_crashes.py
 
 .PHONY: clean

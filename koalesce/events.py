@@ -81,7 +81,10 @@ class PhaseFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterReady(Event):
-    """The cluster is up (its components not yet). `shared`: it was up before the run, and stays up after it."""
+    """The cluster is up (its components not yet). `shared`: it was up before the run, and stays up after it.
+
+    `reused`: an earlier spec of the run had it made, and shares it with this one; its components are there.
+    """
 
     spec: str
     cluster: str
@@ -92,6 +95,7 @@ class ClusterReady(Event):
     kubeconfig: str
     seconds: float
     shared: bool = False
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,7 @@ class _Follower:
         self._began = clock.monotonic()
         self._left: dict[str, list[str]] = {}  # by spec: its clusters, as far as they have names yet
         self._shared: ClusterReady | None = None  # the cluster that the run only uses, and that stays
+        self._borrowing: set[str] = set()  # specs that use a cluster of an earlier one
         self._run_id = ""
         self._has_announced = False
         self._end: RunFinished | None = None
@@ -144,11 +145,15 @@ class _Follower:
         self._began = self._clock.monotonic() - event.elapsed
         match event:
             case PhaseStarted():
-                self._left.setdefault(event.spec, [])
+                if event.spec not in self._borrowing:
+                    self._left.setdefault(event.spec, [])
             case RunStarted():
                 self._run_id = event.run_id
             case ClusterReady(shared=True):
                 self._shared = event
+            case ClusterReady(reused=True):  # it is told of under the spec that had it made
+                self._borrowing.add(event.spec)
+                self._left.pop(event.spec, None)
             case ClusterReady():
                 self._left.setdefault(event.spec, []).append(event.cluster)
             case TeardownFinished(message=""):

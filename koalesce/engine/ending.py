@@ -12,11 +12,11 @@ from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.session import ClusterSession
 
 
-def note_first_states(sessions: Sequence[ClusterSession | JoinedCluster]) -> None:
-    """Of clusters that are to be kept: that they are now as they were wanted, before anybody uses them."""
+def note_first_states(sessions: Sequence[ClusterSession | JoinedCluster], *, wait: bool = False) -> None:
+    """Of clusters that are to be used again: that they are now as they were wanted, before anybody uses them."""
     for session in sessions:
         if isinstance(session, ClusterSession):
-            session.note_first_state()
+            session.note_first_state(wait=wait)
 
 
 def end_all(run: RunSession, spec: str, sessions: Sequence[ClusterSession | JoinedCluster], *, keep: bool) -> bool:

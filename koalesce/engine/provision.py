@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.durations import Duration
+from koalesce.engine.backgrounds import Backgrounds
 from koalesce.engine.case import Stage
 from koalesce.engine.components import Install, in_order, install, prepared
 from koalesce.engine.images import Images, provide_images
 from koalesce.engine.manifests import component_objects
+from koalesce.engine.namespaces import Namespaces
 from koalesce.engine.options import RunOptions
 from koalesce.engine.phases import phase
 from koalesce.engine.readiness import await_dns, await_nodes
@@ -164,6 +166,17 @@ class _Making:
             part.name, self.session.run_id, overrides(self.options), section=part.section,
             images=(*part.images.given, *part.images.needed), preload=part.images.given,
         )  # fmt: skip
+
+
+def passed_on(stage: Stage, session: RunSession, loaded: LoadedSpec, folder: Path) -> Stage:
+    """What an earlier spec's tests stood on, for those of a spec that needs the same."""
+    mine = cluster_values(stage.cluster)
+    return replace(
+        stage, session=session, loaded=loaded, spec=loaded.shown, files=loaded.files, folder=folder,
+        values={**loaded.scope, **mine, "components": stage.values["components"]},
+        sites={name: Site(cluster=site.cluster, values=mine) for name, site in stage.sites.items()},
+        namespaces=Namespaces(), backgrounds=Backgrounds(),
+    )  # fmt: skip
 
 
 def at_once(session: RunSession, jobs: Sequence[Callable[[RunSession], _T]]) -> list[_T]:

@@ -14,12 +14,14 @@ from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
 from koalesce.durations import Duration
 from koalesce.engine.joining import check_fits
+from koalesce.engine.needs import Plan, plan
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import check
 from koalesce.engine.selection import Selected, check_trusted, select
 from koalesce.engine.session import RunSession, follow, new_session
-from koalesce.engine.spec_run import SpecResult, SpecRun
+from koalesce.engine.spec_run import SpecResult
 from koalesce.engine.statuses import overall
+from koalesce.engine.succession import Succession
 from koalesce.events import AnyEvent, RunFinished, RunStarted
 from koalesce.spec import discover, load_all
 from koalesce.spec.project import project_root
@@ -43,16 +45,18 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
         check(each.loaded, options)
     if options.cluster is not None:
         check_fits(options.cluster, [each.loaded for each in selected])
+    plans = [plan(each.loaded, options) for each in selected]
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     session = replace(session, interrupt=session.interrupt.child())  # ends by itself when its time is over
-    return follow(session, lambda: _run_all(session, selected, options))
+    return follow(session, lambda: _run_all(session, selected, options, plans))
 
 
-def _run_all(session: RunSession, selected: list[Selected], options: RunOptions) -> None:
+def _run_all(session: RunSession, selected: list[Selected], options: RunOptions, plans: list[Plan]) -> None:
     began = session.clock.monotonic()
     results: list[SpecResult] = []
     crashed = False
     timer = _timer(session, options.run_timeout)
+    specs = Succession(session, selected, options, plans)
     try:
         session.emit(
             RunStarted(
@@ -62,16 +66,18 @@ def _run_all(session: RunSession, selected: list[Selected], options: RunOptions)
         )  # fmt: skip
         if options.run_timeout:
             timer.start()
-        for each in selected:
-            if not options.cancel.is_set():
-                results.append(SpecRun(session, each, options).run())
+        results.extend(specs.run())
     except BaseException:
         crashed = True
         raise
     finally:
         timer.cancel()
-        seconds, interrupted = session.clock.monotonic() - began, options.cancel.is_set()
-        session.emit(_finished(results, seconds, crashed=crashed, interrupted=interrupted))
+        gone = False
+        try:
+            gone = specs.end()
+        finally:
+            seconds, interrupted = session.clock.monotonic() - began, options.cancel.is_set()
+            session.emit(_finished(results, seconds, crashed=crashed, interrupted=interrupted, gone=gone))
 
 
 def _timer(session: RunSession, limit: Duration | None) -> threading.Timer:
@@ -82,13 +88,15 @@ def _timer(session: RunSession, limit: Duration | None) -> threading.Timer:
     return timer
 
 
-def _finished(results: list[SpecResult], seconds: float, *, crashed: bool, interrupted: bool) -> RunFinished:
+def _finished(
+    results: list[SpecResult], seconds: float, *, crashed: bool, interrupted: bool, gone: bool
+) -> RunFinished:
     counts = Counter(test.status for result in results for test in result.tests)
     return RunFinished(
         status="error" if crashed else overall(result.status for result in results),
         passed=counts["passed"], failed=counts["failed"], error=counts["error"], skipped=counts["skipped"],
         seconds=round(seconds, 4), interrupted=interrupted,
-        teardown_failed=any(result.teardown_failed for result in results),
+        teardown_failed=not gone or any(result.teardown_failed for result in results),
         flaky=sum(test.flaky for result in results for test in result.tests),
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from koalesce.engine.backgrounds import Backgrounds, troubles
@@ -17,9 +18,12 @@ from koalesce.engine.evidence import all_namespaces, collect_evidence
 from koalesce.engine.evidence_index import Failure
 from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.grace import grace
+from koalesce.engine.leaks import Leaked, check_leaks
+from koalesce.engine.lots import Lot, SharedLots
 from koalesce.engine.namespaces import slug
+from koalesce.engine.needs import Plan
 from koalesce.engine.options import RunOptions
-from koalesce.engine.provision import provision
+from koalesce.engine.provision import passed_on, provision
 from koalesce.engine.schedule import run_all
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.selection import Selected
@@ -29,9 +33,8 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TestFinished
-from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.naming import cluster_name
-from koalesce.providers.session import ClusterSession
+from koalesce.providers.session import ClusterSession, ready_event
 from koalesce.spec import LoadedSpec
 from koalesce.spec.models import Test
 
@@ -45,10 +48,28 @@ class SpecResult:
     teardown_failed: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A spec among those of its run. `taken` is called once it has its clusters; `number` counts specs of the same name, from 1."""
+
+    plan: Plan = field(default_factory=Plan)
+    shared: SharedLots = field(default_factory=lambda: SharedLots([]))
+    taken: Callable[[], None] = lambda: None
+    number: int = 1
+
+    @property
+    def twin(self) -> list[str]:
+        """What tells it from earlier specs of its name."""
+        return [str(self.number)] if self.number > 1 else []
+
+
 class SpecRun:
     """One spec in one run."""
 
-    def __init__(self, session: RunSession, selected: Selected, options: RunOptions) -> None:
+    def __init__(
+        self, session: RunSession, selected: Selected, options: RunOptions, *, place: Place | None = None
+    ) -> None:
+        self._place = place or Place()
         self._run_interrupt = session.interrupt
         self._session = dataclasses.replace(session, interrupt=session.interrupt.child())
         self._selected = selected
@@ -57,14 +78,29 @@ class SpecRun:
         self._path = selected.loaded.shown
         self._cell = str(selected.loaded.cell) if selected.loaded.cell is not None else ""
         name = selected.loaded.spec.metadata.name
-        self._folder = session.folder / (f"{name}-{slug(self._cell, 63)}" if self._cell else name)
+        parts = [name, *([slug(self._cell, 63)] if self._cell else []), *self._place.twin]
+        self._folder = session.folder / "-".join(parts)
         self._tests: list[TestFinished] = []
-        self._clusters: list[ClusterSession | JoinedCluster] = []
+        self._lot = Lot(spec=self._path)
+        self._ahead: Future[Stage] | None = None
+        self._is_clean = False  # its shared cluster is as it found it
         self._stage: Stage | None = None  # once tests may run
         self._evidence = ""
         self._teardown_failed = False
         self._backgrounds = Backgrounds()  # what `setup` has started for all tests
         self._undo_setup: Callable[[], list[str]] = list  # nothing where the cluster goes, or is kept as it is
+
+    def begin(self, pool: ThreadPoolExecutor) -> None:
+        """Have its clusters made before its turn; what goes wrong in that is told when it comes."""
+        self._ahead = pool.submit(self._make)
+
+    def give_up(self) -> bool:
+        """Its turn won't come: end what was begun; whether nothing is left."""
+        self._session.interrupt.set("the run is over")
+        if self._ahead is not None and not self._ahead.cancel():
+            self._ahead.exception()
+        self._run_interrupt.close(self._session.interrupt)
+        return end_all(self._session, self._path, self._lot.sessions, keep=False)
 
     def run(self) -> SpecResult:
         """Everything; says what went wrong in the last event, raises nothing that concerns the user."""
@@ -78,10 +114,13 @@ class SpecRun:
                 status, message = worsened(status, message, problem)
             if problems := self._undo_setup():
                 status, message = worsened(status, message, f"clean-up of the setup: {'; '.join(problems)}")
+            self._backgrounds.end_all()
+            if leak := self._leak():
+                status, message = worsened(status, message, str(leak), leak.status)
         finally:
             timer.cancel()
             self._backgrounds.end_all()
-            gone = end_all(self._session, self._path, self._clusters, keep=self._options.keep)
+            gone = self._let_go()
             self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
         seconds = round(self._session.clock.monotonic() - began, 4)
@@ -119,16 +158,8 @@ class SpecRun:
     def _run(self) -> tuple[Status, str]:
         if self._session.cancel.is_set():
             raise Interrupted
-        stage = provision(
-            self._session,
-            self._loaded,
-            self._options,
-            name=self._name,
-            folder=self._folder,
-            opened=self._clusters.append,
-        )
-        if self._options.keep:
-            note_first_states(self._clusters)
+        stage = self._take()
+        self._place.taken()
         self._backgrounds = stage.backgrounds
         common = frozenset.intersection(*(site.cluster.capabilities for site in stage.places.values()))
         if missing := [name for name in self._loaded.spec.requires if name not in common]:
@@ -140,7 +171,7 @@ class SpecRun:
         if setup.steps:
             done = run_setup(stage, setup)
             self._stage = stage = _with_values(stage, {"setup": done.given})
-            if self._options.cluster is not None:
+            if self._options.cluster is not None or self._place.plan.needs:
                 self._undo_setup = done.undo
             if done.finished.status != "passed":
                 self._evidence = done.finished.evidence
@@ -149,10 +180,55 @@ class SpecRun:
         self._run_tests(stage)
         return overall(test.status for test in self._tests), ""
 
+    def _take(self) -> Stage:
+        """Its clusters: of an earlier spec that shares them, made ahead, or made now."""
+        needs = self._place.plan.needs
+        if needs and (lot := self._place.shared.take(needs)):
+            self._lot = lot
+            for made in lot.sessions:
+                if made.cluster is not None:
+                    self._session.emit(ready_event(made.cluster, self._path, 0.0, reused=True))
+            return passed_on(lot.there, self._session, self._loaded, self._folder)
+        if self._ahead is None or self._ahead.cancel():  # nobody has begun with it
+            return self._make()
+        return self._ahead.result()
+
+    def _make(self) -> Stage:
+        """Make its clusters, or join the one that is up."""
+        sessions, plan = self._lot.sessions, self._place.plan
+        stage = provision(
+            self._session, self._loaded, self._options, name=self._name, folder=self._folder, opened=sessions.append
+        )
+        if self._options.keep or plan.needs:
+            note_first_states(sessions, wait=bool(plan.needs))
+        self._lot.stage = stage
+        return stage
+
+    def _leak(self) -> Leaked | None:
+        """What it has left in a cluster that it shares, if it may go on to the next spec at all."""
+        if not self._place.plan.needs or self._lot.stage is None or self._session.cancel.is_set():
+            return None
+        try:
+            for made in self._lot.sessions:
+                if isinstance(made, ClusterSession):
+                    check_leaks(self._session, self._path, made)
+        except Leaked as leak:
+            return leak
+        except Interrupted:
+            return None
+        self._is_clean = True
+        return None
+
+    def _let_go(self) -> bool:
+        """Leave its clusters to a spec to come, or end them; whether nothing is left that shouldn't be."""
+        if self._is_clean and self._place.shared.give_back(self._place.plan.needs, self._lot):
+            return True
+        return end_all(self._session, self._lot.spec, self._lot.sessions, keep=self._options.keep)
+
     def _name(self, section: str) -> str:
         """The name of the cluster of a section."""
         cell = self._loaded.cell
-        part = "-".join(part for part in (cell.short if cell else "", section) if part)
+        part = "-".join(part for part in (cell.short if cell else "", section, *self._place.twin) if part)
         return cluster_name(self._loaded.spec.metadata.name, self._session.run_id, part)
 
     def _run_tests(self, stage: Stage) -> None:
@@ -191,7 +267,7 @@ class SpecRun:
 
     def _abandon(self, message: str) -> str:
         """Evidence of what kept the tests from running, and a word for each of them."""
-        clusters = [session.cluster for session in self._clusters if session.cluster is not None]
+        clusters = [session.cluster for session in self._lot.sessions if session.cluster is not None]
         folder = self._folder / "cluster"
         for cluster in clusters if not self._session.cancel.is_set() else ():
             place = folder if len(clusters) == 1 else folder / cluster.name
@@ -224,11 +300,9 @@ class _Case:
         return self.test.locks
 
 
-def worsened(status: Status, message: str, problem: str) -> tuple[Status, str]:
+def worsened(status: Status, message: str, problem: str, to: Status = "error") -> tuple[Status, str]:
     """How a spec ended after which something could not be cleaned up."""
-    return ("error" if status in ("passed", "skipped") else status), "\n".join(
-        part for part in (message, problem) if part
-    )
+    return (to if status in ("passed", "skipped") else status), "\n".join(part for part in (message, problem) if part)
 
 
 def _with_values(stage: Stage, more: Mapping[str, Any]) -> Stage:

@@ -48,11 +48,18 @@ def down(name: str, *, ledger: Ledger | None = None) -> None:
     teardown.down(ledger or Ledger(), name)
 
 
-def note(name: str, *, ledger: Ledger | None = None) -> None:
-    """Have a cluster's supervisor note the state that a reset goes back to: as it is now."""
+def note(name: str, *, ledger: Ledger | None = None, wait: bool = False) -> None:
+    """Have a cluster's supervisor note the state that a reset goes back to: as it is now.
+
+    `wait` until it is noted; ProvisionError if it isn't. Of a cluster whose state was noted before nothing is awaited.
+    """
     entry = (ledger or Ledger()).find(name)
     if entry is not None and entry.supervisor is not None and entry.supervisor.is_alive:
         os.kill(entry.supervisor.pid, signal.SIGUSR1)
+        if wait:
+            from koalesce.local import firststate  # which those who only start clusters don't need
+
+            firststate.await_noted(Path(entry.folder))
 
 
 def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mapping[str, Any], Path]:

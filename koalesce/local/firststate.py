@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ _POD = re.compile(r"pod[0-9a-f-]{32,36}")
 _PLAIN = ("pki", "address", "dns", "ready", "static_pods")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
+_LOOK = 0.05
+_PATIENCE = 60.0
 _RENEWED = frozenset(("csinodes", "events", "leases", "masterleases", "minions", "peerserverleases"))
 
 
@@ -99,6 +102,16 @@ class FirstState:
 def is_pending(folder: Path) -> bool:
     """Whether it is being noted."""
     return (folder / _PENDING).exists()
+
+
+def await_noted(folder: Path) -> None:
+    """Wait until it is noted for the first time; ProvisionError if it isn't."""
+    deadline, was_pending = time.monotonic() + _PATIENCE, False
+    while not (folder / _FILE).exists():
+        if (was_pending and not is_pending(folder)) or time.monotonic() > deadline:
+            raise ProvisionError(f"the first state of the cluster in {folder} could not be noted")
+        was_pending = is_pending(folder)
+        time.sleep(_LOOK)
 
 
 def announce(folder: Path) -> None:

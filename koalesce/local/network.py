@@ -10,6 +10,7 @@ from koalesce.local.noderoot import File
 from koalesce.local.request import GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
 BRIDGE = "fabric"
+POD_BRIDGE = "cni0"  # on each node, made with its first pod
 _CHAIN = "KOALESCE-MASQUERADE"
 _EVERYWHERE: Mapping[Family, str] = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 _MULTICAST: Mapping[Family, str] = {"IPv4": "224.0.0.0/4", "IPv6": "ff00::/8"}
@@ -124,7 +125,7 @@ def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
         return []
     bridge = {
         "type": "bridge",
-        "bridge": "cni0",
+        "bridge": POD_BRIDGE,
         "isGateway": True,
         "ipMasq": False,  # the plugin would hide pods from pods of other nodes; see `masquerading`
         "hairpinMode": True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from koalesce.local import stored
@@ -12,6 +12,9 @@ Objects = Mapping[str, bytes]
 _RENEWED = ("csinodes", "masterleases", "peerserverleases")
 _API_SERVER = "/registry/leases/kube-system/apiserver-"  # each start of one has a lease of its own
 _NODES = "/registry/minions/"
+_NAMESPACES = "/registry/namespaces/"
+_SHARED_OUT = ("/registry/ipaddresses/", "/registry/ranges/")  # to Services, and taken back a while after these
+_SHORTEST = 4  # parts of the key of an object that is in no namespace
 _PODS = "/registry/pods/"
 # What controllers make again and again from what people have made.
 _FOLLOWING = ("endpointslices", "pods")
@@ -30,6 +33,21 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.puts or self.deletes)
+
+    def outside(self, namespaces: Collection[str]) -> Changes:
+        """Those of objects that are in none of these namespaces, nor one of them, nor the book-keeping of Services' addresses and ports."""
+        own = {f"{_NAMESPACES}{name}" for name in namespaces}
+
+        def is_outside(key: str) -> bool:
+            parts = key.split("/")
+            if key in own or key.startswith(_SHARED_OUT):
+                return False
+            return not (len(parts) > _SHORTEST and parts[-2] in namespaces)
+
+        return Changes(
+            puts={key: value for key, value in self.puts.items() if is_outside(key)},
+            deletes=[key for key in self.deletes if is_outside(key)],
+        )
 
     def described(self) -> list[str]:
         """What differs, a line for each object, for people; events tell of the reset itself for a while."""
@@ -99,7 +117,7 @@ def _is_made_by_itself(key: str, value: bytes, known: frozenset[str], first: Obj
         return stored.read(key, value).controller in known
     if key.startswith(_ENDPOINTS):
         return key.replace(_ENDPOINTS, _SERVICES) in first
-    return (resource, parts[-1]) in _OF_NAMESPACES and f"/registry/namespaces/{parts[3]}" in first
+    return (resource, parts[-1]) in _OF_NAMESPACES and f"{_NAMESPACES}{parts[3]}" in first
 
 
 def _is_to_come_back(key: str, value: bytes) -> bool:

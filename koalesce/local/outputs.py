@@ -28,9 +28,15 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
     }
 
 
+def control_machines(request: LocalRequest, folder: Path) -> list[dict[str, Any]]:
+    """What runs a control plane and is no node, in the form of nodes: it's for those who look after the cluster, not for tests."""
+    return [] if request.schedulable else [_node(request, node, folder) for node in request.nodes]
+
+
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
     control = [*control_plane.SERVICES, *([control_plane.AUDIT] if request.audit_policy else [])]
-    names = [*(control if node.is_control_plane else ()), *kubelet.services(request, node)]
+    own = kubelet.services(request, node) if request.schedulable else ()
+    names = [*(control if node.is_control_plane else ()), *own]
     return {
         "name": node.name,
         "role": node.role,

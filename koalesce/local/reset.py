@@ -11,9 +11,9 @@ import http.client
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.errors import ClusterError, ProvisionError
@@ -23,6 +23,7 @@ from koalesce.local.datastore import Datastore
 from koalesce.local.firststate import FirstState
 from koalesce.local.ledger import Entry
 from koalesce.local.netns import NetNamespace
+from koalesce.local.network import POD_BRIDGE
 from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
 
@@ -64,6 +65,24 @@ class Reset:
             finally:
                 self.api.close()
                 self.inside.close()
+
+    def differences(self, ignored: Collection[str]) -> list[str]:
+        """What differs now, as sentences, but for namespaces that are `ignored` and what is in them; nothing is undone."""
+        with ThreadPoolExecutor(max(1, len(self.pids))) as pool:
+            try:
+                found = objects.changes(self.first.objects, self.datastore.all()).outside(ignored).described()
+                return found + [what for each in pool.map(self._differences, self.pids) for what in each]
+            except (OSError, http.client.HTTPException) as error:
+                raise ClusterError(f"the cluster does not answer: {error}") from error
+            finally:
+                self.api.close()
+                self.inside.close()
+
+    def _differences(self, name: str) -> list[str]:
+        """What differs of a node or a fixture, but for bridges that stay when the last pod has gone."""
+        first, now = self.first.machines[name], look(self.pids[name])
+        links = {link: state for link, state in now.links.items() if link != POD_BRIDGE or link in first.links}
+        return [f"{name}: {fix.what}" for fix in nodefixes.fixes(first, replace(now, links=links))]
 
     def _until_gone(self, differing: Callable[[], list[str]]) -> list[str]:
         while found := differing():

@@ -32,7 +32,7 @@ from koalesce.local.faults import Faults
 from koalesce.local.firststate import Whereabouts
 from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
 from koalesce.local.node import Ended
-from koalesce.local.outputs import outputs
+from koalesce.local.outputs import control_machines, outputs
 from koalesce.local.phases import Phases
 from koalesce.local.request import LocalRequest
 from koalesce.toolchain import ImageStore, LocalTools
@@ -186,6 +186,7 @@ class Supervisor:
         assert bringup.forwarder is not None  # noqa: S101 - it is up
         found = sorted(bringup.capabilities)
         values = outputs(self.request, folder, port=bringup.forwarder.port, pid=os.getpid(), capabilities=found)
+        values["control_machines"] = control_machines(self.request, folder)
         (folder / "outputs.json").touch(mode=0o600)
         (folder / "outputs.json").write_text(json.dumps(values, indent=2))
         bringup.phases.save(folder / "phases.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,11 +36,20 @@ class Provider(Protocol):
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Have images of the machine's store on a node of a cluster that is up, as they are now; what went wrong, or nothing."""
 
-    def note_first_state(self, name: str) -> None:
-        """Note the state that a cluster which is to be kept has now, for `reset`; nothing where that is of no use."""
+    def note_first_state(self, name: str, *, wait: bool = False) -> None:
+        """Note the state that a cluster which is to be used again has now; nothing where that is of no use.
+
+        With `wait` it is noted when this returns: what is done to the cluster from then on differs from it.
+        """
 
     def reset(self, entry: Entry) -> list[str]:
         """Bring a cluster back to its first state; what differs from it then. UsageError where this provider can't do that."""
+
+    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
+        """What differs from the first state that was noted, as sentences, but for what is in the `ignored` namespaces, and these.
+
+        Changes nothing. UsageError where this provider can't tell.
+        """
 
     def remains(self, entry: Entry) -> list[str]:
         """What is still there of a cluster that the ledger knew, listed without asking Terraform; empty if nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -119,17 +119,23 @@ class LocalProvider:
                 return f"{image} can't be pulled: {pulled.err.strip()}"
         return ""
 
-    def note_first_state(self, name: str) -> None:
+    def note_first_state(self, name: str, *, wait: bool = False) -> None:
         """Have its supervisor do so."""
         from koalesce.local.client import note
 
-        note(name)
+        note(name, wait=wait)
 
     def reset(self, entry: Entry) -> list[str]:
         """Bring its datastore and its nodes back; what differs from the first state then."""
         from koalesce.local.reset import of_entry
 
         return of_entry(entry).run()
+
+    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
+        """What differs of its datastore and its nodes."""
+        from koalesce.local.reset import of_entry
+
+        return of_entry(entry).differences(ignored)
 
     def remains(self, entry: Entry) -> list[str]:
         """What the ledger knew of that is still there: its supervisor, cgroups, links, folders and mounts."""

@@ -115,6 +115,12 @@ def machines_of(entry: Entry) -> tuple[Machine, ...]:
     return (*(_node(node) for node in outputs["nodes"]), *_fixtures(outputs))
 
 
+def logging_machines(entry: Entry) -> tuple[Node, ...]:
+    """What has logs in a cluster that is up: its nodes, or the machine of a control plane that has none."""
+    outputs = outputs_of(entry)
+    return tuple(_node(found) for found in (*outputs["nodes"], *outputs.get("control_machines", ())))
+
+
 def outputs_of(entry: Entry) -> dict[str, Any]:
     """The outputs of a cluster that is up, as its own files (without starting Terraform) or its state tell; ProvisionError if neither can."""
     root, own = folder_of(entry), Path(entry.folder) / "outputs.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,10 +97,20 @@ class ClusterSession:
         except OSError as error:
             raise self._told(error) from error
 
-    def note_first_state(self) -> None:
-        """Have it remembered what the cluster is like now: that is what a reset goes back to when it is kept."""
+    def note_first_state(self, *, wait: bool = False) -> None:
+        """Have it remembered what the cluster is like now: that is what a reset goes back to when it is kept.
+
+        `wait` until that is done: whatever becomes of the cluster from then on is one of the `differences`.
+        """
         if self.cluster is not None:
-            self._provider.note_first_state(self.cluster.name)
+            self._provider.note_first_state(self.cluster.name, wait=wait)
+
+    def differences(self, ignored: Collection[str]) -> list[str]:
+        """What differs from the state that was noted, as sentences, but for what is in the `ignored` namespaces, and these."""
+        entry = self._ledger.find(self.request.name)
+        if entry is None:
+            raise ProvisionError(f"cluster {self.request.name} is gone")
+        return self._provider.differences(entry, ignored)
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
@@ -295,8 +305,10 @@ class ClusterSession:
         return ProvisionError(f"the cluster can't be made: {_of_system(error)}", hint=hint)
 
 
-def ready_event(cluster: Cluster, spec: str, seconds: float, *, shared: bool = False) -> ClusterReady:
-    """That a cluster is up for a spec; `shared`: it was up before, and stays."""
+def ready_event(
+    cluster: Cluster, spec: str, seconds: float, *, shared: bool = False, reused: bool = False
+) -> ClusterReady:
+    """That a cluster is up for a spec; `shared`: it was up before, and stays; `reused`: an earlier spec had it made."""
     nodes: tuple[Mapping[str, Any], ...] = tuple(
         {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
         for node in cluster.nodes
@@ -311,6 +323,7 @@ def ready_event(cluster: Cluster, spec: str, seconds: float, *, shared: bool = F
         kubeconfig=str(cluster.kubeconfig),
         seconds=round(seconds, 4),
         shared=shared,
+        reused=reused,
     )
 
 

@@ -324,7 +324,8 @@ def _cluster(event: ClusterReady) -> str:
     count = len(event.nodes)
     nodes = f"{count} node{'' if count == 1 else 's'}"
     provider, version = one_line(event.provider), one_line(event.kubernetes)
-    time = "which was up before" if event.shared else format_seconds(event.seconds)
+    time = "of an earlier spec" if event.reused else format_seconds(event.seconds)
+    time = "which was up before" if event.shared else time
     return f"cluster {one_line(event.cluster)}: {nodes}, Kubernetes {version}, {provider} ({time})"
 
 

@@ -143,7 +143,7 @@ class RunRecord:
             case RunFinished():
                 self.finished = event
             case SpecStarted():
-                self.specs[event.spec] = SpecRecord(event)
+                self.spec(event.spec).started = event  # its cluster may have been made ahead
             case TestStarted() | StepStarted() | StepAttempted() | StepFinished() | TestRerun() | TestFinished():
                 _apply_to_test(self.spec(event.spec).test(event.test), event)
             case _:

@@ -195,6 +195,13 @@ class ImageSource(Model):
         return self
 
 
+class PoolSpec(Model):
+    """Clusters that are made before their specs have their turn."""
+
+    size: Annotated[int, Field(strict=True, ge=1, le=16)]
+    """How many at most are made, or wait, besides the one in use."""
+
+
 class ClusterSpec(Model):
     """The cluster that a spec needs."""
 
@@ -267,6 +274,13 @@ class ClusterSpec(Model):
 
     ttl: PositiveDuration | None = None
     """After which time a cluster that is kept (`up`, `run --keep`) is removed by itself, once no run uses it."""
+
+    pool: PoolSpec | None = Field(default=None, examples=[{"size": 2}])
+    """Make it while tests of earlier specs of the same run (cells of a matrix are specs) still use theirs: `{size: 2}`."""
+
+    shared: Flag = False
+    """Whether specs of one run use the same cluster, one after the other: those that say so and need equal clusters, components included.
+    Whatever a spec has left in it outside of its own namespaces, or on its nodes, fails the spec; the next one then gets a cluster of its own."""
 
     @field_validator("ip_families")
     @classmethod

@@ -38,6 +38,7 @@ def cluster_problems(
         yield from _nodes(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
+        yield from _reuse(data, section, where, name, source)
         yield from address_problems(section, where, source, _node_count(section))
 
 
@@ -129,6 +130,23 @@ def _provider(section: Mapping[str, Any], where: Path, source: Source, providers
     if value is not None and value not in providers:
         message = f'there is no cluster provider "{value}"'
         yield source.problem_at((*where, "provider"), message, hint=did_you_mean(value, providers) or hint)
+
+
+def _reuse(
+    data: Mapping[str, Any], section: Mapping[str, Any], where: Path, cluster: str, source: Source
+) -> Iterator[Problem]:
+    """What is made ahead, or shared, is the one cluster of a spec; a shared one is disturbed by nobody."""
+    for field, what in (("pool", "made ahead"), ("shared", "shared")):
+        if cluster and section.get(field):
+            message = f"clusters of a spec that has several can't be {what}"
+            yield source.problem_at((*where, field), message, key=True, hint=f"leave out {field}, or say cluster")
+    if cluster or section.get("shared") is not True:
+        return
+    for index, test in items(data, "tests"):
+        if test.get("disruptive") is True:
+            message = "a disruptive test needs a cluster that isn't shared"
+            hint = "leave out cluster.shared, or take the test to a spec of its own"
+            yield source.problem_at(("tests", index, "disruptive"), message, hint=hint)
 
 
 def _node_count(section: Mapping[str, Any]) -> int:

@@ -37,12 +37,10 @@ def run(args: argparse.Namespace) -> int:
     """Print them; a log that can't be read is told of beside the output, and makes the command fail at its end."""
     from koalesce.cli.log_view import show
     from koalesce.cli.node_logs import chosen
-    from koalesce.cluster import Node
-    from koalesce.providers.roots import machines_of
+    from koalesce.providers.roots import logging_machines
     from koalesce.providers.sweeping import find
 
-    nodes = [machine for machine in machines_of(find(args.name)) if isinstance(machine, Node)]
-    logs = chosen(args.name, nodes, args.node, args.component)
+    logs = chosen(args.name, logging_machines(find(args.name)), args.node, args.component)
     for log in logs if args.follow else ():
         log.check_followed()
     return show(logs, since=args.since, tail=args.tail, follow=args.follow)

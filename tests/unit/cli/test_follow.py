@@ -251,6 +251,27 @@ def test_each_of_several_clusters_that_is_left_is_told() -> None:
     ]
 
 
+def test_a_cluster_that_specs_share_is_told_once_until_it_is_gone() -> None:
+    other = dataclasses.replace(PHASE, spec="specs/b.yaml")
+    reused = dataclasses.replace(READY, spec="specs/b.yaml", reused=True)
+
+    def left(events: list[AnyEvent]) -> list[str]:
+        view, stop = FakeView(), Stop()
+
+        def twice(event: AnyEvent) -> None:
+            if event is events[-2]:
+                stop.request("SIGINT")
+                stop.request("SIGINT")
+
+        view.on_event = twice
+        with pytest.raises(Abandoned) as left:
+            follow(iter(events), view, Reports({}), stop, FixedClock())
+        return left.value.message.splitlines()
+
+    assert left([START, READY, other, reused, other, START])[1] == "  cluster a-1 of specs/a.yaml: koalesce down a-1"
+    assert left([START, READY, other, reused, other, GONE, START]) == ["left at once; no cluster was up"]
+
+
 def test_nothing_is_said_to_be_left_where_nothing_was() -> None:
     view, stop = FakeView(), Stop()
 

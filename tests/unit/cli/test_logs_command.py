@@ -290,3 +290,13 @@ def test_colors_are_for_terminals(
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("\x1b[36mone kubelet |\x1b[0m I")
     assert second.startswith("\x1b[33mtwo kubelet |\x1b[0m I")
+
+
+def test_a_control_plane_without_nodes_has_logs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = json.loads((folder / "outputs.json").read_text())
+    machines = [node for node in outputs["nodes"] if node["name"] == "one"]
+    (folder / "outputs.json").write_text(json.dumps({"nodes": [], "fixtures": [], "control_machines": machines}))
+    (folder / "one-etcd.log").write_text(etcd(1, "hello"))
+
+    assert main(["logs", "dev", "one", "etcd"]) == exit_codes.PASSED
+    assert "hello" in capsys.readouterr().out

@@ -15,10 +15,9 @@ from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.engine.attempts import Interrupt
 from koalesce.engine.provision import at_once
-from koalesce.engine.runner import SpecRun
 from koalesce.engine.selection import select
 from koalesce.engine.session import RunSession
-from koalesce.engine.spec_run import SpecResult
+from koalesce.engine.spec_run import SpecResult, SpecRun
 from koalesce.engine.stream import PartStream
 from koalesce.errors import Interrupted, ProvisionError
 from koalesce.events import PhaseStarted, RunFinished, SpecFinished, StepFinished, TestFinished

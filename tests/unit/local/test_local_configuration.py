@@ -11,7 +11,7 @@ import pytest
 
 from koalesce import pki
 from koalesce.local import addons, control_plane, kubelet, network
-from koalesce.local.outputs import outputs
+from koalesce.local.outputs import control_machines, outputs
 from koalesce.local.request import LocalRequest, from_mapping
 from koalesce.pki import Pki, PkiRequest
 from koalesce.terraform.contract import check_outputs
@@ -236,6 +236,13 @@ def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
     check_outputs({**values, "cleanup": {"argv": ["koalesce"]}})
     assert values["capabilities"] == ["a", "b"]
     assert len(values["nodes"]) == len(nodes)
+
+
+def test_a_control_plane_without_nodes_has_a_machine_with_logs() -> None:
+    (machine,) = control_machines(request(nodes=[]), Path("/state"))
+
+    assert set(machine["logs"]) == {*control_plane.SERVICES, "init"}
+    assert control_machines(request(nodes=NODES), Path("/state")) == []
 
 
 def test_logs_are_those_of_what_runs_on_a_node() -> None:

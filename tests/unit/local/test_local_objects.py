@@ -140,3 +140,25 @@ def test_what_comes_before_all_is_quiet_is_of_the_first_state_only_if_controller
     }
 
     assert settled(begun, after) == {key: value for key, value in after.items() if key != user}
+
+
+def test_what_is_in_namespaces_of_others_is_told_apart() -> None:
+    now = {
+        **FIRST,
+        "/registry/namespaces/mine": proto("n2"),
+        "/registry/configmaps/mine/a": proto("a"),
+        "/registry/services/specs/mine/b": proto("b"),
+        "/registry/example.com/widgets/mine/c": custom("c"),
+        "/registry/namespaces/mine-too": proto("n3"),
+        "/registry/configmaps/default/mine": proto("d"),
+        "/registry/clusterroles/mine": proto("e"),
+        "/registry/ipaddresses/10.96.1.2": proto("f"),
+        "/registry/ranges/servicenodeports": proto("g"),
+    }
+
+    assert changes(FIRST, now).outside(["mine"]).described() == [
+        "clusterroles/mine was not there at first",
+        "configmaps/default/mine was not there at first",
+        "namespaces/mine-too was not there at first",
+    ]
+    assert len(changes(FIRST, now).outside([]).described()) == 7  # but for addresses and ports

@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,11 @@ class FakeProvider:
     def faults(self, name: str) -> None:
         return None
 
-    def note_first_state(self, name: str) -> None:
-        self.world.does("note")
+    def note_first_state(self, name: str, *, wait: bool = False) -> None:
+        self.world.does("note, and wait" if wait else "note")
+
+    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
+        return [f"{entry.name} without {', '.join(ignored)}"]
 
     def reset(self, entry: Entry) -> list[str]:
         self.world.does("reset")
@@ -235,8 +238,20 @@ def test_the_first_state_is_noted_of_a_cluster_that_is_up(world: World) -> None:
 
     session.up()
     session.note_first_state()
+    session.note_first_state(wait=True)
 
-    assert world.done[-1] == "note"
+    assert world.done[-2:] == ["note", "note, and wait"]
+
+
+def test_what_differs_from_it_is_asked_of_the_provider_while_there_is_a_cluster(world: World) -> None:
+    session = world.session()
+    session.up()
+
+    assert session.differences(["a", "b"]) == ["quick-1 without a, b"]
+
+    session.down()
+    with pytest.raises(ProvisionError, match="quick-1 is gone"):
+        session.differences([])
 
 
 def test_down_twice_is_as_good_as_once(world: World) -> None:

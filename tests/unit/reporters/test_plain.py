@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from koalesce.events import (
     AnyEvent,
+    ClusterReady,
     PhaseFinished,
     PhaseProgress,
     PhaseStarted,
@@ -18,6 +20,7 @@ from koalesce.events import (
     StepAttempted,
     StepFinished,
     StepStarted,
+    TeardownFinished,
     TestFinished,
     TestStarted,
 )
@@ -70,6 +73,31 @@ def test_names_the_spec_when_lines_of_another_come_between() -> None:
         "=== NAME  specs/b.yaml",
         "--- PASS: t (0.50s)",
     ]
+
+
+def test_a_cluster_that_is_made_ahead_is_told_under_its_spec() -> None:
+    ready = ClusterReady(
+        spec="b", cluster="b-1", provider="local", kubernetes="1.37.2", nodes=({"name": "n"},), capabilities=(), kubeconfig="", seconds=3.0,
+    )  # fmt: skip
+    text = told(
+        SpecStarted(spec="a", name="a", tests=("t",)),
+        ready,
+        TestFinished(spec="a", test="t", status="passed", seconds=1.0, message="", line=1),
+        SpecFinished(spec="a", status="passed", seconds=2.0),
+        SpecStarted(spec="b", name="b", tests=("t",)),
+        SpecStarted(spec="c", name="c", tests=("t",)),
+        dataclasses.replace(ready, spec="c", reused=True),
+        TeardownFinished(spec="b", cluster="b-1", seconds=0.5),
+    )
+
+    assert text == (
+        "=== RUN   a\n"
+        "=== NAME  b\n    cluster b-1: 1 node, Kubernetes 1.37.2, local (3s)\n"
+        "=== NAME  a\n--- PASS: t (1.00s)\nok  a  2s\n"
+        "=== RUN   b\n"
+        "=== RUN   c\n    cluster b-1: 1 node, Kubernetes 1.37.2, local (of an earlier spec)\n"
+        "=== NAME  b\n    teardown (500ms)\n"
+    )
 
 
 def test_a_component_that_is_not_ready_is_told_once_and_what_is_new_after_it() -> None:

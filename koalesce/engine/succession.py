@@ -1,0 +1,77 @@
+"""The specs of a run, one after the other; some find their clusters made, others those of a spec before them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from koalesce.engine.ending import end_all
+from koalesce.engine.lots import Ahead, SharedLots
+from koalesce.engine.needs import Plan
+from koalesce.engine.options import RunOptions
+from koalesce.engine.selection import Selected
+from koalesce.engine.session import RunSession
+from koalesce.engine.spec_run import Place, SpecResult, SpecRun
+
+
+class Succession:
+    """The specs of a run. Whoever makes one calls `end`, whatever became of `run`."""
+
+    def __init__(
+        self, session: RunSession, selected: Sequence[Selected], options: RunOptions, plans: Sequence[Plan]
+    ) -> None:
+        self._session = session
+        self._selected = selected
+        self._options = options
+        self._plans = plans
+        self._numbers = _numbers(selected)
+        self._shared = SharedLots(plans)
+        self._ahead = Ahead(plans, lambda number, pool: self._of(number).begin(pool))
+        self._begun: dict[int, SpecRun] = {}  # and not over
+
+    def run(self) -> Iterator[SpecResult]:
+        """Run them; once the run is to end, only those of which something has begun, which tells of them and ends it."""
+        for number in range(len(self._selected)):
+            if self._options.cancel.is_set() and number not in self._begun:
+                continue
+            result = self._of(number).run()
+            del self._begun[number]
+            yield result
+
+    def end(self) -> bool:
+        """End what was made for specs that didn't come; whether nothing is left that shouldn't be."""
+        gone: list[bool] = []
+        keep = self._options.keep and not self._options.cancel.is_set()
+
+        def told(end: Callable[[], bool]) -> None:
+            gone.append(end())
+
+        with ExitStack() as ends:  # whatever becomes of one
+            ends.callback(self._ahead.close)
+            for lot in self._shared.rest():
+                ends.callback(told, partial(end_all, self._session, lot.spec, lot.sessions, keep=keep))
+            for each in self._begun.values():
+                ends.callback(told, each.give_up)
+        return all(gone)
+
+    def _of(self, number: int) -> SpecRun:
+        if number not in self._begun:
+            place = Place(
+                plan=self._plans[number], shared=self._shared, taken=lambda: self._ahead.fill(number),
+                number=self._numbers[number],
+            )  # fmt: skip
+            self._begun[number] = SpecRun(self._session, self._selected[number], self._options, place=place)
+        return self._begun[number]
+
+
+def _numbers(selected: Sequence[Selected]) -> list[int]:
+    """Of each spec, how many of its name and cell there are up to it: their clusters may be up at the same time."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found: list[int] = []
+    for each in selected:
+        key = (each.loaded.spec.metadata.name, str(each.loaded.cell or ""))
+        seen[key] += 1
+        found.append(seen[key])
+    return found
