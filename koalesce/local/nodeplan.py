@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from koalesce.local import control_plane, kubelet, network
+from koalesce.local import control_plane, etcd, kubelet, network
 from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
@@ -70,7 +70,7 @@ def plan(
         )
         files += network.cni_files(request, node)
     if node.is_control_plane:
-        files += control_plane.files(request, pki)
+        files += control_plane.files(request, node, pki)
     binds: list[Bind] = [{"source": str(folder / "var"), "target": "/var", "writable": True}, *_tool_binds(tools)]
     root = RootPlan(
         root=str(folder / "root"),
@@ -78,7 +78,7 @@ def plan(
         links=_links(tools),
         binds=binds + _unmerged(),
         overlays=[_cni_plugins(tools)],
-        tmpfs=[*([control_plane.ETCD_DATA] if node.is_control_plane else ()), *(() if on_disk else _OVERLAID)],
+        tmpfs=[*([etcd.DATA] if node in request.members else ()), *(() if on_disk else _OVERLAID)],
         cgroups=layout.mounts(),
         folders=list(_EMPTY),
         files=files,

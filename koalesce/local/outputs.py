@@ -29,8 +29,8 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
 
 
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
-    control = [*control_plane.SERVICES, *([control_plane.AUDIT] if request.audit_policy else [])]
-    names = [*(control if node.is_control_plane else ()), *kubelet.services(request, node)]
+    audit = [control_plane.AUDIT] if request.audit_policy and node.is_control_plane else []
+    names = [*control_plane.names(request, node), *audit, *kubelet.services(request, node)]
     return {
         "name": node.name,
         "role": node.role,

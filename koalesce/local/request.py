@@ -15,6 +15,7 @@ from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, Family, Netw
 from koalesce.errors import UsageError
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
+_VIRTUAL: Mapping[Family, str] = {family: str(network[2]) for family, network in FABRIC.items()}
 PREFIX: Mapping[Family, int] = {"IPv4": 16, "IPv6": 64}
 API_PORT = 6443
 MIRROR_PORT = 5000
@@ -76,6 +77,7 @@ class FixtureSpec:
 class LocalRequest:
     """A local cluster, with every default filled in.
 
+    `members` are the machines that have a member of etcd each: the first of the control planes, or all of them.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
     cluster's folder. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
@@ -95,6 +97,7 @@ class LocalRequest:
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     egress: str
+    members: tuple[NodeSpec, ...]
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
     args: Mapping[str, Mapping[str, str]]
@@ -110,8 +113,28 @@ class LocalRequest:
 
     @property
     def control(self) -> NodeSpec:
-        """The node that the control plane runs on."""
+        """The node that the control plane runs on, or the first of them."""
         return self.nodes[0]
+
+    @property
+    def controls(self) -> tuple[NodeSpec, ...]:
+        """The nodes that a control plane runs on."""
+        return tuple(node for node in self.nodes if node.is_control_plane)
+
+    @property
+    def has_failover(self) -> bool:
+        """Whether the API's address is none of a node's own, and leads to any control plane that works."""
+        return len(self.controls) > 1
+
+    @property
+    def api_address(self) -> str:
+        """Where the API is reached in the cluster's network: the virtual address, where there are several control planes."""
+        return _VIRTUAL[self.families[0]] if self.has_failover else self.control.address
+
+    @property
+    def etcd_address(self) -> str:
+        """Where etcd is reached from the first control plane."""
+        return "127.0.0.1" if self.control in self.members else self.members[0].address
 
     @property
     def dns_ip(self) -> str:
@@ -131,22 +154,34 @@ class LocalRequest:
     @property
     def mirror_url(self) -> str:
         """The registry of the cluster, as nodes reach it."""
-        return f"http://{_host(self.gateway)}:{MIRROR_PORT}"
+        return f"http://{url_host(self.gateway)}:{MIRROR_PORT}"
 
     @property
     def api_url(self) -> str:
         """The API server as the cluster's nodes reach it."""
-        return f"https://{_host(self.control.address)}:{API_PORT}"
+        return api_url(self.api_address)
 
     @property
     def api_names(self) -> list[str]:
-        """What the API server's certificate is for."""
+        """What the API servers' certificate is for."""
         service = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        own = [*self.control.addresses, self.control.name, self.api_service_ip]
+        own = [name for node in self.controls for name in (*node.addresses, node.name)]
+        own += [*([self.api_address] if self.has_failover else ()), self.api_service_ip]
         return ["localhost", "127.0.0.1", *(["::1"] if "IPv6" in self.families else ()), *own, *service]
 
+    @property
+    def etcd_names(self) -> list[str]:
+        """What the certificate of etcd's members is for."""
+        own = [name for node in self.members for name in (*node.addresses, node.name)]
+        return ["localhost", "127.0.0.1", *own]
 
-def _host(address: str) -> str:
+
+def api_url(address: str) -> str:
+    """An API server by its address in the cluster's network."""
+    return f"https://{url_host(address)}:{API_PORT}"
+
+
+def url_host(address: str) -> str:
     """An address as URLs have it."""
     return f"[{address}]" if ":" in address else address
 
@@ -186,6 +221,7 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         pod_cidrs=tuple(map(str, pods)),
         service_cidrs=tuple(map(str, services)),
         egress=_one_of(data, "egress", _EGRESS),
+        members=_members(data.get("etcd") or {}, machines),
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
         args={component: dict(values) for component, values in (data.get("component_args") or {}).items()},
@@ -252,8 +288,8 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         raise ValueError(f"{len(names)} nodes are more than the {_MOST_NODES} that a local cluster can have")
     if len(set(names)) < len(names):
         raise ValueError("two nodes have the same name")
-    if items and roles.count("control-plane") != 1:
-        raise ValueError("a local cluster has exactly one node of role control-plane")
+    if items and "control-plane" not in roles:
+        raise ValueError("no node is of role control-plane")
     shares = zip(*(_shares(network, len(names)) for network in pods), strict=True)
     return tuple(
         NodeSpec(
@@ -269,6 +305,15 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )
+
+
+def _members(etcd: Mapping[str, Any], machines: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
+    """The machines with a member of etcd: as many of the control planes as are asked for, else all."""
+    controls = tuple(node for node in machines if node.is_control_plane)
+    count = int(etcd.get("members") or len(controls))
+    if count > len(controls):
+        raise ValueError(f"etcd has {count} members, and there are {len(controls)} control planes for them")
+    return controls[:count]
 
 
 def _shares(network: Network, nodes: int) -> list[str]:

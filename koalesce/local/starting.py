@@ -9,12 +9,12 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from koalesce import process
-from koalesce.local import addons, capabilities, control_plane, kubelet, network
+from koalesce.local import addons, capabilities, control_plane, etcd, kubelet, network
 from koalesce.local.api import Api, Deadline
 from koalesce.local.datastore import Datastore, Seeds
 from koalesce.local.netns import NetNamespace
@@ -46,7 +46,9 @@ class Start:
     def run(self) -> frozenset[str]:
         """Start everything, wait until it works, and return what the cluster can do."""
         specs = self.request.nodes if self.request.schedulable else ()
-        with ThreadPoolExecutor(max_workers=len(specs) + 3, thread_name_prefix="start") as pool:
+        with ThreadPoolExecutor(
+            max_workers=len(specs) + len(self.request.controls) + 2, thread_name_prefix="start"
+        ) as pool:
             try:
                 return self._run(pool, specs)
             except BaseException:
@@ -55,11 +57,11 @@ class Start:
 
     def _run(self, pool: ThreadPoolExecutor, specs: Sequence[NodeSpec]) -> frozenset[str]:
         inside = NetNamespace.of_process(self._control.pid)
-        datastore = Datastore(self.pki, inside)
+        datastore = Datastore(self.pki, inside, self.request.etcd_address)
         is_planted = self._start_api(datastore)
         found = pool.submit(self._beside, "capabilities", self._probe)
         runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in specs]
-        first = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in specs[:1]]
+        kubelets = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in specs[:1]]
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
             self._await_api(api, "/version")
@@ -67,17 +69,22 @@ class Start:
             # The controller manager exits, and others wait long before they try again, when they have no roles yet.
             with self.phases.phase("roles"):
                 self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
-        controllers = pool.submit(self._beside, "controllers' start", self._start_controllers)
+        first, *more = self.request.controls
+        controllers = [pool.submit(self._beside, "controllers' start", self._start_controllers, first)]
+        controllers += [
+            pool.submit(self._beside, f"control plane of {spec.name}", self._start_control, spec) for spec in more
+        ]
         self._start_the_rest(api, specs)
-        _settle(first)
+        _settle(kubelets)
         with self.phases.phase("images"):
             _settle(runtimes)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
         with self.phases.phase("controllers"):
-            _settle([controllers])
+            _settle(controllers)
         with self.phases.phase("api server ready"):
-            self._await_api(api, "/readyz")
+            for spec in self.request.controls:
+                self._await_ready(spec)
         if not is_planted:
             self.seeds.gather(datastore)
         inside.close()
@@ -91,6 +98,10 @@ class Start:
     def boot(self, spec: NodeSpec) -> None:
         """Start what runs on a node that has been made anew in a cluster that is up."""
         self._start_runtime(spec)
+        if spec.is_control_plane:
+            if spec in self.request.members:
+                self._rejoin(spec)
+            self._start_control(spec)
         self._start_services(spec, "kubelet", "kube-proxy")
 
     @property
@@ -99,11 +110,12 @@ class Start:
 
     def _start_api(self, datastore: Datastore) -> bool:
         """Start etcd and the API server, which is busy with itself until long after etcd answers; returns whether the datastore had been filled before."""
-        services = control_plane.services(self.request)
+        members = self.request.members
         with self.phases.phase("etcd"):
-            self._control.start(services["etcd"])
-            self._control.start(services["kube-apiserver"])
-            self.deadline.until("etcd to answer", datastore.answers, why=lambda: said(self._control, "etcd"))
+            for spec in members:
+                self._start_of_control(spec, etcd.NAME)
+            self._start_of_control(self.request.control, "kube-apiserver")
+            self.deadline.until("etcd to answer", datastore.answers, why=lambda: self._said_by(members, etcd.NAME))
             datastore.write(dict(kubelet.stored_node(spec) for spec in self.request.nodes if self.request.schedulable))
             return self.seeds.plant(datastore)
 
@@ -115,7 +127,7 @@ class Start:
             for command, rules in network.masquerading(self.request):
                 self._command(node, command, rules)
         self._await_runtime(node)
-        dns = [self.tools.images["coredns"]] if spec.is_control_plane and self.request.dns == "coredns" else []
+        dns = [self.tools.images["coredns"]] if spec == self.request.control and self.request.dns == "coredns" else []
         for reference in dict.fromkeys((self.tools.images["pause"], *dns, *self.request.preload)):
             self._command(node, [*PULL, reference])
 
@@ -156,14 +168,37 @@ class Start:
             if service := services.get(name):
                 node.start(service)
 
-    def _start_controllers(self) -> None:
-        """Start those that wait, second by second, for the API server to say that it is healthy: once it is."""
-        api = Api(self.pki, self.request.control.address)
-        self._await_api(api, "/healthz")
-        api.close()
-        services = control_plane.services(self.request)
-        self._control.start(services["kube-controller-manager"])
-        self._control.start(services["kube-scheduler"])
+    def _start_control(self, spec: NodeSpec) -> None:
+        """Start a further control plane, whose member of etcd runs: its API server, and then what waits for that."""
+        self._start_of_control(spec, "kube-apiserver")
+        self._start_controllers(spec)
+
+    def _start_controllers(self, spec: NodeSpec) -> None:
+        """Start those that wait, second by second, for the API server beside them to say that it is healthy: once it is."""
+        self._await_api_of(spec, "/healthz")
+        self._start_of_control(spec, "kube-controller-manager", "kube-scheduler")
+
+    def _start_of_control(self, spec: NodeSpec, *names: str) -> None:
+        services = control_plane.services(self.request, spec)
+        for name in names:
+            self.nodes[spec.name].start(services[name])
+
+    def _rejoin(self, spec: NodeSpec) -> None:
+        """Start the member of etcd of a node that has lost its data: as a new one, in the place of the former."""
+        other = next(
+            member for member in self.request.members if member != spec and not self.nodes[member.name].has_ended
+        )
+        inside = NetNamespace.of_process(self.nodes[other.name].pid)
+        replacing = Datastore(self.pki, inside)
+        why = functools.partial(self._said_by, [other], etcd.NAME)
+        self.deadline.until(
+            f"etcd to take {spec.name} as a new member",
+            lambda: replacing.replace_member(spec.name, etcd.peer_url(spec)),
+            why=why,
+        )
+        inside.close()
+        service = control_plane.services(self.request, spec)[etcd.NAME]
+        self.nodes[spec.name].start(replace(service, argv=[*service.argv, *etcd.JOINING]))
 
     def _create_dns_pod(self, api: Api, inside: NetNamespace) -> None:
         """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet.
@@ -186,11 +221,25 @@ class Start:
             create(*addons.pod(create(*addons.replica_set(deployment)), control.name))
 
     def _await_api(self, api: Api, path: str) -> None:
+        self._await_answer(api, path, self.request.control)
+
+    def _await_ready(self, spec: NodeSpec) -> None:
+        self._await_api_of(spec, "/readyz")
+
+    def _await_api_of(self, spec: NodeSpec, path: str) -> None:
+        api = Api(self.pki, spec.address)
+        self._await_answer(api, path, spec)
+        api.close()
+
+    def _await_answer(self, api: Api, path: str, spec: NodeSpec) -> None:
         self.deadline.until(
-            f"the API server to answer to {path}",
+            f"the API server of {spec.name} to answer to {path}",
             lambda: api.request("GET", path)[0] == 200,
-            why=lambda: said(self._control, "kube-apiserver", "etcd"),
+            why=lambda: self._said_by([spec], "kube-apiserver", etcd.NAME),
         )
+
+    def _said_by(self, specs: Sequence[NodeSpec], *services: str) -> str:
+        return "\n".join(text for spec in specs if (text := said(self.nodes[spec.name], *services)))
 
     def _await_nodes(self, api: Api, inside: NetNamespace) -> None:
         """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""

@@ -146,8 +146,8 @@ class EtcdSpec(Model):
     mode: Literal["process", "static", "external"] = "process"
     """A process of the control node, a static pod, or one that is there already."""
 
-    members: Annotated[int, Field(strict=True, ge=1, le=9)] = 1
-    """How many members it has."""
+    members: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
+    """How many members it has, each on a control plane of its own. Default: as many as there are control planes."""
 
     endpoints: tuple[Text, ...] = ()
     """Where an external one is reached."""
@@ -208,7 +208,8 @@ class ClusterSpec(Model):
     """A minor or an exact version of Kubernetes. Default: the newest that is supported."""
 
     nodes: Annotated[int, Field(strict=True, ge=0, le=200)] | NodeCounts | tuple[NodeSpec, ...] = 3
-    """How many, the first of which is the control plane too (0: a control plane that runs no pods); or what each is like."""
+    """How many, the first of which is the control plane too (0: a control plane that runs no pods); or what each is like. Several control planes
+    are reached by one address, behind which the API servers that work take turns."""
 
     network: Text = "bridge"
     """Pod network: bridge (built in), none, or the name of a component, which is installed first."""
@@ -263,7 +264,7 @@ class ClusterSpec(Model):
     """What to install besides."""
 
     failover: Flag = False
-    """Whether the API server's address follows a control plane that is alive."""
+    """Whether the API's address has to lead to any control plane that works. In local clusters of several it always does."""
 
     ttl: PositiveDuration | None = None
     """After which time a cluster that is kept (`up`, `run --keep`) is removed by itself, once no run uses it."""
@@ -296,6 +297,12 @@ class ClusterSpec(Model):
     def service_ranges(self) -> tuple[str, ...]:
         """The networks of Services, in the order of the families."""
         return ranges(self.ip_families, self.service_cidr, SERVICES)
+
+    @property
+    def etcd_members(self) -> tuple[str, ...]:
+        """The nodes with a member of etcd each; none for a control plane alone."""
+        controls = [node.name for node in self._nodes() if node.role == "control-plane"]
+        return tuple(controls[: self.etcd.members])
 
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""

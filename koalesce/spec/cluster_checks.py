@@ -36,6 +36,7 @@ def cluster_problems(
     for where, name, section in cluster_sections(data):
         yield from duplicates(items(section, "nodes"), (*where, "nodes"), "node", source)
         yield from _nodes(section, where, source)
+        yield from _control_planes(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
         yield from address_problems(section, where, source, _node_count(section))
@@ -94,6 +95,19 @@ def _nodes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[
         yield source.problem_at((*where, "nodes"), message, hint="give one of them role: control-plane")
 
 
+def _control_planes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
+    """What needs more control planes than there are."""
+    count = _control_plane_count(section)
+    etcd = section.get("etcd")
+    members = etcd.get("members") if isinstance(etcd, dict) else None
+    if isinstance(members, int) and members > count:
+        message = f"{members} members are on as many control planes, and there {'is' if count == 1 else 'are'} {count}"
+        yield source.problem_at((*where, "etcd", "members"), message, hint=f"nodes: {{controlPlane: {members}}}")
+    if section.get("failover") is True and count == 1:
+        message = "there is one control plane, and no other that its address could lead to"
+        yield source.problem_at((*where, "failover"), message, key=True, hint="nodes: {controlPlane: 3}")
+
+
 def _parts(
     data: Mapping[str, Any], section: Mapping[str, Any], where: Path, cluster: str, source: Source
 ) -> Iterator[Problem]:
@@ -137,9 +151,25 @@ def _node_count(section: Mapping[str, Any]) -> int:
             return 1
         case int(nodes):
             return nodes
-        case {"workers": int(workers)}:
-            return workers + 1
+        case dict(counts):
+            return _number(counts.get("workers", 0)) + _number(counts.get("controlPlane", 1))
         case list(nodes):
-            counts = [node.get("count", 1) for node in nodes if isinstance(node, dict)]
-            return sum(count if isinstance(count, int) else 1 for count in counts)
+            return _counted(nodes)
     return 1
+
+
+def _control_plane_count(section: Mapping[str, Any]) -> int:
+    match section.get("nodes"):
+        case dict(counts):
+            return _number(counts.get("controlPlane", 1))
+        case list(nodes):
+            return _counted([node for node in nodes if isinstance(node, dict) and node.get("role") == "control-plane"])
+    return 1
+
+
+def _counted(nodes: list[Any]) -> int:
+    return sum(_number(node.get("count", 1)) for node in nodes if isinstance(node, dict))
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 1
