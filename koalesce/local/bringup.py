@@ -19,6 +19,7 @@ from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
 from koalesce.local.api import Deadline
 from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
+from koalesce.local.control_start import said
 from koalesce.local.datastore import Seeds
 from koalesce.local.egress import Egress
 from koalesce.local.forwarder import Forwarder
@@ -29,7 +30,7 @@ from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
-from koalesce.local.starting import Start, said
+from koalesce.local.starting import Start
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import ImageStore, LocalTools

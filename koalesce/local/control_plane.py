@@ -51,8 +51,8 @@ def names(request: LocalRequest, node: NodeSpec) -> list[str]:
     return [*([etcd.NAME] if node in request.members else ()), *_COMPONENTS] if node.is_control_plane else []
 
 
-def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
-    """The services of a node's control plane by name."""
+def services(request: LocalRequest, node: NodeSpec, *, more: Sequence[str] = ()) -> dict[str, Service]:
+    """The components of a node's control plane by name, as services; `more` flags win over the others."""
     flags = {
         etcd.NAME: etcd.flags,
         "kube-apiserver": _api_server,
@@ -60,7 +60,7 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
         "kube-scheduler": _scheduler,
     }
     return {
-        name: Service(name=name, argv=command(name, flags[name](request, node), request))
+        name: Service(name=name, argv=[*command(name, flags[name](request, node), request), *more])
         for name in names(request, node)
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from koalesce.local import control_plane, kubelet
+from koalesce.local import control_plane, kubelet, static_pods
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
@@ -31,6 +31,10 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
     audit = [control_plane.AUDIT] if request.audit_policy and node.is_control_plane else []
     names = [*control_plane.names(request, node), *audit, *kubelet.services(request, node)]
+    logs = {
+        name: static_pods.log_command(name, node.name) if name in request.static else ["cat", f"{LOGS}/{name}.log"]
+        for name in names
+    }
     return {
         "name": node.name,
         "role": node.role,
@@ -39,7 +43,7 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "pod_cidr": node.pod_cidrs[0],
         "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
-        "logs": {**{name: ["cat", f"{LOGS}/{name}.log"] for name in names}, "init": ["cat", "/var/init.log"]},
+        "logs": {**logs, "init": ["cat", "/var/init.log"]},
     }
 
 

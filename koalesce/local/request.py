@@ -28,6 +28,11 @@ _LEAST_SERVICES = 16
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
+_CONTROL_PLANES: Mapping[str, tuple[str, ...]] = {  # with what runs as static pods
+    "process": (),
+    "static": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+}
+_ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",)}
 _FIXTURES = ("host",)
 
 
@@ -78,6 +83,7 @@ class LocalRequest:
     """A local cluster, with every default filled in.
 
     `members` are the machines that have a member of etcd each: the first of the control planes, or all of them.
+    `static` are the components of control planes that run as static pods.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
     cluster's folder. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
@@ -98,6 +104,7 @@ class LocalRequest:
     service_cidrs: tuple[str, ...]
     egress: str
     members: tuple[NodeSpec, ...]
+    static: tuple[str, ...]
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
     args: Mapping[str, Mapping[str, str]]
@@ -186,6 +193,11 @@ def url_host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def static_components(control_plane: str, etcd: str) -> tuple[str, ...]:
+    """The components of control planes that run as static pods, by the modes of control plane and etcd."""
+    return (*_ETCDS.get(etcd, ()), *_CONTROL_PLANES[control_plane])
+
+
 def parse(text: str) -> LocalRequest:
     """Read a request; UsageError says what is wrong with it."""
     try:
@@ -222,6 +234,7 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         service_cidrs=tuple(map(str, services)),
         egress=_one_of(data, "egress", _EGRESS),
         members=_members(data.get("etcd") or {}, machines),
+        static=_static(data, is_schedulable=bool(nodes)),
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
         args={component: dict(values) for component, values in (data.get("component_args") or {}).items()},
@@ -314,6 +327,15 @@ def _members(etcd: Mapping[str, Any], machines: Sequence[NodeSpec]) -> tuple[Nod
     if count > len(controls):
         raise ValueError(f"etcd has {count} members, and there are {len(controls)} control planes for them")
     return controls[:count]
+
+
+def _static(data: Mapping[str, Any], *, is_schedulable: bool) -> tuple[str, ...]:
+    """The components that run as static pods, for which there have to be kubelets."""
+    mode = _one_of(data, "control_plane", tuple(_CONTROL_PLANES))
+    found = static_components(mode, _one_of(data.get("etcd") or {}, "mode", tuple(_ETCDS)))
+    if found and not is_schedulable:
+        raise ValueError(f"{found[0]} can't be a static pod of a cluster without nodes")
+    return found
 
 
 def _shares(network: Network, nodes: int) -> list[str]:

@@ -39,8 +39,7 @@ class Unsupported:
 
 _CLUSTER = (
     Unsupported(("addons",)),
-    Unsupported(("controlPlane",), _is("static"), "a control plane of static pods is"),
-    Unsupported(("etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
+    Unsupported(("etcd", "mode"), _is("external"), "an etcd outside of the cluster is"),
     Unsupported(("nodes", "*", "subnet")),
 )
 
