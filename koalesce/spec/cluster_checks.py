@@ -103,6 +103,11 @@ def _control_planes(section: Mapping[str, Any], where: Path, source: Source) -> 
     if isinstance(members, int) and members > count:
         message = f"{members} members are on as many control planes, and there {'is' if count == 1 else 'are'} {count}"
         yield source.problem_at((*where, "etcd", "members"), message, hint=f"nodes: {{controlPlane: {members}}}")
+    mode = etcd.get("mode") if isinstance(etcd, dict) else None
+    static = {("controlPlane",): section.get("controlPlane"), ("etcd", "mode"): mode}
+    for field in (field for field, value in static.items() if value == "static" and section.get("nodes") == 0):
+        message = "a cluster without nodes has no kubelet, which runs static pods"
+        yield source.problem_at((*where, *field), message, hint="say nodes: 1")
     if section.get("failover") is True and count == 1:
         message = "there is one control plane, and no other that its address could lead to"
         yield source.problem_at((*where, "failover"), message, key=True, hint="nodes: {controlPlane: 3}")

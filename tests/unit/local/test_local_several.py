@@ -103,3 +103,9 @@ def test_controllers_elect_a_leader_and_use_the_api_server_beside_them(certifica
 def test_more_members_than_control_planes_are_refused() -> None:
     with pytest.raises(ValueError, match="etcd has 4 members, and there are 3 control planes for them"):
         request(etcd={"members": 4})
+
+
+def test_a_member_that_comes_to_others_is_told_so() -> None:
+    argv = control_plane.services(request(), request().control, more=etcd.JOINING)["etcd"].argv
+
+    assert argv[-1] == "--initial-cluster-state=existing"

@@ -59,7 +59,11 @@ def test_one_cluster_needs_no_name(project: Path) -> None:
             's.yaml:4:19: clusters.east.nodez: unknown field; did you mean "nodes"?',
         ),
         ("clusters: {East: {}}\n", '"East" is no name that Kubernetes takes'),
-        ("clusters: {a: {controlPlane: static}}\n", "clusters.a.controlPlane: a control plane of static pods is not"),
+        ("clusters: {a: {addons: [x]}}\n", "clusters.a.addons: not supported by this version"),
+        (
+            "clusters: {a: {nodes: 0, controlPlane: static}}\n",
+            "clusters.a.controlPlane: a cluster without nodes has no",
+        ),
         (
             "clusters: {a: {nodes: {controlPlane: 2}, etcd: {members: 3}}}\n",
             "clusters.a.etcd.members: 3 members are on as many control planes, and there are 2; nodes: {controlPlane: 3}",
