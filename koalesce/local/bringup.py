@@ -112,6 +112,7 @@ class Bringup:
             request=request,
             tools=self.tools,
             nodes=self.nodes,
+            fixtures=self.fixtures,
             pki=pki,
             seeds=Seeds(self.seeds, request),
             phases=self.phases,
@@ -162,7 +163,9 @@ class Bringup:
             self._make_node(number, spec, layout, pki)
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
-            config = nodeplan.plan_fixture(request, fixture, self.tools, folder=folder, layout=layout, cgroups=groups)
+            config = nodeplan.plan_fixture(
+                request, fixture, self.tools, pki, folder=folder, layout=layout, cgroups=groups
+            )
             uplink = network.fixture_uplink(fixture)
             self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
         for _, node in self._machines():
@@ -219,7 +222,7 @@ class Bringup:
 
     def explain(self, ended: Ended) -> KoalesceError:
         """Why a service does not stay up: the last that it wrote."""
-        tail = said(self.nodes[ended.node], ended.service)
+        tail = said({**self.nodes, **self.fixtures}[ended.node], ended.service)
         return ClusterError(f"{ended.service} does not stay up, it ended with code {ended.code}\n{tail}".rstrip())
 
     def look(self) -> None:

@@ -6,14 +6,14 @@ beside it, and everybody else comes by the virtual address (https://kubernetes.i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from koalesce.addresses import NODE_PREFIX, Family
 from koalesce.local import etcd
 from koalesce.local.node import Service
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
-from koalesce.local.request import API_PORT, LocalRequest, NodeSpec, api_url
+from koalesce.local.request import API_PORT, FixtureSpec, LocalRequest, NodeSpec, api_url
 from koalesce.pki import Pki
 
 PKI = "/etc/kubernetes/pki"
@@ -23,8 +23,7 @@ _ADMISSION = "/etc/kubernetes/admission.yaml"
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _FILES = (
     "ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
-    "apiserver-etcd-client.crt", "apiserver-etcd-client.key", "etcd/ca.crt", "etcd/server.crt", "etcd/server.key",
-    "etcd/peer.crt", "etcd/peer.key", "front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key", "sa.key", "sa.pub",
+    "apiserver-etcd-client.crt", "apiserver-etcd-client.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key", "sa.key", "sa.pub",
 )  # fmt: skip
 
 
@@ -39,6 +38,7 @@ def files(request: LocalRequest, node: NodeSpec, pki: Pki) -> list[File]:
             for user, server in servers.items()
         ),
         *(File(path=path, mode=0o600, text=text) for path, text in _own_files(request).items() if text),
+        *(etcd.files(pki) if node in request.members else ()),
     ]
 
 
@@ -53,7 +53,7 @@ def names(request: LocalRequest, node: NodeSpec) -> list[str]:
 
 def services(request: LocalRequest, node: NodeSpec, *, more: Sequence[str] = ()) -> dict[str, Service]:
     """The components of a node's control plane by name, as services; `more` flags win over the others."""
-    flags = {
+    flags: Mapping[str, Callable[[LocalRequest, NodeSpec], Mapping[str, str]]] = {
         etcd.NAME: etcd.flags,
         "kube-apiserver": _api_server,
         "kube-controller-manager": _controller_manager,
@@ -63,6 +63,11 @@ def services(request: LocalRequest, node: NodeSpec, *, more: Sequence[str] = ())
         name: Service(name=name, argv=[*command(name, flags[name](request, node), request), *more])
         for name in names(request, node)
     }
+
+
+def member(request: LocalRequest, fixture: FixtureSpec) -> Service:
+    """The member of etcd of a fixture."""
+    return Service(name=etcd.NAME, argv=command(etcd.NAME, etcd.flags(request, fixture), request))
 
 
 def command(component: str, flags: Mapping[str, str], request: LocalRequest) -> list[str]:

@@ -11,7 +11,7 @@ from koalesce.local.api import Api, Deadline
 from koalesce.local.datastore import Datastore
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode
-from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 
 _PODS = f"/api/v1/namespaces/{static_pods.NAMESPACE}/pods"
@@ -19,7 +19,7 @@ _PODS = f"/api/v1/namespaces/{static_pods.NAMESPACE}/pods"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlStart:
-    """The start of the control planes of a cluster; `images` are those of static pods by component."""
+    """The start of the control planes of a cluster; `images` are those of static pods by component, `nodes` all machines."""
 
     request: LocalRequest
     images: Mapping[str, str]
@@ -35,6 +35,14 @@ class ControlStart:
                 static_pods.give(node, static_pods.manifest(self.request, spec, services[name].argv, self.images[name]))
             else:
                 node.start(services[name])
+
+    def start_members(self) -> None:
+        """Start etcd."""
+        for spec in self.request.members:
+            if isinstance(spec, NodeSpec):
+                self.start(spec, etcd.NAME)
+            else:
+                self.nodes[spec.name].start(control_plane.member(self.request, spec))
 
     def start_api(self, spec: NodeSpec) -> None:
         """Start the API server of a further control plane, and then what waits for that."""
@@ -88,7 +96,7 @@ class ControlStart:
             why=lambda: f"there is no {', no '.join(sorted(wanted - _pods(api)))}",
         )
 
-    def said_by(self, specs: Sequence[NodeSpec], *services: str) -> str:
+    def said_by(self, specs: Sequence[NodeSpec | FixtureSpec], *services: str) -> str:
         """The last lines that services of nodes wrote, for messages."""
         return "\n".join(text for spec in specs if (text := said(self.nodes[spec.name], *services)))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from koalesce.local.request import LocalRequest, NodeSpec, url_host
+from koalesce.local.noderoot import File
+from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec, url_host
+from koalesce.pki import Pki
 
 NAME = "etcd"
 DATA = "/var/lib/etcd"
@@ -14,6 +16,7 @@ _METRICS_PORT = 2381
 # Of a member that comes to others which are there already; of flags that are given twice the last counts.
 JOINING = ("--initial-cluster-state=existing",)
 _PKI = "/etc/kubernetes/pki"
+_FILES = ("etcd/ca.crt", "etcd/server.crt", "etcd/server.key", "etcd/peer.crt", "etcd/peer.key")
 # A member alone has nobody to wait for. Several share busy processors, where a leader that is a little late must not lose its place.
 _ALONE = {"heartbeat-interval": "50", "election-timeout": "250"}
 _TOGETHER = {"heartbeat-interval": "250", "election-timeout": "2500"}
@@ -26,14 +29,19 @@ def servers(request: LocalRequest, node: NodeSpec) -> str:
     return ",".join(_url(member.address, PORT) for member in request.members)
 
 
-def peer_url(member: NodeSpec) -> str:
+def files(pki: Pki) -> list[File]:
+    """What a member reads."""
+    return [File(path=f"{_PKI}/{name}", mode=0o600, text=pki.text(name)) for name in _FILES]
+
+
+def peer_url(member: NodeSpec | FixtureSpec) -> str:
     """Where the other members reach one."""
     return _url(member.address, _PEER_PORT)
 
 
-def flags(request: LocalRequest, node: NodeSpec) -> Mapping[str, str]:
-    """The flags of a node's member; where nobody is elsewhere, it listens on loopback alone."""
-    own = "127.0.0.1" if len(request.controls) == 1 else node.address
+def flags(request: LocalRequest, node: NodeSpec | FixtureSpec) -> Mapping[str, str]:
+    """The flags of a machine's member; where nobody is elsewhere, it listens on loopback alone."""
+    own = "127.0.0.1" if request.controls == (node,) else node.address
     is_alone = len(request.members) == 1
     peers = {member.name: _url(own, _PEER_PORT) if is_alone else peer_url(member) for member in request.members}
     return {

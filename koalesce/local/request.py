@@ -32,7 +32,7 @@ _CONTROL_PLANES: Mapping[str, tuple[str, ...]] = {  # with what runs as static p
     "process": (),
     "static": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
-_ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",)}
+_ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",), "external": ()}
 _FIXTURES = ("host",)
 
 
@@ -82,7 +82,7 @@ class FixtureSpec:
 class LocalRequest:
     """A local cluster, with every default filled in.
 
-    `members` are the machines that have a member of etcd each: the first of the control planes, or all of them.
+    `members` are the machines that have a member of etcd each: the first of the control planes, all of them, or fixtures.
     `static` are the components of control planes that run as static pods.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
@@ -103,7 +103,7 @@ class LocalRequest:
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     egress: str
-    members: tuple[NodeSpec, ...]
+    members: tuple[NodeSpec | FixtureSpec, ...]
     static: tuple[str, ...]
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
@@ -137,6 +137,11 @@ class LocalRequest:
     def api_address(self) -> str:
         """Where the API is reached in the cluster's network: the virtual address, where there are several control planes."""
         return _VIRTUAL[self.families[0]] if self.has_failover else self.control.address
+
+    @property
+    def has_own_etcd(self) -> bool:
+        """Whether etcd's members are on control planes."""
+        return any(member in self.nodes for member in self.members)
 
     @property
     def etcd_address(self) -> str:
@@ -218,13 +223,14 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     _check_networks(pods, services)
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
+    fixtures = _fixtures(data.get("fixtures") or [], families, {node.name for node in machines})
     settings = data.get("settings") or {}
     return LocalRequest(
         name=_name(data["name"]),
         run_id=str(data.get("run_id", "")),
         kubernetes=str(data["kubernetes_version"]),
         nodes=machines,
-        fixtures=_fixtures(data.get("fixtures") or [], families, {node.name for node in machines}),
+        fixtures=fixtures,
         schedulable=bool(nodes),
         network=str(data.get("network", "bridge")),
         kube_proxy=_one_of(data, "kube_proxy", _PROXIES),
@@ -233,7 +239,7 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         pod_cidrs=tuple(map(str, pods)),
         service_cidrs=tuple(map(str, services)),
         egress=_one_of(data, "egress", _EGRESS),
-        members=_members(data.get("etcd") or {}, machines),
+        members=_members(data.get("etcd") or {}, machines, fixtures),
         static=_static(data, is_schedulable=bool(nodes)),
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
@@ -320,8 +326,16 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
     )
 
 
-def _members(etcd: Mapping[str, Any], machines: Sequence[NodeSpec]) -> tuple[NodeSpec, ...]:
-    """The machines with a member of etcd: as many of the control planes as are asked for, else all."""
+def _members(
+    etcd: Mapping[str, Any], machines: Sequence[NodeSpec], fixtures: Sequence[FixtureSpec]
+) -> tuple[NodeSpec | FixtureSpec, ...]:
+    """The machines with a member of etcd: fixtures, or as many of the control planes as are asked for, else all."""
+    if etcd.get("mode") == "external":
+        found = {fixture.name: fixture for fixture in fixtures}
+        names = etcd.get("fixtures") or ()
+        if not names or any(name not in found for name in names):
+            raise ValueError(f"an external etcd is on fixtures, of which there are: {', '.join(found) or 'none'}")
+        return tuple(found[name] for name in names)
     controls = tuple(node for node in machines if node.is_control_plane)
     count = int(etcd.get("members") or len(controls))
     if count > len(controls):

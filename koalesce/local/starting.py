@@ -32,11 +32,12 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True, kw_only=True)
 class Start:
-    """The start of a cluster whose nodes are there but run nothing yet."""
+    """The start of a cluster whose nodes and fixtures are there but run nothing yet."""
 
     request: LocalRequest
     tools: LocalTools
     nodes: Mapping[str, RunningNode]
+    fixtures: Mapping[str, RunningNode]
     pki: Pki
     seeds: Seeds
     phases: Phases
@@ -112,7 +113,11 @@ class Start:
     @property
     def _controls(self) -> ControlStart:
         return ControlStart(
-            request=self.request, images=self.tools.images, nodes=self.nodes, pki=self.pki, deadline=self.deadline
+            request=self.request,
+            images=self.tools.images,
+            nodes={**self.nodes, **self.fixtures},
+            pki=self.pki,
+            deadline=self.deadline,
         )
 
     @property
@@ -123,8 +128,7 @@ class Start:
         """Start etcd and the API server, which is busy with itself until long after etcd answers; returns whether the datastore had been filled before."""
         members = self.request.members
         with self.phases.phase("etcd"):
-            for spec in members:
-                self._controls.start(spec, etcd.NAME)
+            self._controls.start_members()
             self._controls.start(self.request.control, "kube-apiserver")
             self.deadline.until(
                 "etcd to answer", datastore.answers, why=lambda: self._controls.said_by(members, etcd.NAME)

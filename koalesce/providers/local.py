@@ -25,7 +25,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "egress": ("none", "host"),
     "control_plane": ("process", "static"),
 }
-_ETCD_MODES = ("process", "static")
+_ETCD_MODES = ("process", "static", "external")
 
 
 class LocalProvider:

@@ -144,13 +144,16 @@ class EtcdSpec(Model):
     """The datastore."""
 
     mode: Literal["process", "static", "external"] = "process"
-    """A process of the control node, a static pod, or one that is there already."""
+    """A process of each control plane, a static pod of each, or external: on machines that are no nodes of the cluster."""
 
     members: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
     """How many members it has, each on a control plane of its own. Default: as many as there are control planes."""
 
+    fixtures: tuple[ObjectName, ...] = ()
+    """The fixtures that have a member each, of an external one that the cluster is made with: `{mode: external, fixtures: [e1, e2, e3]}`."""
+
     endpoints: tuple[Text, ...] = ()
-    """Where an external one is reached."""
+    """Where an external one is reached that is there already."""
 
     ca: Text | None = None
     """The CA of an external one."""
@@ -163,8 +166,14 @@ class EtcdSpec(Model):
 
     @model_validator(mode="after")
     def _external_says_where(self) -> EtcdSpec:
-        if (self.mode == "external") != bool(self.endpoints):
-            raise ValueError("endpoints and mode: external go together")
+        if (self.mode == "external") != bool(self.endpoints or self.fixtures):
+            raise ValueError("mode: external goes together with fixtures, or with endpoints")
+        if self.endpoints and self.fixtures:
+            raise ValueError("say fixtures or endpoints, not both")
+        if self.fixtures and self.members is not None:
+            raise ValueError("each of the fixtures has a member: leave out members")
+        if len(set(self.fixtures)) < len(self.fixtures):
+            raise ValueError("a fixture is there twice")
         return self
 
 
@@ -300,7 +309,9 @@ class ClusterSpec(Model):
 
     @property
     def etcd_members(self) -> tuple[str, ...]:
-        """The nodes with a member of etcd each; none for a control plane alone."""
+        """The nodes with a member of etcd each, or the fixtures; none for a control plane alone."""
+        if self.etcd.mode == "external":
+            return self.etcd.fixtures
         controls = [node.name for node in self._nodes() if node.role == "control-plane"]
         return tuple(controls[: self.etcd.members])
 

@@ -24,10 +24,6 @@ def _said(value: Any) -> bool:
     return value is not None
 
 
-def _is(*words: str) -> Callable[[Any], bool]:
-    return lambda value: value in words
-
-
 @dataclass(frozen=True, slots=True)
 class Unsupported:
     """A field (`*` stands for any item of a list or a map) whose values of some kind can't be served."""
@@ -39,7 +35,10 @@ class Unsupported:
 
 _CLUSTER = (
     Unsupported(("addons",)),
-    Unsupported(("etcd", "mode"), _is("external"), "an etcd outside of the cluster is"),
+    Unsupported(("etcd", "endpoints")),
+    Unsupported(("etcd", "ca")),
+    Unsupported(("etcd", "cert")),
+    Unsupported(("etcd", "key")),
     Unsupported(("nodes", "*", "subnet")),
 )
 

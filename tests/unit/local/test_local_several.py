@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from koalesce import pki
-from koalesce.local import control_plane, etcd, network
+from koalesce.local import control_plane, etcd, network, nodeplan
+from koalesce.local.cgroups import Hierarchy, Layout
 from koalesce.local.outputs import outputs
 from koalesce.local.request import LocalRequest, NodeSpec, from_mapping
 from koalesce.pki import Pki, PkiRequest
+from koalesce.toolchain import LocalTools
 
 NODES = [
     {"name": "w1", "role": "worker"},
@@ -109,3 +111,53 @@ def test_a_member_that_comes_to_others_is_told_so() -> None:
     argv = control_plane.services(request(), request().control, more=etcd.JOINING)["etcd"].argv
 
     assert argv[-1] == "--initial-cluster-state=existing"
+
+
+EXTERNAL: dict[str, Any] = {
+    "etcd": {"mode": "external", "fixtures": ["e1", "e2"]},
+    "fixtures": [{"name": name, "kind": "host"} for name in ("c1", "e1", "e2")],
+}
+
+
+def test_an_external_etcd_is_on_fixtures_alone(certificates: Pki) -> None:
+    wanted = request(**EXTERNAL)
+    node, fixture = wanted.control, wanted.fixtures[1]
+
+    assert "etcd" not in control_plane.services(wanted, node)
+    assert flags(wanted, node, "kube-apiserver")["etcd-servers"] == "https://198.18.1.11:2379,https://198.18.1.12:2379"
+    argv = control_plane.member(wanted, fixture).argv
+    assert "--initial-cluster=e1=https://198.18.1.11:2380,e2=https://198.18.1.12:2380" in argv
+    assert {"--client-cert-auth=true", "--peer-client-cert-auth=true", "--name=e1"} <= set(argv)
+    assert {"198.18.1.11", "198.18.1.12"} <= set(wanted.etcd_names)
+    assert wanted.etcd_address == "198.18.1.11"
+    paths = {file["path"] for file in control_plane.files(wanted, node, certificates)}
+    assert "/etc/kubernetes/pki/apiserver-etcd-client.crt" in paths
+    assert "/etc/kubernetes/pki/etcd/server.key" not in paths
+
+
+def test_only_fixtures_with_a_member_have_what_it_needs(certificates: Pki, tmp_path: Path) -> None:
+    wanted = request(**EXTERNAL)
+    nowhere: dict[str, Any] = dict.fromkeys(LocalTools.__dataclass_fields__, tmp_path)
+    tools = LocalTools(**nowhere | {"system": (), "images": {}})
+    roots = {
+        fixture.name: nodeplan.plan_fixture(
+            wanted,
+            fixture,
+            tools,
+            certificates,
+            folder=tmp_path,
+            layout=Layout((Hierarchy(tmp_path, 1, "pids"),)),
+            cgroups=[],
+        )["root"]
+        for fixture in wanted.fixtures
+    }
+
+    assert [root["tmpfs"] for root in roots.values()] == [[], ["/var/lib/etcd"], ["/var/lib/etcd"]]
+    secret = [any(file["path"].startswith("/etc/kubernetes/pki") for file in root["files"]) for root in roots.values()]
+    assert secret == [False, True, True]
+
+
+@pytest.mark.parametrize("fixtures", [[], ["e9"]])
+def test_an_external_etcd_on_no_fixture_is_refused(fixtures: list[str]) -> None:
+    with pytest.raises(ValueError, match="an external etcd is on fixtures, of which there are: c1, e1, e2"):
+        request(**EXTERNAL | {"etcd": {"mode": "external", "fixtures": fixtures}})

@@ -31,7 +31,7 @@ def request(**fields: Any) -> ClusterRequest:
         ({"dns": "kubedns"}, 'the local provider has no dns "kubedns"; it has coredns, none'),
         ({"egress": "nat"}, 'the local provider has no egress "nat"; it has none, host'),
         ({"control_plane": "vm"}, 'the local provider has no controlPlane "vm"; it has process, static'),
-        ({"etcd": {"mode": "external"}}, 'the local provider has no etcd.mode "external"; it has process, static'),
+        ({"etcd": {"mode": "raft"}}, 'the local provider has no etcd.mode "raft"; it has process, static, external'),
         (
             {"ip_families": ("IPv6",), "egress": "host"},
             'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
