@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, Family, Network, family_of, ranges
+from koalesce.addresses import FABRIC, PODS, SERVICES, Family, Network, family_of
 from koalesce.errors import UsageError
+from koalesce.local.ranges import addresses_of, check_ranges, node_shares, read_families, read_ranges
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
 _VIRTUAL: Mapping[Family, str] = {family: str(network[2]) for family, network in FABRIC.items()}
@@ -24,7 +24,6 @@ _FIRST_NODE: Mapping[Family, int] = {"IPv4": 10, "IPv6": 0x10}
 _FIRST_FIXTURE: Mapping[Family, int] = {"IPv4": 256 + 10, "IPv6": 0x1_0010}
 _MOST_NODES = 200
 _MOST_FIXTURES = 100
-_LEAST_SERVICES = 16
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
@@ -218,9 +217,12 @@ def _reason(error: Exception) -> str:
 
 def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
-    families = _families(data)
-    pods, services = _networks(data, "pod_cidr", families, PODS), _networks(data, "service_cidr", families, SERVICES)
-    _check_networks(pods, services)
+    families = read_families(data)
+    pods, services = (
+        read_ranges(data, "pod_cidr", families, PODS),
+        read_ranges(data, "service_cidr", families, SERVICES),
+    )
+    check_ranges(pods, services)
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
     fixtures = _fixtures(data.get("fixtures") or [], families, {node.name for node in machines})
@@ -262,36 +264,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _families(data: Mapping[str, Any]) -> tuple[Family, ...]:
-    known: tuple[Family, ...] = ("IPv4", "IPv6")
-    wanted = data.get("ip_families") or ["IPv4"]
-    families = tuple(family for name in wanted for family in known if family == name)
-    if len(set(families)) < len(wanted):
-        raise ValueError(f"ip_families {', '.join(wanted)}: each is one of IPv4, IPv6, and there only once")
-    return families
-
-
-def _networks(
-    data: Mapping[str, Any], key: str, families: tuple[Family, ...], default: Mapping[Family, str]
-) -> tuple[Network, ...]:
-    """A range of each family, written as Kubernetes' flags have them: joined by a comma."""
-    written = [text for text in str(data.get(key) or "").split(",") if text]
-    for text in written:
-        if family_of(text) not in families:
-            raise ValueError(f"{key}: {text} is not of {', '.join(families)}")
-    return tuple(ipaddress.ip_network(text) for text in ranges(families, written, default))
-
-
-def _check_networks(pods: Sequence[Network], services: Sequence[Network]) -> None:
-    for ours, theirs in zip(pods, services, strict=True):
-        fabric = FABRIC[family_of(str(ours))]
-        for one, other in ((ours, theirs), (ours, fabric), (theirs, fabric)):
-            if one.overlaps(other):
-                raise ValueError(f"the address ranges {one} and {other} overlap")
-        if theirs.num_addresses < _LEAST_SERVICES:
-            raise ValueError(f"the range of Services {theirs} has less than {_LEAST_SERVICES} addresses")
-
-
 def _one_of(data: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     value = data.get(key) or allowed[0]
     if value not in allowed:
@@ -309,12 +281,12 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         raise ValueError("two nodes have the same name")
     if items and "control-plane" not in roles:
         raise ValueError("no node is of role control-plane")
-    shares = zip(*(_shares(network, len(names)) for network in pods), strict=True)
+    shares = zip(*(node_shares(network, len(names)) for network in pods), strict=True)
     return tuple(
         NodeSpec(
             name=_name(item["name"]),
             role=role,
-            addresses=_addresses([family_of(str(network)) for network in pods], _FIRST_NODE, number),
+            addresses=addresses_of([family_of(str(network)) for network in pods], _FIRST_NODE, number),
             pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
@@ -352,18 +324,6 @@ def _static(data: Mapping[str, Any], *, is_schedulable: bool) -> tuple[str, ...]
     return found
 
 
-def _shares(network: Network, nodes: int) -> list[str]:
-    """Its first networks of the size that a node gets, one for each node."""
-    prefix = NODE_PREFIX[family_of(str(network))]
-    if network.prefixlen > prefix or 2 ** (prefix - network.prefixlen) < nodes:
-        raise ValueError(f"the pod CIDR {network} has no /{prefix} for each of {nodes} nodes")
-    return [str(share) for share in itertools.islice(network.subnets(new_prefix=prefix), nodes)]
-
-
-def _addresses(families: Sequence[Family], first: Mapping[Family, int], number: int) -> tuple[str, ...]:
-    return tuple(str(FABRIC[family][first[family] + number]) for family in families)
-
-
 def _fixtures(
     items: Sequence[Mapping[str, Any]], families: Sequence[Family], taken: Collection[str]
 ) -> tuple[FixtureSpec, ...]:
@@ -376,7 +336,7 @@ def _fixtures(
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
-            addresses=_addresses(families, _FIRST_FIXTURE, number),
+            addresses=addresses_of(families, _FIRST_FIXTURE, number),
         )
         for number, item in enumerate(items)
     )

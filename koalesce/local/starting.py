@@ -86,7 +86,8 @@ class Start:
         with self.phases.phase("controllers"):
             _settle(starts)
         with self.phases.phase("api server ready"):
-            for spec in self.request.controls:
+            controls.await_answer(api, "/readyz", first)
+            for spec in more:
                 controls.await_api_of(spec, "/readyz")
         if self.request.static:
             with self.phases.phase("static pods"):

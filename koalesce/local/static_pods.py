@@ -109,19 +109,25 @@ def given(node: RunningNode) -> list[str]:
 
 
 class StaticPod:
-    """A static pod of a node's kubelet, whose one process is named as its component."""
+    """A static pod of a node's kubelet, which is one process."""
 
     def __init__(self, node: RunningNode, component: str) -> None:
         self._node, self._component = node, component
 
     def pid(self) -> int:
-        """Its process in the node's pid namespace, 0 while it doesn't run."""
+        """Its process in the node's pid namespace, 0 while it doesn't run: the one that runs its manifest's very command."""
+        command = self._command()
         for path in Path(f"/proc/{self._node.pid}/root/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it ends meanwhile
-                program = (path / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
-                if program == self._component:
+                if (path / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1] == command:
                     return int(path.name)
         return 0
+
+    def _command(self) -> list[str]:
+        file = _file(self._node, self._component)
+        there = file if file.exists() else file.with_name(f"{_WITHDRAWN}{file.name}")
+        found: list[str] = json.loads(there.read_text())["spec"]["containers"][0]["command"]
+        return found
 
     def hold(self) -> None:
         """Have the kubelet end it, and not start it again."""

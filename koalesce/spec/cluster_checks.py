@@ -10,6 +10,7 @@ from typing import Any
 
 from koalesce.spec.address_checks import address_problems
 from koalesce.spec.checks import component_names, duplicates, items, text_at
+from koalesce.spec.control_plane_checks import as_count, control_plane_problems, counted
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.sections import cluster_names, cluster_sections
 from koalesce.spec.source import Source
@@ -36,7 +37,7 @@ def cluster_problems(
     for where, name, section in cluster_sections(data):
         yield from duplicates(items(section, "nodes"), (*where, "nodes"), "node", source)
         yield from _nodes(section, where, source)
-        yield from _control_planes(section, where, source)
+        yield from control_plane_problems(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
         yield from address_problems(section, where, source, _node_count(section))
@@ -95,24 +96,6 @@ def _nodes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[
         yield source.problem_at((*where, "nodes"), message, hint="give one of them role: control-plane")
 
 
-def _control_planes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
-    """What needs more control planes than there are."""
-    count = _control_plane_count(section)
-    etcd = section.get("etcd")
-    members = etcd.get("members") if isinstance(etcd, dict) else None
-    if isinstance(members, int) and members > count:
-        message = f"{members} members are on as many control planes, and there {'is' if count == 1 else 'are'} {count}"
-        yield source.problem_at((*where, "etcd", "members"), message, hint=f"nodes: {{controlPlane: {members}}}")
-    mode = etcd.get("mode") if isinstance(etcd, dict) else None
-    static = {("controlPlane",): section.get("controlPlane"), ("etcd", "mode"): mode}
-    for field in (field for field, value in static.items() if value == "static" and section.get("nodes") == 0):
-        message = "a cluster without nodes has no kubelet, which runs static pods"
-        yield source.problem_at((*where, *field), message, hint="say nodes: 1")
-    if section.get("failover") is True and count == 1:
-        message = "there is one control plane, and no other that its address could lead to"
-        yield source.problem_at((*where, "failover"), message, key=True, hint="nodes: {controlPlane: 3}")
-
-
 def _parts(
     data: Mapping[str, Any], section: Mapping[str, Any], where: Path, cluster: str, source: Source
 ) -> Iterator[Problem]:
@@ -157,24 +140,7 @@ def _node_count(section: Mapping[str, Any]) -> int:
         case int(nodes):
             return nodes
         case dict(counts):
-            return _number(counts.get("workers", 0)) + _number(counts.get("controlPlane", 1))
+            return as_count(counts.get("workers", 0)) + as_count(counts.get("controlPlane", 1))
         case list(nodes):
-            return _counted(nodes)
+            return counted(nodes)
     return 1
-
-
-def _control_plane_count(section: Mapping[str, Any]) -> int:
-    match section.get("nodes"):
-        case dict(counts):
-            return _number(counts.get("controlPlane", 1))
-        case list(nodes):
-            return _counted([node for node in nodes if isinstance(node, dict) and node.get("role") == "control-plane"])
-    return 1
-
-
-def _counted(nodes: list[Any]) -> int:
-    return sum(_number(node.get("count", 1)) for node in nodes if isinstance(node, dict))
-
-
-def _number(value: Any) -> int:
-    return value if isinstance(value, int) else 1
