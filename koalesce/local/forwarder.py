@@ -62,9 +62,10 @@ class Forwarder:
     def _serve(self, near: socket.socket) -> None:
         with near, contextlib.suppress(OSError):
             address, far = self._connected()
-            with far:
-                pair = (address, near, far)
-                self._pairs.add(pair)
+            pair = (address, near, far)
+            self._pairs.add(pair)
+            with far, contextlib.ExitStack() as undo:
+                undo.callback(self._pairs.discard, pair)
                 far.settimeout(None)
                 for one in (near, far):
                     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -72,7 +73,6 @@ class Forwarder:
                 back.start()
                 _copy(near, far)
                 back.join()
-                self._pairs.discard(pair)
 
     def _connected(self) -> tuple[str, socket.socket]:
         """A connection to the first target that takes one, and its address; OSError if none does."""

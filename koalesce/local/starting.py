@@ -61,11 +61,13 @@ class Start:
         inside, controls = NetNamespace.of_process(self._control.pid), self._controls
         early = [spec for spec in specs if spec.is_control_plane and self.request.static]
         late = [spec for spec in specs if spec not in early]
-        runtimes = [pool.submit(self._beside, f"kubelet of {spec.name}", self._start_early, spec) for spec in early]
+        if early:
+            with self.phases.phase("kubelets"):  # there is no API server, or no etcd, before they run
+                _settle([pool.submit(self._start_early, spec) for spec in early])
         datastore = Datastore(self.pki, inside, self.request.etcd_address)
         is_planted = self._start_api(datastore)
         found = pool.submit(self._beside, "capabilities", self._probe)
-        runtimes += [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in late]
+        runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in late]
         kubelets = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in late[:1]]
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
