@@ -63,11 +63,11 @@ def fabric_sysctls(families: Sequence[Family]) -> dict[str, str]:
     return {**_FABRIC_SYSCTLS, **({"net/ipv6/conf/all/forwarding": "1"} if "IPv6" in families else {})}
 
 
-def fabric(families: Sequence[Family]) -> list[str]:
-    """The ip(8) commands that make the fabric in the cluster's namespace."""
+def fabric(families: Sequence[Family], *more: str) -> list[str]:
+    """The ip(8) commands that make the fabric in the cluster's namespace, with more addresses than the gateway's."""
     return [
         f"link add {BRIDGE} type bridge forward_delay 0",
-        *(_address(GATEWAY[family], BRIDGE) for family in families),
+        *(_address(address, BRIDGE) for address in (*(GATEWAY[family] for family in families), *more)),
         f"link set {BRIDGE} up",
     ]
 

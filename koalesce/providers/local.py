@@ -23,8 +23,9 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "kube_proxy": ("iptables", "nftables", "ipvs", "none"),
     "dns": ("coredns", "none"),
     "egress": ("none", "host"),
-    "control_plane": ("process",),
+    "control_plane": ("process", "static"),
 }
+_ETCD_MODES = ("process", "static", "external")
 
 
 class LocalProvider:
@@ -48,8 +49,8 @@ class LocalProvider:
         for field, known in _VALUES.items():
             if getattr(request, field) not in known:
                 raise _unknown(_camel(field), getattr(request, field), known)
-        if request.etcd.get("mode", "process") != "process":
-            raise _unknown("etcd.mode", request.etcd["mode"], ("process",))
+        if (mode := request.etcd.get("mode", "process")) not in _ETCD_MODES:
+            raise _unknown("etcd.mode", mode, _ETCD_MODES)
         if request.egress == "host" and "IPv4" not in request.ip_families:
             raise UsageError(
                 'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
@@ -68,7 +69,7 @@ class LocalProvider:
         from koalesce.toolchain import Toolchain
 
         toolchain = Toolchain(progress=progress, cancel=cancel)
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns)
+        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=_static(request))
         self._settings = {"tools": _plain(tools), "image_store": str(toolchain.images.root)}
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
@@ -211,6 +212,13 @@ def _camel(name: str) -> str:
 def _node(node: NodeRequest) -> dict[str, Any]:
     """A node as the contract has it: Terraform's lists have items of one type, so what differs in form goes as text."""
     return {**_plain(node), "kubelet": json.dumps(node.kubelet, sort_keys=True) if node.kubelet else ""}
+
+
+def _static(request: ClusterRequest) -> tuple[str, ...]:
+    """The components that need images."""
+    from koalesce.local.request import static_components
+
+    return static_components(request.control_plane, request.etcd.get("mode", ""))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +30,8 @@ class LocalTools:
 
     `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
-    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools).
+    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools), and
+    components of the control plane, where they are asked for.
     """
 
     kubernetes: Path
@@ -100,8 +101,8 @@ class Toolchain:
         """The exact version for `1.37`, `1.37.2`, `v1.37.2` or, if empty, the newest; UsageError for an unsupported one."""
         return resolve_version(text, self.root)
 
-    def local_cluster(self, kubernetes: str, *, dns: str = "coredns") -> LocalTools:
-        """Everything that a local cluster of this Kubernetes version needs, found or made."""
+    def local_cluster(self, kubernetes: str, *, dns: str = "coredns", static: Sequence[str] = ()) -> LocalTools:
+        """Everything that a local cluster of this Kubernetes version needs, found or made; `static` components have images."""
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
@@ -117,7 +118,7 @@ class Toolchain:
             system=system,
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
-            images=self._images(version, dns),
+            images={**self._images(version, dns), **self._static_images(version, static)},
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:
@@ -243,6 +244,17 @@ class Toolchain:
         if dns == "coredns":
             contents["coredns"] = builtin.coredns(self.tool("coredns") / "coredns", self._releases.versions["coredns"])
         return {role: self._builder.build(one) for role, one in contents.items()}
+
+    def _static_images(self, kubernetes: str, components: Sequence[str]) -> dict[str, str]:
+        """The references of the images of components of the control plane, by component."""
+        found = {}
+        for name in components:
+            if name == "etcd":
+                contents = builtin.etcd(self.tool("etcd"), self._releases.versions["etcd"])
+            else:
+                contents = builtin.component(self.tool("kubernetes", kubernetes) / name, kubernetes)
+            found[name] = self._builder.build(contents)
+        return found
 
     def _agnhost_version(self, kubernetes: str) -> str:
         """The version of agnhost that belongs to a Kubernetes version: its recipe lies beside."""
