@@ -241,7 +241,7 @@ def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
 def test_a_control_plane_without_nodes_has_a_machine_with_logs() -> None:
     (machine,) = control_machines(request(nodes=[]), Path("/state"))
 
-    assert set(machine["logs"]) == {*control_plane.SERVICES, "init"}
+    assert set(machine["logs"]) == {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "init"}
     assert control_machines(request(nodes=NODES), Path("/state")) == []
 
 
