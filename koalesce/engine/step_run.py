@@ -271,7 +271,7 @@ class StepRun:
         sleeper.sleep(seconds)
         outcome: Outcome = Passed(f"{format_seconds(seconds)} passed")
         if seconds < wanted:
-            said, left = str(looked.outcome.duration), format_seconds(seconds)
+            said, left = format_seconds(wanted), format_seconds(seconds)
             outcome = Failed(f"only {left} of {said} could pass, then its time was over", said, left, final=True)
         return Looked(outcome=outcome, attempts=looked.attempts, seconds=looked.seconds + seconds)
 
