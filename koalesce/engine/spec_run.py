@@ -200,7 +200,7 @@ class SpecRun:
             self._session, self._loaded, self._options, name=self._name, folder=self._folder, opened=sessions.append
         )
         if self._options.keep or plan.needs:
-            note_first_states(sessions, wait=bool(plan.needs))
+            note_first_states(sessions, wait=True)
         self._lot.stage = stage
         return stage
 

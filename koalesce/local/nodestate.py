@@ -18,6 +18,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
 
 _PATIENCE = 20.0
+_SEED = re.compile(r" initval 0x[0-9a-f]+")
 _MARK = "===koalesce==="
 # A program that isn't there, or a kind of table that the kernel doesn't know, has nothing to show.
 _COMMANDS = {
@@ -140,12 +141,12 @@ def _queues(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _sets(text: str) -> dict[str, tuple[str, ...]]:
-    """Each ipset: the line that makes it, and those that fill it."""
+    """Each ipset: the line that makes it, without the seed of its hashes that each making draws anew, and those that fill it."""
     found: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         verb, name, *_ = [*line.split(), "", ""]
         if verb in ("create", "add"):
-            found[name] = (*found.get(name, ()), line)
+            found[name] = (*found.get(name, ()), _SEED.sub("", line))
     return {name: (lines[0], *sorted(lines[1:])) for name, lines in found.items()}
 
 
