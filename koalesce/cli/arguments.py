@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from koalesce.errors import UsageError
@@ -14,12 +16,32 @@ if TYPE_CHECKING:
 
     from koalesce.durations import Duration  # what --help doesn't need is loaded where it's used
 
+_COLUMNS = 80
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, which it's told: argparse makes one for each argument, and loads `shutil` to ask."""
+
+    def __init__(self, prog: str, **more: Any) -> None:
+        super().__init__(prog, **{"width": _columns() - 2, **more})
+
+
+@lru_cache(maxsize=1)
+def _columns() -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or _COLUMNS
+    except OSError:  # no terminal
+        return _COLUMNS
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are usage errors with a suggestion; flags are never abbreviated."""
 
     def __init__(self, prog: str | None = None, description: str | None = None, **more: Any) -> None:
-        settings: dict[str, Any] = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        settings: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Formatter}
         super().__init__(prog=prog, description=description, **(settings | more))
 
     def parse(self, words: list[str]) -> argparse.Namespace:

@@ -49,7 +49,9 @@ class MatcherFields(Model):
     count: StrictInt | StrictStr | dict[str, Any] | None = None
     """A list of so many elements, or of a count as in `{ge: 2}`."""
     absent: StrictBool | None = None
-    """`true`: there is no such value; null counts as none. That what should hold it is missing, too, proves nothing."""
+    """`true`: there is no such value; null counts as none. That what should hold it is missing, too, proves nothing. Where nobody knows
+    which fields there can be (in JSON that programs write, and in custom kinds) a misspelt name is absent as well: match something beside it
+    that has to be there."""
     before: StrictStr | None = None
     """A time before this one, as `2026-01-31T12:00:00Z`."""
     after: StrictStr | None = None

@@ -242,18 +242,22 @@ def build(
             error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=elsewhere,
             sample=f"{key}: {SAMPLES[key]}" if key in SAMPLES else None,
         )  # fmt: skip
-        return None, fields, problems + [_with_other_types(each, body) for each in found]
+        return None, fields, problems + [_with_fields(each, kind, body) for each in found]
 
 
-def _with_other_types(problem: Problem, body: Any) -> Problem:
-    """A problem of a field that the type doesn't have, with the types that have it, if that is all there is to say."""
+def _with_fields(problem: Problem, kind: type[Step], body: Any) -> Problem:
+    """A problem of a field that the type doesn't have, with few types that have it, or else with those that there are."""
     name = problem.where.rpartition(".")[2]
     if problem.hint or problem.message != "unknown field" or not isinstance(body, Mapping) or name not in body:
         return problem
-    types = [key for key, kind in STEPS.items() if name in {field.alias or n for n, field in kind.model_fields.items()}]
-    if not types or len(types) > _FEW:
-        return problem
-    return replace(problem, hint=f"{_listed(types)} {'has' if len(types) == 1 else 'have'} it")
+    types = [key for key, other in STEPS.items() if name in _names(other)]
+    if types and len(types) <= _FEW:
+        return replace(problem, hint=f"{_listed(types)} {'has' if len(types) == 1 else 'have'} it")
+    return replace(problem, hint=f"there are: {', '.join(_names(kind))}")
+
+
+def _names(kind: type[Step]) -> list[str]:
+    return [field.alias or name for name, field in kind.model_fields.items()]
 
 
 def _listed(names: Sequence[str]) -> str:

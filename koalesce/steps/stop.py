@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_
 from koalesce.durations import format_seconds
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch, and_more
+from koalesce.matching.numbers import NumberMatcher
 from koalesce.matching.operators import is_operators
 from koalesce.matching.partial import Matching, problems
 from koalesce.models import Model
@@ -129,13 +130,13 @@ class Stop(Step, key="stop"):
     """What it gave, in part: `{stdout: {contains: ok}, exitCode: 0}`; maps match in part, matchers may stand anywhere in it. Of a key that such a
     step doesn't give, absence proves nothing and fails, unless `mayNotExist`."""
 
-    sent: Matcher | None = None
+    sent: NumberMatcher | None = None
     """How many tries there were (of what has `every`): `{ge: 100}`. There must have been one of each source to each target in any case."""
 
-    lost: Matcher | None = None
+    lost: NumberMatcher | None = None
     """How many tries may have had no answer, however that came about; default: 0."""
 
-    wrong: Matcher | None = None
+    wrong: NumberMatcher | None = None
     """How many tries may have had another answer than the expected, or an answer where none was to be; default: 0."""
 
     longest_gap: Lasting | None = None

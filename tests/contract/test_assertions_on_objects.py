@@ -132,3 +132,21 @@ def test_nothing_moves_until_something_does(web: Test, api_server: ApiServer) ->
 
     assert isinstance(outcome, Failed)
     assert ".spec.replicas changed from 1 to 3" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "{.spec.strategy}", "ignore": ["{.spec.strategy.type}", "{.spec.strategy.rollingUpdate}"]},
+        {"ignore": ["{.spec}", "{.status}", "{.metadata.labels}", "{.metadata.annotations}"]},
+    ],
+)
+def test_nothing_that_could_move_is_no_rest(web: Test, fields: dict[str, Any]) -> None:
+    from koalesce.steps.unchanged import Unchanged
+
+    unchanged = Unchanged.model_validate({"resource": "deploy/web", **fields})
+
+    outcome = unchanged.attempt(web.context())
+
+    assert isinstance(outcome, Failed)
+    assert "nothing could be seen to move" in outcome.message
