@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from koalesce.spec.entries import StepEntry
 from koalesce.steps.base import Assertion
-from koalesce.steps.use import Use
 from koalesce.yaml.problems import Problem
 
 SECTION = "invariants"
@@ -17,7 +16,7 @@ def invariant_problems(entry: StepEntry) -> Iterator[Problem]:
     if entry.section != SECTION:
         return
     for each in entry.family:
-        if each.key and not issubclass(each.type, Use) and (not issubclass(each.type, Assertion) or each.type.writes):
+        if each.key not in ("", "use") and (not issubclass(each.type, Assertion) or each.type.writes):
             yield each.problem((each.key,), "an invariant only observes", key=True, hint="make it a step of tests")
     if "outputs" in entry.raw:
         yield entry.problem(("outputs",), "nothing comes after an invariant that could take them", key=True)
