@@ -53,7 +53,7 @@ def test_they_are_not_looked_at_after_what_did_not_run_or_goes_without(tmp_path:
     world = World(
         tmp_path,
         INVARIANT + "tests:\n- {name: without, invariants: false, steps: [{script: touch LEFT}]}\n"
-        "- {name: skipped, steps: [{script: 'true', if: {capability: none-such}}]}\n",
+        "- {name: skipped, steps: [{script: 'true', if: {capability: netem}}]}\n",
     )
 
     assert [world.run(0).status, world.run(1).status] == ["passed", "skipped"]
