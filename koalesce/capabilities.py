@@ -28,6 +28,7 @@ CAPABILITIES: Mapping[str, str] = {
     "node-kill": "nodes can be switched off",
     "privileged": "privileged pods",
     "sctp": "SCTP",
+    "tbf": "bounded rates on links",
     "vlan": "VLAN links",
     "vrf": "virtual routing and forwarding",
     "vxlan": "VXLAN tunnels",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from koalesce import process
 from koalesce.cluster_request import ClusterRequest, FixtureRequest, NodeRequest, Role
@@ -19,6 +19,7 @@ __all__ = [
 FaultKind = Literal[
     "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
     "restart-component", "restart-node", "stop-component",
+    "degrade-link", "kill-process", "pause-process", "remove-state",
 ]  # fmt: skip
 
 
@@ -78,7 +79,8 @@ class Fault:
 
     `machines` are nodes; with `link-down` and `partition` fixtures, too. `component` belongs to the kinds of a component. `containers`
     are pairs of a node and a container's id of its runtime. A partition is between `machines` and `others`: with `one_way` only what the
-    first send to the second is lost.
+    first send to the second is lost. `process` is the name of a program. `link` is what a link of machines is like (`rate`, `latency` and `jitter` in
+    seconds, `loss` in percent), `state` what is to be removed of a node (`koalesce.local.hoststate`).
     """
 
     kind: FaultKind
@@ -87,6 +89,9 @@ class Fault:
     containers: tuple[tuple[str, str], ...] = ()
     others: tuple[str, ...] = ()
     one_way: bool = False
+    process: str = ""
+    link: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ActiveFault(Protocol):

@@ -111,7 +111,7 @@ class TestStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A step begins. `index` counts from 0 in its `section`: steps, setup, cleanup, onFailure, ready."""
+    """A step begins. `index` counts from 0 in its `section`: steps, setup, cleanup, onFailure, invariants, ready."""
 
     spec: str
     test: str

@@ -21,6 +21,7 @@ from koalesce.engine.grace import grace
 from koalesce.engine.namespaces import Namespaces, Wanted, labels, namespace_name, wanted
 from koalesce.engine.readiness import await_whole
 from koalesce.engine.scopes import LAST_LOOK, TestScope
+from koalesce.engine.sections import INVARIANT_TIMEOUT, INVARIANTS
 from koalesce.engine.session import RunSession, make_private
 from koalesce.engine.sites import Site, Stay
 from koalesce.engine.statuses import overall
@@ -250,6 +251,7 @@ class _Case:
             finally:
                 self._broken_off = self._backgrounds.end_steps()
             message, status = _with_troubles(message, status, self._broken_off)
+            message, status = self._with_invariants(message, status)
             if status in ("failed", "error"):
                 evidence = self._explain((*test.on_failure, *self._stage.loaded.spec.on_failure))
         except Interrupted:
@@ -297,6 +299,26 @@ class _Case:
         if steps and len(skipped) == len(steps):
             return skipped[0], "skipped"
         return "", "passed"
+
+    def _with_invariants(self, message: str, status: Status) -> tuple[str, Status]:
+        """How the steps ended, and what of the spec's invariants doesn't hold after them, once nothing disturbs the cluster any more."""
+        invariants = self._stage.loaded.spec.invariants if self._section == "steps" and self._test.invariants else ()
+        if not invariants or status not in ("passed", "failed"):
+            return message, status
+        self._healed += self._heal()
+        runner = self._runner(TestScope(cancel=self._stage.session.cancel))
+        section = self._of(INVARIANTS, timeout=INVARIANT_TIMEOUT)
+        results: list[StepFinished] = []
+        for index, entry in enumerate(invariants):
+            results.append(runner.run(section, index, entry))
+            if results[-1].status in ("failed", "error") and self._failure.step is None:
+                self._failure = replace(self._failure, step=results[-1], looked_at=tuple(runner.looked_at))
+        bad = [result for result in results if result.status in ("failed", "error")]
+        if not bad:
+            return message, status
+        said, worst = summed_up(bad)
+        told = f"after it, {said}"
+        return (f"{message}\n{told}", status) if message else (told, worst)
 
     def _explain(self, on_failure: Sequence[StepEntry]) -> str:
         """Run the author's onFailure steps and collect the evidence; returns the folder."""

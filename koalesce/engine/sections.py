@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_TIMEOUT = 30.0
+INVARIANTS = "invariants"
+INVARIANT_TIMEOUT = 5.0  # seconds of an invariant that says nothing
 AFTERWARDS = ("cleanup", "onFailure")  # sections that run even where others broke off
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A list of steps within a test: `steps`, `setup`, `cleanup`, `onFailure` or `ready`."""
+    """A list of steps within a test: `steps`, `setup`, `cleanup`, `onFailure`, `invariants` or `ready`."""
 
     spec: str
     test: str

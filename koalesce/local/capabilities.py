@@ -24,6 +24,7 @@ _TRIALS = {
     "netem": "tc qdisc add dev lo root netem delay 1ms",
     "nftables": "nft add table ip t12",
     "sctp": "test -e /proc/net/sctp || { modprobe sctp && test -e /proc/net/sctp; }",
+    "tbf": "tc qdisc add dev lo root tbf rate 1mbit burst 32kb latency 50ms",
     "vlan": "ip link add t13 type veth peer name t14 && ip link add link t13 name t15 type vlan id 7",
     "vrf": "ip link add t16 type vrf table 10",
     "vxlan": "ip link add t17 type vxlan id 1 dstport 4789 dev lo",

@@ -14,9 +14,11 @@ from typing import Any
 
 from koalesce import process
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import cgroups, components, netns, network
+from koalesce.local import cgroups, components, netns, network, processes, shaping
 from koalesce.local.bringup import Bringup
 from koalesce.local.egress import nft
+from koalesce.local.hoststate import host_state
+from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
 
 Undo = Callable[[], None]
@@ -62,6 +64,16 @@ class Faults:
         elif hurt := on_containers.get(kind):
             pairs = wanted["containers"]
             yield from (lambda undos, pair=pair: hurt(undos, self._node(pair[0]), pair[1]) for pair in pairs)
+        elif kind in ("kill-process", "pause-process"):
+            end = self._kill_process if kind == "kill-process" else self._pause_process
+            yield from (lambda undos, name=name: end(undos, self._node(name), wanted["process"]) for name in machines)
+        elif kind == "remove-state":
+            yield from (
+                lambda undos, name=name: self._remove(undos, self._node(name), wanted["state"]) for name in machines
+            )
+        elif kind == "degrade-link":
+            words = shaping.discipline(wanted["link"])
+            yield from (lambda undos, name=name: self._degrade(undos, name, words) for name in machines)
         elif kind == "link-down":
             yield from (lambda undos, name=name: self._unplug(undos, name) for name in machines)
         elif kind == "partition":
@@ -152,6 +164,49 @@ class Faults:
         undos.callback(netns.ip, f"link set {link} up")
         netns.ip(f"link set {link} down")
 
+    def _degrade(self, undos: contextlib.ExitStack, name: str, words: list[str]) -> None:
+        """Have both ends of a link delay, lose or hold back what they send: that of the fabric, and the machine's own."""
+        link = self._link(name)
+        machine = self.bringup.fixtures.get(name) or self._node(name)
+        self._hold(undos, f"the link of {name} is degraded", "degraded", name)
+        shaping.shape(link, words)
+        undos.callback(self._if_same, machine, lambda: shaping.unshape(link))
+        inside = NetNamespace.of_process(machine.pid)
+        undos.callback(inside.close)
+        with inside.entered():
+            shaping.shape("eth0", words)
+
+        def clear() -> None:
+            with inside.entered():
+                shaping.unshape("eth0")
+
+        undos.callback(self._if_same, machine, clear)
+
+    def _if_same(self, machine: RunningNode, undo: Undo) -> None:
+        """Undo something of a machine's link, unless the machine has been made anew since, and its link with it."""
+        now = {**self.bringup.nodes, **self.bringup.fixtures}[machine.name]
+        if now is machine and not machine.has_ended:
+            undo()
+
+    def _remove(self, undos: contextlib.ExitStack, node: RunningNode, wanted: Mapping[str, Any]) -> None:
+        state = host_state(wanted)
+        run = self._runner(node)
+        before = state.take(run)
+        undos.callback(self._if_same, node, lambda: state.put_back(run, before))
+
+    def _kill_process(self, _undos: contextlib.ExitStack, node: RunningNode, name: str) -> None:
+        processes.kill(self._runner(node), name)
+
+    def _pause_process(self, undos: contextlib.ExitStack, node: RunningNode, name: str) -> None:
+        run = self._runner(node)
+        self._hold(undos, f"{name} on {node.name} is paused", "paused", node.name, "process", name)
+        pids = processes.of_name(run, name)
+        undos.callback(self._if_same, node, lambda: processes.signal(run, pids, "CONT"))
+        processes.signal(run, pids, "STOP")
+
+    def _runner(self, node: RunningNode) -> Callable[[Sequence[str], str], str]:
+        return lambda words, text: self._on(node, *words, text=text)
+
     def _part(self, undos: contextlib.ExitStack, near: Sequence[str], far: Sequence[str], *, one_way: bool) -> None:
         """Have the bridge between the machines drop what one side sends to the other."""
         table = f"koalesce_{next(self._numbers)}"
@@ -210,8 +265,9 @@ class Faults:
         lines = [line.split() for line in self._on(node, *_RUNTIME, "list").splitlines()]
         return next((words[2] for words in lines if len(words) > 2 and words[0] == container), "")
 
-    def _on(self, node: RunningNode, *command: str) -> str:
-        done = process.run([*exec_prefix(f"/proc/{node.pid}"), *command], timeout=_COMMAND_PATIENCE)
+    def _on(self, node: RunningNode, *command: str, text: str = "") -> str:
+        words = [*exec_prefix(f"/proc/{node.pid}"), *command]
+        done = process.run(words, stdin=text.encode() if text else None, timeout=_COMMAND_PATIENCE)
         if done.code:
             raise ClusterError(f"{node.name}: {' '.join(command)}: {done.err.strip() or f'exit code {done.code}'}")
         return done.out

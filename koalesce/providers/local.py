@@ -36,6 +36,7 @@ class LocalProvider:
         {
             "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
             "pause-node", "restart-component", "restart-node", "stop-component",
+            "degrade-link", "kill-process", "pause-process", "remove-state",
         }
     )  # fmt: skip
 

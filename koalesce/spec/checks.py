@@ -106,7 +106,7 @@ def _pods_of_components(data: Mapping[str, Any], source: Source) -> Iterator[Pro
     if data.get("include") or data.get("clusters"):
         return
     names = component_names(data)
-    for section in ("setup", "cleanup", "tests", "components"):
+    for section in ("setup", "cleanup", "tests", "components", "invariants"):
         for where, name in _named_components(data.get(section), (section,)):
             if name not in names:
                 message = f'there is no component "{name}"'

@@ -22,6 +22,7 @@ from koalesce.cluster_request import NodeRequest, Role
 from koalesce.matching.quantity import quantity
 from koalesce.merging import merged
 from koalesce.patterns import pattern
+from koalesce.spec import failover
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.kubelet_fields import known_field
 
@@ -279,8 +280,10 @@ class ClusterSpec(Model):
     addons: tuple[Text, ...] = ()
     """What to install besides."""
 
-    failover: Flag = False
-    """Whether the API's address has to lead to any control plane that works. In local clusters of several it always does."""
+    failover: Flag | Literal["fast"] = False
+    """Whether the API's address has to lead to any control plane that works. In local clusters of several it always does. `fast` says something else: that
+    the loss of a node is a matter of seconds. Kubelets tell that they live every second, a node is lost after 6 s, and its pods are given up 2 s later;
+    `args` and `kubelet` have the last word."""
 
     ttl: PositiveDuration | None = None
     """After which time a cluster that is kept (`up`, `run --keep`) is removed by itself, once no run uses it."""
@@ -331,7 +334,14 @@ class ClusterSpec(Model):
 
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""
-        return tuple(replace(node, kubelet=merged(self.kubelet, node.kubelet)) for node in self._nodes())
+        ours = merged(failover.KUBELET, self.kubelet) if self.failover == "fast" else self.kubelet
+        return tuple(replace(node, kubelet=merged(ours, node.kubelet)) for node in self._nodes())
+
+    def flags(self) -> dict[str, dict[str, str]]:
+        """The flags of programs: those of `args`, over those of a profile."""
+        return merged(
+            failover.FLAGS if self.failover == "fast" else {}, {key: dict(own) for key, own in self.args.items()}
+        )
 
     def _nodes(self) -> tuple[NodeRequest, ...]:
         match self.nodes:

@@ -77,7 +77,7 @@ REQUIRED: Any = object()
 class StepEntry:
     """A step of a spec.
 
-    `section` is steps, setup, cleanup, onFailure or ready, `index` its place there from 0. `raw` is the whole mapping as written,
+    `section` is steps, setup, cleanup, onFailure, invariants or ready, `index` its place there from 0. `raw` is the whole mapping as written,
     `key` its type key. `draft` is the step where its values are known at load, otherwise None.
     """
 

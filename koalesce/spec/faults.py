@@ -106,7 +106,7 @@ class _Chaos:
         chosen = _chosen(target, roles)
         if component == "kube-proxy" and self.cluster.kube_proxy == "none":
             yield self.entry.problem(where, "the cluster has no kube-proxy", hint="its kubeProxy is none")
-        for off in _switched_off(verb, chosen) if component is None else ():
+        for off in _switched_off(verb, chosen) if component is None and target.get("process") is None else ():
             if lost := _too_many_members(off, self.cluster.etcd_members):
                 yield self.entry.problem((_KEY, verb), lost, key=True)
         for name in chosen:

@@ -112,7 +112,7 @@ class LoadedSpec:
             control_plane=cluster.control_plane,
             feature_gates=dict(cluster.feature_gates),
             runtime_config=dict(cluster.runtime_config),
-            args={program: dict(flags) for program, flags in cluster.args.items()},
+            args=cluster.flags(),
             audit_policy=self._text(cluster.audit_policy),
             admission_configuration=self._text(cluster.admission_configuration),
             images=images,

@@ -140,6 +140,9 @@ class Test(Model):
     """How often it's run again, in a fresh namespace, when it fails (not: when it can't be found out). One that passes then has passed,
     and is reported as flaky everywhere. Default: none, or what `--reruns` says."""
 
+    invariants: Flag = True
+    """Whether the spec's `invariants` are looked at after it."""
+
     matrix: Mapping[Identifier, Axis] = Field(default_factory=dict)
     """Axes, each with its values: the test runs once for each combination, as a test of its own, with `${{ matrix.AXIS }}`.
     `exclude` lists combinations to leave out (partly or fully said), `include` more combinations to run."""
@@ -210,6 +213,12 @@ class Spec(Model):
 
     on_failure: tuple[StepEntry, ...] = ()
     """Steps to run whenever a test or the setup fails, in its namespace and after its own `onFailure`, for evidence."""
+
+    invariants: tuple[StepEntry, ...] = ()
+    """Steps that observe, and must hold after every test that has run, whether it passed or failed: no error lines in the logs of what it runs on, no
+    restarts, nothing dropped. One that doesn't is a failure of this test (also of those that ran beside it, if it's about something that they share).
+    What disturbs the cluster has ended by then; `since: test` says in `logs` and `restarts` that only the test's own time counts. They run in the test's
+    namespace, each with 5s unless it says `timeout`. A test that says `invariants: false` goes without."""
 
     tests: tuple[Test, ...] = ()
     """The tests."""

@@ -10,6 +10,7 @@ from koalesce.expressions import has_expression
 from koalesce.spec.entries import REQUIRED, BoundStep, Group, StepEntry, build
 from koalesce.spec.fields import COMMON_NAMES, EXCLUSIVE_MODES, Foreach, StepFields
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
+from koalesce.spec.invariants import invariant_problems
 from koalesce.spec.pairs import form_problems, unpaired
 from koalesce.spec.shared import BESIDE_USE, Groups, parameter_problems
 from koalesce.spec.source import Source
@@ -40,6 +41,7 @@ def step_lists(data: Any) -> Iterator[StepList]:
     yield StepList(("setup", "onFailure"), "onFailure")
     yield StepList(("cleanup",), "cleanup")
     yield StepList(("onFailure",), "onFailure")
+    yield StepList(("invariants",), "invariants")
     for index in _indexes(data, "tests"):
         for field in ("steps", "cleanup", "onFailure"):
             yield StepList(("tests", index, field), field, index)
@@ -67,7 +69,7 @@ class StepReader:
     def read(self, raw: Any, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:
         """The entry of one step; `known` is the scope of what has its value already."""
         entry = self._read(raw, (*place.where, index), place, index, known)
-        self.problems += form_problems(entry)
+        self.problems += (*form_problems(entry), *invariant_problems(entry))
         return entry
 
     def _read(self, raw: Any, where: Path, place: StepList, index: int, known: Mapping[str, Any]) -> StepEntry:

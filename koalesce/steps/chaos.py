@@ -12,15 +12,18 @@ from koalesce.errors import ClusterError
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.faults.targets import (
     ComponentOfNodes,
+    Degraded,
     MachinesOnWire,
+    NodesOfIt,
     NodesOrComponents,
     Partition,
+    Removed,
     Victims,
     listed,
 )
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
-KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition")
+KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "degrade", "remove")
 
 
 def _lasts(duration: Duration) -> Duration:
@@ -32,7 +35,7 @@ def _lasts(duration: Duration) -> Duration:
 class Chaos(Background, key="chaos"):
     """Do something to nodes, components, containers or the network, and undo it.
 
-    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown` and `partition`. Only a test that says `disruptive: true` may do this,
+    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown`, `partition`, `degrade` and `remove`. Only a test that says `disruptive: true` may do this,
     and only on a cluster whose provider can: the capability `chaos` (`requires: [chaos]` skips the test elsewhere). The step is over once the
     fault has happened, and has been seen to. It lasts until a `stop` with its `id`, until the test ends, or, with `for`, until the step itself
     does. It's undone however that ends: also when the run is interrupted or killed. After the test all nodes have to be Ready again, otherwise
@@ -62,6 +65,14 @@ class Chaos(Background, key="chaos"):
     partition: Partition | None = None
     """Have all be lost that machines send to each other: `{from: {node: worker-1}, to: {nodes: [worker-2]}}`."""
 
+    degrade: Degraded | None = None
+    """Have links of machines be slow, far or lossy: `{node: worker-1, rate: 10mbit}`, `{node: worker-1, latency: 50ms, loss: 2%}`. A rate alone takes the
+    capability `tbf`, all else `netem`: kernels may lack them."""
+
+    remove: Removed | None = None
+    """Remove what nodes' kernels hold and some software has to keep there: `{nodes: all, route: 10.244.1.0/24}`, `{node: worker-1, chain: KUBE-SERVICES,
+    table: nat}`. What isn't there again by itself when the fault ends is put back."""
+
     lasts: Annotated[Duration, AfterValidator(_lasts)] | None = Field(default=None, alias="for")
     """How long it lasts: the step ends then, and the fault with it. Default: until a `stop` with its id, or the test's end."""
 
@@ -87,7 +98,11 @@ class Chaos(Background, key="chaos"):
             return "link-down"
         if self.partition is not None:
             return "partition"
+        if self.degrade is not None or self.remove is not None:
+            return "degrade-link" if self.degrade is not None else "remove-state"
         verb, victims = self._victims
+        if isinstance(victims, Victims) and victims.process is not None:
+            return "kill-process" if verb == "kill" else "pause-process"
         if victims.component is not None:
             return _of_component(verb)
         if isinstance(victims, Victims) and not victims.names:
@@ -105,11 +120,15 @@ class Chaos(Background, key="chaos"):
             return f"pull the cable of {self.link_down}"
         if (cut := self.partition) is not None:
             return f"cut {cut.from_} {'off from' if not cut.one_way else 'short of'} {cut.to}"
+        if self.degrade is not None:
+            return f"degrade the link of {self.degrade}: {self.degrade.in_words()}"
+        if self.remove is not None:
+            return f"remove {self.remove.in_words()} from {_in_words(self.remove)}"
         verb, victims = self._victims
         if isinstance(victims, Victims) and not victims.names:
             return f"{verb} {victims.place()}"
-        where = f"node {victims.node}" if victims.node is not None else f"nodes {listed(victims.nodes)}"
-        return f"{verb} {victims.component} on {where}" if victims.component else f"{verb} {where}"
+        what = victims.component or (victims.process if isinstance(victims, Victims) else None)
+        return f"{verb} {what} on {_in_words(victims)}" if what else f"{verb} {_in_words(victims)}"
 
     def start(self, context: StepContext) -> Disturbing | Failed | Errored:
         """Find out what it's about, and have it done."""
@@ -131,14 +150,22 @@ class Chaos(Background, key="chaos"):
             return machines if isinstance(machines, Errored) else Fault(kind=self.kind, machines=machines)
         if self.partition is not None:
             return _cut(self.partition, cluster)
-        _, victims = self._victims
+        if self.degrade is not None:
+            machines = _machines(self.degrade, cluster)
+            if isinstance(machines, Errored):
+                return machines
+            return Fault(kind=self.kind, machines=machines, link=self.degrade.link())
+        victims = self.remove or self._victims[1]
         if isinstance(victims, Victims) and not victims.names:
             return self._fault_of_containers(victims, context)
         nodes = nodes_of(victims.names, cluster)
         if isinstance(nodes, Errored):
             return nodes
         names = tuple(node.name for node in nodes)
-        return Fault(kind=self.kind, machines=names, component=victims.component or "")
+        if isinstance(victims, Removed):
+            return Fault(kind=self.kind, machines=names, state=victims.state())
+        process = victims.process if isinstance(victims, Victims) else None
+        return Fault(kind=self.kind, machines=names, component=victims.component or "", process=process or "")
 
     def _fault_of_containers(self, victims: Victims, context: StepContext) -> Fault | Failed | Errored:
         sources = select(victims, context)
@@ -167,6 +194,10 @@ class Disturbing:
         except ClusterError as error:
             return Errored(f"could not be undone: {error}", final=True)
         return Passed("undone")
+
+
+def _in_words(nodes: NodesOfIt | Victims) -> str:
+    return f"node {nodes.node}" if nodes.node is not None else f"nodes {listed(nodes.nodes)}"
 
 
 def _of_component(verb: str) -> FaultKind:

@@ -233,6 +233,94 @@ def test_one_way_only_what_goes_the_one_way_is_lost(cluster: Cluster) -> None:
         fault.undo()
 
 
+def output(cluster: Cluster, node: str, *command: str) -> str:
+    (prefix,) = [item["exec"] for item in cluster.outputs["nodes"] if item["name"] == node]
+    return subprocess.run([*prefix, *command], capture_output=True, timeout=60, check=True, text=True).stdout
+
+
+def test_a_link_is_degraded_at_both_its_ends_and_then_as_before(cluster: Cluster) -> None:
+    if "tbf" not in cluster.outputs["capabilities"]:
+        pytest.skip("the kernel has no tbf")
+
+    def qdiscs() -> list[bool]:
+        inside = output(cluster, "worker-1", "tc", "qdisc", "show", "dev", "eth0")
+        outside = subprocess.run(
+            [*cluster.outputs["host_exec"], "tc", "qdisc", "show", "dev", "node1"], capture_output=True, check=True
+        )
+        return ["tbf" in inside, b"tbf" in outside.stdout]
+
+    fault = cluster.faults.begin(Fault(kind="degrade-link", machines=("worker-1",), link={"rate": "10mbit"}))
+    assert qdiscs() == [True, True]
+    with pytest.raises(ClusterError, match="the link of worker-1 is degraded already"):
+        cluster.faults.begin(Fault(kind="degrade-link", machines=("worker-1",), link={"rate": "10mbit"}))
+    fault.undo()
+
+    assert qdiscs() == [False, False]
+
+
+CASES: list[tuple[dict[str, str], list[str], list[str], str]] = [
+    (
+        {"chain": "T-MINE", "table": "nat"},
+        ["iptables -t nat -N T-MINE", "iptables -t nat -A T-MINE -d 10.1.1.1/32 -p tcp -m tcp --dport 80 -j RETURN", "iptables -t nat -A T-MINE -j ACCEPT"],
+        ["iptables -t nat -F T-MINE", "iptables -t nat -X T-MINE"],
+        "iptables -t nat -S T-MINE",
+    ),
+    (
+        {"ipset": "t-mine"},
+        ["ipset create t-mine hash:net", "ipset add t-mine 10.1.0.0/16", "ipset add t-mine 10.2.0.0/16"],
+        ["ipset destroy t-mine"],
+        "ipset save -sorted t-mine",
+    ),
+    (
+        {"nft_chain": "ip t-mine input"},
+        ["nft add table ip t-mine", "nft add chain ip t-mine input { type filter hook input priority 0 ; }", "nft add rule ip t-mine input tcp dport 1 counter accept", "nft add rule ip t-mine input ip saddr 203.0.113.0/24 drop"],
+        ["nft delete table ip t-mine"],
+        "nft -s list table ip t-mine",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "making", "ending", "show"), CASES, ids=["chain", "ipset", "nft"])
+def test_what_is_removed_from_a_kernel_is_put_back_as_it_was(
+    cluster: Cluster, state: dict[str, str], making: list[str], ending: list[str], show: str
+) -> None:
+    if {"ipset": "ipset", "nft_chain": "nftables"}.get(next(iter(state)), "iptables") not in cluster.outputs[
+        "capabilities"
+    ]:
+        pytest.skip("the kernel has none such")
+    for line in making:
+        output(cluster, "worker-1", *line.split())
+    before = output(cluster, "worker-1", *show.split())
+    try:
+        fault = cluster.faults.begin(Fault(kind="remove-state", machines=("worker-1",), state=state))
+        without = output(cluster, "worker-1", *show.split())
+        fault.undo()
+        after = output(cluster, "worker-1", *show.split())
+    finally:
+        for line in ending:
+            output(cluster, "worker-1", *line.split())
+
+    assert len(without.splitlines()) == len(before.splitlines()) - 2
+    assert after == before
+
+
+def test_processes_are_paused_and_killed_by_the_name_of_their_program(cluster: Cluster) -> None:
+    output(cluster, "worker-1", "sh", "-c", "cp /usr/bin/sleep /tmp/t-bird; /tmp/t-bird 600 >/dev/null 2>&1 &")
+
+    def states() -> str:
+        return output(cluster, "worker-1", "sh", "-c", "ps -o stat= -C t-bird || true").strip()[:1]
+
+    fault = cluster.faults.begin(Fault(kind="pause-process", machines=("worker-1",), process="t-bird"))
+    assert states() == "T"
+    fault.undo()
+    assert states() in ("S", "R")
+
+    cluster.faults.begin(Fault(kind="kill-process", machines=("worker-1",), process="t-bird")).undo()
+    assert states() in ("", "Z")
+    with pytest.raises(ClusterError, match="there is no process t-bird"):
+        cluster.faults.begin(Fault(kind="kill-process", machines=("worker-1",), process="t-bird"))
+
+
 def test_a_fault_ends_with_the_process_that_asked_for_it(cluster: Cluster) -> None:
     fault = json.dumps({"kind": "link-down", "machines": ["worker-1"]})
     command = [sys.executable, "-c", BEGIN, NAME, str(cluster.ledger.folder), fault]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictStr, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
+from koalesce.addresses import Family
+from koalesce.durations import Duration
 from koalesce.models import Model
 from koalesce.steps.vantage import FixtureNames, NodeNames, PodsAndNodes
 
@@ -57,10 +61,16 @@ class Victims(PodsAndNodes):
     component: ComponentName | None = None
     """The component of the nodes, as its program is called; default: the nodes themselves."""
 
+    process: StrictStr | None = Field(default=None, min_length=1, examples=["bird"])
+    """All processes of the nodes, those of containers too, that are of the program of this name."""
+
     @model_validator(mode="after")
     def _component_of_nodes(self) -> Victims:
-        if self.component is not None and (self.pod is not None or self.pods is not None):
-            raise ValueError("component belongs to nodes")
+        if self.component is not None and self.process is not None:
+            raise ValueError("say component or process, not both")
+        for name in ("component", "process"):
+            if getattr(self, name) is not None and (self.pod is not None or self.pods is not None):
+                raise ValueError(f"{name} belongs to nodes")
         return self
 
     @property
@@ -103,6 +113,114 @@ class MachinesOnWire(Model):
             ("node", self.node), ("nodes", self.nodes), ("fixture", self.fixture), ("fixtures", self.fixtures),
         ]  # fmt: skip
         return " and ".join(f"{name} {listed(value)}" for name, value in parts if value is not None)
+
+
+def _rate(text: str) -> str:
+    if "${{" not in text and not re.fullmatch(r"\d+(\.\d+)?[kmg]bit", text):
+        raise ValueError(f'"{text}" is no rate, such as 500kbit, 10mbit or 1gbit')
+    return text
+
+
+def _percent(text: str) -> str:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    if "${{" not in text and (found is None or not 0 < float(found[1]) <= 100):
+        raise ValueError(f'"{text}" is no part of the packets, such as 2%')
+    return text
+
+
+def _three_words(text: str) -> str:
+    if "${{" not in text and len(text.split()) != 3:
+        raise ValueError(f'"{text}" is no chain with its table, such as ip kube-proxy services')
+    return text
+
+
+class Degraded(MachinesOnWire):
+    """Machines, and what their links are to be like, in both directions."""
+
+    rate: Annotated[StrictStr, AfterValidator(_rate)] | None = Field(default=None, examples=["10mbit"])
+    """How much goes in a second at most: `500kbit`, `10mbit`, `1gbit`."""
+
+    latency: Duration | None = None
+    """How much later packets come: `50ms`."""
+
+    jitter: Duration | None = None
+    """By how much that varies."""
+
+    loss: Annotated[StrictStr, AfterValidator(_percent)] | None = Field(default=None, examples=["2%"])
+    """The part of the packets that is lost."""
+
+    @model_validator(mode="after")
+    def _says_how(self) -> Degraded:
+        if all(each is None for each in (self.rate, self.latency, self.jitter, self.loss)):
+            raise ValueError("say how: rate, latency, jitter or loss")
+        if self.jitter is not None and self.latency is None:
+            raise ValueError("jitter is of a latency, which isn't said")
+        return self
+
+    def link(self) -> dict[str, float | str]:
+        """It as a provider takes it."""
+        times = {name: each.seconds for name in ("latency", "jitter") if (each := getattr(self, name)) is not None}
+        loss = {"loss": float(self.loss.removesuffix("%"))} if self.loss is not None else {}
+        return {**({"rate": self.rate} if self.rate else {}), **times, **loss}
+
+    def in_words(self) -> str:
+        """What the links are like."""
+        found = {name: getattr(self, name) for name in ("rate", "latency", "jitter", "loss")}
+        return ", ".join(f"{name} {each}" for name, each in found.items() if each is not None)
+
+
+class Removed(NodesOfIt):
+    """Something that the kernel of nodes holds: exactly one of `route`, `rule`, `chain`, `ipset` and `nftChain`."""
+
+    route: StrictStr | None = Field(default=None, examples=["10.244.1.0/24"])
+    """A route by its destination, an address with its prefix or `default`."""
+
+    rule: StrictInt | None = None
+    """A routing rule by its priority."""
+
+    chain: StrictStr | None = Field(default=None, examples=["KUBE-SERVICES"])
+    """The rules of a chain of iptables."""
+
+    ipset: StrictStr | None = None
+    """The members of an ipset."""
+
+    nft_chain: Annotated[StrictStr, AfterValidator(_three_words)] | None = Field(
+        default=None, examples=["ip kube-proxy services"]
+    )
+    """The rules of a chain of nftables, by the family and the name of its table and its own name."""
+
+    table: StrictStr | None = None
+    """The table of the route (default: main), or of the chain (default: filter)."""
+
+    family: Family | None = None
+    """The family of a rule or a chain; default: IPv4."""
+
+    @model_validator(mode="after")
+    def _exactly_one_state(self) -> Removed:
+        given = [name for name in ("route", "rule", "chain", "ipset", "nft_chain") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("say exactly one of route, rule, chain, ipset and nftChain")
+        if self.table is not None and given[0] not in ("route", "chain"):
+            raise ValueError("table is of a route or a chain")
+        if self.family is not None and given[0] not in ("rule", "chain") and self.route != "default":
+            raise ValueError("family is of a rule, a chain or the route default")
+        if self.route is not None and self.route != "default" and "${{" not in self.route:
+            try:
+                ipaddress.ip_network(self.route)
+            except ValueError:
+                raise ValueError(
+                    f'"{self.route}" is no destination of a route, such as 10.244.1.0/24 or default'
+                ) from None
+        return self
+
+    def state(self) -> dict[str, str | int]:
+        """It as a provider takes it."""
+        names = ("route", "rule", "chain", "ipset", "nft_chain", "table", "family")
+        return {name: each for name in names if (each := getattr(self, name)) is not None}
+
+    def in_words(self) -> str:
+        """What is removed."""
+        return ", ".join(f"{name.replace('_', ' ')} {each}" for name, each in self.state().items())
 
 
 class Partition(Model):

@@ -17,7 +17,7 @@ from koalesce.steps.wire.flows import Flow
 from koalesce.steps.wire.probing import PROGRAM, Batch, Observed, local_program, machine_of, observed_of
 
 _GRACE = 10.0  # seconds in which a machine must have ended what is under way, beyond the longest limit
-_FIRST = 20.0  # seconds in which a first sighting must have come
+_FIRST = 60.0  # seconds in which a first sighting must have come
 
 
 @dataclass(frozen=True, slots=True)

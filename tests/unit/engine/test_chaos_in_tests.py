@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from koalesce.engine import readiness
-from tests.fakes import FakeFaults, made
+from tests.fakes import FakeFaults, made, result
 from tests.unit.engine.test_case import World
 
 STOP = "chaos: {stop: {node: worker-1, component: kubelet}, id: away}"
@@ -46,6 +46,16 @@ def test_without_a_stop_it_lasts_until_the_end_of_the_test(tmp_path: Path) -> No
 
     assert running.run().status == "failed"
     assert faults(running).log == ["begin", "undo"]
+
+
+def test_it_ends_before_the_invariants_are_looked_at(tmp_path: Path) -> None:
+    invariants = "invariants: [{exec: {node: worker-1, command: [look]}}]\n"
+    running = world(tmp_path, STOP, more=invariants)
+    log = faults(running).log
+    running.fake.nodes[0].answer = lambda command, _stdin: (log.append(command[-1]), result(command))[1]
+
+    assert running.run().status == "passed"
+    assert log == ["begin", "undo", "look"]
 
 
 def test_it_ends_before_the_cleanup_of_its_test(tmp_path: Path) -> None:

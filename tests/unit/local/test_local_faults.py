@@ -58,6 +58,7 @@ class Node:
 class World:
     nodes: dict[str, Node]
     request: Any
+    fixtures: dict[str, Node] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
 
@@ -133,6 +134,66 @@ def test_what_is_disturbed_is_not_disturbed_twice_and_can_be_again_afterwards(fa
     undo()
 
     faults.begin(stop)()
+
+
+@pytest.fixture
+def shell(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What commands of nodes answer, by how they begin; \"said\" holds all that were given, one a line."""
+    answers = {"said": ""}
+
+    def on(_self: Faults, node: Any, *words: str, text: str = "") -> str:
+        line = " ".join(words)
+        answers["said"] += f"{node.name}: {line}{f' <<< {text}' if text else ''}\n"
+        return next((answer for head, answer in answers.items() if head != "said" and line.startswith(head)), "")
+
+    monkeypatch.setattr(Faults, "_on", on)
+    return answers
+
+
+def test_a_route_that_nobody_has_put_back_is_put_back(faults: Faults, shell: dict[str, str]) -> None:
+    show = "ip -4 route show table main exact 10.244.1.0/24"
+    shell[show] = "10.244.1.0/24 via 198.18.0.11 dev eth0 proto 17 linkdown \n"
+
+    undo = faults.begin(fault("remove-state", "worker-1", state={"route": "10.244.1.0/24"}))
+    shell[show] = ""
+    undo()
+
+    assert shell["said"].splitlines() == [
+        f"worker-1: {show}",
+        "worker-1: ip -4 route del 10.244.1.0/24 table main",
+        f"worker-1: {show}",
+        "worker-1: ip -4 route add 10.244.1.0/24 via 198.18.0.11 dev eth0 proto 17 table main",
+    ]
+
+
+def test_what_somebody_has_put_back_is_left_alone(faults: Faults, shell: dict[str, str]) -> None:
+    shell["ipset save mine"] = "create mine hash:net\nadd mine 10.1.0.0/16\n"
+
+    faults.begin(fault("remove-state", "worker-1", state={"ipset": "mine"}))()
+
+    assert [line.split(": ")[1] for line in shell["said"].splitlines()] == [
+        "ipset save mine", "ipset flush mine", "ipset save mine",
+    ]  # fmt: skip
+
+
+def test_a_paused_program_goes_on_afterwards(faults: Faults, shell: dict[str, str]) -> None:
+    shell["sh -c for pid in $(pgrep"] = "12\n15\n"
+
+    undo = faults.begin(fault("pause-process", "worker-1", process="a-program-of-a-long-name"))
+    with pytest.raises(ClusterError, match="a-program-of-a-long-name on worker-1 is paused already"):
+        faults.begin(fault("pause-process", "worker-1", process="a-program-of-a-long-name"))
+    undo()
+
+    said = shell["said"].splitlines()
+    assert said[0].endswith("sh a-program-of-a-")  # as much of the name as the kernel keeps
+    assert "kill -STOP" in said[1]
+    assert "kill -CONT" in said[2]
+    assert said[2].endswith("sh 12 15")
+
+
+def test_a_program_that_does_not_run_cannot_be_killed(faults: Faults, shell: dict[str, str]) -> None:
+    with pytest.raises(ClusterError, match="there is no process bird"):
+        faults.begin(fault("kill-process", "worker-1", process="bird"))
 
 
 def test_what_went_well_until_another_node_refuses_is_undone(world: World, faults: Faults) -> None:

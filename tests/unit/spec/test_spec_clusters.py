@@ -157,3 +157,20 @@ def test_a_step_of_a_shared_group_names_a_cluster_of_the_spec(project: Path) -> 
     assert problems == [
         'shared.yaml:6:29: groups.wait.steps[0].cluster: there is no cluster "wset"; did you mean "west"?'
     ]
+
+
+def test_fast_failover_is_a_profile_over_which_the_spec_has_the_last_word(project: Path) -> None:
+    own = "{nodes: 1, args: {kube-controller-manager: {node-monitor-grace-period: 9s, v: 4}}, kubelet: {nodeLeaseDurationSeconds: 8}"
+
+    spec = loaded(project, f"clusters: {{fast: {own}, failover: fast}}, plain: {own}}}}}\n")
+
+    fast, plain = (spec.request(name, "r", section=name) for name in ("fast", "plain"))
+    assert fast.args["kube-controller-manager"] == {
+        "node-monitor-period": "500ms", "node-monitor-grace-period": "9s", "node-eviction-rate": "10",
+        "secondary-node-eviction-rate": "10", "v": "4",
+    }  # fmt: skip
+    assert fast.args["kube-apiserver"]["default-unreachable-toleration-seconds"] == "2"
+    assert fast.nodes[0].kubelet["nodeStatusUpdateFrequency"] == "1s"
+    assert [each.nodes[0].kubelet["nodeLeaseDurationSeconds"] for each in (fast, plain)] == [8, 8]
+    assert plain.args == {"kube-controller-manager": {"node-monitor-grace-period": "9s", "v": "4"}}
+    assert "nodeStatusUpdateFrequency" not in plain.nodes[0].kubelet

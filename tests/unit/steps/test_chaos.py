@@ -79,6 +79,26 @@ KUBELET = {"node": "worker-1", "component": "kubelet"}
             Fault(kind="partition", machines=("worker-1", "worker-2"), others=("c1",), one_way=True),
             "cut nodes workers short of fixture c1",
         ),
+        (
+            {"kill": {"nodes": "workers", "process": "bird"}},
+            Fault(kind="kill-process", machines=("worker-1", "worker-2"), process="bird"),
+            "kill bird on nodes workers",
+        ),
+        (
+            {"pause": {"node": "worker-1", "process": "bird"}},
+            Fault(kind="pause-process", machines=("worker-1",), process="bird"),
+            "pause bird on node worker-1",
+        ),
+        (
+            {"degrade": {"node": "worker-1", "fixture": "c1", "latency": "50ms", "loss": "2.5%"}},
+            Fault(kind="degrade-link", machines=("worker-1", "c1"), link={"latency": 0.05, "loss": 2.5}),
+            "degrade the link of node worker-1 and fixture c1: latency 50ms, loss 2.5%",
+        ),
+        (
+            {"remove": {"node": "worker-1", "chain": "KUBE-SERVICES", "table": "nat"}},
+            Fault(kind="remove-state", machines=("worker-1",), state={"chain": "KUBE-SERVICES", "table": "nat"}),
+            "remove chain KUBE-SERVICES, table nat from node worker-1",
+        ),
     ],
 )
 def test_it_asks_the_provider(cluster: FakeCluster, fields: dict[str, Any], fault: Fault, title: str) -> None:
