@@ -24,7 +24,7 @@ tests:
       - name: all runs are here
         script: 'touch here-{me}; until [ -e here-1 -a -e here-2 -a -e here-3 -a -e here-4 ]; do sleep 0.1; done'
         timeout: 9m
-      - jsonpath: {{resource: namespaces, selector: koalesce.dev/run, path: "{{.items[*].metadata.name}}", equals: "${{{{ namespace }}}}"}}
+      - jsonpath: {{resource: namespaces, selector: koalesce.dev/run, path: "{{.items[*].metadata.name}}", all: {{equals: "${{{{ namespace }}}}"}}, count: 1}}
       - apply: {{object: {{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {{name: everybodys}}, rules: []}}}}
 """
 LEAVES = """\
