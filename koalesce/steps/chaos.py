@@ -12,7 +12,9 @@ from koalesce.errors import ClusterError
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.faults.targets import (
     ComponentOfNodes,
+    DiskOfNodes,
     MachinesOnWire,
+    NodesOfIt,
     NodesOrComponents,
     Partition,
     Victims,
@@ -20,7 +22,7 @@ from koalesce.steps.faults.targets import (
 )
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
-KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition")
+KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "fill_disk")
 
 
 def _lasts(duration: Duration) -> Duration:
@@ -32,7 +34,7 @@ def _lasts(duration: Duration) -> Duration:
 class Chaos(Background, key="chaos"):
     """Do something to nodes, components, containers or the network, and undo it.
 
-    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown` and `partition`. Only a test that says `disruptive: true` may do this,
+    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown`, `partition` and `fillDisk`. Only a test that says `disruptive: true` may do this,
     and only on a cluster whose provider can: the capability `chaos` (`requires: [chaos]` skips the test elsewhere). The step is over once the
     fault has happened, and has been seen to. It lasts until a `stop` with its `id`, until the test ends, or, with `for`, until the step itself
     does. It's undone however that ends: also when the run is interrupted or killed. After the test all nodes have to be Ready again, otherwise
@@ -62,6 +64,10 @@ class Chaos(Background, key="chaos"):
     partition: Partition | None = None
     """Have all be lost that machines send to each other: `{from: {node: worker-1}, to: {nodes: [worker-2]}}`."""
 
+    fill_disk: DiskOfNodes | None = None
+    """Have a disk of nodes, one of those that the spec gives them (`disks`), take nothing more: `{node: worker-1, path: /mnt/data}`.
+    What is on it stays; what is removed meanwhile makes room again."""
+
     lasts: Annotated[Duration, AfterValidator(_lasts)] | None = Field(default=None, alias="for")
     """How long it lasts: the step ends then, and the fault with it. Default: until a `stop` with its id, or the test's end."""
 
@@ -83,6 +89,8 @@ class Chaos(Background, key="chaos"):
     @property
     def kind(self) -> FaultKind:
         """What is asked of the provider."""
+        if self.fill_disk is not None:
+            return "fill-disk"
         if self.link_down is not None:
             return "link-down"
         if self.partition is not None:
@@ -101,6 +109,8 @@ class Chaos(Background, key="chaos"):
 
     def title(self) -> str:
         """What it does, to what."""
+        if self.fill_disk is not None:
+            return f"fill {self.fill_disk.path} of {_nodes_in_words(self.fill_disk)}"
         if self.link_down is not None:
             return f"pull the cable of {self.link_down}"
         if (cut := self.partition) is not None:
@@ -108,7 +118,7 @@ class Chaos(Background, key="chaos"):
         verb, victims = self._victims
         if isinstance(victims, Victims) and not victims.names:
             return f"{verb} {victims.place()}"
-        where = f"node {victims.node}" if victims.node is not None else f"nodes {listed(victims.nodes)}"
+        where = _nodes_in_words(victims)
         return f"{verb} {victims.component} on {where}" if victims.component else f"{verb} {where}"
 
     def start(self, context: StepContext) -> Disturbing | Failed | Errored:
@@ -131,6 +141,12 @@ class Chaos(Background, key="chaos"):
             return machines if isinstance(machines, Errored) else Fault(kind=self.kind, machines=machines)
         if self.partition is not None:
             return _cut(self.partition, cluster)
+        if self.fill_disk is not None:
+            nodes = nodes_of(self.fill_disk.names, cluster)
+            names = nodes if isinstance(nodes, Errored) else tuple(node.name for node in nodes)
+            return (
+                names if isinstance(names, Errored) else Fault(kind=self.kind, machines=names, path=self.fill_disk.path)
+            )
         _, victims = self._victims
         if isinstance(victims, Victims) and not victims.names:
             return self._fault_of_containers(victims, context)
@@ -167,6 +183,10 @@ class Disturbing:
         except ClusterError as error:
             return Errored(f"could not be undone: {error}", final=True)
         return Passed("undone")
+
+
+def _nodes_in_words(nodes: NodesOfIt | Victims) -> str:
+    return f"node {nodes.node}" if nodes.node is not None else f"nodes {listed(nodes.nodes)}"
 
 
 def _of_component(verb: str) -> FaultKind:
