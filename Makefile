@@ -49,6 +49,7 @@ test: lint toolchain ## Check everything, on real clusters, with the specs of th
 .PHONY: test-all
 test-all: lint toolchain ## `make test`, and what needs tools that only this builds (another ten minutes the first time)
 	$(BIN)/koalesce toolchain prepare 1.34
+	$(BIN)/koalesce toolchain path metrics-server
 	$(PYTEST) tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: bench

@@ -17,6 +17,11 @@ FABRIC: Mapping[Family, Network] = {
     "IPv4": ipaddress.IPv4Network("198.18.0.0/15"),
     "IPv6": ipaddress.IPv6Network("fd4b:6f61:6c65::/48"),
 }
+# What Services of type LoadBalancer get in local clusters that have a load balancer: of the fabric's, and on nobody's link.
+BALANCED: Mapping[Family, Network] = {
+    "IPv4": ipaddress.IPv4Network("198.19.128.0/17"),
+    "IPv6": ipaddress.IPv6Network("fd4b:6f61:6c65:1::/64"),
+}
 # A node's share of the pods' addresses (--node-cidr-mask-size-ipv4 and -ipv6 of kube-controller-manager have these defaults).
 NODE_PREFIX: Mapping[Family, int] = {"IPv4": 24, "IPv6": 64}
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from koalesce import process
-from koalesce.cluster_request import ClusterRequest, FixtureRequest, NodeRequest, Role
+from koalesce.cluster_request import ClusterRequest, DiskRequest, FixtureRequest, NodeRequest, RegistryRequest, Role
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
 
 __all__ = [
-    "ActiveFault", "Cluster", "ClusterRequest", "Fault", "FaultKind", "FaultService", "Fixture", "FixtureRequest", "Machine", "Node", "NodeRequest", "Role",
+    "ActiveFault", "Cluster", "ClusterRequest", "DiskRequest", "Fault", "FaultKind", "FaultService", "Fixture", "FixtureRequest", "Machine", "Node", "NodeRequest", "RegistryRequest", "Role",
 ]  # fmt: skip
 FaultKind = Literal[
-    "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
+    "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
     "restart-component", "restart-node", "stop-component",
     "degrade-link", "kill-process", "pause-process", "remove-state",
 ]  # fmt: skip
@@ -78,15 +78,17 @@ class Fault:
     """Something to do to a cluster, and to what of it.
 
     `machines` are nodes; with `link-down` and `partition` fixtures, too. `component` belongs to the kinds of a component. `containers`
-    are pairs of a node and a container's id of its runtime. A partition is between `machines` and `others`: with `one_way` only what the
-    first send to the second is lost. `process` is the name of a program. `link` is what a link of machines is like (`rate`, `latency` and `jitter` in
-    seconds, `loss` in percent), `state` what is to be removed of a node (`koalesce.local.hoststate`).
+    are pairs of a node and a container's id of its runtime. `path` is that of the disk to fill. A partition is between `machines` and
+    `others`: with `one_way` only what the first send to the second is lost. `process` is the name of a program. `link` is what a link of
+    machines is like (`rate`, `latency` and `jitter` in seconds, `loss` in percent), `state` what is to be removed of a node
+    (`koalesce.local.hoststate`).
     """
 
     kind: FaultKind
     machines: tuple[str, ...] = ()
     component: str = ""
     containers: tuple[tuple[str, str], ...] = ()
+    path: str = ""
     others: tuple[str, ...] = ()
     one_way: bool = False
     process: str = ""

@@ -10,6 +10,14 @@ Role = Literal["control-plane", "worker"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRequest:
+    """A file system of a node's own at `path`, which holds `size` bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRequest:
     """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
 
@@ -23,6 +31,16 @@ class NodeRequest:
     cpu: float = 0
     memory: int = 0
     kubelet: Mapping[str, Any] = field(default_factory=dict)
+    disks: tuple[DiskRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryRequest:
+    """A registry whose images only this user may pull."""
+
+    name: str
+    username: str
+    password: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +58,8 @@ class ClusterRequest:
     `pod_cidr` and `service_cidr` are one range for each of the families, in their order, joined by commas as Kubernetes' flags take them.
     `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
     `images` are references that the cluster must be able to run, all of which are in the machine's image store
-    (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts.
+    (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts. `addons` are of
+    `koalesce.addons.ADDONS`.
     """
 
     name: str
@@ -65,4 +84,6 @@ class ClusterRequest:
     admission_configuration: str = ""
     images: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
+    registries: tuple[RegistryRequest, ...] = ()
+    addons: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)

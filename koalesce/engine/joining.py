@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from koalesce.cluster import ClusterRequest
+from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import UsageError
 from koalesce.providers.joining import Made, made
 from koalesce.spec import LoadedSpec
@@ -46,6 +47,7 @@ def unmet(loaded: LoadedSpec, found: Made) -> list[str]:
     said = section.model_fields_set
     problems = [*_version(request.kubernetes, found.entry.kubernetes), *_nodes(request, found.variables["nodes"])]
     problems += _fixtures(request, found.variables.get("fixtures") or [])
+    problems += _besides(request, found.variables)
     if "network" in said and section.network != found.network and not _is_to_install(loaded, section.network, found):
         problems.append(_differs("network", section.network, found.network))
     if "dns" in said and section.dns != found.dns:
@@ -89,6 +91,25 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
                 yield f"its node {node.name} has {what} {_size(has) if has else 'of all the machine'}, not {_size(wanted)}"
         if there and not _holds(_plain(node.kubelet), json.loads(there.get("kubelet") or "{}")):
             yield f"its node {node.name} lacks settings of its kubelet: {_text(_plain(node.kubelet))}"
+        if there:
+            yield from _disks(node, there)
+
+
+def _besides(request: ClusterRequest, variables: Mapping[str, Any]) -> Iterator[str]:
+    """What a spec has the cluster have besides must be there; registries must ask the same as in the spec."""
+    if missing := [addon for addon in request.addons if addon not in (variables.get("addons") or ())]:
+        yield f"it lacks the addons {', '.join(missing)}"
+    asking = {registry["name"]: registry for registry in variables.get("registries") or ()}
+    if others := [each.name for each in request.registries if asking.get(each.name) != asdict(each)]:
+        yield f"its registry {', '.join(others)} doesn't ask for the spec's user"
+
+
+def _disks(node: NodeRequest, actual: Mapping[str, Any]) -> Iterator[str]:
+    sizes = {disk["path"]: disk["size"] for disk in actual.get("disks") or ()}
+    for disk in node.disks:
+        if sizes.get(disk.path) != disk.size:
+            other = f"a disk of {sizes[disk.path]} bytes" if disk.path in sizes else "no disk"
+            yield f"its node {node.name} has {other} at {disk.path}, where the spec wants {disk.size} bytes"
 
 
 def _size(value: float) -> str:

@@ -7,11 +7,12 @@ import hashlib
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from koalesce.addresses import family_of
 from koalesce.assets import asset
+from koalesce.local.api import Api
 from koalesce.local.netns import NetNamespace
 from koalesce.local.request import API_PORT
 
@@ -24,7 +25,11 @@ _PATHS = {
     "Service": "/api/v1/namespaces/kube-system/services",
     "ReplicaSet": "/apis/apps/v1/namespaces/kube-system/replicasets",
     "Pod": "/api/v1/namespaces/kube-system/pods",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/rolebindings",
+    "StorageClass": "/apis/storage.k8s.io/v1/storageclasses",
+    "APIService": "/apis/apiregistration.k8s.io/v1/apiservices",
 }
+PROVISIONER = "koalesce.dev/local-path"  # of the StorageClass; see `koalesce.local.provisioner`
 TOLERATED = "node-role.kubernetes.io/control-plane"  # by CoreDNS' pods
 DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
 _HASH_LABEL = "pod-template-hash"
@@ -34,15 +39,54 @@ _QUESTION = "kubernetes.default.svc.cluster.local"
 
 def coredns(image: str, address: str) -> list[tuple[str, Mapping[str, Any]]]:
     """CoreDNS' objects with the paths to create them at, serving at `address`."""
-    from ruamel.yaml import YAML  # imported here: it is needed only once, while the API server starts
-
-    documents: list[dict[str, Any]] = list(YAML(typ="safe").load_all(asset("templates", "local", "coredns.yaml")))
+    documents = _template("coredns.yaml")
     for document in documents:
         if document["kind"] == "Deployment":
             document["spec"]["template"]["spec"]["containers"][0]["image"] = image
         if document["kind"] == "Service":
             document["spec"]["clusterIP"] = address
     return [(_PATHS[document["kind"]], document) for document in documents]
+
+
+def _template(name: str) -> list[dict[str, Any]]:
+    from ruamel.yaml import YAML  # imported here: it is needed only once, while the API server starts
+
+    return list(YAML(typ="safe").load_all(asset("templates", "local", name)))
+
+
+def besides(chosen: Collection[str], images: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The objects of those addons that a cluster's spec asks for."""
+    found = [_storage_class()] if "local-path" in chosen else []
+    if "metrics-server" in chosen:
+        found += _metrics_server(images["metrics-server"])
+    return found
+
+
+def _storage_class() -> tuple[str, Mapping[str, Any]]:
+    metadata = {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+    return _PATHS["StorageClass"], {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": metadata,
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+
+
+def _metrics_server(image: str) -> list[tuple[str, Mapping[str, Any]]]:
+    documents = _template("metrics-server.yaml")
+    for document in documents:
+        if document["kind"] == "Deployment":
+            document["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    return [(_PATHS[document["kind"]], document) for document in documents]
+
+
+def serves_metrics(api: Api) -> bool:
+    """Whether the resource metrics API is there."""
+    status, body = api.request("GET", f"{_PATHS['APIService']}/v1beta1.metrics.k8s.io")
+    conditions = json.loads(body).get("status", {}).get("conditions", ()) if status == 200 else ()
+    return any(each["type"] == "Available" and each["status"] == "True" for each in conditions)
 
 
 def api_service(address: str, endpoint: str) -> list[tuple[str, Mapping[str, Any]]]:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
+from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resources
 from koalesce.local.api import Deadline
 from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
 from koalesce.local.control_start import said
 from koalesce.local.datastore import Seeds
-from koalesce.local.egress import Egress
+from koalesce.local.egress import Egress, nft
 from koalesce.local.forwarder import Forwarder
 from koalesce.local.ledger import Ledger, Process, Thing
 from koalesce.local.mirror import Mirror
@@ -92,7 +92,9 @@ class Bringup:
             machine.leave_bridges_alone()
             machine.set_sysctls(network.fabric_sysctls(request.families))
             netns.ip(*network.fabric(request.families, *([request.api_address] if request.has_failover else ())))
-            self.mirror = Mirror(self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch)
+            self.mirror = Mirror(
+                self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries
+            )
             self.mirror.start()
             backends = Backends([node.address for node in request.controls])
             self.forwarder = self._forward(listening, backends)
@@ -146,7 +148,10 @@ class Bringup:
         self.ledger.record(self.request.name, Thing("link", self._egress.link))
         with self._host.entered():
             SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING)
+            chains = outside.filters(*nft(self.tools))
         self._egress.open()
+        if chains:
+            self.phases.say(f"this machine forwards nothing for the cluster ({', '.join(chains)}); {outside.REMEDY}")
 
     def _start_inits(self) -> None:
         for spec in self.request.nodes:
@@ -166,7 +171,7 @@ class Bringup:
             config = nodeplan.plan_fixture(
                 request, fixture, self.tools, pki, folder=folder, layout=layout, cgroups=groups
             )
-            uplink = network.fixture_uplink(fixture)
+            uplink = network.fixture_uplink(request, fixture)
             self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
         for _, node in self._machines():
             node.wait_up()

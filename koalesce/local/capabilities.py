@@ -38,4 +38,5 @@ def probe(request: LocalRequest, run: Callable[[Sequence[str]], str], *, cgroup_
     output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
     chosen = ["egress"] if request.egress == "host" else []
     chosen += ["dual-stack"] if len(request.families) > 1 else []
+    chosen += [*request.addons, *(["pull-secrets"] if request.registries else [])]
     return frozenset({*_ALWAYS, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})

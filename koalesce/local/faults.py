@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 from koalesce import process
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import cgroups, components, netns, network, processes, shaping
+from koalesce.local import cgroups, components, disks, netns, network, processes, shaping
 from koalesce.local.bringup import Bringup
 from koalesce.local.egress import nft
 from koalesce.local.hoststate import host_state
@@ -74,6 +75,10 @@ class Faults:
         elif kind == "degrade-link":
             words = shaping.discipline(wanted["link"])
             yield from (lambda undos, name=name: self._degrade(undos, name, words) for name in machines)
+        elif kind == "fill-disk":
+            yield from (
+                lambda undos, name=name: self._fill(undos, self._node(name), wanted["path"]) for name in machines
+            )
         elif kind == "link-down":
             yield from (lambda undos, name=name: self._unplug(undos, name) for name in machines)
         elif kind == "partition":
@@ -157,6 +162,16 @@ class Faults:
         groups = self.bringup.groups(node.name)
         undos.callback(cgroups.thaw, groups)
         cgroups.freeze(groups, seconds=_FREEZING)
+
+    def _fill(self, undos: contextlib.ExitStack, node: RunningNode, path: str) -> None:
+        spec = next(spec for spec in self.bringup.request.nodes if spec.name == node.name)
+        sizes = {disk.path: disk.size for disk in spec.disks}
+        if path not in sizes:
+            raise ClusterError(f"{node.name} has no disk {path}; it has {', '.join(sizes) or 'none'}")
+        self._hold(undos, f"{path} of {node.name} is full", "full", node.name, path)
+        on_node = functools.partial(self._on, node)
+        undos.callback(self._if_there, node, lambda _node, place: disks.empty(on_node, place, sizes[place]), path)
+        disks.fill(on_node, path)
 
     def _unplug(self, undos: contextlib.ExitStack, name: str) -> None:
         link = self._link(name)

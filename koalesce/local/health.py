@@ -7,13 +7,14 @@ import os
 import platform
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from koalesce.errors import ProvisionError
-from koalesce.local import machine
+from koalesce.local import machine, outside
 from koalesce.local.sysctls import NEEDED
 
 State = Literal["good", "noted", "lacking"]
@@ -24,6 +25,9 @@ _ELSEWHERE = "use another cluster provider on this machine"
 _PRIVILEGED = "in a container, run it as a privileged one"
 _LEAST_MEMORY = 2 * 2**20  # KiB: three nodes take some 1.4 GiB
 _LEAST_FILES = 65536
+_ROOM = 2 * 2**30  # bytes: what three nodes with some images take
+_ROOM_FOR_FILES = 100_000
+_DAY = 86400.0
 _NOT_BEFORE = 2025  # a clock before that has never been set
 
 
@@ -56,12 +60,24 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
     return [
         *_container(root),
         *_confinement(root),
+        *_behind(root),
+        *_nearly_full(folder),
         _memory(root),
         _files(root),
         _watches(root),
         _layers(folder),
         _ipv6(root),
+        *_claimed(root),
+        *_filters(),
     ]
+
+
+def trials() -> list[Finding]:
+    """What can only be told by trying, where nothing that is known of speaks against it."""
+    if why := machine.refusal():
+        text = f"root is refused namespaces, mounts or devices here: {why}"
+        return [Finding("mounts", "lacking", text, f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}")]
+    return [Finding("mounts", "good", "namespaces, mounts and devices can be made")]
 
 
 def _root(root: Path) -> Finding:
@@ -104,6 +120,45 @@ def _room(folder: Path) -> Finding:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
     return Finding("nodes", "good", f"cgroup v{layout.version}; {free:.1f} GiB free below {existing}")
+
+
+def _behind(root: Path) -> Iterator[Finding]:
+    """A clock that is behind what has been written already."""
+    now = time.time()
+    written = [
+        (path.stat().st_mtime, path) for path in (Path(__file__), root / "var/log", root / "run") if path.exists()
+    ]
+    newest, path = max(written)
+    if newest - now > _DAY:
+        there = datetime.datetime.fromtimestamp(newest, datetime.UTC)
+        text = f"the clock is behind: {path} is of {there:%Y-%m-%d}; what is downloaded over TLS may be refused"
+        yield Finding("clock", "noted", text, "set it")
+
+
+def _nearly_full(folder: Path) -> Iterator[Finding]:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    status = os.statvfs(existing)
+    free = status.f_bavail * status.f_frsize
+    if free < _ROOM:
+        text = f"only {free / 2**30:.1f} GiB are free below {existing}; images that nodes unpack, and logs, need some"
+        yield Finding("disk", "noted", text, "free some space, or set KOALESCE_STATE_DIR to a larger disk")
+    elif status.f_files and status.f_favail < _ROOM_FOR_FILES:
+        text = f"only {status.f_favail} more files can be made below {existing}; an image has thousands"
+        yield Finding("disk", "noted", text, "remove some, or set KOALESCE_STATE_DIR to another file system")
+
+
+def _claimed(root: Path) -> Iterator[Finding]:
+    if others := outside.claimed(outside.routes(root)):
+        text = f"this machine reaches others at addresses that clusters' nodes have ({', '.join(others)}); pods don't, not even with egress: host"
+        yield Finding(
+            "routes", "noted", text, "end that VPN, or have it use other addresses, while pods need what is behind it"
+        )
+
+
+def _filters() -> Iterator[Finding]:
+    if chains := outside.filters():
+        text = f"this machine forwards nothing but what it's told to ({', '.join(chains)}); clusters with egress: host get nowhere"
+        yield Finding("firewall", "noted", text, outside.REMEDY)
 
 
 def _container(root: Path) -> Iterator[Finding]:

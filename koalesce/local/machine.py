@@ -15,6 +15,15 @@ from koalesce.local.cgroups import Layout
 
 _COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount"}
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_vs")
+_TRIAL = """
+mount -t tmpfs none /mnt
+mkdir /mnt/proc /mnt/sys
+mount -t proc none /mnt/proc
+mount -t sysfs none /mnt/sys
+mount --bind /mnt/proc /mnt/proc
+mknod /mnt/tun c 10 200
+ip link set lo up
+"""
 _LEAST_FREE = 512 * 1024 * 1024
 
 
@@ -65,6 +74,14 @@ def set_sysctls(values: Mapping[str, str]) -> None:
     """Set what the calling thread's network namespace has of its own."""
     for name, value in values.items():
         Path("/proc/sys", name).write_text(value)
+
+
+def refusal() -> str:
+    """Why root can't make what a node is made of, namespaces with mounts in them, found out by trying; empty if it can."""
+    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", "sh", "-ec", _TRIAL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=netns.environment())
+    said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return said if done.returncode else ""
 
 
 def takes_overlays(folder: Path) -> bool:

@@ -1,11 +1,14 @@
 """A read-only image registry inside the cluster's network, straight from the machine's image store.
 
 Nodes pull what they need when they need it. It speaks the part of the OCI distribution specification that containerd uses
-(https://github.com/opencontainers/distribution-spec, "pull"); the `ns` parameter names the registry that an image belongs to.
+(https://github.com/opencontainers/distribution-spec, "pull"); the `ns` parameter names the registry that an image belongs to. Of
+registries that ask who is there, it serves images only to their one user (RFC 7617), who comes with a pod's imagePullSecret.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import http.server
 import json
 import logging
@@ -13,8 +16,9 @@ import re
 import socket
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 
 from koalesce.errors import KoalesceError
@@ -25,10 +29,21 @@ _PATH = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+)/(?P<kind>manifests|blobs)/(?P<r
 
 
 class Mirror:
-    """Serves an image store; `fetch` is asked once for each image that isn't in it, and raises where it can't be had."""
+    """Serves an image store; `fetch` is asked once for each image that isn't in it, and raises where it can't be had.
 
-    def __init__(self, store: ImageStore, address: tuple[str, int], *, fetch: Callable[[str], object] | None) -> None:
+    `users` are name and password of the user of each registry that asks for one.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        address: tuple[str, int],
+        *,
+        fetch: Callable[[str], object] | None,
+        users: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    ) -> None:
         self._store = store
+        self._keys = {name: base64.b64encode(":".join(user).encode()).decode() for name, user in users.items()}
         self._fetch = fetch
         self._missing: dict[str, threading.Lock] = {}
         self._refused: set[str] = set()
@@ -68,6 +83,14 @@ class Mirror:
                 return None
         return self._store.manifest(reference)
 
+    def lets_in(self, registry: str, authorization: str) -> bool:
+        """Whether who sends this header (`Basic …`) may have images of a registry."""
+        kind, _, key = authorization.partition(" ")
+        wanted = self._keys.get(registry)
+        return wanted is None or (
+            kind.lower() == "basic" and hmac.compare_digest(key.strip().encode(), wanted.encode())
+        )
+
     @property
     def store(self) -> ImageStore:
         """What is served."""
@@ -106,14 +129,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, *, body: bool) -> None:
         url = urlsplit(self.path)
+        registry = parse_qs(url.query).get("ns", ["docker.io"])[0]
         if url.path in ("/v2", "/v2/"):
             self._send(b"{}", "application/json", body=body)
         elif not (match := _PATH.fullmatch(url.path)):
             self._missing("UNSUPPORTED", "only /v2/NAME/manifests|blobs/REFERENCE is served", body=body)
+        elif not self.server.mirror.lets_in(registry, self.headers.get("Authorization", "")):
+            self._refuse(registry, body=body)
         elif match["kind"] == "blobs":
             self._blob(match["reference"], body=body)
         else:
-            registry = parse_qs(url.query).get("ns", ["docker.io"])[0]
             self._manifest(f"{registry}/{match['name']}", match["reference"], body=body)
 
     def _manifest(self, name: str, reference: str, *, body: bool) -> None:
@@ -141,20 +166,40 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.connection.sendfile(file)
 
     def _missing(self, code: str, message: str, *, body: bool) -> None:
-        content = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-        self._send(content, "application/json", status=HTTPStatus.NOT_FOUND, body=body)
+        self._send(_error(code, message), "application/json", status=HTTPStatus.NOT_FOUND, body=body)
+
+    def _refuse(self, registry: str, *, body: bool) -> None:
+        content = _error("UNAUTHORIZED", f"{registry} asks for the user that the spec's registries name")
+        challenge = {"WWW-Authenticate": f'Basic realm="{registry}"'}
+        self._send(content, "application/json", status=HTTPStatus.UNAUTHORIZED, body=body, more=challenge)
 
     def _send(
-        self, content: bytes, kind: str, *, digest: str = "", status: HTTPStatus = HTTPStatus.OK, body: bool
+        self,
+        content: bytes,
+        kind: str,
+        *,
+        digest: str = "",
+        status: HTTPStatus = HTTPStatus.OK,
+        body: bool,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._head(status, kind, len(content), digest)
+        self._head(status, kind, len(content), digest, more)
         if body:
             self.wfile.write(content)
 
-    def _head(self, status: HTTPStatus, kind: str, size: int, digest: str) -> None:
+    def _head(
+        self, status: HTTPStatus, kind: str, size: int, digest: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(size))
         if digest:
             self.send_header("Docker-Content-Digest", digest)
+        for name, value in more.items():
+            self.send_header(name, value)
         self.end_headers()
+
+
+def _error(code: str, message: str) -> bytes:
+    """An error as registries tell one."""
+    return json.dumps({"errors": [{"code": code, "message": message}]}).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from koalesce.addresses import FABRIC, Family, family_of
+from koalesce.addresses import BALANCED, FABRIC, Family, family_of
 from koalesce.local.noderoot import File
 from koalesce.local.request import GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
@@ -114,9 +114,15 @@ def uplink(request: LocalRequest, node: NodeSpec) -> list[str]:
     return lines
 
 
-def fixture_uplink(fixture: FixtureSpec) -> list[str]:
-    """The ip(8) commands that set a fixture's side up: it reaches the fabric and nothing else, until somebody makes routes."""
-    return ["link set lo up", *(_address(address, "eth0") for address in fixture.addresses), "link set eth0 up"]
+def fixture_uplink(request: LocalRequest, fixture: FixtureSpec) -> list[str]:
+    """The ip(8) commands that set a fixture's side up: it reaches the fabric (and what is balanced there) alone, until somebody makes routes."""
+    balanced = request.families if "load-balancer" in request.addons else ()
+    return [
+        "link set lo up",
+        *(_address(address, "eth0") for address in fixture.addresses),
+        "link set eth0 up",
+        *(f"route add {BALANCED[family]} via {GATEWAY[family]}" for family in balanced),
+    ]
 
 
 def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:

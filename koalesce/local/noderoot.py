@@ -64,14 +64,18 @@ class File(TypedDict):
 
 
 class RootPlan(TypedDict):
-    """Everything that the root of a node is made of. `masks` maps files below /proc and /sys to what they shall say."""
+    """Everything that the root of a node is made of.
+
+    `tmpfs` are file systems kept in memory, by their places, and how many bytes they hold (0: half of the memory). `masks` maps files
+    below /proc and /sys to what they shall say.
+    """
 
     root: str
     usr: list[str]
     links: dict[str, str]
     binds: list[Bind]
     overlays: list[Overlay]
-    tmpfs: list[str]
+    tmpfs: dict[str, int]
     cgroups: list[CgroupMount]
     folders: list[str]
     files: list[File]
@@ -96,9 +100,10 @@ def enter(plan: RootPlan) -> None:
     syscalls.mount("tmpfs", f"{root}/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
     for bind in plan["binds"]:
         _bind(bind["source"], root + bind["target"], writable=bind["writable"])
-    for target in plan["tmpfs"]:
+    for target in sorted(plan["tmpfs"]):
         _folder(root + target)
-        syscalls.mount("tmpfs", root + target, "tmpfs", MS_NODEV, "mode=0755")
+        size = plan["tmpfs"][target]
+        syscalls.mount("tmpfs", root + target, "tmpfs", MS_NODEV, f"mode=0755,size={size}" if size else "mode=0755")
     for overlay in plan["overlays"]:
         _overlay(root, overlay)
     for name, target in plan["links"].items():

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -38,6 +38,10 @@ class Phases:
         self._note(name, start, end, cpu={whose: round(seconds, 3) for whose, seconds in cpu.items()})
         self._tell(f"{end - self._begin:6.2f}s  {name}")
 
+    def say(self, text: str) -> None:
+        """Tell of something that has been noticed meanwhile."""
+        self._tell(text)
+
     @contextlib.contextmanager
     def beside(self, name: str) -> Iterator[None]:
         """What happens in the block goes on beside the phases, in a thread: nobody is told, and the work of processors isn't told apart."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from koalesce.addons import ADDONS
 from koalesce.addresses import FABRIC, PODS, SERVICES, Family, Network, family_of
 from koalesce.errors import UsageError
 from koalesce.local.ranges import addresses_of, check_ranges, node_shares, read_families, read_ranges
@@ -36,6 +37,14 @@ _FIXTURES = ("host",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpec:
+    """A file system of a node's own, at `path`, that holds `size` bytes."""
+
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family.
 
@@ -51,6 +60,7 @@ class NodeSpec:
     cpu: float = 0
     memory: int = 0
     kubelet: Mapping[str, Any] = field(default_factory=dict)
+    disks: tuple[DiskSpec, ...] = ()
 
     @property
     def is_control_plane(self) -> bool:
@@ -85,7 +95,7 @@ class LocalRequest:
     `static` are the components of control planes that run as static pods.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
-    cluster's folder. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
+    cluster's folder. `registries` are those that ask who pulls, with the name and the password of the one user. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
     server (0: any free one). `timeout` in seconds is for the start as a whole.
     """
 
@@ -110,6 +120,8 @@ class LocalRequest:
     audit_policy: str
     admission_configuration: str
     preload: tuple[str, ...]
+    registries: Mapping[str, tuple[str, str]]
+    addons: frozenset[str]
     pki_dir: Path | None
     state_dir: Path
     tools: Mapping[str, Any]
@@ -249,6 +261,8 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         audit_policy=str(data.get("audit_policy") or ""),
         admission_configuration=str(data.get("admission_configuration") or ""),
         preload=tuple(data.get("preload") or ()),
+        registries={item["name"]: (item["username"], item["password"]) for item in data.get("registries") or ()},
+        addons=frozenset(_one_of({"addon": name}, "addon", ADDONS) for name in data.get("addons") or ()),
         pki_dir=Path(data["pki_dir"]) if data.get("pki_dir") else None,
         state_dir=Path(data["state_dir"]),
         tools=dict(settings.get("tools") or {}),
@@ -293,6 +307,7 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
             cpu=float(item.get("cpu") or 0),
             memory=int(item.get("memory") or 0),
             kubelet=dict(json.loads(item.get("kubelet") or "{}")),
+            disks=tuple(DiskSpec(path=disk["path"], size=int(disk["size"])) for disk in item.get("disks") or ()),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )

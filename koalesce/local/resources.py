@@ -25,6 +25,15 @@ _FREE = ("MemTotal", "MemFree", "MemAvailable")
 _TOPOLOGY = Path("/sys/devices/system/node/node0")
 
 
+class SizedDisk(Protocol):
+    """A disk, which is kept in memory: where it is, and how many bytes it holds."""
+
+    @property
+    def path(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
 class Sized(Protocol):
     """What says how large a node shall be: processors, and bytes of memory; 0: all that the machine has."""
 
@@ -34,6 +43,8 @@ class Sized(Protocol):
     def cpu(self) -> float: ...  # noqa: D102
     @property
     def memory(self) -> int: ...  # noqa: D102
+    @property
+    def disks(self) -> Sequence[SizedDisk]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +112,13 @@ def problems(nodes: Iterable[Sized], *, processors: int | None = None, meminfo: 
             found.append(
                 f"node {node.name} shall have {wanted} of memory, and this machine has {total / 2**30:.3g} GiB"
             )
+        for disk in node.disks:
+            if disk.size > total:
+                wanted = f"{disk.size / 2**30:.3g} GiB at {disk.path}"
+                found.append(
+                    f"node {node.name} shall have a disk of {wanted}, which is kept in memory, and this machine has "
+                    f"{total / 2**30:.3g} GiB"
+                )
     return found
 
 

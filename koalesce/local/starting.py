@@ -24,6 +24,7 @@ from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
+from koalesce.toolchain.reference import Reference
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
@@ -94,7 +95,9 @@ class Start:
         if self.request.static:
             with self.phases.phase("static pods"):
                 controls.await_shown(api)
-        if not is_planted:
+        if "metrics-server" in self.request.addons and self._runs_pods:
+            self._await_metrics(api)
+        if not is_planted and "metrics-server" not in self.request.addons:  # which other clusters aren't to have
             self.seeds.gather(datastore)
         inside.close()
         api.close()
@@ -122,6 +125,12 @@ class Start:
             pki=self.pki,
             deadline=self.deadline,
         )
+
+    @property
+    def _runs_pods(self) -> bool:
+        """Whether pods that talk to the API server run before any component is installed."""
+        request = self.request
+        return request.schedulable and request.network == "bridge" and request.kube_proxy != "none"
 
     @property
     def _control(self) -> RunningNode:
@@ -157,7 +166,12 @@ class Start:
             self.tools.images[name] for name in control_plane.names(self.request, spec) if name in self.request.static
         ]
         for reference in dict.fromkeys((self.tools.images["pause"], *static, *dns, *self.request.preload)):
-            self._command(node, [*PULL, reference])
+            self._command(node, [*PULL, *self._credentials(reference), reference])
+
+    def _credentials(self, reference: str) -> list[str]:
+        """What the cluster's registry wants to hear, where it asks who pulls."""
+        user = self.request.registries.get(Reference.parse(reference).domain)
+        return ["--user", ":".join(user)] if user else []
 
     def _await_runtime(self, node: RunningNode) -> None:
         endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
@@ -175,6 +189,8 @@ class Start:
                 create(*addons.root_ca(self.pki.text("ca.crt")))
                 for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
                     create(path, document)
+        for path, document in addons.besides(self.request.addons, self.tools.images):
+            create(path, document)
         for spec in specs[1:]:
             kubelet_too = ["kubelet"] if spec in without_kubelet else []
             self._start_services(spec, *kubelet_too, "kube-proxy")
@@ -233,6 +249,11 @@ class Start:
                     lambda: addons.answers(inside, self.request.dns_ip),
                     why=lambda: _pods(api),
                 )
+
+    def _await_metrics(self, api: Api) -> None:
+        """Wait until metrics are served: an API that isn't there would keep namespaces from ending."""
+        with self.phases.phase("metrics"):
+            self.deadline.until("metrics-server to serve", lambda: addons.serves_metrics(api), why=lambda: _pods(api))
 
     def _are_open(self, api: Api) -> bool:
         """Whether all nodes are Ready and take pods; frees them from the taint that a controller removes, which isn't up yet."""

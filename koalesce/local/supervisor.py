@@ -25,7 +25,7 @@ from typing import Any
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import firststate, request, teardown
+from koalesce.local import besides, firststate, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
 from koalesce.local.faults import Faults
@@ -167,6 +167,7 @@ class Supervisor:
         """Make the cluster and wait for its end; returns why it could not be made."""
         try:
             bringup.run()
+            besides.begin(bringup, folder, self.stopping)
             Control(folder, Faults(bringup).begin, self.stopping).start()
             self._announce(bringup, folder)
         except KoalesceError as error:

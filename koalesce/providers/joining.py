@@ -16,6 +16,7 @@ from koalesce.providers import roots
 from koalesce.providers.base import Provider
 from koalesce.providers.session import ready_event
 from koalesce.providers.sweeping import find, state
+from koalesce.toolchain.reference import outside_of
 
 NETWORK_NOTE, DNS_NOTE = "network", "dns"  # what a spec calls them: a component, where the provider was asked for none
 
@@ -75,6 +76,7 @@ class JoinedCluster:
         self._spec = spec
         self._provider = provider
         self._share: Share | None = None
+        self._registries: Sequence[Mapping[str, str]] = ()
         self.cluster: Cluster | None = None
 
     def up(self, emit: Callable[[AnyEvent], None] = lambda event: None) -> Cluster:
@@ -84,6 +86,7 @@ class JoinedCluster:
         if self._share is None:
             raise _not_to_share(self._name)
         found = made(self._name)  # which nobody can remove any more
+        self._registries = found.variables.get("registries") or ()
         provider = self._provider or provider_of(found.entry.provider)
         outputs = roots.outputs_of(found.entry)
         self.cluster = roots.cluster_of(_request(found), outputs, provider.faults(self._name))
@@ -95,6 +98,7 @@ class JoinedCluster:
         if self.cluster is None:
             raise ValueError("up() comes before supply()")
         provider = self._provider or provider_of(self.cluster.provider)
+        images = outside_of((registry["name"] for registry in self._registries), images)
         for node in self.cluster.nodes:
             if images and (problem := provider.supply(node, images)):
                 raise ProvisionError(f"{node.name}: {problem}")

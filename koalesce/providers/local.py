@@ -34,7 +34,7 @@ class LocalProvider:
     name = "local"
     fault_kinds: frozenset[FaultKind] = frozenset(
         {
-            "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
+            "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
             "pause-node", "restart-component", "restart-node", "stop-component",
             "degrade-link", "kill-process", "pause-process", "remove-state",
         }
@@ -70,7 +70,9 @@ class LocalProvider:
         from koalesce.toolchain import Toolchain
 
         toolchain = Toolchain(progress=progress, cancel=cancel)
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=_static(request))
+        tools = toolchain.local_cluster(
+            request.kubernetes, dns=request.dns, static=_static(request), addons=request.addons
+        )
         self._settings = {"tools": _plain(tools), "image_store": str(toolchain.images.root)}
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
@@ -97,6 +99,8 @@ class LocalProvider:
             "component_args": _plain(request.args),
             "audit_policy": request.audit_policy,
             "admission_configuration": request.admission_configuration,
+            "addons": list(request.addons),
+            "registries": [_plain(registry) for registry in request.registries],
             "images": list(request.images),
             "preload": list(request.preload),
             "pki_dir": "",

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from koalesce.addons import Addon
 from koalesce.addresses import PODS, SERVICES, Family, family_of, ranges
 from koalesce.cluster_request import NodeRequest, Role
 from koalesce.matching.quantity import quantity
@@ -24,7 +25,9 @@ from koalesce.merging import merged
 from koalesce.patterns import pattern
 from koalesce.spec import failover
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
+from koalesce.spec.disks import Disk, each_once, with_those_of
 from koalesce.spec.kubelet_fields import known_field
+from koalesce.spec.registries import RegistryName, RegistryUser
 
 ARGUMENT_TARGETS = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet"
@@ -108,6 +111,11 @@ class NodeSpec(Model):
 
     memory: Text | None = Field(default=None, examples=["2Gi"])
     """Its memory, such as 2Gi: what the scheduler counts, and what all that runs on the node may use together. Default: all that the machine has."""
+
+    disks: Annotated[tuple[Disk, ...], AfterValidator(each_once)] = Field(
+        default=(), examples=[[{"path": "/mnt/data", "size": "100Mi"}]]
+    )
+    """Disks that it has besides: `[{path: /mnt/data, size: 100Mi}]`."""
 
     subnet: Cidr | None = None
     """The network that its address is from."""
@@ -277,8 +285,17 @@ class ClusterSpec(Model):
     images: tuple[ImageSource, ...] = ()
     """Images to have at hand; they satisfy any imagePullPolicy."""
 
-    addons: tuple[Text, ...] = ()
-    """What to install besides."""
+    registries: Mapping[RegistryName, RegistryUser] = Field(
+        default_factory=dict, examples=[{"registry.example.com": {"username": "ci", "password": "made-up"}}]
+    )
+    """Registries that ask who pulls: `{registry.example.com: {username: ci, password: made-up}}`. The cluster serves their images, which `images` supply, only to pods
+    that have an imagePullSecret with that user; they are on no node before a pod has pulled them."""
+
+    addons: tuple[Addon, ...] = ()
+    """What the cluster has besides. `local-path`: the default StorageClass `local-path`, whose volumes are folders of /var/local-path-provisioner on the node of
+    their first pod, a disk of 1Gi unless the node's `disks` say another. `load-balancer`: Services of type LoadBalancer get an address of
+    198.19.128.0/17 (fd4b:6f61:6c65:1::/64), which nodes, pods, fixtures and `host` reach. `metrics-server`: the resource metrics API, for
+    `kubectl top` and HorizontalPodAutoscalers. Each is a capability of the cluster, too."""
 
     failover: Flag | Literal["fast"] = False
     """Whether the API's address has to lead to any control plane that works. In local clusters of several it always does. `fast` says something else: that
@@ -314,6 +331,13 @@ class ClusterSpec(Model):
                 raise ValueError(f"{network} is {family}, which is not among the ipFamilies ({', '.join(families)})")
         return networks
 
+    @field_validator("addons")
+    @classmethod
+    def _each_addon_once(cls, addons: tuple[Addon, ...]) -> tuple[Addon, ...]:
+        if twice := next((addon for addon in addons if addons.count(addon) > 1), None):
+            raise ValueError(f"{twice} is there twice")
+        return addons
+
     @property
     def pod_ranges(self) -> tuple[str, ...]:
         """The networks of pods, in the order of the families."""
@@ -335,7 +359,10 @@ class ClusterSpec(Model):
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""
         ours = merged(failover.KUBELET, self.kubelet) if self.failover == "fast" else self.kubelet
-        return tuple(replace(node, kubelet=merged(ours, node.kubelet)) for node in self._nodes())
+        return tuple(
+            replace(node, kubelet=merged(ours, node.kubelet), disks=with_those_of(self.addons, node.disks))
+            for node in self._nodes()
+        )
 
     def flags(self) -> dict[str, dict[str, str]]:
         """The flags of programs: those of `args`, over those of a profile."""
@@ -391,6 +418,7 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         cpu=node.cpu or 0,
         memory=_bytes(node.memory) if node.memory else 0,
         kubelet=node.kubelet,
+        disks=tuple(disk.request for disk in node.disks),
     )
 
 

@@ -38,6 +38,7 @@ def cluster_problems(
         yield from duplicates(items(section, "nodes"), (*where, "nodes"), "node", source)
         yield from _nodes(section, where, source)
         yield from control_plane_problems(section, where, source)
+        yield from _addons(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
         yield from _reuse(data, section, where, name, source)
@@ -95,6 +96,13 @@ def _nodes(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[
     if nodes and not any(node.get("role") == "control-plane" for _, node in nodes):
         message = "no node is a control plane"
         yield source.problem_at((*where, "nodes"), message, hint="give one of them role: control-plane")
+
+
+def _addons(section: Mapping[str, Any], where: Path, source: Source) -> Iterator[Problem]:
+    addons = section.get("addons")
+    if addons and isinstance(addons, list) and _node_count(section) == 0:
+        message = f"{', '.join(map(str, addons))}: a cluster without nodes can't have this"
+        yield source.problem_at((*where, "addons"), message, key=True, hint="give it nodes")
 
 
 def _parts(

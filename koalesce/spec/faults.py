@@ -63,6 +63,8 @@ class _Chaos:
                     yield from self._unknown_nodes((verb, side), target.get(side))
                 yield from self._unknown_nodes((verb,), target)
                 yield from self._misdirected(verb, target)
+                if verb == "fillDisk":
+                    yield from self._without_disk(target)
 
     def unknown_nodes(self) -> Iterator[Problem]:
         """Nodes that the cluster doesn't have."""
@@ -96,6 +98,18 @@ class _Chaos:
             if isinstance(name, str) and "${{" not in name and name not in self._roles:
                 hint = did_you_mean(name, self._roles) or f"there are: {', '.join(self._roles)}"
                 yield self.entry.problem((self.entry.key, *path), f'there is no node "{name}"', hint=hint)
+
+    def _without_disk(self, target: Mapping[str, Any]) -> Iterator[Problem]:
+        """A disk that a node doesn't have."""
+        path = target.get("path")
+        if not isinstance(path, str) or "${{" in path or self.cluster.provider == "kubeconfig":
+            return
+        disks = {node.name: [disk.path for disk in node.disks] for node in self.cluster.node_requests()}
+        for name in _chosen(target, self._roles):
+            if path not in disks[name]:
+                hint = f"it has {', '.join(disks[name])}" if disks[name] else "give it one under nodes: disks"
+                near = did_you_mean(path, disks[name])
+                yield self.entry.problem((_KEY, "fillDisk", "path"), f"{name} has no disk {path}", hint=near or hint)
 
     def _misdirected(self, verb: str, target: Mapping[str, Any]) -> Iterator[Problem]:
         """A component where it doesn't run, and a node that can't be switched off."""

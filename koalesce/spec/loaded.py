@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster_request import ClusterRequest, FixtureRequest
+from koalesce.cluster_request import ClusterRequest, FixtureRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
@@ -25,6 +25,7 @@ from koalesce.spec.models import Spec, Test
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
+from koalesce.toolchain.reference import outside_of
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
@@ -116,7 +117,12 @@ class LoadedSpec:
             audit_policy=self._text(cluster.audit_policy),
             admission_configuration=self._text(cluster.admission_configuration),
             images=images,
-            preload=preload,
+            preload=outside_of(cluster.registries, preload),
+            registries=tuple(
+                RegistryRequest(name=name, username=user.username, password=user.password)
+                for name, user in cluster.registries.items()
+            ),
+            addons=cluster.addons,
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
 

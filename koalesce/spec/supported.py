@@ -34,7 +34,6 @@ class Unsupported:
 
 
 _CLUSTER = (
-    Unsupported(("addons",)),
     Unsupported(("etcd", "endpoints")),
     Unsupported(("etcd", "ca")),
     Unsupported(("etcd", "cert")),

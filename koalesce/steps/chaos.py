@@ -13,6 +13,7 @@ from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, St
 from koalesce.steps.faults.targets import (
     ComponentOfNodes,
     Degraded,
+    DiskOfNodes,
     MachinesOnWire,
     NodesOfIt,
     NodesOrComponents,
@@ -23,7 +24,7 @@ from koalesce.steps.faults.targets import (
 )
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
-KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "degrade", "remove")
+KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "degrade", "remove", "fill_disk")
 
 
 def _lasts(duration: Duration) -> Duration:
@@ -35,7 +36,7 @@ def _lasts(duration: Duration) -> Duration:
 class Chaos(Background, key="chaos"):
     """Do something to nodes, components, containers or the network, and undo it.
 
-    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown`, `partition`, `degrade` and `remove`. Only a test that says `disruptive: true` may do this,
+    It says exactly one of `stop`, `kill`, `pause`, `restart`, `linkDown`, `partition`, `degrade`, `remove` and `fillDisk`. Only a test that says `disruptive: true` may do this,
     and only on a cluster whose provider can: the capability `chaos` (`requires: [chaos]` skips the test elsewhere). The step is over once the
     fault has happened, and has been seen to. It lasts until a `stop` with its `id`, until the test ends, or, with `for`, until the step itself
     does. It's undone however that ends: also when the run is interrupted or killed. After the test all nodes have to be Ready again, otherwise
@@ -72,6 +73,9 @@ class Chaos(Background, key="chaos"):
     remove: Removed | None = None
     """Remove what nodes' kernels hold and some software has to keep there: `{nodes: all, route: 10.244.1.0/24}`, `{node: worker-1, chain: KUBE-SERVICES,
     table: nat}`. What isn't there again by itself when the fault ends is put back."""
+    fill_disk: DiskOfNodes | None = None
+    """Have a disk of nodes, one of those that the spec gives them (`disks`), take nothing more: `{node: worker-1, path: /mnt/data}`.
+    What is on it stays; what is removed meanwhile makes room again."""
 
     lasts: Annotated[Duration, AfterValidator(_lasts)] | None = Field(default=None, alias="for")
     """How long it lasts: the step ends then, and the fault with it. Default: until a `stop` with its id, or the test's end."""
@@ -94,6 +98,8 @@ class Chaos(Background, key="chaos"):
     @property
     def kind(self) -> FaultKind:
         """What is asked of the provider."""
+        if self.fill_disk is not None:
+            return "fill-disk"
         if self.link_down is not None:
             return "link-down"
         if self.partition is not None:
@@ -116,6 +122,8 @@ class Chaos(Background, key="chaos"):
 
     def title(self) -> str:
         """What it does, to what."""
+        if self.fill_disk is not None:
+            return f"fill {self.fill_disk.path} of {_in_words(self.fill_disk)}"
         if self.link_down is not None:
             return f"pull the cable of {self.link_down}"
         if (cut := self.partition) is not None:
@@ -155,6 +163,12 @@ class Chaos(Background, key="chaos"):
             if isinstance(machines, Errored):
                 return machines
             return Fault(kind=self.kind, machines=machines, link=self.degrade.link())
+        if self.fill_disk is not None:
+            nodes = nodes_of(self.fill_disk.names, cluster)
+            names = nodes if isinstance(nodes, Errored) else tuple(node.name for node in nodes)
+            return (
+                names if isinstance(names, Errored) else Fault(kind=self.kind, machines=names, path=self.fill_disk.path)
+            )
         victims = self.remove or self._victims[1]
         if isinstance(victims, Victims) and not victims.names:
             return self._fault_of_containers(victims, context)

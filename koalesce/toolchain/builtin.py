@@ -23,6 +23,13 @@ def coredns(binary: Path, version: str) -> Contents:
     return Contents(ref=ref, binaries=(_placed(binary),), config=config)
 
 
+def metrics_server(binary: Path, version: str) -> Contents:
+    """The source of the resource metrics API, under its publisher's name."""
+    config = {"Entrypoint": ["/metrics-server"], "User": "65534"}
+    ref = f"registry.k8s.io/metrics-server/metrics-server:v{version}"
+    return Contents(ref=ref, binaries=(_placed(binary),), config=config)
+
+
 def probe(binary: Path, version: str) -> Contents:
     """Kubernetes' test image, under its publisher's name: agnhost, a shell and small network tools."""
     config = {"Entrypoint": ["/agnhost"], "Cmd": ["pause"], "Env": [f"PATH={DEFAULT_PATH}"]}

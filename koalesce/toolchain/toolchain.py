@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from koalesce.toolchain.shelf import Shelf
 from koalesce.toolchain.supported import resolve_version, supported
 from koalesce.toolchain.system import SystemPackages, command, missing_packages
 
+# What not every cluster runs: the images of these tools.
+CHOOSABLE = {"coredns": builtin.coredns, "metrics-server": builtin.metrics_server}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalTools:
@@ -30,8 +33,8 @@ class LocalTools:
 
     `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
-    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools), and
-    components of the control plane, where they are asked for.
+    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `metrics-server` (with that addon), `probe`
+    (agnhost and small tools), and components of the control plane, where they are asked for.
     """
 
     kubernetes: Path
@@ -101,12 +104,15 @@ class Toolchain:
         """The exact version for `1.37`, `1.37.2`, `v1.37.2` or, if empty, the newest; UsageError for an unsupported one."""
         return resolve_version(text, self.root)
 
-    def local_cluster(self, kubernetes: str, *, dns: str = "coredns", static: Sequence[str] = ()) -> LocalTools:
+    def local_cluster(
+        self, kubernetes: str, *, dns: str = "coredns", static: Sequence[str] = (), addons: Collection[str] = ()
+    ) -> LocalTools:
         """Everything that a local cluster of this Kubernetes version needs, found or made; `static` components have images."""
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
-        self._announce(version, dns)
+        wanted = _chosen(dns, addons)
+        self._announce(version, wanted)
         folder = self.tool("kubernetes", version)
         etcd, containerd, cni = self.tool("etcd"), self.tool("containerd"), self.tool("cni-plugins")
         runc, system = self._runc_and_system()
@@ -118,7 +124,7 @@ class Toolchain:
             system=system,
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
-            images={**self._images(version, dns), **self._static_images(version, static)},
+            images={**self._images(version, wanted), **self._static_images(version, static)},
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:
@@ -161,12 +167,11 @@ class Toolchain:
         self._record_pins({**self._releases.versions, "kubernetes": version})
         return version
 
-    def _announce(self, kubernetes: str, dns: str) -> None:
+    def _announce(self, kubernetes: str, chosen: Collection[str]) -> None:
         """Say how long the builds will take that a local cluster needs first, if any."""
         versions = {**self._releases.versions, "kubernetes": kubernetes, "agnhost": self._agnhost_version(kubernetes)}
-        if dns != "coredns":
-            del versions["coredns"]
-        missing = [tool for tool, version in versions.items() if not self._finder.find(tool, version)]
+        needed = {tool: version for tool, version in versions.items() if tool not in CHOOSABLE or tool in chosen}
+        missing = [tool for tool, version in needed.items() if not self._finder.find(tool, version)]
         wanted = [self._finder.recipe(tool, versions[tool]) for tool in missing]
         minutes = sum(recipe.minutes for recipe in wanted if recipe)
         if minutes:
@@ -234,15 +239,18 @@ class Toolchain:
         plan = f"Debian packages {', '.join(sorted(missing))}"
         return ToolState(tool="system", version="", source=source if folder else "", folder=folder, plan=plan)
 
-    def _images(self, kubernetes: str, dns: str) -> dict[str, str]:
+    def _images(self, kubernetes: str, chosen: Collection[str]) -> dict[str, str]:
         """The references of the cluster's own images by role, all of them in the store."""
         agnhost = self._agnhost_version(kubernetes)
         contents = {
             "pause": builtin.pause(self.tool("pause") / "pause", self._releases.versions["pause"]),
             "probe": builtin.probe(self.tool("agnhost", agnhost) / "agnhost", agnhost),
         }
-        if dns == "coredns":
-            contents["coredns"] = builtin.coredns(self.tool("coredns") / "coredns", self._releases.versions["coredns"])
+        contents |= {
+            name: make(self.tool(name) / name, self._releases.versions[name])
+            for name, make in CHOOSABLE.items()
+            if name in chosen
+        }
         return {role: self._builder.build(one) for role, one in contents.items()}
 
     def _static_images(self, kubernetes: str, components: Sequence[str]) -> dict[str, str]:
@@ -264,3 +272,8 @@ class Toolchain:
                 f"there is no recipe of Kubernetes {kubernetes}", hint=f"koalesce toolchain add {kubernetes}"
             )
         return recipes.load(recipe.folder / "agnhost.recipe.toml").version
+
+
+def _chosen(dns: str, addons: Collection[str]) -> frozenset[str]:
+    """Which of the choosable tools a cluster runs."""
+    return frozenset({dns, *addons} & CHOOSABLE.keys())

@@ -23,6 +23,8 @@ locals {
     runtime_config          = var.runtime_config
     component_args          = var.component_args
     preload                 = var.preload
+    registries              = var.registries
+    addons                  = var.addons
     audit_policy            = var.audit_policy
     admission_configuration = var.admission_configuration
     pki_dir                 = var.pki_dir

@@ -17,8 +17,8 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), kubelet has fields of KubeletConfiguration as JSON."
-  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), kubelet = optional(string, "") }))
+  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), kubelet has fields of KubeletConfiguration as JSON, disks are file systems of a size in bytes."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), kubelet = optional(string, ""), disks = optional(list(object({ path = string, size = number })), []) }))
   nullable    = false
 }
 
@@ -124,6 +124,20 @@ variable "admission_configuration" {
   description = "Text of the API server's AdmissionConfiguration; empty: its plugins have their defaults."
   type        = string
   default     = ""
+  nullable    = false
+}
+
+variable "registries" {
+  description = "Registries whose images only one user may pull; what is asked protects nothing."
+  type        = list(object({ name = string, username = string, password = string }))
+  default     = []
+  nullable    = false
+}
+
+variable "addons" {
+  description = "What the cluster has besides: load-balancer, local-path, metrics-server."
+  type        = list(string)
+  default     = []
   nullable    = false
 }
 

@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     folder = state_dir() / "clusters"
     machine = health.essentials(folder)
     if can_be_made := not any(finding.state == "lacking" for finding in machine):
-        machine += health.circumstances(folder)
+        machine += [*health.trials(), *health.circumstances(folder)]
+        can_be_made = not any(finding.state == "lacking" for finding in machine)
     found = {"machine": machine, "programs": _programs(), "toolchain": _toolchain()}
     if args.json:
         rows = [{"about": about, **dataclasses.asdict(finding)} for about in found for finding in found[about]]
@@ -84,12 +85,13 @@ def _programs() -> list[Finding]:
 
 
 def _toolchain() -> list[Finding]:
+    from koalesce.addons import ADDONS
     from koalesce.local.health import Finding
     from koalesce.toolchain import Toolchain
 
     toolchain = Toolchain()
     version = toolchain.resolve_version("")
-    missing = [state.tool for state in toolchain.states(version) if not state.folder]
+    missing = [state.tool for state in toolchain.states(version) if not state.folder and state.tool not in ADDONS]
     if missing:
         text = f"{', '.join(missing)} will be downloaded or built when Kubernetes {version} is first needed"
         return [Finding("tools", "noted", text, "koalesce toolchain prepare does it now")]

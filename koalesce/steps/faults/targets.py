@@ -48,6 +48,13 @@ class ComponentOfNodes(NodesOfIt):
     """The component, as its program is called."""
 
 
+class DiskOfNodes(NodesOfIt):
+    """A disk of nodes."""
+
+    path: StrictStr
+    """Where the nodes have it: a path of their `disks`, or /var/local-path-provisioner with the addon local-path."""
+
+
 class NodesOrComponents(NodesOfIt):
     """Nodes, or a component on them."""
 

@@ -18,6 +18,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     """What the machine has at first; tests add to it."""
     found = [Finding("system", "good", "Linux")]
     monkeypatch.setattr(health, "essentials", lambda folder: list(found))
+    monkeypatch.setattr(health, "trials", list)
     monkeypatch.setattr(
         health, "circumstances", lambda folder: [Finding("memory", "noted", "little memory", "buy some")]
     )
@@ -44,6 +45,14 @@ def test_what_is_lacking_comes_with_its_remedy_and_an_error(
     output = capsys.readouterr().out
     assert "  LACK  no overlays\n        do: another kernel\n" in output
     assert "little memory" not in output  # of no interest until then
+
+
+def test_what_is_refused_when_it_is_tried_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        health, "trials", lambda: [Finding("mounts", "lacking", "root is refused mounts", "unconfine it")]
+    )
+
+    assert main(["doctor"]) == exit_codes.ERROR
 
 
 def test_a_missing_program_that_clusters_need_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,31 @@ def test_it_lacks_what_is_asked_for(tmp_path: Path, section: str, lacking: str) 
     assert unmet(spec(tmp_path, section), cluster()) == [lacking]
 
 
+def test_addons_disks_and_registries_must_be_there(tmp_path: Path) -> None:
+    user = "{username: ci, password: made-up}"
+    wanted = spec(
+        tmp_path,
+        f"{{addons: [local-path, load-balancer], registries: {{a.example.com: {user}, b.example.com: {user}}}, "
+        "nodes: [{role: control-plane, disks: [{path: /mnt/a, size: 1Mi}, {path: /mnt/b, size: 1Mi}]}]}",
+    )
+    volumes = {"path": "/var/local-path-provisioner", "size": 2**30}
+    disks = [{"path": "/mnt/a", "size": 2**20}, {"path": "/mnt/b", "size": 4096}, volumes]
+    registry = {"name": "a.example.com", "username": "ci", "password": "made-up"}
+    has = {
+        "nodes": [{"name": "control-plane", "role": "control-plane", "disks": disks}],
+        "addons": ["local-path", "metrics-server"], "registries": [registry, {**registry, "name": "b.example.com", "password": "x"}],
+    }  # fmt: skip
+
+    assert unmet(wanted, Made(entry=cluster().entry, variables={**VARIABLES, **has})) == [
+        "its node control-plane has a disk of 4096 bytes at /mnt/b, where the spec wants 1048576 bytes",
+        "it lacks the addons load-balancer",
+        "its registry b.example.com doesn't ask for the spec's user",
+    ]
+    assert "its node control-plane has no disk at /mnt/a, where the spec wants 1048576 bytes" in unmet(
+        wanted, cluster()
+    )
+
+
 def test_files_of_the_api_server_must_be_the_same(tmp_path: Path) -> None:
     policy = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: None}]}"
     (tmp_path / "audit.yaml").write_text(policy)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import components
+from koalesce.local import components, disks
 from koalesce.local.bringup import Bringup
 from koalesce.local.faults import Faults, partition
 from koalesce.local.request import from_mapping
@@ -80,7 +80,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     for name in ("_ASKED", "_KILLED", "_STARTING", "_SETTLING"):
         monkeypatch.setattr(components, name, 0.0)
     names = {"control-plane": "control-plane", "worker-1": "worker", "worker-2": "worker"}
-    nodes = [{"name": name, "role": role} for name, role in names.items()]
+    disks = [{"path": "/mnt/data", "size": 8192}]
+    nodes = [{"name": name, "role": role, "disks": disks if role == "worker" else []} for name, role in names.items()]
     request = {"name": "c", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(tmp_path)}
     return World(nodes={name: Node(name) for name in names}, request=from_mapping(request))
 
@@ -92,7 +93,7 @@ def faults(world: World) -> Faults:
 
 def fault(kind: str, *machines: str, **more: Any) -> dict[str, Any]:
     return {
-        "kind": kind, "machines": list(machines), "component": "", "containers": [], "others": [], "one_way": False, **more
+        "kind": kind, "machines": list(machines), "component": "", "containers": [], "path": "", "others": [], "one_way": False, **more
     }  # fmt: skip
 
 
@@ -299,3 +300,27 @@ def test_a_partition_drops_all_both_ways_or_all_but_the_resolution_of_addresses_
         '    iifname "node0" oifname "fixture0" counter drop',
     ]
     assert '    iifname "fixture0" oifname "node0" counter drop' in partition("t", pairs, one_way=False).splitlines()
+
+
+def test_a_disk_is_filled_once_and_has_its_size_again(
+    world: World, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(disks, "fill", lambda run, path: done.append(f"fill {path}"))
+    monkeypatch.setattr(disks, "empty", lambda run, path, size: done.append(f"empty {path} {size}"))
+
+    undo = faults.begin(fault("fill-disk", "worker-1", path="/mnt/data"))
+    with pytest.raises(ClusterError, match="/mnt/data of worker-1 is full already"):
+        faults.begin(fault("fill-disk", "worker-1", path="/mnt/data"))
+    undo()
+    again = faults.begin(fault("fill-disk", "worker-1", path="/mnt/data"))
+    world.nodes["worker-1"].has_ended = True  # and its disk with it
+    again()
+
+    assert done == ["fill /mnt/data", "empty /mnt/data 8192", "fill /mnt/data"]
+
+
+@pytest.mark.parametrize(("node", "has"), [("worker-1", "/mnt/data"), ("control-plane", "none")])
+def test_a_disk_that_a_node_has_not_is_an_error(faults: Faults, node: str, has: str) -> None:
+    with pytest.raises(ClusterError, match=f"{node} has no disk /mnt; it has {has}"):
+        faults.begin(fault("fill-disk", node, path="/mnt"))

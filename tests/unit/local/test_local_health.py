@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from pathlib import Path
 
 import pytest
 
 from koalesce.errors import ProvisionError
-from koalesce.local import health
+from koalesce.local import health, outside
 from koalesce.local import machine as local_machine
 from koalesce.local.cgroups import Hierarchy, Layout
 
@@ -30,9 +31,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(local_machine, "check", lambda folder: Layout((Hierarchy(Path("/sys/fs/cgroup"), 2),)))
     monkeypatch.setattr(local_machine, "takes_overlays", lambda folder: True)
+    monkeypatch.setattr(outside, "filters", list)
+    monkeypatch.setattr(os, "statvfs", lambda path: room(16 * 2**30, 10**6))
     for path, text in FILES.items():
         write(tmp_path / "root" / path, text)
     return tmp_path / "root"
+
+
+def room(free: int, files: int) -> os.statvfs_result:
+    """A file system with so many bytes and files free."""
+    return os.statvfs_result((4096, 4096, 10**9, free // 4096, free // 4096, 10**7, files, files, 0, 255))
 
 
 def write(path: Path, text: str) -> None:
@@ -147,3 +155,56 @@ def test_a_folder_on_an_overlay_and_a_kernel_without_ipv6_are_noted(
     (root / "proc/net/if_inet6").unlink()
 
     assert sorted(noted(root)) == ["ipv6", "layers"]
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "text"),
+    [
+        (2**30, 10**6, "only 1.0 GiB are free below"),
+        (16 * 2**30, 900, "only 900 more files can be made below"),
+    ],
+)
+def test_a_disk_that_is_nearly_full_is_noted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, free: int, files: int, text: str
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: room(free, files))
+
+    assert noted(root)["disk"].text.startswith(text)
+
+
+def test_a_clock_that_is_behind_its_own_machine_is_noted(root: Path) -> None:
+    write(root / "var/log/syslog", "")
+    later = time.time() + 3 * 86400
+    os.utime(root / "var/log", (later, later))
+
+    assert noted(root)["clock"].text.startswith(f"the clock is behind: {root / 'var/log'} is of ")
+
+
+def test_a_vpn_at_the_addresses_of_nodes_is_noted(root: Path) -> None:
+    write(root / "proc/net/route", "Iface\ntun0\t000012C6\t0\t1\t0\t0\t0\t0000FEFF\t0\t0\t0\n")
+
+    assert "(198.18.0.0/15 by tun0)" in noted(root)["routes"].text
+
+
+def test_a_firewall_that_forwards_nothing_is_noted_with_the_remedy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "filters", lambda: ["FORWARD of the table ip filter"])
+
+    found = noted(root)["firewall"]
+
+    assert "FORWARD of the table ip filter" in found.text
+    assert "iptables -I FORWARD -i koalesce-+ -j ACCEPT" in found.hint
+
+
+def test_what_is_refused_shows_when_it_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unshare = tmp_path / "unshare"
+    unshare.write_text("#!/bin/sh\necho 'mount: /mnt: permission denied.' >&2\nexit 32\n")
+    unshare.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    (found,) = health.trials()
+
+    assert (found.state, found.text) == (
+        "lacking", "root is refused namespaces, mounts or devices here: mount: /mnt: permission denied."
+    )  # fmt: skip
+    unshare.write_text("#!/bin/sh\nexit 0\n")
+    assert [finding.state for finding in health.trials()] == ["good"]

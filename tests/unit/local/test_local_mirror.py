@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 from collections.abc import Callable, Iterator
@@ -23,7 +24,8 @@ class Registry:
         self.store.add_image(REF, [self.layer], {})
         self.asked: list[str] = []
         self.supply: Callable[[str], object] = self._refuse
-        self.mirror = Mirror(self.store, ("127.0.0.1", 0), fetch=self._fetch)
+        users = {"private.example.com": ("ci", "mäde:up")}
+        self.mirror = Mirror(self.store, ("127.0.0.1", 0), fetch=self._fetch, users=users)
         self.mirror.start()
 
     def _fetch(self, reference: str) -> object:
@@ -33,9 +35,9 @@ class Registry:
     def _refuse(self, reference: str) -> object:
         raise ImageUnavailable(reference, "there is no network")
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=10)
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         body = response.read()
         connection.close()
@@ -103,3 +105,34 @@ def test_what_can_be_fetched_is_served(registry: Registry) -> None:
 )
 def test_nothing_else_is_served(registry: Registry, path: str) -> None:
     assert registry.get(path)[0] == 404
+
+
+def basic(user: str) -> str:
+    return f"Basic {base64.b64encode(user.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", basic("ci:wrong"), basic("ci:mäde"), "Bearer x", "Basic ünread", "Basic"]
+)
+@pytest.mark.parametrize("what", ["manifests/1", "blobs/sha256:0"])
+def test_a_registry_that_asks_lets_nobody_else_in(registry: Registry, authorization: str, what: str) -> None:
+    registry.store.add_image("private.example.com/team/app:1", [registry.layer], {})
+
+    status, headers, body = registry.get(f"/v2/team/app/{what}?ns=private.example.com", Authorization=authorization)
+
+    assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="private.example.com"')
+    (error,) = json.loads(body)["errors"]
+    assert error["code"] == "UNAUTHORIZED"
+    assert registry.asked == []
+
+
+def test_a_registry_that_asks_lets_its_user_in(registry: Registry) -> None:
+    registry.store.add_image("private.example.com/team/app:1", [registry.layer], {})
+    given = {"Authorization": basic("ci:mäde:up")}
+
+    assert registry.get("/v2/team/app/manifests/1?ns=private.example.com", **given)[0] == 200
+    assert registry.get(f"/v2/team/app/blobs/{registry.layer.digest}?ns=private.example.com", "HEAD", **given)[0] == 200
+
+
+def test_other_registries_ask_nobody(registry: Registry) -> None:
+    assert registry.get("/v2/library/busybox/manifests/1.36?ns=docker.io", Authorization="Basic x")[0] == 200

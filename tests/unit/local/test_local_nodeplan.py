@@ -127,9 +127,18 @@ def test_keys_of_the_control_plane_are_on_its_node_only(tools: LocalTools, certi
 
 
 def test_what_can_not_be_on_the_disk_is_kept_in_memory(tools: LocalTools, certificates: pki.Pki) -> None:
-    assert plan(tools, certificates)["root"]["tmpfs"] == []
-    assert plan(tools, certificates, 0)["root"]["tmpfs"] == ["/var/lib/etcd"]
+    assert plan(tools, certificates)["root"]["tmpfs"] == {}
+    assert plan(tools, certificates, 0)["root"]["tmpfs"] == {"/var/lib/etcd": 0}
     assert "/var/lib/containerd" in plan(tools, certificates, on_disk=False)["root"]["tmpfs"]
+
+
+def test_disks_are_file_systems_of_their_size(tools: LocalTools, certificates: pki.Pki) -> None:
+    disks = [{"path": "/mnt/data", "size": 4096}, {"path": "/var/lib/etcd", "size": 8192}]
+    nodes = [{"name": "cp", "role": "control-plane", "disks": disks}]
+
+    planned = plan(tools, certificates, 0, nodes=nodes)["root"]["tmpfs"]
+
+    assert planned == {"/mnt/data": 4096, "/var/lib/etcd": 8192}
 
 
 def test_a_control_plane_without_nodes_has_no_kubelet(tools: LocalTools, certificates: pki.Pki) -> None:
@@ -159,7 +168,7 @@ def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTool
     ]
     assert [path for path in root["links"] if path.startswith("/opt")] == ["/opt/koalesce/bin/koalesce-probe"]
     assert root["links"]["/etc/alternatives/pager"] == "/usr/bin/less"
-    assert (root["overlays"], root["tmpfs"]) == ([], [])
+    assert (root["overlays"], root["tmpfs"]) == ([], {})
     assert not [path for path in files if "kube" in path or "cni" in path or "containerd" in path]
     assert "198.18.0.11 w1\n198.18.1.10 client\n" in files["/etc/hosts"]
     assert files["/etc/resolv.conf"] == "nameserver 127.0.0.1\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.local.cgroups import Hierarchy, Layout
+from koalesce.local.request import DiskSpec
 from koalesce.local.resources import Share, problems, shares
 
 MEMINFO = "MemTotal:       24000000 kB\nMemFree:  1 kB\nCached:  7 kB\nSwapTotal: 9 kB\nHugePages_Total:  3\nHugepagesize:  2048 kB\n"
@@ -16,6 +17,7 @@ class Node:
     name: str
     cpu: float = 0
     memory: int = 0
+    disks: tuple[DiskSpec, ...] = ()
 
 
 def test_nodes_take_turns_with_the_processors() -> None:
@@ -75,9 +77,11 @@ def written(share: Share, layout: Layout, root: Path) -> dict[str, str]:
 
 
 def test_more_than_the_machine_has_is_a_problem() -> None:
-    asked = [Node("a", 2, 2**30), Node("b", 3), Node("c", 0, 2**35)]
+    disks = (DiskSpec(path="/mnt/small", size=2**20), DiskSpec(path="/mnt/large", size=2**36))
+    asked = [Node("a", 2, 2**30), Node("b", 3), Node("c", 0, 2**35), Node("d", disks=disks)]
 
     assert problems(asked, processors=2, meminfo=MEMINFO) == [
         "node b shall have 3 processors, and this machine has 2",
         "node c shall have 32 GiB of memory, and this machine has 22.9 GiB",
+        "node d shall have a disk of 64 GiB at /mnt/large, which is kept in memory, and this machine has 22.9 GiB",
     ]

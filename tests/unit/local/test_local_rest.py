@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from koalesce.addons import ADDONS
 from koalesce.capabilities import CAPABILITIES
 from koalesce.errors import ClusterError, TeardownError
 from koalesce.local import capabilities, cgroups, egress, teardown
@@ -44,11 +45,15 @@ def test_every_capability_that_a_cluster_may_tell_can_be_required() -> None:
         "pod_cidr": "10.244.0.0/16,fd00::/48",
         "service_cidr": "10.96.0.0/16,fd01::/112",
     }
+    asking = {"name": "registry.example.com", "username": "ci", "password": "made-up"}
+    besides = {"addons": list(ADDONS), "registries": [asking]}
     trials = " ".join(capabilities._TRIALS)  # all that can be tried
     found = {
         name
         for version in (1, 2)
-        for name in capabilities.probe(from_mapping({**named, **families}), lambda _: trials, cgroup_version=version)
+        for name in capabilities.probe(
+            from_mapping({**named, **families, **besides}), lambda _: trials, cgroup_version=version
+        )
     }
 
     assert found == set(CAPABILITIES)

@@ -152,7 +152,7 @@ def test_only_fixtures_with_a_member_have_what_it_needs(certificates: Pki, tmp_p
         for fixture in wanted.fixtures
     }
 
-    assert [root["tmpfs"] for root in roots.values()] == [[], ["/var/lib/etcd"], ["/var/lib/etcd"]]
+    assert [root["tmpfs"] for root in roots.values()] == [{}, {"/var/lib/etcd": 0}, {"/var/lib/etcd": 0}]
     secret = [any(file["path"].startswith("/etc/kubernetes/pki") for file in root["files"]) for root in roots.values()]
     assert secret == [False, True, True]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from koalesce import providers
-from koalesce.cluster import ClusterRequest, NodeRequest
+from koalesce.cluster import ClusterRequest, DiskRequest, NodeRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.providers.local import LocalProvider, machine_problems, missing_families
 from koalesce.terraform.contract import check_variables
@@ -77,7 +77,17 @@ def test_an_unknown_provider_is_refused_with_a_suggestion() -> None:
 def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     provider = _prepared(monkeypatch, tmp_path)
 
-    variables = provider.variables(request(), tmp_path / "cluster")
+    disks = (DiskRequest(path="/mnt/data", size=2**20),)
+    wanted = request(
+        nodes=(
+            NodeRequest(name="control-plane", role="control-plane"),
+            NodeRequest(name="worker-1", role="worker", disks=disks),
+        ),
+        addons=("local-path", "load-balancer"),
+        registries=(RegistryRequest(name="registry.example.com", username="ci", password="made-up"),),
+    )
+
+    variables = provider.variables(wanted, tmp_path / "cluster")
 
     check_variables(variables)
     assert variables["name"] == "a-1"
@@ -89,6 +99,7 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "cpu": 0,
         "memory": 0,
         "kubelet": "",
+        "disks": [{"path": "/mnt/data", "size": 2**20}],
     }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 
@@ -118,7 +129,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         system=(folder / "system",),
         images={"pause": "koalesce.dev/pause:1"},
     )
-    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static: tools)
+    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static, addons: tools)
     provider = LocalProvider()
     provider.prepare(request(), progress=lambda line: None, cancel=None)
     return provider
@@ -137,7 +148,9 @@ def test_images_are_made_of_what_runs_as_static_pods(
 ) -> None:
     asked: list[tuple[str, ...]] = []
 
-    def local_cluster(self: Toolchain, version: str, *, dns: str, static: tuple[str, ...]) -> LocalTools:
+    def local_cluster(
+        self: Toolchain, version: str, *, dns: str, static: tuple[str, ...], addons: tuple[str, ...]
+    ) -> LocalTools:
         asked.append(static)
         paths: dict[str, Any] = dict.fromkeys(LocalTools.__dataclass_fields__, tmp_path)
         return LocalTools(**{**paths, "system": (), "images": {}})

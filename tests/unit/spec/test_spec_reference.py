@@ -38,9 +38,9 @@ def test_models_below_are_told_once_each() -> None:
 
 
 def test_what_this_version_can_not_do_is_said_at_the_field() -> None:
-    addons = next(each for each in REFERENCE_TEXT.model("ClusterSpec").fields if each.name == "addons")
+    subnet = next(each for each in REFERENCE_TEXT.model("NodeSpec").fields if each.name == "subnet")
 
-    assert addons.limits == "not supported by this version"
+    assert subnet.limits == "not supported by this version"
     assert REFERENCE_TEXT.step("sleep").model.fields[0].limits == ""
 
 

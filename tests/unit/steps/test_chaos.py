@@ -45,6 +45,11 @@ KUBELET = {"node": "worker-1", "component": "kubelet"}
             "stop kubelet on node worker-1",
         ),
         (
+            {"fill_disk": {"nodes": "workers", "path": "/mnt/data"}},
+            Fault(kind="fill-disk", machines=("worker-1", "worker-2"), path="/mnt/data"),
+            "fill /mnt/data of nodes workers",
+        ),
+        (
             {"kill": {"nodes": ["worker-1", "worker-2"]}},
             Fault(kind="kill-node", machines=("worker-1", "worker-2")),
             "kill nodes worker-1, worker-2",

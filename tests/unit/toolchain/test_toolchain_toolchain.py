@@ -110,6 +110,16 @@ def test_the_minutes_of_the_builds_ahead_are_announced(
     assert said[0] == "making what isn't there yet: etcd, kubernetes; up to 12 minutes on two cores, once"
 
 
+def test_an_addon_brings_its_image(cache: Path, own_tools: Path) -> None:
+    toolchain = Toolchain()
+
+    assert "metrics-server" not in toolchain.local_cluster("1.37").images
+    images = toolchain.local_cluster("1.37", dns="none", addons=["local-path", "metrics-server"]).images
+    assert images["metrics-server"] == "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
+    assert toolchain.images.has(images["metrics-server"])
+    assert "coredns" not in images
+
+
 def test_without_dns_there_is_no_coredns(cache: Path, own_tools: Path) -> None:
     assert "coredns" not in Toolchain().local_cluster("1.37", dns="none").images
 

@@ -1,0 +1,84 @@
+"""What of a machine's network gets in the way, told from what its kernel and its commands say."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from koalesce.local import outside
+
+HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
+
+
+def route(link: str, destination: str, mask: str) -> str:
+    return f"{link}\t{destination}\t00000000\t0001\t0\t0\t0\t{mask}\t0\t0\t0   \n"
+
+
+@pytest.mark.parametrize(
+    ("routes", "found"),
+    [
+        ([("tun0", "000012C6", "0000FEFF")], ["198.18.0.0/15 by tun0"]),
+        ([("utun", "010012C6", "FFFFFFFF")], ["198.18.0.1/32 by utun"]),
+        ([("eth0", "00000000", "00000000"), ("tun0", "00000080", "00000080")], []),
+        ([("koalesce-ab12cd", "000013C6", "FCFFFFFF")], []),
+        ([("eth0", "000200C0", "00FFFFFF"), ("docker0", "000011AC", "0000FFFF")], []),
+    ],
+)
+def test_who_else_has_the_addresses_of_nodes(routes: list[tuple[str, str, str]], found: list[str]) -> None:
+    assert outside.claimed(HEAD + "".join(route(*each) for each in routes)) == found
+
+
+def test_a_machine_without_routes_claims_nothing(tmp_path: Path) -> None:
+    assert outside.claimed(outside.routes(tmp_path)) == []
+
+
+def chain(kind: str, *rules: str, name: str = "FORWARD", table: str = "ip filter") -> str:
+    body = "".join(f"\t\t{line}\n" for line in (kind, *rules))
+    return f"table {table} {{\n\tset s {{\n\t\ttype ipv4_addr\n\t}}\n\tchain {name} {{\n{body}\t}}\n}}\n"
+
+
+FORWARD = "type filter hook forward priority filter; policy {};"
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "found"),
+    [
+        (chain(FORWARD.format("drop"), 'iifname "docker0" accept'), ["FORWARD of the table ip filter"]),
+        (chain(FORWARD.format("accept"), "ct state { established, related } accept"), []),
+        (
+            chain(FORWARD.format("accept"), 'iifname "lo" accept', "reject with icmpx admin-prohibited", table="inet firewalld"),
+            ["FORWARD of the table inet firewalld"],
+        ),
+        (chain(FORWARD.format("accept"), "counter packets 12 bytes 345 drop"), ["FORWARD of the table ip filter"]),
+        (chain(FORWARD.format("accept"), "ip saddr 10.0.0.0/8 drop", "ct state invalid drop"), []),
+        (chain("type filter hook input priority filter; policy drop;", name="INPUT"), []),
+        (chain(FORWARD.format("drop"), table="bridge koalesce_1"), []),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_which_chains_forward_nothing(ruleset: str, found: list[str]) -> None:
+    assert outside.closed(ruleset) == found
+
+
+def program(folder: Path, name: str, text: str, code: int = 0) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\ncat <<'END'\n{textwrap.dedent(text)}\nEND\nexit {code}\n")
+    path.chmod(0o755)
+
+
+def test_the_filters_are_those_of_both_kinds(tmp_path: Path) -> None:
+    program(tmp_path, "nft", chain(FORWARD.format("drop")))
+    program(tmp_path, "iptables-legacy", "-P FORWARD DROP\n-A FORWARD -i docker0 -j ACCEPT")
+    where = {"PATH": f"{tmp_path}:{os.defpath}"}
+
+    assert outside.filters(environment=where) == ["FORWARD of the table ip filter", "FORWARD of iptables-legacy"]
+    program(tmp_path, "nft", chain(FORWARD.format("drop")), code=1)
+    program(tmp_path, "iptables-legacy", "-P FORWARD ACCEPT")
+    assert outside.filters(environment=where) == []
+
+
+def test_without_programs_nothing_is_known(tmp_path: Path) -> None:
+    assert outside.filters(environment={"PATH": str(tmp_path)}) == []
