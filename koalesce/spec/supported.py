@@ -34,10 +34,7 @@ class Unsupported:
 
 
 _CLUSTER = (
-    Unsupported(("etcd", "endpoints")),
-    Unsupported(("etcd", "ca")),
-    Unsupported(("etcd", "cert")),
-    Unsupported(("etcd", "key")),
+    Unsupported(("etcd", "mode"), lambda value: value == "external", "an etcd outside of the cluster is"),
     Unsupported(("nodes", "*", "subnet")),
 )
 
