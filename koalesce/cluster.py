@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 from koalesce import process
-from koalesce.cluster_request import ClusterRequest, FixtureRequest, NodeRequest, Role
+from koalesce.cluster_request import ClusterRequest, FixtureKind, FixtureRequest, NodeRequest, Role
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
@@ -67,9 +67,10 @@ class Node(Machine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixture(Machine):
-    """A machine outside of the cluster, in its nodes' network."""
+    """A machine outside of the cluster, in its nodes' network; a router has the `program` that makes it one."""
 
-    kind: Literal["host"] = "host"
+    kind: FixtureKind = "host"
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

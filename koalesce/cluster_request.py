@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["control-plane", "worker"]
+FixtureKind = Literal["host", "router"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,14 @@ class NodeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureRequest:
-    """One machine outside of the cluster to make; its name is none of a node's."""
+    """One machine outside of the cluster to make; its name is none of a node's.
+
+    `router` says what a router does, in the form of `koalesce.local.routers`; empty for others.
+    """
 
     name: str
-    kind: Literal["host"] = "host"
+    kind: FixtureKind = "host"
+    router: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,10 @@ def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> I
     there = {fixture["name"]: fixture["kind"] for fixture in actual}
     if missing := [fixture.name for fixture in request.fixtures if there.get(fixture.name) != fixture.kind]:
         yield f"it has no fixture {', '.join(missing)}" + (f", only {', '.join(there)}" if there else "")
+    does = {fixture["name"]: json.loads(fixture.get("router") or "{}") for fixture in actual}
+    for fixture in request.fixtures:
+        if fixture.name in does and fixture.name not in missing and _plain(fixture.router) != does[fixture.name]:
+            yield f"its router {fixture.name} has other settings"
 
 
 def _is_to_install(loaded: LoadedSpec, network: str, found: Made) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan, resources
+from koalesce.local import cgroups, machine, netns, network, nodeplan, resources, routers
 from koalesce.local.api import Deadline
 from koalesce.local.cgroups import Layout
 from koalesce.local.datastore import Seeds
@@ -38,6 +38,7 @@ _TOO_OFTEN = 4
 _BOOT_PATIENCE = 60.0
 LOGS_BELOW = f"var{LOGS.removeprefix('/var')}"  # what a node's services wrote, below its folder
 _CGROUP_PATIENCE = 5.0
+_ROUTER_PATIENCE = 30.0
 
 
 @dataclass(slots=True)
@@ -113,6 +114,10 @@ class Bringup:
             cgroup_version=layout.version,
         )
         self.capabilities = self._start.run()
+        for fixture in request.fixtures:  # they had all the cluster's start to begin
+            if fixture.router:
+                node = self.fixtures[fixture.name]
+                routers.await_answer(node, fixture.router, Deadline(_ROUTER_PATIENCE, self._check))
         (self.folder / "kubeconfig").touch(mode=0o600)
         (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
 
@@ -165,6 +170,9 @@ class Bringup:
             self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
         for _, node in self._machines():
             node.wait_up()
+        for fixture in request.fixtures:
+            if fixture.router:
+                routers.start(self.fixtures[fixture.name], fixture.router)
 
     def _make_node(self, number: int, spec: NodeSpec, layout: Layout, pki: Pki) -> None:
         share = resources.shares(self.request.nodes)[spec.name]
@@ -217,7 +225,7 @@ class Bringup:
 
     def explain(self, ended: Ended) -> KoalesceError:
         """Why a service does not stay up: the last that it wrote."""
-        tail = said(self.nodes[ended.node], ended.service)
+        tail = said({**self.nodes, **self.fixtures}[ended.node], ended.service)
         return ClusterError(f"{ended.service} does not stay up, it ended with code {ended.code}\n{tail}".rstrip())
 
     def look(self) -> None:

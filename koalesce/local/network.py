@@ -48,6 +48,8 @@ FIXTURE_SYSCTLS = {
     "net/ipv4/ping_group_range": "0 2147483647",
 }
 
+# Of a router's: it forwards what isn't for itself.
+ROUTER_SYSCTLS = {**FIXTURE_SYSCTLS, "net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
 # Of the cluster's namespace: as a router without a way out it refuses what it can't deliver, where silence would cost time-outs.
 _FABRIC_SYSCTLS = {

@@ -6,13 +6,15 @@ import ipaddress
 import itertools
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, Family, Network, family_of, ranges
 from koalesce.errors import UsageError
+from koalesce.local import routers
+from koalesce.local.routers import RouterSpec
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
 PREFIX: Mapping[Family, int] = {"IPv4": 16, "IPv6": 64}
@@ -27,7 +29,7 @@ _LEAST_SERVICES = 16
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
-_FIXTURES = ("host",)
+_FIXTURES = ("host", "router")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,12 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureSpec:
-    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are."""
+    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are. `router` says what a router does."""
 
     name: str
     kind: str
     addresses: tuple[str, ...]
+    router: RouterSpec | None = None
 
     @property
     def address(self) -> str:
@@ -112,6 +115,11 @@ class LocalRequest:
     def control(self) -> NodeSpec:
         """The node that the control plane runs on."""
         return self.nodes[0]
+
+    @property
+    def routers(self) -> frozenset[str]:
+        """The programs that make its fixtures routers."""
+        return frozenset(fixture.router.program for fixture in self.fixtures if fixture.router)
 
     @property
     def dns_ip(self) -> str:
@@ -177,7 +185,7 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         run_id=str(data.get("run_id", "")),
         kubernetes=str(data["kubernetes_version"]),
         nodes=machines,
-        fixtures=_fixtures(data.get("fixtures") or [], families, {node.name for node in machines}),
+        fixtures=_fixtures(data.get("fixtures") or [], families, machines),
         schedulable=bool(nodes),
         network=str(data.get("network", "bridge")),
         kube_proxy=_one_of(data, "kube_proxy", _PROXIES),
@@ -284,18 +292,29 @@ def _addresses(families: Sequence[Family], first: Mapping[Family, int], number: 
 
 
 def _fixtures(
-    items: Sequence[Mapping[str, Any]], families: Sequence[Family], taken: Collection[str]
+    items: Sequence[Mapping[str, Any]], families: Sequence[Family], nodes: Sequence[NodeSpec]
 ) -> tuple[FixtureSpec, ...]:
-    names = [item["name"] for item in items]
+    names, taken = [item["name"] for item in items], {node.name for node in nodes}
     if len(names) > _MOST_FIXTURES:
         raise ValueError(f"{len(names)} fixtures are more than the {_MOST_FIXTURES} that a local cluster can have")
     if len({*names, *taken}) < len(names) + len(taken):
         raise ValueError("two fixtures, or a fixture and a node, have the same name")
-    return tuple(
+    found = [
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
             addresses=_addresses(families, _FIRST_FIXTURE, number),
         )
         for number, item in enumerate(items)
+    ]
+    addresses = {**{node.name: node.address for node in nodes}, **{each.name: each.address for each in found}}
+    return tuple(
+        replace(fixture, router=_router(item, number, addresses) if fixture.kind == "router" else None)
+        for number, (item, fixture) in enumerate(zip(items, found, strict=True))
     )
+
+
+def _router(item: Mapping[str, Any], number: int, addresses: Mapping[str, str]) -> RouterSpec:
+    """What a router does; unless it says another, its ID is the address of IPv4 that it has or would have."""
+    identifier = str(FABRIC["IPv4"][_FIRST_FIXTURE["IPv4"] + number])
+    return routers.read(json.loads(item.get("router") or "{}"), identifier, addresses)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster_request import ClusterRequest, FixtureRequest
+from koalesce.cluster_request import ClusterRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
@@ -20,6 +20,7 @@ from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
 from koalesce.spec.expansion import Origin
 from koalesce.spec.files import SpecFiles
+from koalesce.spec.machines import fixture_requests
 from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec, Test
 from koalesce.spec.namespaces import NamespaceSpec
@@ -99,7 +100,7 @@ class LoadedSpec:
             provider=cluster.provider,
             kubernetes=cluster.kubernetes or "",
             nodes=cluster.node_requests(),
-            fixtures=tuple(FixtureRequest(name=fixture) for fixture in self.spec.fixtures),
+            fixtures=fixture_requests(self.spec.fixtures, cluster.node_requests()),
             network=cluster.network if cluster.network in BUILT_IN_NETWORKS else "none",
             kube_proxy=cluster.kube_proxy,
             dns=cluster.dns if cluster.dns in BUILT_IN_DNS else "none",

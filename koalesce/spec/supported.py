@@ -61,7 +61,6 @@ _CLUSTER = (
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
-    Unsupported(("fixtures", "*", "router"), _said),
     Unsupported(("fixtures", "*", "resolver"), _said),
 )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.assets import cache_dir
@@ -21,7 +21,7 @@ from koalesce.toolchain.network import Network
 from koalesce.toolchain.releases import Releases, record_pins
 from koalesce.toolchain.shelf import Shelf
 from koalesce.toolchain.supported import resolve_version, supported
-from koalesce.toolchain.system import SystemPackages, command, missing_packages
+from koalesce.toolchain.system import ROUTERS, SystemPackages, command, has_router, missing_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class LocalTools:
     `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
     tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools).
+    `routers` are such roots by the program (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it.
     """
 
     kubernetes: Path
@@ -41,6 +42,7 @@ class LocalTools:
     runc: Path
     probe: Path
     images: Mapping[str, str]
+    routers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +102,8 @@ class Toolchain:
         """The exact version for `1.37`, `1.37.2`, `v1.37.2` or, if empty, the newest; UsageError for an unsupported one."""
         return resolve_version(text, self.root)
 
-    def local_cluster(self, kubernetes: str, *, dns: str = "coredns") -> LocalTools:
-        """Everything that a local cluster of this Kubernetes version needs, found or made."""
+    def local_cluster(self, kubernetes: str, *, dns: str = "coredns", routers: Collection[str] = ()) -> LocalTools:
+        """Everything that a local cluster of this Kubernetes version needs, with fixtures of these routers, found or made."""
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
@@ -118,6 +120,7 @@ class Toolchain:
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
             images=self._images(version, dns),
+            routers={program: str(self._router(program)) for program in sorted(routers)},
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:
@@ -222,6 +225,10 @@ class Toolchain:
                 missing.add(self._releases.tools["runc"].debian)
         system = (self._system.provide(missing),) if missing else ()
         return (found.folder / "runc" if found else command("runc", system)), system
+
+    def _router(self, program: str) -> Path:
+        """The root that has a router's program: the host's, or that of its unpacked Debian package."""
+        return Path("/") if has_router(program) else self._system.provide({ROUTERS[program][0]})
 
     def _system_state(self) -> ToolState:
         """How the commands stand that nodes call, of which some may come from Debian packages."""

@@ -23,8 +23,8 @@ variable "nodes" {
 }
 
 variable "fixtures" {
-  description = "Machines outside of the cluster to make, in the nodes' network; kind is host."
-  type        = list(object({ name = string, kind = string }))
+  description = "Machines outside of the cluster to make, in the nodes' network; kind is host or router, router says what a router does as JSON (program, asn, peers …)."
+  type        = list(object({ name = string, kind = string, router = optional(string, "") }))
   default     = []
   nullable    = false
 }

@@ -206,12 +206,20 @@ def _path_match(value: Mapping[str, Any]) -> Iterator[Change]:
         yield where, {"path": value["path"], **new}
 
 
+def _items(value: Mapping[str, Any]) -> Iterator[Change]:
+    """What items are like, and how many there are; which of them are meant stays."""
+    for name in ("match", "exactly", "count"):
+        if name in value:
+            yield from _inside(f".{name}", expected(value[name]), lambda new, name=name: {**value, name: new})
+
+
 _PRINTED = {"stdout": expected, "stderr": expected, "exitCode": expected}
 
 _PROBED = {"expect": _outcome, "reply": expected}
 
 _FIELDS: Mapping[str, Mapping[str, Callable[[Any], Iterator[Change]]]] = {
     "assert": {"match": expected, "count": expected, "anyOf": _all_of_them, "allOf": expected},
+    "bgp": {"sessions": _items, "routes": _items},
     "connectivity": {"expect": _outcome, "sourceIP": _to(_NOWHERE)},
     "curl": {"status": expected, "headers": expected, "body": expected, "json": expected, "expect": _outcome},
     "dns": {"rcode": _to("NOTIMP"), "answers": expected, "ttl": expected, "flags": expected, "expect": _outcome},
