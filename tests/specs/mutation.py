@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +149,10 @@ def _other(value: Any) -> Any:
             return not value
         case int() | float():
             return value + 1
+        case "Established":
+            return "OpenSent"  # a step refuses what is no state of a session
+        case str() if re.fullmatch(r"[\d.]+/\d+", value):
+            return "192.0.2.192/27"  # for documentation, as _NOWHERE
         case str():
             return f"{value}-changed"
         case _:
@@ -208,7 +213,7 @@ def _path_match(value: Mapping[str, Any]) -> Iterator[Change]:
 
 def _items(value: Mapping[str, Any]) -> Iterator[Change]:
     """What items are like, and how many there are; which of them are meant stays."""
-    for name in ("match", "exactly", "count"):
+    for name in ("match", "exactly", "count") if value.get("count") != 0 else ("count",):
         if name in value:
             yield from _inside(f".{name}", expected(value[name]), lambda new, name=name: {**value, name: new})
 

@@ -31,9 +31,8 @@ def _unasked(_text: str) -> list[Item]:
     raise NotImplementedError("sessions and routes are read by their speaker")
 
 
-SESSIONS = View("", _unasked, SESSION_FIELDS, "session")
-ROUTES = View("", _unasked, ROUTE_FIELDS, "route")
-_KEYS = {"session": ("peer", "name"), "route": ("prefix",)}
+SESSIONS = View("", _unasked, SESSION_FIELDS, "session", keys=("name", "peer"))
+ROUTES = View("", _unasked, ROUTE_FIELDS, "route", keys=("prefix",))
 _SHOWN = {"session": ("peer", "name", "state", "asn"), "route": ("prefix", "nextHops", "asPath")}
 
 
@@ -83,8 +82,8 @@ class Table(Items):
                     near = closest(key, view.fields)
                     hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
                     found.append(Flaw(("exactly", index, key), f'a {view.noun} has no field "{key}"; {hint}'))
-            if not any(key in row for key in _KEYS[view.noun]):
-                said = f"say which {view.noun}: {' or '.join(_KEYS[view.noun])} is missing"
+            if not any(key in row for key in view.keys):
+                said = f"say which {view.noun}: {' or '.join(view.keys)} is missing"
                 found.append(Flaw(("exactly", index), said))
         places: list[tuple[tuple[str | int, ...], Part | None]] = [(("where",), self.where), (("match",), self.match)]
         places += [(("exactly", index), row) for index, row in enumerate(self.exactly or ())]
@@ -183,8 +182,12 @@ def _impossible(part: Part) -> Iterator[tuple[str, str]]:
         near = closest(state, STATES)
         yield (
             "state",
-            f'"{state}" is no state of a session; ' + (f'did you mean "{near}"?' if near else ", ".join(STATES)),
+            f'"{state}" is no state of a session; '
+            + (f'did you mean "{near}"?' if near else f"there are: {', '.join(STATES)}"),
         )
+    peer = part.get("peer")
+    if isinstance(peer, str) and "${{" not in peer and network_of(peer) is None:
+        yield "peer", f'"{peer}" is no address; say name for that of a node or fixture'
     prefix = part.get("prefix")
     if isinstance(prefix, str) and "${{" not in prefix and network_of(prefix) is None:
         yield "prefix", f'"{prefix}" is no prefix; write a network such as 10.244.1.0/24'
@@ -205,11 +208,11 @@ def _in_form(part: Part | None) -> Part | None:
 
 
 def _key(row: Mapping[str, Any], view: View) -> Part:
-    return {key: row[key] for key in _KEYS[view.noun] if key in row}
+    return {key: row[key] for key in view.keys if key in row}
 
 
 def _name(row: Mapping[str, Any], view: View) -> str:
-    return str(next((row[key] for key in _KEYS[view.noun] if row.get(key)), view.noun))
+    return str(next((row[key] for key in view.keys if row.get(key)), view.noun))
 
 
 def _lack(misses: list[list[Mismatch]]) -> str:

@@ -91,9 +91,9 @@ class Items(Model):
         said = f"{good}{of} {what}, expected {self._expected(len(meant))}"
         if bad:
             first = lacking[bad[0]]
-            said += f"; nearest: {_shown(meant[bad[0]])}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
+            said += f"; nearest: {_shown(meant[bad[0]], view)}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
         shown = [meant[index] for index in bad] if bad else meant
-        detail = [_shown(item) for item in shown[:_SHOWN]]
+        detail = [_shown(item, view) for item in shown[:_SHOWN]]
         detail += [f"… and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
         return Failed(said, self._expected(len(meant)), f"{good}{of}", "\n".join(detail))
 
@@ -135,6 +135,7 @@ def _plural(noun: str, number: int) -> str:
     return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
-def _shown(item: Item) -> str:
+def _shown(item: Item, view: View) -> str:
     """An item on one line, what is a list or a map cut short."""
-    return shortened(" ".join(f"{key}={value}" for key, value in item.items() if value not in ("", [], {})), 200)
+    told = {key: item[key] for key in view.keys or item if item.get(key) not in (None, "", [], {})}
+    return shortened(" ".join(f"{key}={value}" for key, value in told.items()), 200)

@@ -78,8 +78,18 @@ def test_all_programs_tell_routes_alike(program: str) -> None:
         router(program),
         routes={
             "exactly": [
-                {"prefix": "10.244.2.0/24", "nextHops": ["198.18.1.12"], "asPath": [64514, 65000, 65001], "communities": []},
-                {"prefix": "10.244.1.0/24", "peers": [PEER], "asPath": [64514], "communities": ["no-export", "64514:1"]},
+                {
+                    "prefix": "10.244.2.0/24",
+                    "nextHops": ["198.18.1.12"],
+                    "asPath": [64514, 65000, 65001],
+                    "communities": [],
+                },
+                {
+                    "prefix": "10.244.1.0/24",
+                    "peers": [PEER],
+                    "asPath": [64514],
+                    "communities": ["no-export", "64514:1"],
+                },
             ]
         },
     )
@@ -90,13 +100,17 @@ def test_all_programs_tell_routes_alike(program: str) -> None:
 
 @pytest.mark.parametrize("program", ["gobgp-3", "gobgp-4"])
 def test_routes_of_ipv6(program: str) -> None:
-    outcome = attempt(router(program), routes={"family": "IPv6", "exactly": [{"prefix": "fd00:1::/64", "nextHops": ["fd00::1"]}]})
+    outcome = attempt(
+        router(program), routes={"family": "IPv6", "exactly": [{"prefix": "fd00:1::/64", "nextHops": ["fd00::1"]}]}
+    )
 
     assert isinstance(outcome, Passed), outcome
 
 
 def test_what_a_peer_sent_is_asked_for_by_its_name() -> None:
-    assert isinstance(attempt(router(), routes={"receivedFrom": "r2", "exactly": ["10.244.1.0/24", "10.244.2.0/24"]}), Passed)
+    assert isinstance(
+        attempt(router(), routes={"receivedFrom": "r2", "exactly": ["10.244.1.0/24", "10.244.2.0/24"]}), Passed
+    )
     assert isinstance(attempt(router("frr"), routes={"sentTo": "r2", "exactly": ["10.244.2.0/24"]}), Passed)
 
 
@@ -193,7 +207,10 @@ def test_an_address_is_a_prefix_of_its_own() -> None:
         ({"sessions": {}, "routes": {}}, "say exactly one of sessions and routes"),
         ({"sessions": {"match": {"stat": "Idle"}}}, 'a session has no field "stat"; did you mean "state"?'),
         ({"sessions": {"match": {"state": "Establish"}}}, 'did you mean "Established"?'),
-        ({"routes": {"exactly": [{"nexthop": "10.0.0.1"}]}}, 'a route has no field "nexthop"; did you mean "nextHops"?'),
+        (
+            {"routes": {"exactly": [{"nexthop": "10.0.0.1"}]}},
+            'a route has no field "nexthop"; did you mean "nextHops"?',
+        ),
         ({"routes": {"exactly": [{"nextHops": []}]}}, "say which route: prefix is missing"),
         ({"routes": {"exactly": ["10.0.0.1/24"]}}, '"10.0.0.1/24" is no prefix; write a network such as 10.244.1.0/24'),
         ({"routes": {"exactly": ["fd00::/64"]}}, "fd00::/64 is no prefix of IPv4: say family"),
