@@ -15,7 +15,7 @@ from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
-from koalesce.spec.components import Component
+from koalesce.spec.components import Component, waits_for_cluster
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
 from koalesce.spec.expansion import Origin
@@ -151,13 +151,20 @@ class LoadedSpec:
         return [self.source.problem_at(where, refusal.message, key=not is_version, hint=refusal.hint)]
 
     def component(self, component: Component, scope: Mapping[str, Any]) -> Component:
-        """A component with its expressions filled in; StepInvalid, with positions, where that can't be."""
+        """A component with its expressions filled in, but for patches about a cluster that isn't known yet; StepInvalid, with positions, where that can't be."""
         index = self.spec.components.index(component)
         where: Path = ("components", index)
         written = {
             key: value for key, value in self.source.document.value["components"][index].items() if key != "ready"
         }
+        patches = written.pop("patches", None) or []
         resolved = self._resolved(written, {**self.scope, **scope}, where)
+        resolved["patches"] = [
+            patch
+            if "cluster" not in scope and waits_for_cluster(patch)
+            else self._resolved(patch, {**self.scope, **scope}, (*where, "patches", number))
+            for number, patch in enumerate(patches)
+        ]
         try:
             return Component.model_validate({**resolved, "ready": component.ready})
         except ValidationError as error:
