@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from koalesce.toolchain.images import ImageStore, ImageUnavailable
-    from koalesce.toolchain.system import ROUTERS
     from koalesce.toolchain.toolchain import LocalTools, Toolchain
 
-__all__ = ["ROUTERS", "ImageStore", "ImageUnavailable", "LocalTools", "Toolchain"]
+__all__ = ["ImageStore", "ImageUnavailable", "LocalTools", "Toolchain"]
 
 _PLACES = {
-    "ROUTERS": "koalesce.toolchain.system",
     "ImageStore": "koalesce.toolchain.images",
     "ImageUnavailable": "koalesce.toolchain.images",
     "LocalTools": "koalesce.toolchain.toolchain",

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do it."""
     from koalesce.cli.stopping import Stop
-    from koalesce.toolchain import ROUTERS, Toolchain
+    from koalesce.toolchain import Toolchain
+    from koalesce.toolchain.system import ROUTERS
 
     stop = Stop()
     with stop.on_signals():

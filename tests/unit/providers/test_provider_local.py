@@ -118,7 +118,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         system=(folder / "system",),
         images={"pause": "koalesce.dev/pause:1"},
     )
-    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns: tools)
+    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, routers: tools)
     provider = LocalProvider()
     provider.prepare(request(), progress=lambda line: None, cancel=None)
     return provider
