@@ -17,6 +17,8 @@ FABRIC: Mapping[Family, Network] = {
     "IPv4": ipaddress.IPv4Network("198.18.0.0/15"),
     "IPv6": ipaddress.IPv6Network("fd4b:6f61:6c65::/48"),
 }
+# Where the subnets are that machines of local clusters are in which aren't where all others are.
+SUBNETS = ipaddress.IPv4Network("198.19.0.0/16")
 # A node's share of the pods' addresses (--node-cidr-mask-size-ipv4 and -ipv6 of kube-controller-manager have these defaults).
 NODE_PREFIX: Mapping[Family, int] = {"IPv4": 24, "IPv6": 64}
 

@@ -14,7 +14,8 @@ FixtureKind = Literal["host", "router"]
 class NodeRequest:
     """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
 
-    `kubelet` are fields of its KubeletConfiguration, over the provider's.
+    `subnet` is the network that its address is from; empty: the provider's choice. `kubelet` are fields of its KubeletConfiguration, over
+    the provider's.
     """
 
     name: str
@@ -23,6 +24,7 @@ class NodeRequest:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -35,6 +37,7 @@ class FixtureRequest:
 
     name: str
     kind: FixtureKind = "host"
+    subnet: str = ""
     router: Mapping[str, Any] = field(default_factory=dict)
 
 

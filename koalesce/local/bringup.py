@@ -89,7 +89,7 @@ class Bringup:
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
             machine.set_sysctls(network.fabric_sysctls(request.families))
-            netns.ip(*network.fabric(request.families))
+            netns.ip(*network.fabric(request.families), *network.subnets(request))
             self.mirror = Mirror(self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()
             self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
@@ -166,8 +166,8 @@ class Bringup:
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
             config = nodeplan.plan_fixture(request, fixture, self.tools, folder=folder, layout=layout, cgroups=groups)
-            uplink = network.fixture_uplink(fixture)
-            self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
+            port = (network.fixture_link(number), network.bridge_of(fixture.subnet, request))
+            self._join(self.fixtures[fixture.name], config, folder, port, network.fixture_uplink(request, fixture))
         for _, node in self._machines():
             node.wait_up()
         for fixture in request.fixtures:
@@ -182,7 +182,8 @@ class Bringup:
             self.request, spec, self.tools, pki,
             folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
         )  # fmt: skip
-        self._join(self.nodes[spec.name], config, folder, network.node_link(number), network.uplink(self.request, spec))
+        port = (network.node_link(number), network.bridge_of(spec.subnet, self.request))
+        self._join(self.nodes[spec.name], config, folder, port, network.uplink(self.request, spec))
 
     def _started(self, name: str, folder: Path) -> RunningNode:
         """The process of a node or a fixture, which waits to be told what it is."""
@@ -191,11 +192,14 @@ class Bringup:
         (folder / "var/tmp").chmod(0o1777)
         return RunningNode(name, folder / "var", on_ended=self._note)
 
-    def _join(self, node: RunningNode, config: InitConfig, folder: Path, link: str, uplink: list[str]) -> None:
-        """Tell a node or a fixture what it is, and join it to the fabric."""
+    def _join(
+        self, node: RunningNode, config: InitConfig, folder: Path, port: tuple[str, str], uplink: list[str]
+    ) -> None:
+        """Tell a node or a fixture what it is, and join it to the fabric: by a link of this name, at this bridge."""
         node.begin(config)
         (folder / "process").symlink_to(f"/proc/{node.pid}")
-        netns.ip(*network.port(link, node.pid))
+        link, bridge = port
+        netns.ip(*network.port(link, node.pid, bridge))
         inside = NetNamespace.of_process(node.pid)
         with inside.entered():
             netns.ip(*uplink)

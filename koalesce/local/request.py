@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, Family, Network, family_of, ranges
+from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, SUBNETS, Family, Network, family_of, ranges
 from koalesce.errors import UsageError
 from koalesce.local import routers
 from koalesce.local.routers import RouterSpec
@@ -47,6 +47,7 @@ class NodeSpec:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,6 +68,7 @@ class FixtureSpec:
     name: str
     kind: str
     addresses: tuple[str, ...]
+    subnet: str = ""
     router: RouterSpec | None = None
 
     @property
@@ -115,6 +117,12 @@ class LocalRequest:
     def control(self) -> NodeSpec:
         """The node that the control plane runs on."""
         return self.nodes[0]
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """The subnets of machines that aren't where all others are."""
+        found = [*(node.subnet for node in self.nodes), *(fixture.subnet for fixture in self.fixtures)]
+        return tuple(dict.fromkeys(subnet for subnet in found if subnet))
 
     @property
     def routers(self) -> frozenset[str]:
@@ -180,6 +188,9 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
     settings = data.get("settings") or {}
+    _check_subnets(
+        [item.get("subnet") or "" for item in (*(data.get("nodes") or ()), *(data.get("fixtures") or ()))], families
+    )
     return LocalRequest(
         name=_name(data["name"]),
         run_id=str(data.get("run_id", "")),
@@ -245,6 +256,15 @@ def _check_networks(pods: Sequence[Network], services: Sequence[Network]) -> Non
             raise ValueError(f"the range of Services {theirs} has less than {_LEAST_SERVICES} addresses")
 
 
+def _check_subnets(written: Sequence[str], families: Sequence[Family]) -> None:
+    subnets = [ipaddress.IPv4Network(text) for text in dict.fromkeys(written) if text]
+    if subnets and "IPv6" in families:
+        raise ValueError("subnets are of IPv4: a cluster with them has no other addresses")
+    for number, subnet in enumerate(subnets):
+        if other := next((each for each in subnets[:number] if each.overlaps(subnet)), None):
+            raise ValueError(f"the subnets {other} and {subnet} overlap")
+
+
 def _one_of(data: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     value = data.get(key) or allowed[0]
     if value not in allowed:
@@ -267,7 +287,10 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         NodeSpec(
             name=_name(item["name"]),
             role=role,
-            addresses=_addresses([family_of(str(network)) for network in pods], _FIRST_NODE, number),
+            addresses=_addresses([family_of(str(network)) for network in pods], _FIRST_NODE, number)
+            if not item.get("subnet")
+            else _in_subnet(item["subnet"], [each.get("subnet") for each in ordered[:number]]),
+            subnet=str(item.get("subnet") or ""),
             pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
@@ -291,6 +314,16 @@ def _addresses(families: Sequence[Family], first: Mapping[Family, int], number: 
     return tuple(str(FABRIC[family][first[family] + number]) for family in families)
 
 
+def _in_subnet(subnet: str, before: Sequence[str | None]) -> tuple[str, ...]:
+    """The address of a machine of a subnet, of which the first is the gateway's; `before` are the subnets of the machines before it."""
+    network, number = ipaddress.IPv4Network(subnet), before.count(subnet) + 2
+    if not network.subnet_of(SUBNETS):
+        raise ValueError(f"the subnet {network} is not of {SUBNETS}")
+    if number > network.num_addresses - 2:
+        raise ValueError(f"the subnet {network} has no addresses for more than {network.num_addresses - 3} machines")
+    return (str(network[number]),)
+
+
 def _fixtures(
     items: Sequence[Mapping[str, Any]], families: Sequence[Family], nodes: Sequence[NodeSpec]
 ) -> tuple[FixtureSpec, ...]:
@@ -303,7 +336,12 @@ def _fixtures(
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
-            addresses=_addresses(families, _FIRST_FIXTURE, number),
+            addresses=_addresses(families, _FIRST_FIXTURE, number)
+            if not item.get("subnet")
+            else _in_subnet(
+                item["subnet"], [*(node.subnet for node in nodes), *(each.get("subnet") for each in items[:number])]
+            ),
+            subnet=str(item.get("subnet") or ""),
         )
         for number, item in enumerate(items)
     ]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from koalesce.cluster_request import FixtureRequest, NodeRequest
 from koalesce.durations import Duration
+from koalesce.spec.cluster import Cidr
 from koalesce.spec.common import Flag, Model, Text
 from koalesce.steps.vantage import NodeNames
 
@@ -127,6 +128,9 @@ class Fixture(Model):
     )
     """A plain host, `{}`: a Linux machine of its own with the tools of this one, on which steps run what they need."""
 
+    subnet: Cidr | None = None
+    """The network that its address is from, as of nodes. Default: the one where all are that say none."""
+
     resolver: Mapping[str, Any] | None = None
     """A DNS server."""
 
@@ -157,9 +161,11 @@ class Fixture(Model):
 def fixture_requests(fixtures: Mapping[str, Fixture], nodes: Sequence[NodeRequest]) -> tuple[FixtureRequest, ...]:
     """What to ask a cluster provider for."""
     return tuple(
-        FixtureRequest(name=name, kind="router", router=_router(name, fixture, fixtures, nodes))
+        FixtureRequest(
+            name=name, kind="router", subnet=fixture.subnet or "", router=_router(name, fixture, fixtures, nodes)
+        )
         if fixture.router
-        else FixtureRequest(name=name)
+        else FixtureRequest(name=name, subnet=fixture.subnet or "")
         for name, fixture in fixtures.items()
     )
 

@@ -56,7 +56,6 @@ _CLUSTER = (
     Unsupported(("etcd", "members"), _more_than_one, "more than one member is"),
     Unsupported(("nodes",), _several_control_planes, "more than one control plane is"),
     Unsupported(("nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
-    Unsupported(("nodes", "*", "subnet")),
 )
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
