@@ -68,6 +68,18 @@ def test_routers_know_their_peers_by_address_and_have_an_identifier() -> None:
     assert request.routers == {"gobgpd", "frr"}
 
 
+def test_machines_of_a_subnet_have_its_addresses_after_the_routers() -> None:
+    far = "198.19.1.0/24"
+    request = read(
+        nodes=[{"name": "cp", "role": "control-plane"}, {"name": "w1", "subnet": far}, {"name": "w2", "subnet": far}],
+        fixtures=[{"name": "c1", "kind": "host"}, {"name": "c2", "kind": "host", "subnet": far}],
+    )
+
+    assert [machine.address for machine in request.nodes] == ["198.18.0.10", "198.19.1.2", "198.19.1.3"]
+    assert [machine.address for machine in request.fixtures] == ["198.18.1.10", "198.19.1.4"]
+    assert request.subnets == (far,)
+
+
 def test_fixtures_have_addresses_apart_from_the_nodes() -> None:
     request = read(fixtures=[{"name": "c1", "kind": "host"}, {"name": "c2", "kind": "host"}])
 
@@ -104,6 +116,22 @@ def test_settings_of_the_provider() -> None:
         ({"fixtures": [router("r1", peers=[{"machine": "w9", "asn": 1}])]}, "there is no machine w9 to be a peer"),
         ({"fixtures": [{"name": f"c{n}", "kind": "host"} for n in range(101)]}, "more than the 100"),
         ({"nodes": [], "fixtures": [{"name": "control-plane", "kind": "host"}]}, "have the same name"),
+        (
+            {"fixtures": [{"name": "c1", "kind": "host", "subnet": "10.0.0.0/24"}]},
+            "10.0.0.0/24 is not of 198.19.0.0/16",
+        ),
+        (
+            {"fixtures": [{"name": f"c{n}", "kind": "host", "subnet": "198.19.0.0/30"} for n in range(2)]},
+            "198.19.0.0/30 has no addresses for more than 1 machines",
+        ),
+        (
+            {"fixtures": [{"name": f"c{n}", "kind": "host", "subnet": f"198.19.0.0/{n}"} for n in (24, 25)]},
+            "the subnets 198.19.0.0/24 and 198.19.0.0/25 overlap",
+        ),
+        (
+            {"fixtures": [{"name": "c1", "kind": "host", "subnet": "198.19.0.0/24"}], "ip_families": ["IPv4", "IPv6"]},
+            "subnets are of IPv4",
+        ),
         ({"pod_cidr": "10.96.0.0/12"}, "10.96.0.0/12 and 10.96.0.0/16 overlap"),
         ({"pod_cidr": "198.18.0.0/16"}, "198.18.0.0/16 and 198.18.0.0/15 overlap"),
         ({"pod_cidr": "10.244.0.0/24"}, "has no /24 for each of 2 nodes"),

@@ -88,6 +88,7 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "taints": [],
         "cpu": 0,
         "memory": 0,
+        "subnet": "",
         "kubelet": "",
     }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
