@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.operators import is_operators
 from koalesce.matching.partial import Matching, member_problems
 from koalesce.steps.base import Failed, Passed
 from koalesce.steps.objects.reading import shortened
@@ -177,6 +178,12 @@ class Routes(Table):
 
 def _impossible(part: Part) -> Iterator[tuple[str, str]]:
     """Plain values that a field never has."""
+    for key, value in part.items():
+        if isinstance(value, dict) and key != "paths" and not is_operators(value):
+            yield (
+                key,
+                f"it is no map, and there is no operator {' or '.join(value) or 'here'}: write {{notEquals: …}}, {{in: […]}} and the like",
+            )
     state = part.get("state")
     if isinstance(state, str) and "${{" not in state and state not in STATES:
         near = closest(state, STATES)
