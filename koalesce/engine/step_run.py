@@ -172,7 +172,7 @@ class StepRun:
             looked = self._attempts(
                 bound, self._context(bound.fields, values, view, deadline, scope), deadline, sleeper
             )
-            looked = explained(as_expected(self._hold(looked, sleeper), bound.fields), view, self._sights)
+            looked = explained(as_expected(self._hold(looked, bound.fields, sleeper), bound.fields), view, self._sights)
             if isinstance(looked.outcome, Failed | Errored):
                 runner.looked_at[:] = [obj for _, obj in view.last_seen()]
         finally:
@@ -259,15 +259,21 @@ class StepRun:
         looker.hurry()
         return True
 
-    def _hold(self, looked: Looked, sleeper: Sleeper) -> Looked:
-        """Let the time of a `sleep` pass."""
+    def _hold(self, looked: Looked, fields: StepFields, sleeper: Sleeper) -> Looked:
+        """Let the time of a `sleep` pass, as far as there is any: its own `timeout`, if one is said, and the test's."""
         if not isinstance(looked.outcome, Hold):
             return looked
-        seconds = looked.outcome.duration.seconds
+        wanted = looked.outcome.duration.seconds
+        seconds = min(wanted, fields.timeout.seconds if fields.timeout else wanted)
+        if self.section.deadline is not None:
+            seconds = min(seconds, max(0.0, self.section.deadline - self.runner.clock.monotonic()))
         sleeper.watching = False
         sleeper.sleep(seconds)
-        passed = Passed(f"{format_seconds(seconds)} passed")
-        return Looked(outcome=passed, attempts=looked.attempts, seconds=looked.seconds + seconds)
+        outcome: Outcome = Passed(f"{format_seconds(seconds)} passed")
+        if seconds < wanted:
+            said, left = format_seconds(wanted), format_seconds(seconds)
+            outcome = Failed(f"only {left} of {said} could pass, then its time was over", said, left, final=True)
+        return Looked(outcome=outcome, attempts=looked.attempts, seconds=looked.seconds + seconds)
 
     def _outputs(self, fields: StepFields, looked: Looked) -> dict[str, Any]:
         """What the step gives to later ones; an output that isn't there is an error of the step."""

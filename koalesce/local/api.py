@@ -25,8 +25,9 @@ _BEING_MADE = b"provided IP is already allocated"
 class Api:
     """A client of the API server as its administrator; one connection, for one thread."""
 
-    def __init__(self, pki: Pki, address: str) -> None:
+    def __init__(self, pki: Pki, address: str, *, patience: float = _PATIENCE) -> None:
         self._address = address
+        self._patience = patience
         self._context = _context(pki)
         self._connection: http.client.HTTPSConnection | None = None
 
@@ -35,7 +36,7 @@ class Api:
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPSConnection(
-                    self._address, API_PORT, context=self._context, timeout=_PATIENCE
+                    self._address, API_PORT, context=self._context, timeout=self._patience
                 )
             data = None if body is None else json.dumps(body)
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"

@@ -17,7 +17,9 @@ from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
 from koalesce.local import cgroups, machine, netns, network, nodeplan, resources, routers
 from koalesce.local.api import Deadline
+from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
+from koalesce.local.control_start import said
 from koalesce.local.datastore import Seeds
 from koalesce.local.egress import Egress
 from koalesce.local.forwarder import Forwarder
@@ -28,7 +30,7 @@ from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
-from koalesce.local.starting import Start, said
+from koalesce.local.starting import Start
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import ImageStore, LocalTools
@@ -57,6 +59,7 @@ class Bringup:
     nodes: dict[str, RunningNode] = field(default_factory=dict)
     fixtures: dict[str, RunningNode] = field(default_factory=dict)
     forwarder: Forwarder | None = None
+    balancer: Forwarder | None = None
     mirror: Mirror | None = None
     failures: list[Ended] = field(default_factory=list)
     capabilities: frozenset[str] = frozenset()
@@ -81,7 +84,7 @@ class Bringup:
             os.chmod(self.folder, 0o700)  # noqa: PTH101
             machine.load_modules()
             self._on_disk = machine.takes_overlays(self.folder)
-            listening = self._listen()
+            listening = _listen("127.0.0.1", request.port)
             SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED)
         with self.phases.phase("network"):
             self._host = NetNamespace.of_process("self")
@@ -89,23 +92,29 @@ class Bringup:
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
             machine.set_sysctls(network.fabric_sysctls(request.families))
-            netns.ip(*network.fabric(request.families), *network.subnets(request))
+            virtual = [request.api_address] if request.has_failover else []
+            netns.ip(*network.fabric(request.families, *virtual), *network.subnets(request))
             self.mirror = Mirror(self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch)
             self.mirror.start()
-            self.forwarder = Forwarder(listening, self._fabric, (request.control.address, API_PORT))
-            self.forwarder.start()
+            backends = Backends([node.address for node in request.controls])
+            self.forwarder = self._forward(listening, backends)
+            if request.has_failover:
+                self.balancer = self._forward(_listen(request.api_address, API_PORT), backends)
         if request.egress == "host":
             with self.phases.phase("egress"):
                 self._open_egress()
         with self.phases.phase("certificates"):
             self._start_inits()  # interpreters too, which load meanwhile
             pki = self._pki()
+        if request.has_failover:
+            backends.watch(pki, self.stopping)
         with self.phases.phase("nodes"):
             self._make_nodes(layout, pki)
         self._start = Start(
             request=request,
             tools=self.tools,
             nodes=self.nodes,
+            fixtures=self.fixtures,
             pki=pki,
             seeds=Seeds(self.seeds, request),
             phases=self.phases,
@@ -121,24 +130,19 @@ class Bringup:
         (self.folder / "kubeconfig").touch(mode=0o600)
         (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
 
-    def _listen(self) -> socket.socket:
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", self.request.port))
-        except OSError as error:
-            raise ProvisionError(
-                f"port {self.request.port} of 127.0.0.1 is in use", hint="choose another one, or 0 for any free one"
-            ) from error
-        listening.listen(128)
-        return listening
+    def _forward(self, listening: socket.socket, backends: Backends) -> Forwarder:
+        assert self._fabric is not None  # noqa: S101 - set before
+        forwarder = Forwarder(listening, self._fabric, backends.in_turn)
+        backends.on_lost.append(forwarder.drop)
+        forwarder.start()
+        return forwarder
 
     def _pki(self) -> Pki:
         request = self.request
         wanted = PkiRequest(
             nodes={node.name: node.addresses for node in request.nodes} if request.schedulable else {},
             api_names=request.api_names,
-            etcd_names=["localhost", "127.0.0.1", *request.control.addresses, request.control.name],
+            etcd_names=request.etcd_names,
         )
         return certificates.create(request.pki_dir or self.folder / "pki", wanted)
 
@@ -165,7 +169,9 @@ class Bringup:
             self._make_node(number, spec, layout, pki)
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
-            config = nodeplan.plan_fixture(request, fixture, self.tools, folder=folder, layout=layout, cgroups=groups)
+            config = nodeplan.plan_fixture(
+                request, fixture, self.tools, pki, folder=folder, layout=layout, cgroups=groups
+            )
             port = (network.fixture_link(number), network.bridge_of(fixture.subnet, request))
             self._join(self.fixtures[fixture.name], config, folder, port, network.fixture_uplink(request, fixture))
         for _, node in self._machines():
@@ -291,10 +297,24 @@ class Bringup:
                 node.wait_ended()
         if self._egress:
             self._egress.close()
-        if self.forwarder:
-            self.forwarder.close()
+        for forwarder in (self.forwarder, self.balancer):
+            if forwarder:
+                forwarder.close()
         if self._host:
             self._host.enter()  # settings and links of the machine are seen from its own namespace only
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address, port))
+    except OSError as error:
+        raise ProvisionError(
+            f"port {port} of {address} is in use", hint="choose another one, or 0 for any free one"
+        ) from error
+    listening.listen(128)
+    return listening
 
 
 def _saved_logs(folder: Path) -> Path:

@@ -1,40 +1,44 @@
-"""The control plane as plain services of its node: etcd, API server, controller manager, scheduler; their flags and files."""
+"""A node's control plane as plain services: etcd, API server, controller manager, scheduler; their flags and files.
+
+Where there are several, each is as kubeadm makes them: its controllers use the API server beside them, that uses the member of etcd
+beside it, and everybody else comes by the virtual address (https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/ha-topology/).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from koalesce.addresses import NODE_PREFIX, Family
+from koalesce.local import etcd
 from koalesce.local.node import Service
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
-from koalesce.local.request import API_PORT, LocalRequest
+from koalesce.local.request import API_PORT, FixtureSpec, LocalRequest, NodeSpec, api_url
 from koalesce.pki import Pki
 
 PKI = "/etc/kubernetes/pki"
 AUDIT = "audit"  # the log's name among those of the node
 _AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 _ADMISSION = "/etc/kubernetes/admission.yaml"
-ETCD_DATA = "/var/lib/etcd"
-ETCD_PORT = 2379
-SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+_COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _FILES = (
     "ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
-    "apiserver-etcd-client.crt", "apiserver-etcd-client.key", "etcd/ca.crt", "etcd/server.crt", "etcd/server.key",
-    "etcd/peer.crt", "etcd/peer.key", "front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key", "sa.key", "sa.pub",
+    "apiserver-etcd-client.crt", "apiserver-etcd-client.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key", "sa.key", "sa.pub",
 )  # fmt: skip
 
 
-def files(request: LocalRequest, pki: Pki) -> list[File]:
-    """What the control plane reads, as kubeadm lays it out."""
-    kubeconfigs = {"admin": "admin", "controller-manager": "controller-manager", "scheduler": "scheduler"}
+def files(request: LocalRequest, node: NodeSpec, pki: Pki) -> list[File]:
+    """What a node's control plane reads, as kubeadm lays it out."""
+    own = api_url(node.address)
+    servers = {"admin": request.api_url, "controller-manager": own, "scheduler": own}
     return [
         *(File(path=f"{PKI}/{name}", mode=0o600, text=pki.text(name)) for name in _FILES),
         *(
-            File(path=f"/etc/kubernetes/{name}.conf", mode=0o600, text=pki.kubeconfig(user, request.api_url))
-            for name, user in kubeconfigs.items()
+            File(path=f"/etc/kubernetes/{user}.conf", mode=0o600, text=pki.kubeconfig(user, server))
+            for user, server in servers.items()
         ),
         *(File(path=path, mode=0o600, text=text) for path, text in _own_files(request).items() if text),
+        *(etcd.files(pki) if node in request.members else ()),
     ]
 
 
@@ -42,15 +46,28 @@ def _own_files(request: LocalRequest) -> dict[str, str]:
     return {_AUDIT_POLICY: request.audit_policy, _ADMISSION: request.admission_configuration}
 
 
-def services(request: LocalRequest) -> dict[str, Service]:
-    """The services by name."""
-    flags = {
-        "etcd": _etcd(request),
-        "kube-apiserver": _api_server(request),
-        "kube-controller-manager": _controller_manager(request),
-        "kube-scheduler": _scheduler(request),
+def names(request: LocalRequest, node: NodeSpec) -> list[str]:
+    """The components of a node's control plane."""
+    return [*([etcd.NAME] if node in request.members else ()), *_COMPONENTS] if node.is_control_plane else []
+
+
+def services(request: LocalRequest, node: NodeSpec, *, more: Sequence[str] = ()) -> dict[str, Service]:
+    """The components of a node's control plane by name, as services; `more` flags win over the others."""
+    flags: Mapping[str, Callable[[LocalRequest, NodeSpec], Mapping[str, str]]] = {
+        etcd.NAME: etcd.flags,
+        "kube-apiserver": _api_server,
+        "kube-controller-manager": _controller_manager,
+        "kube-scheduler": _scheduler,
     }
-    return {name: Service(name=name, argv=command(name, flags[name], request)) for name in SERVICES}
+    return {
+        name: Service(name=name, argv=[*command(name, flags[name](request, node), request), *more])
+        for name in names(request, node)
+    }
+
+
+def member(request: LocalRequest, fixture: FixtureSpec) -> Service:
+    """The member of etcd of a fixture."""
+    return Service(name=etcd.NAME, argv=command(etcd.NAME, etcd.flags(request, fixture), request))
 
 
 def command(component: str, flags: Mapping[str, str], request: LocalRequest) -> list[str]:
@@ -65,40 +82,12 @@ def _gates(request: LocalRequest) -> dict[str, str]:
     return {"feature-gates": gates} if gates else {}
 
 
-def _etcd(request: LocalRequest) -> dict[str, str]:
-    client, peer = f"https://127.0.0.1:{ETCD_PORT}", "https://127.0.0.1:2380"
-    return {
-        "name": request.control.name,
-        "data-dir": ETCD_DATA,
-        "listen-client-urls": client,
-        "advertise-client-urls": client,
-        "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": f"{request.control.name}={peer}",
-        "listen-metrics-urls": "http://127.0.0.1:2381",
-        "cert-file": f"{PKI}/etcd/server.crt",
-        "key-file": f"{PKI}/etcd/server.key",
-        "client-cert-auth": "true",
-        "trusted-ca-file": f"{PKI}/etcd/ca.crt",
-        "peer-cert-file": f"{PKI}/etcd/peer.crt",
-        "peer-key-file": f"{PKI}/etcd/peer.key",
-        "peer-client-cert-auth": "true",
-        "peer-trusted-ca-file": f"{PKI}/etcd/ca.crt",
-        # The data lies on a tmpfs and doesn't outlive the cluster.
-        "unsafe-no-fsync": "true",
-        "heartbeat-interval": "50",
-        "election-timeout": "250",
-        # A reset changes all that it changes at once, so that no controller acts on half of it.
-        "max-txn-ops": "100000",
-    }
-
-
-def _api_server(request: LocalRequest) -> dict[str, str]:
+def _api_server(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
     config = ",".join(f"{name}={value}" for name, value in sorted(request.runtime_config.items()))
     return {
-        "advertise-address": request.control.address,
+        "advertise-address": node.address,
         "secure-port": str(API_PORT),
-        "etcd-servers": f"https://127.0.0.1:{ETCD_PORT}",
+        "etcd-servers": etcd.servers(request, node),
         "etcd-cafile": f"{PKI}/etcd/ca.crt",
         "etcd-certfile": f"{PKI}/apiserver-etcd-client.crt",
         "etcd-keyfile": f"{PKI}/apiserver-etcd-client.key",
@@ -135,9 +124,9 @@ def _api_server(request: LocalRequest) -> dict[str, str]:
     }
 
 
-def _controller_manager(request: LocalRequest) -> dict[str, str]:
+def _controller_manager(request: LocalRequest, _node: NodeSpec) -> dict[str, str]:
     return {
-        **_client("controller-manager"),
+        **_client("controller-manager", request),
         "bind-address": "127.0.0.1",
         "client-ca-file": f"{PKI}/ca.crt",
         "requestheader-client-ca-file": f"{PKI}/front-proxy-ca.crt",
@@ -165,15 +154,15 @@ def _node_cidr_sizes(families: Sequence[Family]) -> dict[str, str]:
     return {f"node-cidr-mask-size-{family.lower()}": str(NODE_PREFIX[family]) for family in families}
 
 
-def _scheduler(request: LocalRequest) -> dict[str, str]:
-    return {**_client("scheduler"), "bind-address": "127.0.0.1", **_gates(request)}
+def _scheduler(request: LocalRequest, _node: NodeSpec) -> dict[str, str]:
+    return {**_client("scheduler", request), "bind-address": "127.0.0.1", **_gates(request)}
 
 
-def _client(user: str) -> dict[str, str]:
+def _client(user: str, request: LocalRequest) -> dict[str, str]:
     kubeconfig = f"/etc/kubernetes/{user}.conf"
     return {
         "kubeconfig": kubeconfig,
         "authentication-kubeconfig": kubeconfig,
         "authorization-kubeconfig": kubeconfig,
-        "leader-elect": "false",
+        "leader-elect": str(request.has_failover).lower(),
     }

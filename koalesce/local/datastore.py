@@ -22,7 +22,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from koalesce.local.control_plane import ETCD_PORT, services
+from koalesce.local import etcd
+from koalesce.local.control_plane import services
 from koalesce.local.netns import NetNamespace
 from koalesce.local.request import LocalRequest
 from koalesce.pki import Pki
@@ -50,10 +51,11 @@ _PATIENCE = 5.0
 
 
 class Datastore:
-    """The datastore of a cluster, spoken to from the network namespace of its node."""
+    """The datastore of a cluster, spoken to at one of its members, from the network namespace of a node."""
 
-    def __init__(self, pki: Pki, namespace: NetNamespace) -> None:
+    def __init__(self, pki: Pki, namespace: NetNamespace, address: str = "127.0.0.1") -> None:
         self._namespace = namespace
+        self._address = address
         self._context = ssl.create_default_context(cadata=pki.text("etcd/ca.crt"))
         self._context.load_cert_chain(
             pki.folder / "apiserver-etcd-client.crt", pki.folder / "apiserver-etcd-client.key"
@@ -112,8 +114,26 @@ class Datastore:
         if operations:
             self._post("/v3/kv/txn", {"success": operations})
 
+    def replace_member(self, name: str, peer_url: str) -> bool:
+        """Have a new member, without data, take the place of the one of this name; False if that can't be done yet.
+
+        A cluster takes members only while the others have been in touch for some seconds.
+        """
+        try:
+            members = self._post("/v3/cluster/member/list", {})["members"]
+            if any(peer_url in member["peerURLs"] and not member.get("name") for member in members):
+                return True  # taken before, and not started yet
+            for member in members:
+                if member.get("name") == name:
+                    self._post("/v3/cluster/member/remove", {"ID": member["ID"]})
+            self._post("/v3/cluster/member/add", {"peerURLs": [peer_url]})
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            _log.info("etcd takes no new member yet: %s", error)
+            return False
+        return True
+
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        connection = http.client.HTTPSConnection("127.0.0.1", ETCD_PORT, context=self._context, timeout=_PATIENCE)
+        connection = http.client.HTTPSConnection(self._address, etcd.PORT, context=self._context, timeout=_PATIENCE)
         with contextlib.closing(connection):
             with self._namespace.entered():
                 connection.connect()
@@ -130,7 +150,8 @@ class Seeds:
     """The kept objects of past starts, a file for each kind of API server."""
 
     def __init__(self, folder: Path, request: LocalRequest) -> None:
-        argv = [word for word in services(request)["kube-apiserver"].argv if not word.startswith("--advertise-address")]
+        argv = services(request, request.control)["kube-apiserver"].argv
+        argv = [word for word in argv if not word.startswith("--advertise-address")]
         digest = hashlib.sha256(json.dumps([_FORMAT, request.kubernetes, argv]).encode()).hexdigest()[:16]
         self._file = folder / f"{request.kubernetes}-{digest}.json"
 

@@ -126,8 +126,16 @@ class Faults:
         self._boot(node.name)
 
     def _check_power(self, node: RunningNode) -> None:
-        if node.name == self.bringup.request.control.name:
+        """Raise ClusterError for what etcd could not lose: of its members most have to be left."""
+        members = [member.name for member in self.bringup.request.members]
+        left = [name for name in members if name != node.name and not self._is_disturbed(name)]
+        if node.name in members and len(left) <= len(members) // 2:
             raise ClusterError(f"{node.name} holds the cluster's state, which would be lost: it can't be switched off")
+
+    def _is_disturbed(self, name: str) -> bool:
+        """Whether a member of etcd can't do its part: its machine is off, apart or stands still, or it does itself."""
+        keys = {("paused", name), ("unplugged", name), ("paused", name, "etcd"), ("stopped", name, "etcd")}
+        return name in self.bringup.gone or bool(keys & self._held)
 
     def _boot(self, name: str) -> None:
         self._boots.submit(self.bringup.boot, name).result()

@@ -25,7 +25,7 @@ from koalesce.pki import Pki
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"
 _POD = re.compile(r"pod[0-9a-f-]{32,36}")
-_PLAIN = ("pki", "address", "dns", "ready", "static_pods")
+_PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
 _LOOK = 0.05
@@ -35,10 +35,14 @@ _RENEWED = frozenset(("csinodes", "events", "leases", "masterleases", "minions",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """Where a cluster's parts are: `machines` are the pids of the inits of nodes and fixtures, the control node first."""
+    """Where a cluster's parts are: `machines` are the pids of the inits of nodes and fixtures, the control node first.
+
+    `address` is the API's, `etcd` that of the datastore as the control node reaches it.
+    """
 
     pki: Path
     address: str
+    etcd: str
     dns: str
     nodes: tuple[str, ...]
     machines: Mapping[str, int]
@@ -60,6 +64,7 @@ class FirstState:
 
     pki: str
     address: str
+    etcd: str
     dns: str
     ready: tuple[str, ...]
     static_pods: tuple[str, ...]
@@ -91,6 +96,7 @@ class FirstState:
         return cls(
             pki=value["pki"],
             address=value["address"],
+            etcd=value["etcd"],
             dns=value["dns"],
             ready=tuple(value["ready"]),
             static_pods=tuple(value["static_pods"]),
@@ -125,7 +131,7 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
     pki = Pki(where.pki)
     api = Api(pki, where.address)
     try:
-        datastore = Datastore(pki, inside)
+        datastore = Datastore(pki, inside, where.etcd)
         begin = datastore.revision()
         states = {name: look(pid) for name, pid in where.machines.items()}
         begun = datastore.all(begin)
@@ -134,6 +140,7 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
         FirstState(
             pki=str(where.pki),
             address=where.address,
+            etcd=where.etcd,
             dns=where.dns if where.dns and addons.answers(inside, where.dns) else "",
             ready=tuple(name for name in ready_nodes(api, inside) if name in where.nodes),
             static_pods=tuple(sorted(pod_groups(where.groups).keys() - known)),

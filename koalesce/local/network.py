@@ -84,11 +84,11 @@ def subnets(request: LocalRequest) -> list[str]:
     return [*lines, *(_pod_routes(request.nodes) if _has_pod_routes(request) else ())]
 
 
-def fabric(families: Sequence[Family]) -> list[str]:
-    """The ip(8) commands that make the fabric in the cluster's namespace."""
+def fabric(families: Sequence[Family], *more: str) -> list[str]:
+    """The ip(8) commands that make the fabric in the cluster's namespace, with more addresses than the gateway's."""
     return [
         f"link add {BRIDGE} type bridge forward_delay 0",
-        *(_address(GATEWAY[family], BRIDGE) for family in families),
+        *(_address(address, BRIDGE) for address in (*(GATEWAY[family] for family in families), *more)),
         f"link set {BRIDGE} up",
     ]
 

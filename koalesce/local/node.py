@@ -121,9 +121,11 @@ class RunningNode:
         return found
 
     def log_tail(self, service: str, lines: int = 12) -> str:
-        """The last lines that a service (or `init`) wrote."""
+        """The last lines that a service (or `init`, or the last container of a static pod) wrote."""
         path = self.var / "init.log" if service == "init" else self.var / "log" / Path(LOGS).name / f"{service}.log"
+        of_pod = self.var.glob(f"log/pods/*_{service}-{self.name}_*/{service}/*.log")
         try:
+            path = max(of_pod, key=lambda file: file.stat().st_mtime, default=path)
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - 65536))
                 return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])

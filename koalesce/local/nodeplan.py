@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from koalesce.local import control_plane, kubelet, network, routers
+from koalesce.local import control_plane, etcd, kubelet, network, routers
 from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
@@ -70,7 +70,7 @@ def plan(
         )
         files += network.cni_files(request, node)
     if node.is_control_plane:
-        files += control_plane.files(request, pki)
+        files += control_plane.files(request, node, pki)
     binds: list[Bind] = [{"source": str(folder / "var"), "target": "/var", "writable": True}, *_tool_binds(tools)]
     root = RootPlan(
         root=str(folder / "root"),
@@ -78,7 +78,7 @@ def plan(
         links=_links(tools),
         binds=binds + _unmerged(),
         overlays=[_cni_plugins(tools)],
-        tmpfs=[*([control_plane.ETCD_DATA] if node.is_control_plane else ()), *(() if on_disk else _OVERLAID)],
+        tmpfs=[*([etcd.DATA] if node in request.members else ()), *(() if on_disk else _OVERLAID)],
         cgroups=layout.mounts(),
         folders=list(_EMPTY),
         files=files,
@@ -103,19 +103,21 @@ def plan_fixture(
     request: LocalRequest,
     fixture: FixtureSpec,
     tools: LocalTools,
+    pki: Pki,
     *,
     folder: Path,
     layout: Layout,
     cgroups: Sequence[Path],
 ) -> InitConfig:
-    """Everything that the init of a fixture is told: a machine as nodes are, with nothing of a cluster on it but the probe.
+    """Everything that the init of a fixture is told: a machine as nodes are, with nothing of a cluster on it but the probe, or a member of etcd.
 
     A router has its program's files besides, which no other machine sees.
     """
-    router = fixture.router
+    router, is_member = fixture.router, fixture in request.members
     program = routers.PROGRAMS[router.program] if router else None
     layers = [*([Path(tools.routers[router.program])] if router else []), *tools.system]
-    probe = Bind(source=str(tools.probe), target=f"{_TOOLS}/{PROBE}", writable=False)
+    own = {f"{_TOOLS}/{PROBE}": tools.probe, **({f"{_TOOLS}/etcd": tools.etcd} if is_member else {})}
+    binds = [Bind(source=str(source), target=target, writable=False) for target, source in own.items()]
     # Nothing answers on its own address unless a test has something answer there: a look-up fails at once.
     files = _identity(
         fixture.name,
@@ -124,13 +126,17 @@ def plan_fixture(
         groups=program.groups if program else (),
     )
     files += [*_borrowed(tools), *(routers.files(router) if router else ())]
+    links = {**_host_links(tools), f"{_TOOLS}/bin/{PROBE}": f"../{PROBE}"}
+    if is_member:
+        files += etcd.files(pki)
+        links |= _tool_links("etcd", tools.etcd)
     root = RootPlan(
         root=str(folder / "root"),
         usr=[*(str(layer / "usr") for layer in layers if layer != Path("/")), "/usr"],
-        links={**_host_links(tools), f"{_TOOLS}/bin/{PROBE}": f"../{PROBE}"},
-        binds=[Bind(source=str(folder / "var"), target="/var", writable=True), probe, *_unmerged()],
+        links=links,
+        binds=[Bind(source=str(folder / "var"), target="/var", writable=True), *binds, *_unmerged()],
         overlays=[],
-        tmpfs=[],
+        tmpfs=[etcd.DATA] if is_member else [],
         cgroups=layout.mounts(),
         folders=["/run/lock", *(program.folders if program else ())],
         files=files,
@@ -188,12 +194,14 @@ def _links(tools: LocalTools) -> dict[str, str]:
     """Links below the root: those of any machine here, and one for each tool."""
     links = _host_links(tools)
     for name, folder in _tool_folders(tools).items():
-        for binary in _BINARIES[name]:
-            if (folder / binary).exists():
-                links[f"{_TOOLS}/bin/{binary}"] = f"../{name}/{binary}"
+        links |= _tool_links(name, folder)
     links[f"{_TOOLS}/bin/runc"] = "../runc"
     links[f"{_TOOLS}/bin/{PROBE}"] = f"../{PROBE}"
     return links
+
+
+def _tool_links(name: str, folder: Path) -> dict[str, str]:
+    return {f"{_TOOLS}/bin/{binary}": f"../{name}/{binary}" for binary in _BINARIES[name] if (folder / binary).exists()}
 
 
 def _host_links(tools: LocalTools) -> dict[str, str]:

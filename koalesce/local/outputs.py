@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from koalesce.local import control_plane, kubelet
+from koalesce.local import control_plane, kubelet, static_pods
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
@@ -34,9 +34,16 @@ def control_machines(request: LocalRequest, folder: Path) -> list[dict[str, Any]
 
 
 def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]:
-    control = [*control_plane.SERVICES, *([control_plane.AUDIT] if request.audit_policy else [])]
-    own = kubelet.services(request, node) if request.schedulable else ()
-    names = [*(control if node.is_control_plane else ()), *own]
+    audit = [control_plane.AUDIT] if request.audit_policy and node.is_control_plane else []
+    names = [
+        *control_plane.names(request, node),
+        *audit,
+        *(kubelet.services(request, node) if request.schedulable else ()),
+    ]
+    logs = {
+        name: static_pods.log_command(name, node.name) if name in request.static else ["cat", f"{LOGS}/{name}.log"]
+        for name in names
+    }
     return {
         "name": node.name,
         "role": node.role,
@@ -45,7 +52,7 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "pod_cidr": node.pod_cidrs[0],
         "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
-        "logs": {**{name: ["cat", f"{LOGS}/{name}.log"] for name in names}, "init": ["cat", "/var/init.log"]},
+        "logs": {**logs, "init": ["cat", "/var/init.log"]},
     }
 
 

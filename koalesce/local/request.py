@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,12 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from koalesce.addresses import FABRIC, NODE_PREFIX, PODS, SERVICES, SUBNETS, Family, Network, family_of, ranges
+from koalesce.addresses import FABRIC, PODS, SERVICES, Family, Network, family_of
 from koalesce.errors import UsageError
 from koalesce.local import routers
+from koalesce.local.ranges import (
+    addresses_of,
+    check_ranges,
+    check_subnets,
+    in_subnet,
+    node_shares,
+    read_families,
+    read_ranges,
+)
 from koalesce.local.routers import RouterSpec
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
+_VIRTUAL: Mapping[Family, str] = {family: str(network[2]) for family, network in FABRIC.items()}
 PREFIX: Mapping[Family, int] = {"IPv4": 16, "IPv6": 64}
 API_PORT = 6443
 MIRROR_PORT = 5000
@@ -25,10 +34,14 @@ _FIRST_NODE: Mapping[Family, int] = {"IPv4": 10, "IPv6": 0x10}
 _FIRST_FIXTURE: Mapping[Family, int] = {"IPv4": 256 + 10, "IPv6": 0x1_0010}
 _MOST_NODES = 200
 _MOST_FIXTURES = 100
-_LEAST_SERVICES = 16
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _PROXIES = ("iptables", "nftables", "ipvs", "none")
 _EGRESS = ("none", "host")
+_CONTROL_PLANES: Mapping[str, tuple[str, ...]] = {  # with what runs as static pods
+    "process": (),
+    "static": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+}
+_ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",), "external": ()}
 _FIXTURES = ("host", "router")
 
 
@@ -81,6 +94,8 @@ class FixtureSpec:
 class LocalRequest:
     """A local cluster, with every default filled in.
 
+    `members` are the machines that have a member of etcd each: the first of the control planes, all of them, or fixtures.
+    `static` are the components of control planes that run as static pods.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
     cluster's folder. `tools` are LocalTools as JSON; without them the toolchain finds them. `port` on 127.0.0.1 leads to the API
@@ -100,6 +115,8 @@ class LocalRequest:
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
     egress: str
+    members: tuple[NodeSpec | FixtureSpec, ...]
+    static: tuple[str, ...]
     feature_gates: Mapping[str, bool]
     runtime_config: Mapping[str, str]
     args: Mapping[str, Mapping[str, str]]
@@ -115,7 +132,7 @@ class LocalRequest:
 
     @property
     def control(self) -> NodeSpec:
-        """The node that the control plane runs on."""
+        """The node that the control plane runs on, or the first of them."""
         return self.nodes[0]
 
     @property
@@ -128,6 +145,31 @@ class LocalRequest:
     def routers(self) -> frozenset[str]:
         """The programs that make its fixtures routers."""
         return frozenset(fixture.router.program for fixture in self.fixtures if fixture.router)
+
+    @property
+    def controls(self) -> tuple[NodeSpec, ...]:
+        """The nodes that a control plane runs on."""
+        return tuple(node for node in self.nodes if node.is_control_plane)
+
+    @property
+    def has_failover(self) -> bool:
+        """Whether the API's address is none of a node's own, and leads to any control plane that works."""
+        return len(self.controls) > 1
+
+    @property
+    def api_address(self) -> str:
+        """Where the API is reached in the cluster's network: the virtual address, where there are several control planes."""
+        return _VIRTUAL[self.families[0]] if self.has_failover else self.control.address
+
+    @property
+    def has_own_etcd(self) -> bool:
+        """Whether etcd's members are on control planes."""
+        return any(member in self.nodes for member in self.members)
+
+    @property
+    def etcd_address(self) -> str:
+        """Where etcd is reached from the first control plane."""
+        return "127.0.0.1" if self.control in self.members else self.members[0].address
 
     @property
     def dns_ip(self) -> str:
@@ -147,24 +189,41 @@ class LocalRequest:
     @property
     def mirror_url(self) -> str:
         """The registry of the cluster, as nodes reach it."""
-        return f"http://{_host(self.gateway)}:{MIRROR_PORT}"
+        return f"http://{url_host(self.gateway)}:{MIRROR_PORT}"
 
     @property
     def api_url(self) -> str:
         """The API server as the cluster's nodes reach it."""
-        return f"https://{_host(self.control.address)}:{API_PORT}"
+        return api_url(self.api_address)
 
     @property
     def api_names(self) -> list[str]:
-        """What the API server's certificate is for."""
+        """What the API servers' certificate is for."""
         service = [f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
-        own = [*self.control.addresses, self.control.name, self.api_service_ip]
+        own = [name for node in self.controls for name in (*node.addresses, node.name)]
+        own += [*([self.api_address] if self.has_failover else ()), self.api_service_ip]
         return ["localhost", "127.0.0.1", *(["::1"] if "IPv6" in self.families else ()), *own, *service]
 
+    @property
+    def etcd_names(self) -> list[str]:
+        """What the certificate of etcd's members is for."""
+        own = [name for node in self.members for name in (*node.addresses, node.name)]
+        return ["localhost", "127.0.0.1", *own]
 
-def _host(address: str) -> str:
+
+def api_url(address: str) -> str:
+    """An API server by its address in the cluster's network."""
+    return f"https://{url_host(address)}:{API_PORT}"
+
+
+def url_host(address: str) -> str:
     """An address as URLs have it."""
     return f"[{address}]" if ":" in address else address
+
+
+def static_components(control_plane: str, etcd: str) -> tuple[str, ...]:
+    """The components of control planes that run as static pods, by the modes of control plane and etcd."""
+    return (*_ETCDS.get(etcd, ()), *_CONTROL_PLANES[control_plane])
 
 
 def parse(text: str) -> LocalRequest:
@@ -182,13 +241,17 @@ def _reason(error: Exception) -> str:
 
 def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
-    families = _families(data)
-    pods, services = _networks(data, "pod_cidr", families, PODS), _networks(data, "service_cidr", families, SERVICES)
-    _check_networks(pods, services)
+    families = read_families(data)
+    pods, services = (
+        read_ranges(data, "pod_cidr", families, PODS),
+        read_ranges(data, "service_cidr", families, SERVICES),
+    )
+    check_ranges(pods, services)
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
+    fixtures = _fixtures(data.get("fixtures") or [], families, machines)
     settings = data.get("settings") or {}
-    _check_subnets(
+    check_subnets(
         [item.get("subnet") or "" for item in (*(data.get("nodes") or ()), *(data.get("fixtures") or ()))], families
     )
     return LocalRequest(
@@ -196,7 +259,7 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         run_id=str(data.get("run_id", "")),
         kubernetes=str(data["kubernetes_version"]),
         nodes=machines,
-        fixtures=_fixtures(data.get("fixtures") or [], families, machines),
+        fixtures=fixtures,
         schedulable=bool(nodes),
         network=str(data.get("network", "bridge")),
         kube_proxy=_one_of(data, "kube_proxy", _PROXIES),
@@ -205,6 +268,8 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
         pod_cidrs=tuple(map(str, pods)),
         service_cidrs=tuple(map(str, services)),
         egress=_one_of(data, "egress", _EGRESS),
+        members=_members(data.get("etcd") or {}, machines, fixtures),
+        static=_static(data, is_schedulable=bool(nodes)),
         feature_gates=dict(data.get("feature_gates") or {}),
         runtime_config=dict(data.get("runtime_config") or {}),
         args={component: dict(values) for component, values in (data.get("component_args") or {}).items()},
@@ -226,45 +291,6 @@ def _name(text: str) -> str:
     return text
 
 
-def _families(data: Mapping[str, Any]) -> tuple[Family, ...]:
-    known: tuple[Family, ...] = ("IPv4", "IPv6")
-    wanted = data.get("ip_families") or ["IPv4"]
-    families = tuple(family for name in wanted for family in known if family == name)
-    if len(set(families)) < len(wanted):
-        raise ValueError(f"ip_families {', '.join(wanted)}: each is one of IPv4, IPv6, and there only once")
-    return families
-
-
-def _networks(
-    data: Mapping[str, Any], key: str, families: tuple[Family, ...], default: Mapping[Family, str]
-) -> tuple[Network, ...]:
-    """A range of each family, written as Kubernetes' flags have them: joined by a comma."""
-    written = [text for text in str(data.get(key) or "").split(",") if text]
-    for text in written:
-        if family_of(text) not in families:
-            raise ValueError(f"{key}: {text} is not of {', '.join(families)}")
-    return tuple(ipaddress.ip_network(text) for text in ranges(families, written, default))
-
-
-def _check_networks(pods: Sequence[Network], services: Sequence[Network]) -> None:
-    for ours, theirs in zip(pods, services, strict=True):
-        fabric = FABRIC[family_of(str(ours))]
-        for one, other in ((ours, theirs), (ours, fabric), (theirs, fabric)):
-            if one.overlaps(other):
-                raise ValueError(f"the address ranges {one} and {other} overlap")
-        if theirs.num_addresses < _LEAST_SERVICES:
-            raise ValueError(f"the range of Services {theirs} has less than {_LEAST_SERVICES} addresses")
-
-
-def _check_subnets(written: Sequence[str], families: Sequence[Family]) -> None:
-    subnets = [ipaddress.IPv4Network(text) for text in dict.fromkeys(written) if text]
-    if subnets and "IPv6" in families:
-        raise ValueError("subnets are of IPv4: a cluster with them has no other addresses")
-    for number, subnet in enumerate(subnets):
-        if other := next((each for each in subnets[:number] if each.overlaps(subnet)), None):
-            raise ValueError(f"the subnets {other} and {subnet} overlap")
-
-
 def _one_of(data: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     value = data.get(key) or allowed[0]
     if value not in allowed:
@@ -280,16 +306,16 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         raise ValueError(f"{len(names)} nodes are more than the {_MOST_NODES} that a local cluster can have")
     if len(set(names)) < len(names):
         raise ValueError("two nodes have the same name")
-    if items and roles.count("control-plane") != 1:
-        raise ValueError("a local cluster has exactly one node of role control-plane")
-    shares = zip(*(_shares(network, len(names)) for network in pods), strict=True)
+    if items and "control-plane" not in roles:
+        raise ValueError("no node is of role control-plane")
+    shares = zip(*(node_shares(network, len(names)) for network in pods), strict=True)
     return tuple(
         NodeSpec(
             name=_name(item["name"]),
             role=role,
-            addresses=_addresses([family_of(str(network)) for network in pods], _FIRST_NODE, number)
-            if not item.get("subnet")
-            else _in_subnet(item["subnet"], [each.get("subnet") for each in ordered[:number]]),
+            addresses=in_subnet(item["subnet"], [each.get("subnet") for each in ordered[:number]])
+            if item.get("subnet")
+            else addresses_of([family_of(str(network)) for network in pods], _FIRST_NODE, number),
             subnet=str(item.get("subnet") or ""),
             pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
@@ -302,26 +328,30 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
     )
 
 
-def _shares(network: Network, nodes: int) -> list[str]:
-    """Its first networks of the size that a node gets, one for each node."""
-    prefix = NODE_PREFIX[family_of(str(network))]
-    if network.prefixlen > prefix or 2 ** (prefix - network.prefixlen) < nodes:
-        raise ValueError(f"the pod CIDR {network} has no /{prefix} for each of {nodes} nodes")
-    return [str(share) for share in itertools.islice(network.subnets(new_prefix=prefix), nodes)]
+def _members(
+    etcd: Mapping[str, Any], machines: Sequence[NodeSpec], fixtures: Sequence[FixtureSpec]
+) -> tuple[NodeSpec | FixtureSpec, ...]:
+    """The machines with a member of etcd: fixtures, or as many of the control planes as are asked for, else all."""
+    if etcd.get("mode") == "external":
+        found = {fixture.name: fixture for fixture in fixtures}
+        names = etcd.get("fixtures") or ()
+        if not names or any(name not in found for name in names):
+            raise ValueError(f"an external etcd is on fixtures, of which there are: {', '.join(found) or 'none'}")
+        return tuple(found[name] for name in names)
+    controls = tuple(node for node in machines if node.is_control_plane)
+    count = int(etcd.get("members") or len(controls))
+    if count > len(controls):
+        raise ValueError(f"etcd has {count} members, and there are {len(controls)} control planes for them")
+    return controls[:count]
 
 
-def _addresses(families: Sequence[Family], first: Mapping[Family, int], number: int) -> tuple[str, ...]:
-    return tuple(str(FABRIC[family][first[family] + number]) for family in families)
-
-
-def _in_subnet(subnet: str, before: Sequence[str | None]) -> tuple[str, ...]:
-    """The address of a machine of a subnet, of which the first is the gateway's; `before` are the subnets of the machines before it."""
-    network, number = ipaddress.IPv4Network(subnet), before.count(subnet) + 2
-    if not network.subnet_of(SUBNETS):
-        raise ValueError(f"the subnet {network} is not of {SUBNETS}")
-    if number > network.num_addresses - 2:
-        raise ValueError(f"the subnet {network} has no addresses for more than {network.num_addresses - 3} machines")
-    return (str(network[number]),)
+def _static(data: Mapping[str, Any], *, is_schedulable: bool) -> tuple[str, ...]:
+    """The components that run as static pods, for which there have to be kubelets."""
+    mode = _one_of(data, "control_plane", tuple(_CONTROL_PLANES))
+    found = static_components(mode, _one_of(data.get("etcd") or {}, "mode", tuple(_ETCDS)))
+    if found and not is_schedulable:
+        raise ValueError(f"{found[0]} can't be a static pod of a cluster without nodes")
+    return found
 
 
 def _fixtures(
@@ -336,11 +366,11 @@ def _fixtures(
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
-            addresses=_addresses(families, _FIRST_FIXTURE, number)
-            if not item.get("subnet")
-            else _in_subnet(
+            addresses=in_subnet(
                 item["subnet"], [*(node.subnet for node in nodes), *(each.get("subnet") for each in items[:number])]
-            ),
+            )
+            if item.get("subnet")
+            else addresses_of(families, _FIRST_FIXTURE, number),
             subnet=str(item.get("subnet") or ""),
         )
         for number, item in enumerate(items)

@@ -166,7 +166,7 @@ def of_entry(entry: Entry) -> Reset:
         groups=[Path(thing.name) for thing in entry.things if thing.kind == "cgroup"],
         pids=pids,
         inside=inside,
-        datastore=Datastore(pki, inside),
+        datastore=Datastore(pki, inside, first.etcd),
         api=Api(pki, first.address),
     )
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from koalesce import process
-from koalesce.local import addons, capabilities, control_plane, kubelet, network
+from koalesce.local import addons, capabilities, control_plane, etcd, kubelet, network
 from koalesce.local.api import Api, Deadline
+from koalesce.local.control_start import ControlStart, said
 from koalesce.local.datastore import Datastore, Seeds
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
@@ -31,11 +32,12 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True, kw_only=True)
 class Start:
-    """The start of a cluster whose nodes are there but run nothing yet."""
+    """The start of a cluster whose nodes and fixtures are there but run nothing yet."""
 
     request: LocalRequest
     tools: LocalTools
     nodes: Mapping[str, RunningNode]
+    fixtures: Mapping[str, RunningNode]
     pki: Pki
     seeds: Seeds
     phases: Phases
@@ -46,7 +48,9 @@ class Start:
     def run(self) -> frozenset[str]:
         """Start everything, wait until it works, and return what the cluster can do."""
         specs = self.request.nodes if self.request.schedulable else ()
-        with ThreadPoolExecutor(max_workers=len(specs) + 3, thread_name_prefix="start") as pool:
+        with ThreadPoolExecutor(
+            max_workers=len(specs) + len(self.request.controls) + 2, thread_name_prefix="start"
+        ) as pool:
             try:
                 return self._run(pool, specs)
             except BaseException:
@@ -54,30 +58,42 @@ class Start:
                 raise
 
     def _run(self, pool: ThreadPoolExecutor, specs: Sequence[NodeSpec]) -> frozenset[str]:
-        inside = NetNamespace.of_process(self._control.pid)
-        datastore = Datastore(self.pki, inside)
+        inside, controls = NetNamespace.of_process(self._control.pid), self._controls
+        early = [spec for spec in specs if spec.is_control_plane and self.request.static]
+        late = [spec for spec in specs if spec not in early]
+        if early:
+            with self.phases.phase("kubelets"):  # there is no API server, or no etcd, before they run
+                _settle([pool.submit(self._start_early, spec) for spec in early])
+        datastore = Datastore(self.pki, inside, self.request.etcd_address)
         is_planted = self._start_api(datastore)
         found = pool.submit(self._beside, "capabilities", self._probe)
-        runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in specs]
-        first = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in specs[:1]]
+        runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in late]
+        kubelets = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in late[:1]]
         api = Api(self.pki, self.request.control.address)
         with self.phases.phase("api server"):
-            self._await_api(api, "/version")
+            controls.await_answer(api, "/version", self.request.control)
         if not is_planted:
             # The controller manager exits, and others wait long before they try again, when they have no roles yet.
             with self.phases.phase("roles"):
-                self._await_api(api, "/readyz/poststarthook/rbac/bootstrap-roles")
-        controllers = pool.submit(self._beside, "controllers' start", self._start_controllers)
-        self._start_the_rest(api, specs)
-        _settle(first)
+                controls.await_answer(api, "/readyz/poststarthook/rbac/bootstrap-roles", self.request.control)
+        first, *more = self.request.controls
+        starts = [pool.submit(self._beside, "controllers' start", controls.start_controllers, first)]
+        starts += [pool.submit(self._beside, f"API server of {spec.name}", controls.start_api, spec) for spec in more]
+        self._start_the_rest(api, specs, late[1:])
+        _settle(kubelets)
         with self.phases.phase("images"):
             _settle(runtimes)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
         with self.phases.phase("controllers"):
-            _settle([controllers])
+            _settle(starts)
         with self.phases.phase("api server ready"):
-            self._await_api(api, "/readyz")
+            controls.await_answer(api, "/readyz", first)
+            for spec in more:
+                controls.await_api_of(spec, "/readyz")
+        if self.request.static:
+            with self.phases.phase("static pods"):
+                controls.await_shown(api)
         if not is_planted:
             self.seeds.gather(datastore)
         inside.close()
@@ -90,8 +106,22 @@ class Start:
 
     def boot(self, spec: NodeSpec) -> None:
         """Start what runs on a node that has been made anew in a cluster that is up."""
-        self._start_runtime(spec)
-        self._start_services(spec, "kubelet", "kube-proxy")
+        self._start_early(spec)
+        if spec in self.request.members:
+            self._controls.rejoin(spec)
+        if spec.is_control_plane:
+            self._controls.start_api(spec)
+        self._start_services(spec, "kube-proxy")
+
+    @property
+    def _controls(self) -> ControlStart:
+        return ControlStart(
+            request=self.request,
+            images=self.tools.images,
+            nodes={**self.nodes, **self.fixtures},
+            pki=self.pki,
+            deadline=self.deadline,
+        )
 
     @property
     def _control(self) -> RunningNode:
@@ -99,13 +129,20 @@ class Start:
 
     def _start_api(self, datastore: Datastore) -> bool:
         """Start etcd and the API server, which is busy with itself until long after etcd answers; returns whether the datastore had been filled before."""
-        services = control_plane.services(self.request)
+        members = self.request.members
         with self.phases.phase("etcd"):
-            self._control.start(services["etcd"])
-            self._control.start(services["kube-apiserver"])
-            self.deadline.until("etcd to answer", datastore.answers, why=lambda: said(self._control, "etcd"))
+            self._controls.start_members()
+            self._controls.start(self.request.control, "kube-apiserver")
+            self.deadline.until(
+                "etcd to answer", datastore.answers, why=lambda: self._controls.said_by(members, etcd.NAME)
+            )
             datastore.write(dict(kubelet.stored_node(spec) for spec in self.request.nodes if self.request.schedulable))
             return self.seeds.plant(datastore)
+
+    def _start_early(self, spec: NodeSpec) -> None:
+        """Start containerd and the kubelet of a node, whether there is an API server or not."""
+        self._start_runtime(spec)
+        self._start_services(spec, "kubelet")
 
     def _start_runtime(self, spec: NodeSpec) -> None:
         """Start containerd and have it pull what the node must have from the start."""
@@ -115,15 +152,18 @@ class Start:
             for command, rules in network.masquerading(self.request):
                 self._command(node, command, rules)
         self._await_runtime(node)
-        dns = [self.tools.images["coredns"]] if spec.is_control_plane and self.request.dns == "coredns" else []
-        for reference in dict.fromkeys((self.tools.images["pause"], *dns, *self.request.preload)):
+        dns = [self.tools.images["coredns"]] if spec == self.request.control and self.request.dns == "coredns" else []
+        static = [
+            self.tools.images[name] for name in control_plane.names(self.request, spec) if name in self.request.static
+        ]
+        for reference in dict.fromkeys((self.tools.images["pause"], *static, *dns, *self.request.preload)):
             self._command(node, [*PULL, reference])
 
     def _await_runtime(self, node: RunningNode) -> None:
         endpoint = Path(f"/proc/{node.pid}/root/run/containerd/containerd.sock")
         self.deadline.until(f"containerd on {node.name}", endpoint.exists, why=lambda: said(node, "containerd"))
 
-    def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec]) -> None:
+    def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec], without_kubelet: Sequence[NodeSpec]) -> None:
         """Make the first objects, and start what needs them, those first on whom others wait."""
         create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("the first objects"))
         for path, document in addons.api_service(self.request.api_service_ip, self.request.control.address):
@@ -136,7 +176,8 @@ class Start:
                 for path, document in addons.coredns(self.tools.images["coredns"], self.request.dns_ip):
                     create(path, document)
         for spec in specs[1:]:
-            self._start_services(spec, "kubelet", "kube-proxy")
+            kubelet_too = ["kubelet"] if spec in without_kubelet else []
+            self._start_services(spec, *kubelet_too, "kube-proxy")
 
     def _start_first_node(self, first: NodeSpec) -> None:
         """Start the kubelet of the node that CoreDNS comes to once the API server takes connections, long before it answers on them.
@@ -155,15 +196,6 @@ class Start:
         for name in names:
             if service := services.get(name):
                 node.start(service)
-
-    def _start_controllers(self) -> None:
-        """Start those that wait, second by second, for the API server to say that it is healthy: once it is."""
-        api = Api(self.pki, self.request.control.address)
-        self._await_api(api, "/healthz")
-        api.close()
-        services = control_plane.services(self.request)
-        self._control.start(services["kube-controller-manager"])
-        self._control.start(services["kube-scheduler"])
 
     def _create_dns_pod(self, api: Api, inside: NetNamespace) -> None:
         """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet.
@@ -184,13 +216,6 @@ class Start:
         if not deployment.get("status"):
             create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
             create(*addons.pod(create(*addons.replica_set(deployment)), control.name))
-
-    def _await_api(self, api: Api, path: str) -> None:
-        self.deadline.until(
-            f"the API server to answer to {path}",
-            lambda: api.request("GET", path)[0] == 200,
-            why=lambda: said(self._control, "kube-apiserver", "etcd"),
-        )
 
     def _await_nodes(self, api: Api, inside: NetNamespace) -> None:
         """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""
@@ -229,16 +254,6 @@ class Start:
         words = [*exec_prefix(f"/proc/{node.pid}"), *command]
         done = process.run(words, stdin=text.encode(), timeout=_COMMAND_PATIENCE, cancel=self.stopping)
         return done.check().out
-
-
-def said(node: RunningNode, *services: str) -> str:
-    """The last lines that services of a node wrote, for messages."""
-    tails = {service: node.log_tail(service) for service in services}
-    return "\n".join(
-        f"{service} on {node.name} said last:\n" + "\n".join(f"  | {line}" for line in tail.splitlines())
-        for service, tail in tails.items()
-        if tail
-    )
 
 
 def _listens(address: tuple[str, int], inside: NetNamespace | None = None) -> bool:

@@ -198,7 +198,8 @@ class Supervisor:
         things = found.things if found else ()
         where = Whereabouts(
             pki=self.request.pki_dir or folder / "pki",
-            address=self.request.control.address,
+            address=self.request.api_address,
+            etcd=self.request.etcd_address,
             dns=self.request.dns_ip if self.request.dns != "none" else "",
             nodes=tuple(node.name for node in self.request.nodes) if self.request.schedulable else (),
             machines={name: node.pid for name, node in {**bringup.nodes, **bringup.fixtures}.items()},

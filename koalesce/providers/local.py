@@ -23,8 +23,9 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "kube_proxy": ("iptables", "nftables", "ipvs", "none"),
     "dns": ("coredns", "none"),
     "egress": ("none", "host"),
-    "control_plane": ("process",),
+    "control_plane": ("process", "static"),
 }
+_ETCD_MODES = ("process", "static", "external")
 
 
 class LocalProvider:
@@ -48,8 +49,8 @@ class LocalProvider:
         for field, known in _VALUES.items():
             if getattr(request, field) not in known:
                 raise _unknown(_camel(field), getattr(request, field), known)
-        if request.etcd.get("mode", "process") != "process":
-            raise _unknown("etcd.mode", request.etcd["mode"], ("process",))
+        if (mode := request.etcd.get("mode", "process")) not in _ETCD_MODES:
+            raise _unknown("etcd.mode", mode, _ETCD_MODES)
         if request.egress == "host" and "IPv4" not in request.ip_families:
             raise UsageError(
                 'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
@@ -69,7 +70,7 @@ class LocalProvider:
 
         toolchain = Toolchain(progress=progress, cancel=cancel)
         routers = {str(fixture.router["program"]) for fixture in request.fixtures if fixture.router}
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, routers=routers)
+        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=_static(request), routers=routers)
         self._settings = {"tools": _plain(tools), "image_store": str(toolchain.images.root)}
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
@@ -216,6 +217,13 @@ def _node(node: NodeRequest) -> dict[str, Any]:
 
 def _fixture(fixture: FixtureRequest) -> dict[str, Any]:
     return {**_plain(fixture), "router": json.dumps(_plain(fixture.router), sort_keys=True) if fixture.router else ""}
+
+
+def _static(request: ClusterRequest) -> tuple[str, ...]:
+    """The components that need images."""
+    from koalesce.local.request import static_components
+
+    return static_components(request.control_plane, request.etcd.get("mode", ""))
 
 
 def _plain(value: Any) -> Any:

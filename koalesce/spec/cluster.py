@@ -145,13 +145,16 @@ class EtcdSpec(Model):
     """The datastore."""
 
     mode: Literal["process", "static", "external"] = "process"
-    """A process of the control node, a static pod, or one that is there already."""
+    """A process of each control plane, a static pod of each, or external: on machines that are no nodes of the cluster."""
 
-    members: Annotated[int, Field(strict=True, ge=1, le=9)] = 1
-    """How many members it has."""
+    members: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
+    """How many members it has, each on a control plane of its own. Default: as many as there are control planes."""
+
+    fixtures: tuple[ObjectName, ...] = ()
+    """The fixtures that have a member each, of an external one that the cluster is made with: `{mode: external, fixtures: [e1, e2, e3]}`."""
 
     endpoints: tuple[Text, ...] = ()
-    """Where an external one is reached."""
+    """Where an external one is reached that is there already."""
 
     ca: Text | None = None
     """The CA of an external one."""
@@ -164,8 +167,14 @@ class EtcdSpec(Model):
 
     @model_validator(mode="after")
     def _external_says_where(self) -> EtcdSpec:
-        if (self.mode == "external") != bool(self.endpoints):
-            raise ValueError("endpoints and mode: external go together")
+        if (self.mode == "external") != bool(self.endpoints or self.fixtures):
+            raise ValueError("mode: external goes together with fixtures, or with endpoints")
+        if self.endpoints and self.fixtures:
+            raise ValueError("say fixtures or endpoints, not both")
+        if self.fixtures and self.members is not None:
+            raise ValueError("each of the fixtures has a member: leave out members")
+        if len(set(self.fixtures)) < len(self.fixtures):
+            raise ValueError("a fixture is there twice")
         return self
 
 
@@ -216,7 +225,8 @@ class ClusterSpec(Model):
     """A minor or an exact version of Kubernetes. Default: the newest that is supported."""
 
     nodes: Annotated[int, Field(strict=True, ge=0, le=200)] | NodeCounts | tuple[NodeSpec, ...] = 3
-    """How many, the first of which is the control plane too (0: a control plane that runs no pods); or what each is like."""
+    """How many, the first of which is the control plane too (0: a control plane that runs no pods); or what each is like. Several control planes
+    are reached by one address, behind which the API servers that work take turns."""
 
     network: Text = "bridge"
     """Pod network: bridge (built in), none, or the name of a component, which is installed first."""
@@ -271,7 +281,7 @@ class ClusterSpec(Model):
     """What to install besides."""
 
     failover: Flag = False
-    """Whether the API server's address follows a control plane that is alive."""
+    """Whether the API's address has to lead to any control plane that works. In local clusters of several it always does."""
 
     ttl: PositiveDuration | None = None
     """After which time a cluster that is kept (`up`, `run --keep`) is removed by itself, once no run uses it."""
@@ -311,6 +321,14 @@ class ClusterSpec(Model):
     def service_ranges(self) -> tuple[str, ...]:
         """The networks of Services, in the order of the families."""
         return ranges(self.ip_families, self.service_cidr, SERVICES)
+
+    @property
+    def etcd_members(self) -> tuple[str, ...]:
+        """The nodes with a member of etcd each, or the fixtures; none for a control plane alone."""
+        if self.etcd.mode == "external":
+            return self.etcd.fixtures
+        controls = [node.name for node in self._nodes() if node.role == "control-plane"]
+        return tuple(controls[: self.etcd.members])
 
     def node_requests(self) -> tuple[NodeRequest, ...]:
         """Each node by name: control planes first where they are only counted; none for a control plane alone."""

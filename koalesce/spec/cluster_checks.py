@@ -10,6 +10,7 @@ from typing import Any
 
 from koalesce.spec.address_checks import address_problems
 from koalesce.spec.checks import component_names, duplicates, items, text_at
+from koalesce.spec.control_plane_checks import as_count, control_plane_problems, counted
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.sections import cluster_names, cluster_sections
 from koalesce.spec.source import Source
@@ -36,6 +37,7 @@ def cluster_problems(
     for where, name, section in cluster_sections(data):
         yield from duplicates(items(section, "nodes"), (*where, "nodes"), "node", source)
         yield from _nodes(section, where, source)
+        yield from control_plane_problems(section, where, source)
         yield from _parts(data, section, where, name, source)
         yield from _provider(section, where, source, providers)
         yield from _reuse(data, section, where, name, source)
@@ -155,9 +157,8 @@ def _node_count(section: Mapping[str, Any]) -> int:
             return 1
         case int(nodes):
             return nodes
-        case {"workers": int(workers)}:
-            return workers + 1
+        case dict(counts):
+            return as_count(counts.get("workers", 0)) + as_count(counts.get("controlPlane", 1))
         case list(nodes):
-            counts = [node.get("count", 1) for node in nodes if isinstance(node, dict)]
-            return sum(count if isinstance(count, int) else 1 for count in counts)
+            return counted(nodes)
     return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -18,10 +18,12 @@ from koalesce.spec.files import SpecFiles
 from koalesce.spec.samples import SAMPLES
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
+from koalesce.steps import STEPS
 from koalesce.steps.base import Step
 from koalesce.yaml.nodes import Path, format_path
 from koalesce.yaml.problems import Problem, format_problems
 
+_FEW = 4  # step types to name that have a field
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -236,11 +238,26 @@ def build(
         return kind.model_validate(body), fields, problems
     except ValidationError as error:
         elsewhere = {**dict.fromkeys(COMMON_NAMES, f'it stands beside "{key}", not in it'), **kind.misplaced}
-        problems += problems_of(
+        found = problems_of(
             error, body, (*where, key), source, adapter=kind, lenient=lenient, short=short, elsewhere=elsewhere,
             sample=f"{key}: {SAMPLES[key]}" if key in SAMPLES else None,
         )  # fmt: skip
-        return None, fields, problems
+        return None, fields, problems + [_with_other_types(each, body) for each in found]
+
+
+def _with_other_types(problem: Problem, body: Any) -> Problem:
+    """A problem of a field that the type doesn't have, with the types that have it, if that is all there is to say."""
+    name = problem.where.rpartition(".")[2]
+    if problem.hint or problem.message != "unknown field" or not isinstance(body, Mapping) or name not in body:
+        return problem
+    types = [key for key, kind in STEPS.items() if name in {field.alias or n for n, field in kind.model_fields.items()}]
+    if not types or len(types) > _FEW:
+        return problem
+    return replace(problem, hint=f"{_listed(types)} {'has' if len(types) == 1 else 'have'} it")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _common_fields(

@@ -18,7 +18,6 @@ CAPABILITY = "chaos"
 _KEY = "chaos"
 _NODES = "nodes"
 _GROUPS = {"all": ("control-plane", "worker"), "workers": ("worker",), "controlPlane": ("control-plane",)}
-_SWITCHED_OFF = ("kill", "restart")
 
 
 def fault_problems(
@@ -107,13 +106,16 @@ class _Chaos:
         chosen = _chosen(target, roles)
         if component == "kube-proxy" and self.cluster.kube_proxy == "none":
             yield self.entry.problem(where, "the cluster has no kube-proxy", hint="its kubeProxy is none")
+        for off in _switched_off(verb, chosen) if component is None else ():
+            if lost := _too_many_members(off, self.cluster.etcd_members):
+                yield self.entry.problem((_KEY, verb), lost, key=True)
         for name in chosen:
             if component in CONTROL_PLANE and roles[name] == "worker":
                 homes = ", ".join(other for other, role in roles.items() if role == "control-plane")
                 yield self.entry.problem(where, f"{name} runs no {component}", hint=f"{homes} does")
-            if component is None and verb in _SWITCHED_OFF and _is_only_control_plane(name, roles):
-                message = f"{name} can't be switched off: it holds the cluster's state, which would be lost"
-                yield self.entry.problem((_KEY, verb), message, key=True)
+            elif component == "etcd" and name not in self.cluster.etcd_members:
+                homes = ", ".join(self.cluster.etcd_members)
+                yield self.entry.problem(where, f"{name} runs no {component}", hint=f"{homes} does")
 
 
 def _chosen(target: Mapping[str, Any], roles: Mapping[str, str]) -> Sequence[str]:
@@ -125,5 +127,19 @@ def _chosen(target: Mapping[str, Any], roles: Mapping[str, str]) -> Sequence[str
     return [name for name in named if isinstance(name, str) and name in roles]
 
 
-def _is_only_control_plane(name: str, roles: Mapping[str, str]) -> bool:
-    return [other for other, role in roles.items() if role == "control-plane"] == [name]
+def _switched_off(verb: str, chosen: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The nodes that are off at the same time: those that are restarted go one after the other."""
+    if verb == "kill":
+        yield chosen
+    elif verb == "restart":
+        yield from ([name] for name in chosen)
+
+
+def _too_many_members(chosen: Sequence[str], members: Sequence[str]) -> str:
+    """Why nodes can't be switched off: most members of etcd have to be left. Empty if they can."""
+    lost = [name for name in members if name in chosen]
+    if not lost or 2 * (len(members) - len(lost)) > len(members):
+        return ""
+    if len(members) == 1:
+        return f"{lost[0]} can't be switched off: it holds the cluster's state, which would be lost"
+    return f"{', '.join(lost)} can't be switched off: most of etcd's {len(members)} members have to be left"

@@ -10,6 +10,7 @@ from typing import Any
 
 from koalesce.spec.checks import items
 from koalesce.spec.entries import StepEntry, body_of
+from koalesce.spec.sections import cluster_sections
 from koalesce.spec.source import Source
 from koalesce.steps.vantage import Machines
 from koalesce.yaml.nodes import Path
@@ -34,11 +35,18 @@ def fixture_problems(
         if any(name in names for names in node_names.values()):
             yield source.problem_at(("fixtures", name), f'a node is named "{name}" as well', key=True)
     yield from _peers(written if isinstance(written, dict) else {}, source, node_names)
+    for where, section in ((where, section) for where, _, section in cluster_sections(data)):
+        for path, name in _texts_of(section.get("etcd"), (*where, "etcd")):
+            if name not in known:
+                yield source.problem_at(path, f'there is no fixture "{name}"', hint=_hint(name, known))
     for entry in (step for listed in entries.values() for each in listed for step in each.family if step.key):
         for where, name in _named(entry):
             if name not in known and "${{" not in name:
-                hint = did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
-                yield entry.problem(where, f'there is no fixture "{name}"', hint=hint)
+                yield entry.problem(where, f'there is no fixture "{name}"', hint=_hint(name, known))
+
+
+def _hint(name: str, known: Collection[str]) -> str | None:
+    return did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
 
 
 def _peers(fixtures: Mapping[str, Any], source: Source, node_names: Mapping[str, Collection[str]]) -> Iterator[Problem]:
@@ -78,9 +86,13 @@ def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:
     for where, place in places:
         if isinstance(place, Mapping):
             yield from _texts(place.get("fixture"), (*where, "fixture"))
-            if isinstance(several := place.get("fixtures"), list):
-                for index, name in enumerate(several):
-                    yield from _texts(name, (*where, "fixtures", index))
+            yield from _texts_of(place, where)
+
+
+def _texts_of(place: Any, where: Path) -> Iterator[tuple[Path, str]]:
+    several = place.get("fixtures") if isinstance(place, Mapping) else None
+    for index, name in enumerate(several if isinstance(several, list) else ()):
+        yield from _texts(name, (*where, "fixtures", index))
 
 
 def _texts(value: Any, where: Path) -> Iterator[tuple[Path, str]]:

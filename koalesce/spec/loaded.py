@@ -108,7 +108,8 @@ class LoadedSpec:
             service_cidr=",".join(cluster.service_ranges),
             ip_families=cluster.ip_families,
             egress=cluster.egress,
-            etcd=cluster.etcd.model_dump(by_alias=True, exclude_defaults=True) | {"mode": cluster.etcd.mode},
+            etcd=cluster.etcd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            | {"mode": cluster.etcd.mode},
             control_plane=cluster.control_plane,
             feature_gates=dict(cluster.feature_gates),
             runtime_config=dict(cluster.runtime_config),

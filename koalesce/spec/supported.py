@@ -24,21 +24,6 @@ def _said(value: Any) -> bool:
     return value is not None
 
 
-def _is(*words: str) -> Callable[[Any], bool]:
-    return lambda value: value in words
-
-
-def _more_than_one(value: Any) -> bool:
-    return isinstance(value, int) and value > 1
-
-
-def _several_control_planes(nodes: Any) -> bool:
-    if not isinstance(nodes, list):
-        return False
-    planes = [node for node in nodes if isinstance(node, dict) and node.get("role") == "control-plane"]
-    return len(planes) > 1 or any(_more_than_one(node.get("count")) for node in planes)
-
-
 @dataclass(frozen=True, slots=True)
 class Unsupported:
     """A field (`*` stands for any item of a list or a map) whose values of some kind can't be served."""
@@ -50,12 +35,10 @@ class Unsupported:
 
 _CLUSTER = (
     Unsupported(("addons",)),
-    Unsupported(("failover",)),
-    Unsupported(("controlPlane",), _is("static"), "a control plane of static pods is"),
-    Unsupported(("etcd", "mode"), _is("static", "external"), "etcd other than as a process is"),
-    Unsupported(("etcd", "members"), _more_than_one, "more than one member is"),
-    Unsupported(("nodes",), _several_control_planes, "more than one control plane is"),
-    Unsupported(("nodes", "controlPlane"), _more_than_one, "more than one control plane is"),
+    Unsupported(("etcd", "endpoints")),
+    Unsupported(("etcd", "ca")),
+    Unsupported(("etcd", "cert")),
+    Unsupported(("etcd", "key")),
 )
 
 UNSUPPORTED: tuple[Unsupported, ...] = (

@@ -47,7 +47,8 @@ class Chaos(Background, key="chaos"):
     kill: Victims | None = None
     """End it at once. A component is started again by its node. A container (its first process and all others of it) is started again by
     the kubelet, if its pod says so. A node is switched off until the fault ends; then it boots anew, its state lost: its containers,
-    images and files are gone, and it has another bootID. The node of the control plane can't be switched off."""
+    images and files are gone, and it has another bootID. The node of the only control plane can't be switched off; of several, most members
+    of etcd have to be left, and one that boots anew is taken back as a new member."""
 
     pause: Victims | None = None
     """Have all processes of a node, of a container, or a component stand still; they go on where they were."""

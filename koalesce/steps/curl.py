@@ -23,7 +23,7 @@ from pydantic import (
 
 from koalesce.durations import Duration
 from koalesce.errors import UsageError
-from koalesce.matching.matcher import Matcher
+from koalesce.matching.numbers import NumberMatcher
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select, unmet
 from koalesce.steps.inside.printed import TextMatcher, check_pattern, json_matching
@@ -110,7 +110,7 @@ class Curl(Assertion, key="curl"):
     control: Control | None = None
     """What each source must reach where `rejected` or `dropped` is expected, so that its silence means something; default: the API server."""
 
-    status: Matcher | None = None
+    status: NumberMatcher | None = None
     """The status, a number or a matcher; default: any from 200 to 299."""
 
     headers: dict[str, TextMatcher] = Field(default_factory=dict)
@@ -122,7 +122,7 @@ class Curl(Assertion, key="curl"):
     json_: Any = Field(default=None, alias="json")
     """What the body holds as JSON: maps match in part, lists element by element; matchers may stand anywhere in it."""
 
-    distinct: Matcher | None = None
+    distinct: NumberMatcher | None = None
     """How many different bodies there were among all answers: a number, or a matcher such as `{ge: 2}` (answers of several backends)."""
 
     time: HttpTimes | None = None

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictStr, field_valida
 
 from koalesce.durations import Duration
 from koalesce.matching.matcher import Matcher
+from koalesce.matching.numbers import NumberMatcher
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.vantage import Vantage
@@ -79,7 +80,7 @@ class Dns(Assertion, key="dns"):
     out); a matcher such as `{contains: 10.96.0.10}` or `{all: {inCIDR: 10.96.0.0/16}}` looks at the list of them. Of no records at all
     nothing is said by a matcher, unless it's `count` or `equals`, or `rcode` is said."""
 
-    ttl: Matcher | None = None
+    ttl: NumberMatcher | None = None
     """The time to live of each of these records, in seconds: a number, or a matcher such as `{le: 30}`."""
 
     flags: dict[Flag, StrictBool] = Field(default_factory=dict, examples=[{"aa": True}])

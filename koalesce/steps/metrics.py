@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model
 from koalesce.durations import Duration
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING
+from koalesce.matching.numbers import NumberMatcher
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside import metric_samples as samples
 from koalesce.steps.inside.metric_samples import Samples, Series, Values
@@ -40,16 +41,16 @@ class Metrics(MetricSource, Assertion, key="metrics"):
     labels: dict[str, TextMatcher] = Field(default_factory=dict)
     """Only series with these labels, each a text or a matcher: `{type: A, zone: {matches: "^cluster"}}`."""
 
-    value: Matcher | None = None
+    value: NumberMatcher | None = None
     """The value: a number, or a matcher such as `{gt: 0}`."""
 
-    delta: Matcher | None = None
+    delta: NumberMatcher | None = None
     """By how much it changed since the earlier look; a series that wasn't there began with 0. A counter that went back fails."""
 
-    rate: Matcher | None = None
+    rate: NumberMatcher | None = None
     """By how much it changed per second since the earlier look."""
 
-    count: Matcher | None = None
+    count: NumberMatcher | None = None
     """How many series there are that fit (after `sum`, how many sums)."""
 
     sum_: StrictBool | list[StrictStr] = Field(default=False, alias="sum")

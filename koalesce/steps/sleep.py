@@ -9,7 +9,10 @@ from koalesce.steps.base import Action, Hold, Outcome, StepContext
 
 
 class Sleep(Action, key="sleep"):
-    """Let time pass. Waiting for something is better said with `wait-for` or an assertion."""
+    """Let time pass. Waiting for something is better said with `wait-for` or an assertion.
+
+    It fails where the test's time, or a `timeout` of its own, ends before that.
+    """
 
     short_field: ClassVar[str | None] = "duration"
     writes: ClassVar[bool] = False

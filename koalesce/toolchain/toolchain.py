@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,8 +30,9 @@ class LocalTools:
 
     `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
-    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools).
-    `routers` are such roots by the program (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it.
+    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `probe` (agnhost and small tools), and
+    components of the control plane, where they are asked for. `routers` are such roots by the program (`gobgpd`, `frr`) that makes a
+    fixture a router; "/" where the host has it.
     """
 
     kubernetes: Path
@@ -102,8 +103,13 @@ class Toolchain:
         """The exact version for `1.37`, `1.37.2`, `v1.37.2` or, if empty, the newest; UsageError for an unsupported one."""
         return resolve_version(text, self.root)
 
-    def local_cluster(self, kubernetes: str, *, dns: str = "coredns", routers: Collection[str] = ()) -> LocalTools:
-        """Everything that a local cluster of this Kubernetes version needs, with fixtures of these routers, found or made."""
+    def local_cluster(
+        self, kubernetes: str, *, dns: str = "coredns", static: Sequence[str] = (), routers: Collection[str] = ()
+    ) -> LocalTools:
+        """Everything that a local cluster of this Kubernetes version needs, found or made.
+
+        `static` components have images, and fixtures are made `routers` by these programs.
+        """
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
@@ -119,7 +125,7 @@ class Toolchain:
             system=system,
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
-            images=self._images(version, dns),
+            images={**self._images(version, dns), **self._static_images(version, static)},
             routers={program: str(self._router(program)) for program in sorted(routers)},
         )
 
@@ -250,6 +256,17 @@ class Toolchain:
         if dns == "coredns":
             contents["coredns"] = builtin.coredns(self.tool("coredns") / "coredns", self._releases.versions["coredns"])
         return {role: self._builder.build(one) for role, one in contents.items()}
+
+    def _static_images(self, kubernetes: str, components: Sequence[str]) -> dict[str, str]:
+        """The references of the images of components of the control plane, by component."""
+        found = {}
+        for name in components:
+            if name == "etcd":
+                contents = builtin.etcd(self.tool("etcd"), self._releases.versions["etcd"])
+            else:
+                contents = builtin.component(self.tool("kubernetes", kubernetes) / name, kubernetes)
+            found[name] = self._builder.build(contents)
+        return found
 
     def _agnhost_version(self, kubernetes: str) -> str:
         """The version of agnhost that belongs to a Kubernetes version: its recipe lies beside."""

@@ -79,8 +79,8 @@ variable "egress" {
 }
 
 variable "etcd" {
-  description = "Datastore: mode is process, static or external; ca, cert and key are files, for external endpoints."
-  type        = object({ mode = optional(string, "process"), members = optional(number, 1), endpoints = optional(list(string), []), ca = optional(string, ""), cert = optional(string, ""), key = optional(string, "") })
+  description = "Datastore: mode is process, static or external; members on as many control planes (0: on each), or on fixtures; ca, cert and key are files, for external endpoints."
+  type        = object({ mode = optional(string, "process"), members = optional(number, 0), fixtures = optional(list(string), []), endpoints = optional(list(string), []), ca = optional(string, ""), cert = optional(string, ""), key = optional(string, "") })
   default     = {}
   nullable    = false
 }

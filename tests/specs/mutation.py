@@ -153,6 +153,8 @@ def _other(value: Any) -> Any:
             return "OpenSent"  # a step refuses what is no state of a session
         case str() if re.fullmatch(r"[\d.]+/\d+", value):
             return "192.0.2.192/27"  # for documentation, as _NOWHERE
+        case str() if re.fullmatch(r"\d+(\.\d+){3}", value):
+            return "192.0.2.193"
         case str():
             return f"{value}-changed"
         case _:

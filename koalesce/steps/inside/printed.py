@@ -14,6 +14,7 @@ from koalesce.matching.diff import render
 from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher, MatcherFields
 from koalesce.matching.mismatch import Mismatch
+from koalesce.matching.numbers import NumberMatcher
 from koalesce.matching.partial import Matching, partial_match, problems
 from koalesce.models import Model
 from koalesce.process import CommandTimeout
@@ -143,7 +144,7 @@ class PrintedMatchers(Model):
     stderr: TextMatcher | None = None
     """What it prints on standard error."""
 
-    exit_code: Matcher | None = None
+    exit_code: NumberMatcher | None = None
     """Its exit code, a number or a matcher; 0 if nothing is said. 126 and 127, which mean a command that can't be run, satisfy `equals` and `in` only."""
 
     def judge_stopped(self, printed: Printed, context: StepContext) -> Passed | Failed:

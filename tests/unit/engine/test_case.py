@@ -202,6 +202,22 @@ def test_within_fails_what_holds_too_late(tmp_path: Path) -> None:
     assert "held only after" in finished.message
 
 
+@pytest.mark.parametrize("times", ["timeout: 50ms, steps: [{sleep: 1h}]", "steps: [{sleep: 1h, timeout: 50ms}]"])
+def test_a_sleep_ends_with_the_time_that_there_is_for_it(tmp_path: Path, times: str) -> None:
+    world = World(tmp_path, f"tests: [{{name: t, {times}}}]")
+
+    finished = world.run()
+
+    assert finished.status == "failed"
+    assert "could pass, then its time was over" in finished.message
+
+
+def test_a_sleep_may_take_longer_than_steps_do_by_default(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: t, timeout: 1h, steps: [{sleep: 20ms}]}]")
+
+    assert world.run().status == "passed"
+
+
 def test_a_refusal_that_was_expected_passes(tmp_path: Path) -> None:
     world = World(
         tmp_path,

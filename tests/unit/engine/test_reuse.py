@@ -125,7 +125,7 @@ class World:
         session.emit(ready_event(cluster, loaded.shown, 1.0))
         return Stage(
             session=session, loaded=loaded, spec=loaded.shown, cluster=cluster, files=loaded.files, folder=folder,
-            values={**loaded.scope, "components": {}}, timeout=1.0, disposable=not options.keep,
+            values={**loaded.scope, "components": {}}, timeout=60.0, disposable=not options.keep,
         )  # fmt: skip
 
     def of(self, letter: str) -> str:
@@ -273,7 +273,7 @@ def test_a_namespace_of_its_own_that_stays_is_left(world: World) -> None:
 
 
 def test_a_spec_that_is_cut_off_leaves_its_cluster_to_nobody(world: World) -> None:
-    cut = "timeout: 300ms\n" + SHARED + "tests: [{name: t, steps: [{sleep: 60s}]}]\n"
+    cut = "timeout: 1500ms\n" + SHARED + "tests: [{name: t, steps: [{sleep: 60s}]}]\n"
 
     events = world.run(cut, SHARED + TEST)
 
@@ -371,7 +371,7 @@ def test_on_a_cluster_that_is_up_there_is_nothing_to_plan(world: World) -> None:
 def waits_for(world: World, cluster: str) -> str:
     """A spec whose test lasts until a cluster is up, or a while."""
     flag = world.root / cluster
-    return f"tests: [{{name: t, steps: [{{script: 'for i in $(seq 300); do test -e {flag} && exit 0; sleep 0.1; done; exit 1'}}]}}]\n"
+    return f"tests: [{{name: t, steps: [{{script: 'for i in $(seq 600); do test -e {flag} && exit 0; sleep 0.1; done; exit 1'}}]}}]\n"
 
 
 def flagging(world: World) -> Callable[..., Stage]:
@@ -439,7 +439,7 @@ def test_specs_of_one_name_have_clusters_of_different_names(world: World, monkey
 def test_an_interrupted_run_leaves_nothing_that_was_made_ahead(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
     cancel = threading.Event()
-    until_made = f"tests: [{{name: t, steps: [{{script: 'for i in $(seq 300); do test -e {world.root}/b && exit 0; sleep 0.1; done'}}, {{sleep: 60s}}]}}]\n"
+    until_made = f"tests: [{{name: t, steps: [{{script: 'for i in $(seq 600); do test -e {world.root}/b && exit 0; sleep 0.1; done'}}, {{sleep: 60s}}]}}]\n"
 
     def stop() -> None:
         deadline = time.monotonic() + 60

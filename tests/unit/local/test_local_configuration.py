@@ -39,7 +39,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 def flags(wanted: LocalRequest, component: str) -> dict[str, str]:
-    argv = control_plane.services(wanted)[component].argv
+    argv = control_plane.services(wanted, wanted.control)[component].argv
     return dict(word.removeprefix("--").split("=", 1) for word in argv[1:])
 
 
@@ -68,7 +68,7 @@ def test_feature_gates_reach_every_component(certificates: Pki) -> None:
 def test_the_api_server_has_files_of_its_own_where_they_are_asked_for(certificates: Pki) -> None:
     wanted = request(audit_policy="kind: Policy", admission_configuration="kind: AdmissionConfiguration")
     api = flags(wanted, "kube-apiserver")
-    texts = {file["path"]: file["text"] for file in control_plane.files(wanted, certificates)}
+    texts = {file["path"]: file["text"] for file in control_plane.files(wanted, wanted.control, certificates)}
 
     assert texts[api["audit-policy-file"]] == "kind: Policy"
     assert texts[api["admission-control-config-file"]] == "kind: AdmissionConfiguration"
@@ -79,7 +79,7 @@ def test_the_api_server_has_files_of_its_own_where_they_are_asked_for(certificat
 
 def test_an_api_server_without_such_files_is_told_of_none(certificates: Pki) -> None:
     api = flags(request(), "kube-apiserver")
-    paths = {file["path"] for file in control_plane.files(request(), certificates)}
+    paths = {file["path"] for file in control_plane.files(request(), request().control, certificates)}
 
     assert not {"audit-policy-file", "audit-log-path", "admission-control-config-file"} & set(api)
     assert not {"/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/admission.yaml"} & paths
@@ -125,7 +125,7 @@ def test_settings_of_a_kubelet_are_laid_over_ours(certificates: Pki) -> None:
 def test_keys_are_for_root_only(certificates: Pki) -> None:
     wanted = request()
     files = [
-        *control_plane.files(wanted, certificates),
+        *control_plane.files(wanted, wanted.control, certificates),
         *kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={}),
     ]
 
@@ -241,7 +241,7 @@ def test_outputs_keep_the_contract(nodes: list[dict[str, Any]]) -> None:
 def test_a_control_plane_without_nodes_has_a_machine_with_logs() -> None:
     (machine,) = control_machines(request(nodes=[]), Path("/state"))
 
-    assert set(machine["logs"]) == {*control_plane.SERVICES, "init"}
+    assert set(machine["logs"]) == {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "init"}
     assert control_machines(request(nodes=NODES), Path("/state")) == []
 
 
@@ -249,5 +249,6 @@ def test_logs_are_those_of_what_runs_on_a_node() -> None:
     control, worker = outputs(request(), Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
 
     assert set(worker["logs"]) == {"containerd", "kubelet", "kube-proxy", "init"}
-    assert set(control["logs"]) == {*worker["logs"], *control_plane.SERVICES}
+    components = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+    assert set(control["logs"]) == {*worker["logs"], *components}
     assert worker["logs"]["kubelet"] == ["cat", "/var/log/koalesce/kubelet.log"]

@@ -105,3 +105,39 @@ def test_no_two_clusters_have_the_same_uids() -> None:
     assert UID.encode() not in base64.b64decode(first)
     assert len(base64.b64decode(first)) == len(stored)
     assert base64.b64decode(first).startswith(b"k8s\0\n\x01")
+
+
+class Members(Datastore):
+    """The members of an etcd, which takes a new one only at the second try."""
+
+    def __init__(self, *names: str) -> None:
+        self.members = [{"ID": str(number), "name": name, "peerURLs": [url(name)]} for number, name in enumerate(names)]
+        self.refusals = 1
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        match path.rpartition("/")[2]:
+            case "remove":
+                self.members = [member for member in self.members if member["ID"] != body["ID"]]
+            case "add" if self.refusals:
+                self.refusals -= 1
+                raise OSError("etcd: 503 unhealthy cluster")
+            case "add":
+                self.members.append({"ID": "9", "peerURLs": body["peerURLs"]})
+        return {"members": self.members}
+
+
+def url(name: str) -> str:
+    return f"https://{name}:2380"
+
+
+def test_a_member_without_data_takes_the_place_of_the_former() -> None:
+    etcd = Members("cp1", "cp2", "cp3")
+
+    tries = [etcd.replace_member("cp2", url("cp2")) for _ in range(3)]
+
+    assert tries == [False, True, True]
+    assert [(member.get("name"), member["peerURLs"]) for member in etcd.members] == [
+        ("cp1", [url("cp1")]),
+        ("cp3", [url("cp3")]),
+        (None, [url("cp2")]),
+    ]

@@ -33,7 +33,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 
 def flags(wanted: LocalRequest, component: str) -> dict[str, str]:
-    argv = control_plane.services(wanted)[component].argv
+    argv = control_plane.services(wanted, wanted.control)[component].argv
     return dict(word.removeprefix("--").split("=", 1) for word in argv[1:])
 
 

@@ -181,6 +181,33 @@ def test_the_node_of_the_control_plane_stays_on(world: World, faults: Faults) ->
 
 
 @pytest.mark.parametrize(
+    ("before", "is_refused"),
+    [
+        (None, False),
+        (fault("kill-node", "cp-2"), True),
+        (fault("stop-component", "cp-2", component="etcd"), True),
+        (fault("stop-component", "cp-2", component="kubelet"), False),
+    ],
+)
+def test_of_several_control_planes_one_goes_while_most_members_of_etcd_are_left(
+    world: World, faults: Faults, before: dict[str, Any] | None, is_refused: bool
+) -> None:
+    nodes = [{"name": f"cp-{number}", "role": "control-plane"} for number in (1, 2, 3)]
+    request = {"name": "c", "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": "/state"}
+    world.request = from_mapping(request)
+    world.nodes = {node["name"]: Node(node["name"], running={"etcd": 10, "kubelet": 12}) for node in nodes}
+    undo = faults.begin(before) if before else lambda: None
+
+    if is_refused:
+        with pytest.raises(ClusterError, match="cp-1 holds the cluster's state"):
+            faults.begin(fault("kill-node", "cp-1"))
+        undo()
+    faults.begin(fault("kill-node", "cp-1"))()
+
+    assert world.done[-2:] == ["off cp-1", "on cp-1"]
+
+
+@pytest.mark.parametrize(
     ("wanted", "problem"),
     [
         (

@@ -28,7 +28,7 @@ def target() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def forwarder(target: socket.socket) -> Iterator[Forwarder]:
-    made = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), target.getsockname())
+    made = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), lambda: [target.getsockname()])
     made.start()
     yield made
     made.close()
@@ -70,7 +70,7 @@ def test_much_data_in_both_directions_at_once(forwarder: Forwarder, target: sock
 def test_a_target_that_does_not_answer_ends_the_connection(target: socket.socket) -> None:
     address = target.getsockname()
     target.close()
-    forwarder = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), address)
+    forwarder = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), lambda: [address])
     forwarder.start()
 
     with connect(forwarder) as near:

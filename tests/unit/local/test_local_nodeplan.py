@@ -140,7 +140,7 @@ def test_a_control_plane_without_nodes_has_no_kubelet(tools: LocalTools, certifi
     assert not [path for path in files if path.startswith(("/var/lib/kubelet", "/etc/containerd", "/etc/cni"))]
 
 
-def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTools) -> None:
+def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTools, certificates: pki.Pki) -> None:
     request = from_mapping(
         {
             "name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES,
@@ -148,8 +148,9 @@ def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTool
         }
     )  # fmt: skip
     config = nodeplan.plan_fixture(
-        request, request.fixtures[0], tools, folder=Path("/state/client"), layout=LAYOUT, cgroups=[Path("/cg/client")]
-    )
+        request, request.fixtures[0], tools, certificates,
+        folder=Path("/state/client"), layout=LAYOUT, cgroups=[Path("/cg/client")],
+    )  # fmt: skip
     root, files = config["root"], texts(config)
 
     assert (config["hostname"], config["cgroups"]) == ("client", ["/cg/client"])
@@ -193,7 +194,13 @@ def test_a_router_has_its_program_and_its_configuration_to_itself(
     with_router = replace(tools, routers={program: "/cache/router"})
 
     config = nodeplan.plan_fixture(
-        request, request.fixtures[0], with_router, folder=Path("/state/r1"), layout=LAYOUT, cgroups=[Path("/cg/r1")]
+        request,
+        request.fixtures[0],
+        with_router,
+        certificates,
+        folder=Path("/state/r1"),
+        layout=LAYOUT,
+        cgroups=[Path("/cg/r1")],
     )
 
     root = config["root"]

@@ -103,7 +103,7 @@ def test_settings_of_the_provider() -> None:
         ({"name": "Nope"}, "'Nope' is no name"),
         ({"name": "../x"}, "is no name"),
         ({"nodes": [{"name": "a/b", "role": "control-plane"}]}, "'a/b' is no name"),
-        ({"nodes": [NODES[0]]}, "exactly one node of role control-plane"),
+        ({"nodes": [NODES[0]]}, "no node is of role control-plane"),
         ({"nodes": [NODES[1], NODES[1]]}, "two nodes have the same name"),
         ({"fixtures": [{"name": "w1", "kind": "host"}]}, "two fixtures, or a fixture and a node, have the same name"),
         (

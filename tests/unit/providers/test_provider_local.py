@@ -30,8 +30,8 @@ def request(**fields: Any) -> ClusterRequest:
         ({"kube_proxy": "ebpf"}, 'the local provider has no kubeProxy "ebpf"; it has iptables, nftables, ipvs, none'),
         ({"dns": "kubedns"}, 'the local provider has no dns "kubedns"; it has coredns, none'),
         ({"egress": "nat"}, 'the local provider has no egress "nat"; it has none, host'),
-        ({"control_plane": "static"}, 'the local provider has no controlPlane "static"; it has process'),
-        ({"etcd": {"mode": "external"}}, 'the local provider has no etcd.mode "external"; it has process'),
+        ({"control_plane": "vm"}, 'the local provider has no controlPlane "vm"; it has process, static'),
+        ({"etcd": {"mode": "raft"}}, 'the local provider has no etcd.mode "raft"; it has process, static, external'),
         (
             {"ip_families": ("IPv6",), "egress": "host"},
             'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
@@ -119,7 +119,34 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         system=(folder / "system",),
         images={"pause": "koalesce.dev/pause:1"},
     )
-    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, routers: tools)
+    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static, routers: tools)
     provider = LocalProvider()
     provider.prepare(request(), progress=lambda line: None, cancel=None)
     return provider
+
+
+@pytest.mark.parametrize(
+    ("fields", "static"),
+    [
+        ({}, ()),
+        ({"etcd": {"mode": "static"}}, ("etcd",)),
+        ({"control_plane": "static"}, ("kube-apiserver", "kube-controller-manager", "kube-scheduler")),
+    ],
+)
+def test_images_are_made_of_what_runs_as_static_pods(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, Any], static: tuple[str, ...]
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def local_cluster(
+        self: Toolchain, version: str, *, dns: str, static: tuple[str, ...], routers: set[str]
+    ) -> LocalTools:
+        asked.append(static)
+        paths: dict[str, Any] = dict.fromkeys(LocalTools.__dataclass_fields__, tmp_path)
+        return LocalTools(**{**paths, "system": (), "images": {}, "routers": {}})
+
+    monkeypatch.setattr(Toolchain, "local_cluster", local_cluster)
+
+    LocalProvider().prepare(request(**fields), progress=lambda line: None, cancel=None)
+
+    assert asked == [static]

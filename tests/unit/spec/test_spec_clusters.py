@@ -59,7 +59,19 @@ def test_one_cluster_needs_no_name(project: Path) -> None:
             's.yaml:4:19: clusters.east.nodez: unknown field; did you mean "nodes"?',
         ),
         ("clusters: {East: {}}\n", '"East" is no name that Kubernetes takes'),
-        ("clusters: {a: {controlPlane: static}}\n", "clusters.a.controlPlane: a control plane of static pods is not"),
+        ("clusters: {a: {addons: [x]}}\n", "clusters.a.addons: not supported by this version"),
+        (
+            "clusters: {a: {nodes: 0, controlPlane: static}}\n",
+            "clusters.a.controlPlane: a cluster without nodes has no",
+        ),
+        (
+            "clusters: {a: {nodes: {controlPlane: 2}, etcd: {members: 3}}}\n",
+            "clusters.a.etcd.members: 3 members are on as many control planes, and there are 2; nodes: {controlPlane: 3}",
+        ),
+        (
+            "clusters: {a: {nodes: 3, failover: true}}\n",
+            "clusters.a.failover: there is one control plane, and no other",
+        ),
         ("clusters: {a: {kubernetes: '1.99'}}\n", "clusters.a.kubernetes: "),
         ("clusters: {a: {}, b: {network: cilium}}\n", 'clusters.b.network: "cilium" is neither a component'),
         ("clusters: {a: {podCIDR: 10.96.0.0/12}}\n", "clusters.a.podCIDR: addresses of pods"),
@@ -82,6 +94,20 @@ def test_one_cluster_needs_no_name(project: Path) -> None:
 )
 def test_what_leads_nowhere_is_refused(project: Path, text: str, message: str) -> None:
     assert any(message in problem for problem in refused(project, text))
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    ["{controlPlane: 3, workers: 1}", "[{role: control-plane, count: 2}, {role: control-plane}, {}]"],
+)
+def test_several_control_planes_have_a_member_of_etcd_each_unless_there_are_to_be_fewer(
+    project: Path, nodes: str
+) -> None:
+    names = ("control-plane-1", "control-plane-2", "control-plane-3")
+
+    for etcd, expected in (("{}", names), ("{members: 1}", names[:1])):
+        cluster = loaded(project, f"cluster: {{nodes: {nodes}, failover: true, etcd: {etcd}}}\n").cluster()
+        assert cluster.etcd_members == expected
 
 
 def test_nodes_are_those_of_the_cluster_that_a_step_is_for(project: Path) -> None:

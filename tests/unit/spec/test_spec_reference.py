@@ -38,9 +38,9 @@ def test_models_below_are_told_once_each() -> None:
 
 
 def test_what_this_version_can_not_do_is_said_at_the_field() -> None:
-    control_plane = next(each for each in REFERENCE_TEXT.model("ClusterSpec").fields if each.name == "controlPlane")
+    addons = next(each for each in REFERENCE_TEXT.model("ClusterSpec").fields if each.name == "addons")
 
-    assert control_plane.limits == "a control plane of static pods is not supported by this version"
+    assert addons.limits == "not supported by this version"
     assert REFERENCE_TEXT.step("sleep").model.fields[0].limits == ""
 
 

@@ -114,6 +114,30 @@ def test_without_dns_there_is_no_coredns(cache: Path, own_tools: Path) -> None:
     assert "coredns" not in Toolchain().local_cluster("1.37", dns="none").images
 
 
+def test_static_components_have_images_under_their_publishers_names(cache: Path, own_tools: Path) -> None:
+    kubernetes = own_tools / "kubernetes"
+    (kubernetes / "kube").write_text("#!/bin/sh\necho all of it\n")
+    (kubernetes / "kube").chmod(0o755)
+    for name in ("kube-apiserver", "kube-scheduler"):
+        (kubernetes / name).unlink(missing_ok=True)
+        (kubernetes / name).symlink_to("kube")
+    (own_tools / "etcd" / "etcd").write_text("#!/bin/sh\necho etcd\n")
+    toolchain = Toolchain()
+
+    images = toolchain.local_cluster("1.37", static=["etcd", "kube-apiserver", "kube-scheduler"]).images
+
+    assert {name: ref for name, ref in images.items() if name.startswith(("etcd", "kube"))} == {
+        "etcd": "registry.k8s.io/etcd:3.6.5-0",
+        "kube-apiserver": "registry.k8s.io/kube-apiserver:v1.37.2",
+        "kube-scheduler": "registry.k8s.io/kube-scheduler:v1.37.2",
+    }
+    layers = [
+        {layer["digest"] for layer in json.loads(toolchain.images.manifest(images[name])[1])["layers"]}
+        for name in ("kube-apiserver", "kube-scheduler")
+    ]
+    assert len(layers[0] & layers[1]) == 1, "the binary that both are links to is there once"
+
+
 def test_changed_binaries_make_another_image(cache: Path, own_tools: Path) -> None:
     toolchain = Toolchain()
     before = toolchain.images.manifest(toolchain.local_cluster("1.37").images["pause"])
