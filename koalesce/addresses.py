@@ -22,6 +22,8 @@ BALANCED: Mapping[Family, Network] = {
     "IPv4": ipaddress.IPv4Network("198.19.128.0/17"),
     "IPv6": ipaddress.IPv6Network("fd4b:6f61:6c65:1::/64"),
 }
+# Where the subnets are that machines of local clusters are in which aren't where all others are.
+SUBNETS = ipaddress.IPv4Network("198.19.0.0/18")
 # A node's share of the pods' addresses (--node-cidr-mask-size-ipv4 and -ipv6 of kube-controller-manager have these defaults).
 NODE_PREFIX: Mapping[Family, int] = {"IPv4": 24, "IPv6": 64}
 

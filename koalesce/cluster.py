@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from koalesce import process
-from koalesce.cluster_request import ClusterRequest, DiskRequest, FixtureRequest, NodeRequest, RegistryRequest, Role
+from koalesce.cluster_request import (
+    ClusterRequest,
+    DiskRequest,
+    FixtureKind,
+    FixtureRequest,
+    NodeRequest,
+    RegistryRequest,
+    Role,
+)
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
@@ -68,9 +76,10 @@ class Node(Machine):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixture(Machine):
-    """A machine outside of the cluster, in its nodes' network."""
+    """A machine outside of the cluster, in its nodes' network; a router has the `program` that makes it one."""
 
-    kind: Literal["host"] = "host"
+    kind: FixtureKind = "host"
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

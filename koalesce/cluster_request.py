@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["control-plane", "worker"]
+FixtureKind = Literal["host", "router"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,8 @@ class DiskRequest:
 class NodeRequest:
     """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
 
-    `kubelet` are fields of its KubeletConfiguration, over the provider's.
+    `subnet` is the network that its address is from; empty: the provider's choice. `kubelet` are fields of its KubeletConfiguration, over
+    the provider's.
     """
 
     name: str
@@ -30,6 +32,7 @@ class NodeRequest:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     disks: tuple[DiskRequest, ...] = ()
 
@@ -45,10 +48,15 @@ class RegistryRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureRequest:
-    """One machine outside of the cluster to make; its name is none of a node's."""
+    """One machine outside of the cluster to make; its name is none of a node's.
+
+    `router` says what a router does, in the form of `koalesce.local.routers`; empty for others.
+    """
 
     name: str
-    kind: Literal["host"] = "host"
+    kind: FixtureKind = "host"
+    subnet: str = ""
+    router: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

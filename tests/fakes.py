@@ -458,9 +458,11 @@ class FakeNode:
         address: str = "198.18.0.2",
         further: Sequence[str] = (),
         pod_cidr: str = "10.244.0.0/24",
+        program: str = "",
         answer: Callable[[Sequence[str], bytes | None], Result] | None = None,
     ) -> None:
         self.name = name
+        self.program = program
         self.role = role
         self.address = address
         self.addresses = (address, *further)

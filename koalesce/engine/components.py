@@ -45,11 +45,12 @@ class NotReady(Verdict):
 def prepared(component: Component, objects: Sequence[Mapping[str, Any]]) -> Install:
     """The component (its own expressions filled in) with its images and patches, in the order to apply its objects.
 
-    UsageError for a patch or a rewritten image that fits no object.
+    Patches that wait for the cluster are left for `install`. UsageError for a patch or a rewritten image that fits no object.
     """
     found = rewrite_images(objects, component.images)
     for patch in component.patches:
-        found = patch_objects(found, patch.resource, patch.merge, namespace=patch.namespace)
+        if not patch.waits_for_cluster:
+            found = patch_objects(found, patch.resource, patch.merge, namespace=patch.namespace)
     return Install(component=component, objects=tuple(apply_order(found)))
 
 
@@ -75,7 +76,11 @@ def install(stage: Stage, item: Install) -> None:
     component, cluster = item.component, stage.cluster
     with phase(stage.session, stage.spec, f"component {component.name}"):
         marks = {RUN_LABEL: slug(stage.session.run_id, 63), COMPONENT_LABEL: component.name}
-        objects = resolve(list(item.objects), stage.values) if component.expressions else item.objects
+        objects = resolve(list(item.objects), stage.values) if component.expressions else list(item.objects)
+        for patch in component.patches:
+            if patch.waits_for_cluster:
+                merge = resolve(patch.merge, stage.values)
+                objects = patch_objects(objects, patch.resource, merge, namespace=patch.namespace)
         applied = [_apply(stage, cluster.kube, obj, component, marks) for obj in objects]
         _await_ready(stage, component, applied)
 

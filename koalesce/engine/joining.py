@@ -89,6 +89,8 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             wanted, has = getattr(node, what), there.get(what) or 0
             if there and wanted and wanted != has:
                 yield f"its node {node.name} has {what} {_size(has) if has else 'of all the machine'}, not {_size(wanted)}"
+        if there and (there.get("subnet") or "") != node.subnet:
+            yield f"its node {node.name} is in {_subnet(there)}, not in {node.subnet or 'the common one'}"
         if there and not _holds(_plain(node.kubelet), json.loads(there.get("kubelet") or "{}")):
             yield f"its node {node.name} lacks settings of its kubelet: {_text(_plain(node.kubelet))}"
         if there:
@@ -112,6 +114,10 @@ def _disks(node: NodeRequest, actual: Mapping[str, Any]) -> Iterator[str]:
             yield f"its node {node.name} has {other} at {disk.path}, where the spec wants {disk.size} bytes"
 
 
+def _subnet(machine: Mapping[str, Any]) -> str:
+    return f"the subnet {machine['subnet']}" if machine.get("subnet") else "the common subnet"
+
+
 def _size(value: float) -> str:
     return str(int(value) if value == int(value) else value)
 
@@ -121,6 +127,13 @@ def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> I
     there = {fixture["name"]: fixture["kind"] for fixture in actual}
     if missing := [fixture.name for fixture in request.fixtures if there.get(fixture.name) != fixture.kind]:
         yield f"it has no fixture {', '.join(missing)}" + (f", only {', '.join(there)}" if there else "")
+    subnets = {fixture["name"]: fixture.get("subnet") or "" for fixture in actual}
+    if moved := [each.name for each in request.fixtures if subnets.get(each.name, each.subnet) != each.subnet]:
+        yield f"its fixture {', '.join(moved)} is in another subnet"
+    does = {fixture["name"]: json.loads(fixture.get("router") or "{}") for fixture in actual}
+    for fixture in request.fixtures:
+        if fixture.name in does and fixture.name not in missing and _plain(fixture.router) != does[fixture.name]:
+            yield f"its router {fixture.name} has other settings"
 
 
 def _is_to_install(loaded: LoadedSpec, network: str, found: Made) -> bool:

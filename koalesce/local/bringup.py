@@ -15,7 +15,7 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resources
+from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resources, routers
 from koalesce.local.api import Deadline
 from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
@@ -40,6 +40,7 @@ _TOO_OFTEN = 4
 _BOOT_PATIENCE = 60.0
 LOGS_BELOW = f"var{LOGS.removeprefix('/var')}"  # what a node's services wrote, below its folder
 _CGROUP_PATIENCE = 5.0
+_ROUTER_PATIENCE = 30.0
 
 
 @dataclass(slots=True)
@@ -91,7 +92,8 @@ class Bringup:
             self._fabric = NetNamespace.of_process("self")
             machine.leave_bridges_alone()
             machine.set_sysctls(network.fabric_sysctls(request.families))
-            netns.ip(*network.fabric(request.families, *([request.api_address] if request.has_failover else ())))
+            virtual = [request.api_address] if request.has_failover else []
+            netns.ip(*network.fabric(request.families, *virtual), *network.subnets(request))
             self.mirror = Mirror(
                 self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries
             )
@@ -123,6 +125,10 @@ class Bringup:
             cgroup_version=layout.version,
         )
         self.capabilities = self._start.run()
+        for fixture in request.fixtures:  # they had all the cluster's start to begin
+            if fixture.router:
+                node = self.fixtures[fixture.name]
+                routers.await_answer(node, fixture.router, Deadline(_ROUTER_PATIENCE, self._check))
         (self.folder / "kubeconfig").touch(mode=0o600)
         (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
 
@@ -171,10 +177,13 @@ class Bringup:
             config = nodeplan.plan_fixture(
                 request, fixture, self.tools, pki, folder=folder, layout=layout, cgroups=groups
             )
-            uplink = network.fixture_uplink(request, fixture)
-            self._join(self.fixtures[fixture.name], config, folder, network.fixture_link(number), uplink)
+            port = (network.fixture_link(number), network.bridge_of(fixture.subnet, request))
+            self._join(self.fixtures[fixture.name], config, folder, port, network.fixture_uplink(request, fixture))
         for _, node in self._machines():
             node.wait_up()
+        for fixture in request.fixtures:
+            if fixture.router:
+                routers.start(self.fixtures[fixture.name], fixture.router)
 
     def _make_node(self, number: int, spec: NodeSpec, layout: Layout, pki: Pki) -> None:
         share = resources.shares(self.request.nodes)[spec.name]
@@ -184,7 +193,8 @@ class Bringup:
             self.request, spec, self.tools, pki,
             folder=folder, layout=layout, cgroups=groups, on_disk=self._on_disk, share=share,
         )  # fmt: skip
-        self._join(self.nodes[spec.name], config, folder, network.node_link(number), network.uplink(self.request, spec))
+        port = (network.node_link(number), network.bridge_of(spec.subnet, self.request))
+        self._join(self.nodes[spec.name], config, folder, port, network.uplink(self.request, spec))
 
     def _started(self, name: str, folder: Path) -> RunningNode:
         """The process of a node or a fixture, which waits to be told what it is."""
@@ -193,11 +203,14 @@ class Bringup:
         (folder / "var/tmp").chmod(0o1777)
         return RunningNode(name, folder / "var", on_ended=self._note)
 
-    def _join(self, node: RunningNode, config: InitConfig, folder: Path, link: str, uplink: list[str]) -> None:
-        """Tell a node or a fixture what it is, and join it to the fabric."""
+    def _join(
+        self, node: RunningNode, config: InitConfig, folder: Path, port: tuple[str, str], uplink: list[str]
+    ) -> None:
+        """Tell a node or a fixture what it is, and join it to the fabric: by a link of this name, at this bridge."""
         node.begin(config)
         (folder / "process").symlink_to(f"/proc/{node.pid}")
-        netns.ip(*network.port(link, node.pid))
+        link, bridge = port
+        netns.ip(*network.port(link, node.pid, bridge))
         inside = NetNamespace.of_process(node.pid)
         with inside.entered():
             netns.ip(*uplink)

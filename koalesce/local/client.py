@@ -73,7 +73,9 @@ def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mappi
     if wanted.tools:
         return wanted.tools, store
     found = asdict(
-        toolchain.local_cluster(wanted.kubernetes, dns=wanted.dns, static=wanted.static, addons=wanted.addons)
+        toolchain.local_cluster(
+            wanted.kubernetes, dns=wanted.dns, static=wanted.static, addons=wanted.addons, routers=wanted.routers
+        )
     )
     values = {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}
     return {**values, "system": [str(path) for path in found["system"]]}, store

@@ -25,7 +25,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.request import GATEWAY
 from koalesce.toolchain import LocalTools
 
-_POOL = ipaddress.IPv4Network("198.19.0.0/17")
+_POOL = ipaddress.IPv4Network("198.19.64.0/18")
 _INSIDE = "uplink"
 _DNS_PORT = 53
 _PATIENCE = 4.0
@@ -72,7 +72,7 @@ class Egress:
         with self.host.entered():
             used = netns.command(["ip", "-4", "-oneline", "addr"])
         for _ in range(100):
-            share = list(_POOL.subnets(new_prefix=30))[random.randrange(2**13)]  # noqa: S311 - nothing secret
+            share = list(_POOL.subnets(new_prefix=30))[random.randrange(2**12)]  # noqa: S311 - nothing secret
             near, far = share.hosts()
             if f" {near}/" not in used:
                 return near, far, share.prefixlen

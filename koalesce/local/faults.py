@@ -224,10 +224,23 @@ class Faults:
 
     def _part(self, undos: contextlib.ExitStack, near: Sequence[str], far: Sequence[str], *, one_way: bool) -> None:
         """Have the bridge between the machines drop what one side sends to the other."""
+        self._check_links(near, far)
         table = f"koalesce_{next(self._numbers)}"
         pairs = [(self._link(one), self._link(other)) for one in near for other in far]
         self._nft(partition(table, pairs, one_way=one_way))  # all of it or nothing
         undos.callback(self._nft, f"delete table bridge {table}\n")
+
+    def _check_links(self, near: Sequence[str], far: Sequence[str]) -> None:
+        request = self.bringup.request
+        subnets = {node.name: node.subnet for node in request.nodes}
+        subnets |= {fixture.name: fixture.subnet for fixture in request.fixtures}
+        for one in near:
+            for other in far:
+                if subnets.get(one, "") != subnets.get(other, ""):
+                    raise ClusterError(
+                        f"{one} and {other} are in different subnets, between which nothing can be cut apart",
+                        hint="take down the link of one of them (linkDown)",
+                    )
 
     def _link(self, name: str) -> str:
         request = self.bringup.request

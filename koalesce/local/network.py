@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from koalesce.local.noderoot import File
 from koalesce.local.request import GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
 BRIDGE = "fabric"
+_DEFAULT = ipaddress.ip_interface(f"{GATEWAY['IPv4']}/{PREFIX['IPv4']}").network
 POD_BRIDGE = "cni0"  # on each node, made with its first pod
 _CHAIN = "KOALESCE-MASQUERADE"
 _EVERYWHERE: Mapping[Family, str] = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
@@ -48,6 +50,8 @@ FIXTURE_SYSCTLS = {
     "net/ipv4/ping_group_range": "0 2147483647",
 }
 
+# Of a router's: it forwards what isn't for itself.
+ROUTER_SYSCTLS = {**FIXTURE_SYSCTLS, "net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
 # Of the cluster's namespace: as a router without a way out it refuses what it can't deliver, where silence would cost time-outs.
 _FABRIC_SYSCTLS = {
@@ -61,6 +65,23 @@ _FABRIC_SYSCTLS = {
 def fabric_sysctls(families: Sequence[Family]) -> dict[str, str]:
     """What is set in the cluster's namespace; a kernel without IPv6 has no file for it."""
     return {**_FABRIC_SYSCTLS, **({"net/ipv6/conf/all/forwarding": "1"} if "IPv6" in families else {})}
+
+
+def bridge_of(subnet: str, request: LocalRequest) -> str:
+    """The bridge that joins the machines of a subnet; of the one where all are that say none, if it's empty."""
+    return f"{BRIDGE}{request.subnets.index(subnet) + 1}" if subnet else BRIDGE
+
+
+def subnets(request: LocalRequest) -> list[str]:
+    """The ip(8) commands that make a bridge for each further subnet, and have the cluster's namespace, the router between them, know where pods are."""
+    if not request.subnets:
+        return []
+    lines = []
+    for subnet in request.subnets:
+        bridge = bridge_of(subnet, request)
+        lines += [f"link add {bridge} type bridge forward_delay 0", _address(_gateways(subnet)["IPv4"], bridge, subnet)]
+        lines.append(f"link set {bridge} up")
+    return [*lines, *(_pod_routes(request.nodes) if _has_pod_routes(request) else ())]
 
 
 def fabric(families: Sequence[Family], *more: str) -> list[str]:
@@ -82,17 +103,18 @@ def fixture_link(number: int) -> str:
     return f"fixture{number}"
 
 
-def _address(address: str, link: str) -> str:
+def _address(address: str, link: str, subnet: str = "") -> str:
     """Give a link an address of the fabric. Nobody else has it: IPv6 needn't take a second to find that out (`nodad`)."""
     family = family_of(address)
-    return f"addr add {address}/{PREFIX[family]} dev {link}{' nodad' if family == 'IPv6' else ''}"
+    length = subnet.partition("/")[2] or PREFIX[family]
+    return f"addr add {address}/{length} dev {link}{' nodad' if family == 'IPv6' else ''}"
 
 
-def port(link: str, pid: int) -> list[str]:
+def port(link: str, pid: int, bridge: str = BRIDGE) -> list[str]:
     """The ip(8) commands that join a node or a fixture to the fabric by a link of this name, in the cluster's namespace."""
     return [
         f"link add {link} type veth peer name eth0 netns {pid}",
-        f"link set {link} master {BRIDGE} up",
+        f"link set {link} master {bridge} up",
     ]
 
 
@@ -100,29 +122,42 @@ def uplink(request: LocalRequest, node: NodeSpec) -> list[str]:
     """The ip(8) commands that set a node's side up, in the node's namespace."""
     lines = [
         "link set lo up",
-        *(_address(address, "eth0") for address in node.addresses),
+        *(_address(address, "eth0", node.subnet) for address in node.addresses),
         "link set eth0 up",
-        *(f"route add default via {GATEWAY[family]}" for family in request.families),
+        *(f"route add default via {_gateways(node.subnet)[family]}" for family in request.families),
     ]
-    if request.network == "bridge" and request.schedulable:
-        lines += [
-            f"route add {share} via {address}"
-            for other in request.nodes
-            if other is not node
-            for share, address in zip(other.pod_cidrs, other.addresses, strict=True)
-        ]
+    if _has_pod_routes(request):  # the router knows those of other subnets
+        near = [other for other in request.nodes if other is not node and other.subnet == node.subnet]
+        lines += _pod_routes(near)
     return lines
+
+
+def _has_pod_routes(request: LocalRequest) -> bool:
+    return request.network == "bridge" and request.schedulable
+
+
+def _pod_routes(nodes: Sequence[NodeSpec]) -> list[str]:
+    return [
+        f"route add {share} via {address}"
+        for node in nodes
+        for share, address in zip(node.pod_cidrs, node.addresses, strict=True)
+    ]
+
+
+def _gateways(subnet: str) -> Mapping[Family, str]:
+    """The router's addresses in a subnet."""
+    return {"IPv4": str(ipaddress.IPv4Network(subnet)[1])} if subnet else GATEWAY
 
 
 def fixture_uplink(request: LocalRequest, fixture: FixtureSpec) -> list[str]:
     """The ip(8) commands that set a fixture's side up: it reaches the fabric (and what is balanced there) alone, until somebody makes routes."""
+    gateways = _gateways(fixture.subnet)
+    addresses = [_address(address, "eth0", fixture.subnet) for address in fixture.addresses]
+    away = [other for other in ("", *request.subnets) if other != fixture.subnet]
+    routes = [f"route add {other or _DEFAULT} via {gateways['IPv4']}" for other in away]
     balanced = request.families if "load-balancer" in request.addons else ()
-    return [
-        "link set lo up",
-        *(_address(address, "eth0") for address in fixture.addresses),
-        "link set eth0 up",
-        *(f"route add {BALANCED[family]} via {GATEWAY[family]}" for family in balanced),
-    ]
+    routes += [f"route add {BALANCED[family]} via {gateways[family]}" for family in balanced]
+    return ["link set lo up", *addresses, "link set eth0 up", *routes]
 
 
 def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:

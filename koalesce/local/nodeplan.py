@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from koalesce.local import control_plane, etcd, kubelet, network
+from koalesce.local import control_plane, etcd, kubelet, network, routers
 from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
@@ -113,33 +113,46 @@ def plan_fixture(
     layout: Layout,
     cgroups: Sequence[Path],
 ) -> InitConfig:
-    """Everything that the init of a fixture is told: a machine as nodes are, with nothing of a cluster on it but the probe, or a member of etcd."""
-    is_member = fixture in request.members
+    """Everything that the init of a fixture is told: a machine as nodes are, with nothing of a cluster on it but the probe, or a member of etcd.
+
+    A router has its program's files besides, which no other machine sees.
+    """
+    router, is_member = fixture.router, fixture in request.members
+    program = routers.PROGRAMS[router.program] if router else None
+    layers = [*([Path(tools.routers[router.program])] if router else []), *tools.system]
     own = {f"{_TOOLS}/{PROBE}": tools.probe, **({f"{_TOOLS}/etcd": tools.etcd} if is_member else {})}
     binds = [Bind(source=str(source), target=target, writable=False) for target, source in own.items()]
     # Nothing answers on its own address unless a test has something answer there: a look-up fails at once.
-    files = _identity(fixture.name, [*request.nodes, *request.fixtures], resolver="127.0.0.1") + _borrowed(tools)
+    files = _identity(
+        fixture.name,
+        [*request.nodes, *request.fixtures],
+        resolver="127.0.0.1",
+        groups=program.groups if program else (),
+    )
+    files += [*_borrowed(tools), *(routers.files(router) if router else ())]
     links = {**_host_links(tools), f"{_TOOLS}/bin/{PROBE}": f"../{PROBE}"}
     if is_member:
         files += etcd.files(pki)
         links |= _tool_links("etcd", tools.etcd)
     root = RootPlan(
         root=str(folder / "root"),
-        usr=[*(str(root / "usr") for root in tools.system), "/usr"],
+        usr=[*(str(layer / "usr") for layer in layers if layer != Path("/")), "/usr"],
         links=links,
         binds=[Bind(source=str(folder / "var"), target="/var", writable=True), *binds, *_unmerged()],
         overlays=[],
         tmpfs={etcd.DATA: 0} if is_member else {},
         cgroups=layout.mounts(),
-        folders=["/run/lock"],
+        folders=["/run/lock", *(program.folders if program else ())],
         files=files,
         masks={**_KERNEL, **_identity_masks()},
-        sysctls=network.FIXTURE_SYSCTLS,
+        sysctls=network.ROUTER_SYSCTLS if router else network.FIXTURE_SYSCTLS,
     )
     return _told(fixture.name, root, layout, cgroups)
 
 
-def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str) -> list[File]:
+def _identity(
+    name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str, groups: Sequence[str] = ()
+) -> list[File]:
     hosts = "".join(f"{address} {other.name}\n" for other in known for address in other.addresses)
     texts = {
         "hostname": f"{name}\n",
@@ -148,7 +161,8 @@ def _identity(name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: s
         "machine-id": f"{uuid.uuid4().hex}\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n",
         "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+        "group": "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"
+        + "".join(f"{group}:x:{900 + number}:root\n" for number, group in enumerate(groups)),
         "subuid": "",
         "subgid": "",
     }

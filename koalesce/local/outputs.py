@@ -60,6 +60,7 @@ def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
     return {
         "name": fixture.name,
         "kind": fixture.kind,
+        "program": fixture.router.program if fixture.router else "",
         "address": fixture.address,
         "addresses": list(fixture.addresses),
         "exec": exec_prefix(folder / "fixtures" / fixture.name / "process"),

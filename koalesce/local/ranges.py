@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from koalesce.addresses import FABRIC, NODE_PREFIX, Family, Network, family_of, ranges
+from koalesce.addresses import FABRIC, NODE_PREFIX, SUBNETS, Family, Network, family_of, ranges
 
 _LEAST_SERVICES = 16
 
@@ -55,3 +55,26 @@ def node_shares(network: Network, nodes: int) -> list[str]:
 def addresses_of(families: Sequence[Family], first: Mapping[Family, int], number: int) -> tuple[str, ...]:
     """The addresses of a machine by its number, counted from those of the first."""
     return tuple(str(FABRIC[family][first[family] + number]) for family in families)
+
+
+def in_subnet(subnet: str, before: Sequence[str | None]) -> tuple[str, ...]:
+    """The address of a machine of a subnet, of which the first is the gateway's; `before` are the subnets of the machines before it.
+
+    ValueError if it has none left.
+    """
+    network, number = ipaddress.IPv4Network(subnet), before.count(subnet) + 2
+    if not network.subnet_of(SUBNETS):
+        raise ValueError(f"the subnet {network} is not of {SUBNETS}")
+    if number > network.num_addresses - 2:
+        raise ValueError(f"the subnet {network} has no addresses for more than {network.num_addresses - 3} machines")
+    return (str(network[number]),)
+
+
+def check_subnets(written: Sequence[str], families: Sequence[Family]) -> None:
+    """Raise ValueError for subnets that overlap, or that aren't of the cluster's families."""
+    subnets = [ipaddress.IPv4Network(text) for text in dict.fromkeys(written) if text]
+    if subnets and "IPv6" in families:
+        raise ValueError("subnets are of IPv4: a cluster with them has no other addresses")
+    for number, subnet in enumerate(subnets):
+        if other := next((each for each in subnets[:number] if each.overlaps(subnet)), None):
+            raise ValueError(f"the subnets {other} and {subnet} overlap")

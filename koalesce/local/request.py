@@ -5,15 +5,25 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from koalesce.addons import ADDONS
 from koalesce.addresses import FABRIC, PODS, SERVICES, Family, Network, family_of
 from koalesce.errors import UsageError
-from koalesce.local.ranges import addresses_of, check_ranges, node_shares, read_families, read_ranges
+from koalesce.local import routers
+from koalesce.local.ranges import (
+    addresses_of,
+    check_ranges,
+    check_subnets,
+    in_subnet,
+    node_shares,
+    read_families,
+    read_ranges,
+)
+from koalesce.local.routers import RouterSpec
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
 _VIRTUAL: Mapping[Family, str] = {family: str(network[2]) for family, network in FABRIC.items()}
@@ -33,7 +43,7 @@ _CONTROL_PLANES: Mapping[str, tuple[str, ...]] = {  # with what runs as static p
     "static": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
 _ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",), "external": ()}
-_FIXTURES = ("host",)
+_FIXTURES = ("host", "router")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +69,7 @@ class NodeSpec:
     taints: tuple[Mapping[str, str], ...] = ()
     cpu: float = 0
     memory: int = 0
+    subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     disks: tuple[DiskSpec, ...] = ()
 
@@ -75,11 +86,13 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureSpec:
-    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are."""
+    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are. `router` says what a router does."""
 
     name: str
     kind: str
     addresses: tuple[str, ...]
+    subnet: str = ""
+    router: RouterSpec | None = None
 
     @property
     def address(self) -> str:
@@ -133,6 +146,17 @@ class LocalRequest:
     def control(self) -> NodeSpec:
         """The node that the control plane runs on, or the first of them."""
         return self.nodes[0]
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """The subnets of machines that aren't where all others are."""
+        found = [*(node.subnet for node in self.nodes), *(fixture.subnet for fixture in self.fixtures)]
+        return tuple(dict.fromkeys(subnet for subnet in found if subnet))
+
+    @property
+    def routers(self) -> frozenset[str]:
+        """The programs that make its fixtures routers."""
+        return frozenset(fixture.router.program for fixture in self.fixtures if fixture.router)
 
     @property
     def controls(self) -> tuple[NodeSpec, ...]:
@@ -237,8 +261,11 @@ def from_mapping(data: Mapping[str, Any]) -> LocalRequest:
     check_ranges(pods, services)
     nodes = _nodes(data.get("nodes") or [], pods)
     machines = nodes or _nodes([{"name": "control-plane", "role": "control-plane"}], pods)
-    fixtures = _fixtures(data.get("fixtures") or [], families, {node.name for node in machines})
+    fixtures = _fixtures(data.get("fixtures") or [], families, machines)
     settings = data.get("settings") or {}
+    check_subnets(
+        [item.get("subnet") or "" for item in (*(data.get("nodes") or ()), *(data.get("fixtures") or ()))], families
+    )
     return LocalRequest(
         name=_name(data["name"]),
         run_id=str(data.get("run_id", "")),
@@ -300,7 +327,10 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         NodeSpec(
             name=_name(item["name"]),
             role=role,
-            addresses=addresses_of([family_of(str(network)) for network in pods], _FIRST_NODE, number),
+            addresses=in_subnet(item["subnet"], [each.get("subnet") for each in ordered[:number]])
+            if item.get("subnet")
+            else addresses_of([family_of(str(network)) for network in pods], _FIRST_NODE, number),
+            subnet=str(item.get("subnet") or ""),
             pod_cidrs=share,
             labels=dict(item.get("labels") or {}),
             taints=tuple(dict(taint) for taint in item.get("taints") or ()),
@@ -340,18 +370,34 @@ def _static(data: Mapping[str, Any], *, is_schedulable: bool) -> tuple[str, ...]
 
 
 def _fixtures(
-    items: Sequence[Mapping[str, Any]], families: Sequence[Family], taken: Collection[str]
+    items: Sequence[Mapping[str, Any]], families: Sequence[Family], nodes: Sequence[NodeSpec]
 ) -> tuple[FixtureSpec, ...]:
-    names = [item["name"] for item in items]
+    names, taken = [item["name"] for item in items], {node.name for node in nodes}
     if len(names) > _MOST_FIXTURES:
         raise ValueError(f"{len(names)} fixtures are more than the {_MOST_FIXTURES} that a local cluster can have")
     if len({*names, *taken}) < len(names) + len(taken):
         raise ValueError("two fixtures, or a fixture and a node, have the same name")
-    return tuple(
+    found = [
         FixtureSpec(
             name=_name(item["name"]),
             kind=_one_of({"fixture": item["kind"]}, "fixture", _FIXTURES),
-            addresses=addresses_of(families, _FIRST_FIXTURE, number),
+            addresses=in_subnet(
+                item["subnet"], [*(node.subnet for node in nodes), *(each.get("subnet") for each in items[:number])]
+            )
+            if item.get("subnet")
+            else addresses_of(families, _FIRST_FIXTURE, number),
+            subnet=str(item.get("subnet") or ""),
         )
         for number, item in enumerate(items)
+    ]
+    addresses = {**{node.name: node.address for node in nodes}, **{each.name: each.address for each in found}}
+    return tuple(
+        replace(fixture, router=_router(item, number, addresses) if fixture.kind == "router" else None)
+        for number, (item, fixture) in enumerate(zip(items, found, strict=True))
     )
+
+
+def _router(item: Mapping[str, Any], number: int, addresses: Mapping[str, str]) -> RouterSpec:
+    """What a router does; unless it says another, its ID is the address of IPv4 that it has or would have."""
+    identifier = str(FABRIC["IPv4"][_FIRST_FIXTURE["IPv4"] + number])
+    return routers.read(json.loads(item.get("router") or "{}"), identifier, addresses)

@@ -257,7 +257,12 @@ class Supervisor:
 def _tools(values: Mapping[str, Any]) -> LocalTools:
     """LocalTools from JSON: a field that is no list or map is a path."""
     found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
-    return LocalTools(**found, system=tuple(Path(path) for path in values["system"]), images=values["images"])
+    return LocalTools(
+        **found,
+        system=tuple(Path(path) for path in values["system"]),
+        images=values["images"],
+        routers=values.get("routers", {}),
+    )
 
 
 def _full_disk(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from koalesce.assets import state_dir
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, Node, NodeRequest
+    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, FixtureRequest, Node, NodeRequest
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
@@ -70,8 +70,9 @@ class LocalProvider:
         from koalesce.toolchain import Toolchain
 
         toolchain = Toolchain(progress=progress, cancel=cancel)
+        routers = {str(fixture.router["program"]) for fixture in request.fixtures if fixture.router}
         tools = toolchain.local_cluster(
-            request.kubernetes, dns=request.dns, static=_static(request), addons=request.addons
+            request.kubernetes, dns=request.dns, static=_static(request), addons=request.addons, routers=routers
         )
         self._settings = {"tools": _plain(tools), "image_store": str(toolchain.images.root)}
 
@@ -84,7 +85,7 @@ class LocalProvider:
             "run_id": request.run_id,
             "kubernetes_version": request.kubernetes,
             "nodes": [_node(node) for node in request.nodes],
-            "fixtures": [_plain(fixture) for fixture in request.fixtures],
+            "fixtures": [_fixture(fixture) for fixture in request.fixtures],
             "network": request.network,
             "kube_proxy": request.kube_proxy,
             "dns": request.dns,
@@ -217,6 +218,10 @@ def _camel(name: str) -> str:
 def _node(node: NodeRequest) -> dict[str, Any]:
     """A node as the contract has it: Terraform's lists have items of one type, so what differs in form goes as text."""
     return {**_plain(node), "kubelet": json.dumps(node.kubelet, sort_keys=True) if node.kubelet else ""}
+
+
+def _fixture(fixture: FixtureRequest) -> dict[str, Any]:
+    return {**_plain(fixture), "router": json.dumps(_plain(fixture.router), sort_keys=True) if fixture.router else ""}
 
 
 def _static(request: ClusterRequest) -> tuple[str, ...]:

@@ -156,6 +156,7 @@ def _fixtures(outputs: Mapping[str, Any]) -> tuple[Fixture, ...]:
         Fixture(
             name=entry["name"],
             kind=entry["kind"],
+            program=entry.get("program", ""),
             address=entry["address"],
             addresses=tuple(entry.get("addresses", ())),
             exec=tuple(entry["exec"]),

@@ -118,7 +118,8 @@ class NodeSpec(Model):
     """Disks that it has besides: `[{path: /mnt/data, size: 100Mi}]`."""
 
     subnet: Cidr | None = None
-    """The network that its address is from."""
+    """The network that its address is from, for a link of its own with others of it: `198.19.1.0/24`. A router joins the subnets of a cluster. Those of local
+    clusters are of IPv4, out of 198.19.0.0/18. Default: the one where all are that say none."""
 
     kubelet: KubeletFields = Field(default_factory=dict, examples=[{"maxPods": 20}])
     """Fields of its kubelet's KubeletConfiguration, over those of `cluster.kubelet`: `{maxPods: 20}`."""
@@ -417,6 +418,7 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         taints=tuple(taint.model_dump(exclude_defaults=True) for taint in node.taints),
         cpu=node.cpu or 0,
         memory=_bytes(node.memory) if node.memory else 0,
+        subnet=node.subnet or "",
         kubelet=node.kubelet,
         disks=tuple(disk.request for disk in node.disks),
     )

@@ -7,9 +7,12 @@ from typing import Any
 
 from pydantic import Field
 
+from koalesce.expressions import find_expressions, paths_of
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.entries import StepEntry
 from koalesce.steps.objects.sources import ManifestSource
+
+_OF_CLUSTERS = frozenset({"cluster", "clusters", "components", "fixtures", "nodes"})
 
 
 class ComponentPatch(Model):
@@ -22,7 +25,13 @@ class ComponentPatch(Model):
     """Only those of this namespace."""
 
     merge: Mapping[str, Any]
-    """What to merge into them; lists by their keys (strategic merge), null removes."""
+    """What to merge into them; lists by their keys (strategic merge), null removes. It may name what is known once the cluster is up:
+    `--peer-router-ips=${{ fixtures.r1.address }}`."""
+
+    @property
+    def waits_for_cluster(self) -> bool:
+        """Whether it says something of the cluster, so that it's merged only once that is up."""
+        return waits_for_cluster(self.merge)
 
 
 class Component(Model):
@@ -62,3 +71,8 @@ class Component(Model):
         """Whether it's installed in the cluster of this name; `default` is the spec's first."""
         wanted = (self.cluster,) if isinstance(self.cluster, str) else self.cluster
         return cluster in (wanted or (default,))
+
+
+def waits_for_cluster(value: Any) -> bool:
+    """Whether a value has expressions about the cluster, which nobody can fill in before it's up."""
+    return any(path.root in _OF_CLUSTERS for text in find_expressions(value) for path in paths_of(text))

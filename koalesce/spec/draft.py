@@ -83,6 +83,10 @@ class Draft:
         for name, names in node_names.items():
             self.problems += name_clashes(names, filled, name, self.source)
         self.problems += fixture_problems(self.data, self.source, self._written_entries(entries), node_names)
+        if "subnet" in self.source.text:
+            from koalesce.spec.subnets import subnet_problems
+
+            self.problems += subnet_problems(filled, self.source)
         if any(step.key in _DISTURBING for listed in entries.values() for entry in listed for step in entry.family):
             from koalesce.spec.faults import fault_problems
 

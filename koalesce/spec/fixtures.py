@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from koalesce.spec.checks import items
 from koalesce.spec.entries import StepEntry, body_of
 from koalesce.spec.sections import cluster_sections
 from koalesce.spec.source import Source
@@ -33,6 +34,7 @@ def fixture_problems(
     for name in known:
         if any(name in names for names in node_names.values()):
             yield source.problem_at(("fixtures", name), f'a node is named "{name}" as well', key=True)
+    yield from _peers(written if isinstance(written, dict) else {}, source, node_names)
     for where, section in ((where, section) for where, _, section in cluster_sections(data)):
         for path, name in _texts_of(section.get("etcd"), (*where, "etcd")):
             if name not in known:
@@ -45,6 +47,30 @@ def fixture_problems(
 
 def _hint(name: str, known: Collection[str]) -> str | None:
     return did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
+
+
+def _peers(fixtures: Mapping[str, Any], source: Source, node_names: Mapping[str, Collection[str]]) -> Iterator[Problem]:
+    """Peers of routers that there aren't, or that are no routers."""
+    nodes = sorted({name for names in node_names.values() for name in names})
+    for router, settings in fixtures.items():
+        for index, peer in items(settings, "peers") if isinstance(settings, dict) else ():
+            where = ("fixtures", router, "peers", index)
+            named = peer["nodes"] if isinstance(peer.get("nodes"), list) else []
+            yield from _unknown(peer.get("node"), nodes, "node", (*where, "node"), source)
+            for number, name in enumerate(named):
+                yield from _unknown(name, nodes, "node", (*where, "nodes", number), source)
+            other = peer.get("fixture")
+            yield from _unknown(other, list(fixtures), "fixture", (*where, "fixture"), source)
+            if other == router:
+                yield source.problem_at((*where, "fixture"), "a router is no peer of its own")
+            elif isinstance(other, str) and isinstance(fixtures.get(other), dict) and "router" not in fixtures[other]:
+                yield source.problem_at((*where, "fixture"), f"{other} is no router")
+
+
+def _unknown(name: Any, known: Collection[str], what: str, where: Path, source: Source) -> Iterator[Problem]:
+    if isinstance(name, str) and name not in known and "${{" not in name:
+        hint = did_you_mean(name, known) or (f"there are: {', '.join(known)}" if known else None)
+        yield source.problem_at(where, f'there is no {what} "{name}"', hint=hint)
 
 
 def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:

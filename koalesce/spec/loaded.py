@@ -10,16 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster_request import ClusterRequest, FixtureRequest, RegistryRequest
+from koalesce.cluster_request import ClusterRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
-from koalesce.spec.components import Component
+from koalesce.spec.components import Component, waits_for_cluster
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepInvalid
 from koalesce.spec.expansion import Origin
 from koalesce.spec.files import SpecFiles
+from koalesce.spec.machines import fixture_requests
 from koalesce.spec.matrix import Cell
 from koalesce.spec.models import Spec, Test
 from koalesce.spec.namespaces import NamespaceSpec
@@ -100,7 +101,7 @@ class LoadedSpec:
             provider=cluster.provider,
             kubernetes=cluster.kubernetes or "",
             nodes=cluster.node_requests(),
-            fixtures=tuple(FixtureRequest(name=fixture) for fixture in self.spec.fixtures),
+            fixtures=fixture_requests(self.spec.fixtures, cluster.node_requests()),
             network=cluster.network if cluster.network in BUILT_IN_NETWORKS else "none",
             kube_proxy=cluster.kube_proxy,
             dns=cluster.dns if cluster.dns in BUILT_IN_DNS else "none",
@@ -157,13 +158,20 @@ class LoadedSpec:
         return [self.source.problem_at(where, refusal.message, key=not is_version, hint=refusal.hint)]
 
     def component(self, component: Component, scope: Mapping[str, Any]) -> Component:
-        """A component with its expressions filled in; StepInvalid, with positions, where that can't be."""
+        """A component with its expressions filled in, but for patches about a cluster that isn't known yet; StepInvalid, with positions, where that can't be."""
         index = self.spec.components.index(component)
         where: Path = ("components", index)
         written = {
             key: value for key, value in self.source.document.value["components"][index].items() if key != "ready"
         }
+        patches = written.pop("patches", None) or []
         resolved = self._resolved(written, {**self.scope, **scope}, where)
+        resolved["patches"] = [
+            patch
+            if "cluster" not in scope and waits_for_cluster(patch)
+            else self._resolved(patch, {**self.scope, **scope}, (*where, "patches", number))
+            for number, patch in enumerate(patches)
+        ]
         try:
             return Component.model_validate({**resolved, "ready": component.ready})
         except ValidationError as error:

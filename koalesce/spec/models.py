@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.common import Flag, Identifier, KnownCapability, Model, Name, ObjectName, PositiveDuration, Text
 from koalesce.spec.components import Component
 from koalesce.spec.conditions import Condition
 from koalesce.spec.entries import StepEntry
+from koalesce.spec.machines import Fixture
 from koalesce.spec.namespaces import NamespaceSpec
 
 API_VERSION = "koalesce.dev/v1alpha1"
-_FIXTURE_KINDS = ("router", "host", "resolver")
 
 
 class Metadata(Model):
@@ -29,41 +29,6 @@ class Metadata(Model):
 
     description: str = ""
     """What it's about."""
-
-
-def _plain(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    if settings:
-        raise ValueError("a host has no settings: write host: {}")
-    return settings
-
-
-class Fixture(Model):
-    """A machine outside of the cluster, in its nodes' network: exactly one of `host`, `router` and `resolver`.
-
-    It reaches the nodes and their ports; pods and Services only where somebody makes routes to them, as for any machine outside.
-    """
-
-    router: Text | None = None
-    """A router, by the program that makes it one."""
-
-    asn: Annotated[int, Field(strict=True, ge=1, le=4294967295)] | None = None
-    """A router's number of its autonomous system."""
-
-    host: Annotated[Mapping[str, Any], AfterValidator(_plain), Field(json_schema_extra={"maxProperties": 0})] | None = (
-        None
-    )
-    """A plain host, `{}`: a Linux machine of its own with the tools of this one, on which steps run what they need."""
-
-    resolver: Mapping[str, Any] | None = None
-    """A DNS server."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Fixture:
-        if sum(getattr(self, kind) is not None for kind in _FIXTURE_KINDS) != 1:
-            raise ValueError("say exactly one of router, host and resolver")
-        if self.asn is not None and self.router is None:
-            raise ValueError("asn belongs to a router")
-        return self
 
 
 Axis = tuple[Any, ...] | Text
@@ -202,7 +167,7 @@ class Spec(Model):
     """What to install, before the tests."""
 
     fixtures: Mapping[ObjectName, Fixture] = Field(default_factory=dict)
-    """Machines outside of the cluster, by names that no node has: `{c1: {host: {}}}`. They are made with it and end with it; steps
+    """Machines outside of the cluster, by names that no node has: `{c1: {host: {}}, r1: {router: gobgpd, asn: 64513}}`. They are made with it and end with it; steps
     name them by `fixture` and `fixtures`, expressions have `${{ fixtures.c1.address }}`."""
 
     setup: Setup = Field(default_factory=Setup)

@@ -175,7 +175,7 @@ class ExpressionChecks:
                 return _Context(names=names, variables=self._variables, axes=self._axes)
             case ("matrix", *_):
                 return _Context(names=frozenset({"vars", "env"}), variables=self._variables)
-            case ("components", *_):
+            case ("components", int(), "patches", *_):
                 return _Context(names=_CLUSTER, variables=self._variables, axes=self._axes, cluster=self._default)
             case ("tests", int(index), "name", *_):
                 return _Context(names=frozenset())

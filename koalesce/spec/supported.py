@@ -33,14 +33,10 @@ class Unsupported:
     what: str = ""
 
 
-_CLUSTER = (
-    Unsupported(("etcd", "mode"), lambda value: value == "external", "an etcd outside of the cluster is"),
-    Unsupported(("nodes", "*", "subnet")),
-)
+_CLUSTER = (Unsupported(("etcd", "mode"), lambda value: value == "external", "an etcd outside of the cluster is"),)
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
-    Unsupported(("fixtures", "*", "router"), _said),
     Unsupported(("fixtures", "*", "resolver"), _said),
 )
 

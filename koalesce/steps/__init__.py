@@ -14,6 +14,7 @@ _PLACES = {  # module and class
     "apply": ("apply", "Apply"),
     "assert": ("assert_", "Assert"),
     "background": ("background", "InBackground"),
+    "bgp": ("bgp", "Bgp"),
     "chaos": ("chaos", "Chaos"),
     "connectivity": ("connectivity", "Connectivity"),
     "copy": ("copy", "Copy"),

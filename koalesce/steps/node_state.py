@@ -4,114 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import Field, StrictStr, model_validator
 
 from koalesce import process
-from koalesce.matching.flaws import Flaw, refuse
+from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher
-from koalesce.matching.mismatch import MISSING, Mismatch, and_more
-from koalesce.matching.partial import Matching, member_problems
-from koalesce.matching.quantifiers import distance
-from koalesce.models import Model
+from koalesce.matching.mismatch import MISSING, and_more
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select_fixtures, select_nodes
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.state import addressing, filtering, running
-from koalesce.steps.state.view import Item, View
+from koalesce.steps.state.items import Items, at, together
+from koalesce.steps.state.view import View
 from koalesce.steps.vantage import FixtureNames, NodeNames
-from koalesce.suggestions import closest
 
 VIEWS: Mapping[str, View] = {**addressing.VIEWS, **filtering.VIEWS, **running.VIEWS}
 _PARALLEL = 16
-_SHOWN = 5
-Part = dict[str, Any]
-
-
-class Items(Model):
-    """Which items there must be: at least one, unless `count`, `all` or both say otherwise."""
-
-    where: Part | None = Field(default=None, min_length=1)
-    """Only items that match this: maps as parts, scalars as they are, or operators, as in `assert`."""
-    match: Part | None = Field(default=None, min_length=1)
-    """What an item must be like, as in `assert`."""
-    all_: Literal[True] | None = Field(default=None, alias="all")
-    """Each item (that `where` leaves) must match, and there has to be one (or as many as `count` says)."""
-    count: StrictInt | Part | None = None
-    """So many must match, or as many as in `{ge: 2}`; with `all`, so many have to be there."""
-
-    @field_validator("where", "match")
-    @classmethod
-    def _check_part(cls, part: Part | None) -> Part | None:
-        refuse(member_problems(part or {}), part)
-        return part
-
-    @model_validator(mode="after")
-    def _check_form(self) -> Items:
-        if self.all_ and not self.match:
-            raise ValueError("all needs match, which says what each of them must be like")
-        if self.count is not None:
-            Matcher(count=self.count)
-        return self
-
-    def judge(self, items: list[Item], view: View, *, may_not_exist: bool) -> Passed | Failed:
-        """Whether these are as said; messages don't say where."""
-        if not may_not_exist and (stranger := self._stranger(items, view)):
-            return Failed(stranger, "a field that they have", "unknown", saw_nothing=True)
-        matching = Matching(may_not_exist=may_not_exist)
-        meant = [item for item in items if not matching.members(self.where or {}, item)]
-        lacking = {index: matching.members(self.match or {}, item) for index, item in enumerate(meant)}
-        good = [meant[index] for index, found in lacking.items() if not found]
-        number = len(meant) if self.all_ else len(good)
-        fits = self._counts(number) and (len(good) == len(meant) or not self.all_)
-        if fits:
-            return Passed(f"{len(good)} {_plural(view.noun, len(good))}", good)
-        return self._failed(view, meant, lacking, len(good))
-
-    def flaws(self, view: View) -> list[Flaw]:
-        """Fields that no item of this kind has."""
-        found = []
-        for place, part in (("where", self.where), ("match", self.match)):
-            for key in part or {}:
-                if view.fields is not None and key not in view.fields:
-                    near = closest(key, view.fields)
-                    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
-                    found.append(Flaw((place, key), f'a {view.noun} has no field "{key}"; {hint}'))
-        return found
-
-    def _stranger(self, items: list[Item], view: View) -> str:
-        """A field that none of the items has, of a kind whose fields aren't known: its absence proves nothing."""
-        if view.fields is not None:
-            return ""
-        known = {key for item in items for key in item}
-        unknown = [key for part in (self.where, self.match) for key in part or {} if key not in known]
-        return f"no {view.noun} has a field {unknown[0]}" if unknown else ""
-
-    def _counts(self, number: int) -> bool:
-        return number > 0 if self.count is None else Matcher(count=self.count).check([None] * number) is None
-
-    def _failed(self, view: View, meant: list[Item], lacking: Mapping[int, list[Mismatch]], good: int) -> Failed:
-        bad = sorted((index for index, found in lacking.items() if found), key=lambda index: distance(lacking[index]))
-        what = f"{_plural(view.noun, 2)} matching" if self.match else _plural(view.noun, 2)
-        of = f" of {len(meant)}" if self.match and meant else ""
-        said = f"{good}{of} {what}, expected {self._expected(len(meant))}"
-        if bad:
-            first = lacking[bad[0]]
-            said += f"; nearest: {_shown(meant[bad[0]])}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
-        shown = [meant[index] for index in bad] if bad else meant
-        detail = [_shown(item) for item in shown[:_SHOWN]]
-        detail += [f"… and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
-        return Failed(said, self._expected(len(meant)), f"{good}{of}", "\n".join(detail))
-
-    def _expected(self, total: int) -> str:
-        if self.all_:
-            return (
-                f"all{'' if self.count is None else f', and {_number(self.count)} of them'}"
-                if total
-                else "at least one"
-            )
-        return "at least one" if self.count is None else _number(self.count)
 
 
 class NodeState(Assertion, key="node-state"):
@@ -196,7 +106,7 @@ class NodeState(Assertion, key="node-state"):
         if broken := [one for one in looks if isinstance(one, Errored)]:
             return broken[0]
         if failed := [one for one in looks if isinstance(one, Failed)]:
-            return _together(failed, len(looks))
+            return together(failed, len(looks))
         values = [one.value for one in looks if isinstance(one, Passed)]
         if self.node is not None or self.fixture is not None:
             return Passed(f"{sources[0].name}: as expected", values[0])
@@ -223,7 +133,7 @@ class NodeState(Assertion, key="node-state"):
         found = _asked(source, view.command, context, view.read)
         if isinstance(found, Errored):
             return found
-        return _at(source, items.judge(found, view, may_not_exist=context.may_not_exist))
+        return at(source.name, items.judge(found, view, may_not_exist=context.may_not_exist))
 
     def _look_at_settings(self, source: Source, context: StepContext) -> Passed | Failed | Errored:
         wanted = self.sysctls or {}
@@ -244,8 +154,8 @@ class NodeState(Assertion, key="node-state"):
             return Passed("as expected", values)
         lines = [f"{name} {miss}" for name, miss in lacking]
         first = lacking[0][1]
-        return _at(
-            source,
+        return at(
+            source.name,
             Failed(lines[0] + and_more(len(lines) - 1, "setting"), first.expected, first.actual, "\n".join(lines)),
         )
 
@@ -269,23 +179,6 @@ def _asked(source: Source, command: str, context: StepContext, read: Callable[[s
         return Errored(f"{source.name}: {command.splitlines()[0]}: its answer can't be read: {error}", final=True)
 
 
-def _at(source: Source, outcome: Passed | Failed) -> Passed | Failed:
-    if isinstance(outcome, Passed):
-        return outcome
-    said = f"{source.name}: {outcome.message}"
-    return Failed(said, outcome.expected, outcome.actual, outcome.detail, saw_nothing=outcome.saw_nothing)
-
-
-def _together(failed: list[Failed], places: int) -> Failed:
-    """One verdict of several machines: the first, and the messages of the others."""
-    first, *others = failed
-    if places == 1:
-        return first
-    detail = "\n".join([*filter(None, [first.detail]), *(other.message for other in others)])
-    said = f"{first.message} ({len(failed)} of {places} places)"
-    return Failed(said, first.expected, first.actual, detail, saw_nothing=all(one.saw_nothing for one in failed))
-
-
 def _path(name: str) -> str:
     """The file of a setting: `net.ipv4.conf.eth0/1.mtu` has a slash for a dot, as in sysctl(8)."""
     return name.replace(".", "\0").replace("/", ".").replace("\0", "/") if "." in name else name
@@ -303,18 +196,3 @@ def _is_text(matcher: Matcher) -> bool:
 
 def _text(value: Any) -> Any:
     return value if value is MISSING else str(value)
-
-
-def _number(count: int | Part) -> str:
-    return str(count) if isinstance(count, int) else ", ".join(f"{key} {value}" for key, value in count.items())
-
-
-def _plural(noun: str, number: int) -> str:
-    if number == 1:
-        return noun
-    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
-
-
-def _shown(item: Item) -> str:
-    """An item on one line, what is a list or a map cut short."""
-    return shortened(" ".join(f"{key}={value}" for key, value in item.items() if value not in ("", [], {})), 200)

@@ -30,6 +30,11 @@ COMMANDS = {
     "sysctl": "procps",
     "tc": "iproute2",
 }
+# Programs that make a machine a router, each with the files that it takes and the Debian package that has them.
+ROUTERS = {
+    "frr": ("frr", ("usr/lib/frr/zebra", "usr/lib/frr/bgpd", "usr/bin/vtysh")),
+    "gobgpd": ("gobgpd", ("usr/bin/gobgpd", "usr/bin/gobgp")),
+}
 # /usr/local isn't part of a node's root, so what lies there doesn't count.
 HOST_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _FORMAT = 3  # of the unpacked trees: raise it when the same packages would be unpacked in another way
@@ -38,6 +43,11 @@ _FORMAT = 3  # of the unpacked trees: raise it when the same packages would be u
 def missing_packages() -> set[str]:
     """The Debian packages with what the host lacks."""
     return {package for name, package in COMMANDS.items() if not shutil.which(name, path=HOST_PATH)}
+
+
+def has_router(program: str, root: Path = Path("/")) -> bool:
+    """Whether the host has all of a program that makes a router."""
+    return all((root / path).is_file() for path in ROUTERS[program][1])
 
 
 def command(name: str, roots: Collection[Path]) -> Path:

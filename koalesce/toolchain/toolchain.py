@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.assets import cache_dir
@@ -21,7 +21,7 @@ from koalesce.toolchain.network import Network
 from koalesce.toolchain.releases import Releases, record_pins
 from koalesce.toolchain.shelf import Shelf
 from koalesce.toolchain.supported import resolve_version, supported
-from koalesce.toolchain.system import SystemPackages, command, missing_packages
+from koalesce.toolchain.system import ROUTERS, SystemPackages, command, has_router, missing_packages
 
 # What not every cluster runs: the images of these tools.
 CHOOSABLE = {"coredns": builtin.coredns, "metrics-server": builtin.metrics_server}
@@ -34,7 +34,8 @@ class LocalTools:
     `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
     tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `metrics-server` (with that addon), `probe`
-    (agnhost and small tools), and components of the control plane, where they are asked for.
+    (agnhost and small tools), and components of the control plane, where they are asked for. `routers` are such roots by the program
+    (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it.
     """
 
     kubernetes: Path
@@ -45,6 +46,7 @@ class LocalTools:
     runc: Path
     probe: Path
     images: Mapping[str, str]
+    routers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +107,18 @@ class Toolchain:
         return resolve_version(text, self.root)
 
     def local_cluster(
-        self, kubernetes: str, *, dns: str = "coredns", static: Sequence[str] = (), addons: Collection[str] = ()
+        self,
+        kubernetes: str,
+        *,
+        dns: str = "coredns",
+        static: Sequence[str] = (),
+        addons: Collection[str] = (),
+        routers: Collection[str] = (),
     ) -> LocalTools:
-        """Everything that a local cluster of this Kubernetes version needs, found or made; `static` components have images."""
+        """Everything that a local cluster of this Kubernetes version needs, found or made.
+
+        `static` components have images, and fixtures are made `routers` by these programs.
+        """
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
         self.images.sweep()
@@ -125,6 +136,7 @@ class Toolchain:
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
             images={**self._images(version, wanted), **self._static_images(version, static)},
+            routers={program: str(self._router(program)) for program in sorted(routers)},
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:
@@ -228,6 +240,10 @@ class Toolchain:
                 missing.add(self._releases.tools["runc"].debian)
         system = (self._system.provide(missing),) if missing else ()
         return (found.folder / "runc" if found else command("runc", system)), system
+
+    def _router(self, program: str) -> Path:
+        """The root that has a router's program: the host's, or that of its unpacked Debian package."""
+        return Path("/") if has_router(program) else self._system.provide({ROUTERS[program][0]})
 
     def _system_state(self) -> ToolState:
         """How the commands stand that nodes call, of which some may come from Debian packages."""

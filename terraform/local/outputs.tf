@@ -9,7 +9,7 @@ output "nodes" {
 }
 
 output "fixtures" {
-  description = "Machines outside of the cluster: name, kind, address (the primary one of addresses, which has one for each family), exec (argv prefix that runs a command there)."
+  description = "Machines outside of the cluster: name, kind, program (that makes a router one), address (the primary one of addresses, which has one for each family), exec (argv prefix that runs a command there)."
   value       = local.cluster.fixtures
 }
 

@@ -25,7 +25,7 @@ def cluster(machine: Machine) -> Iterator[str]:
         yield _GIVEN
         return
     name = "examples"
-    made = machine.koalesce("up", str(ROOT / "specs" / "quickstart.yaml"), "--name", name)
+    made = machine.koalesce("up", str(ROOT / "tests" / "specs" / "_cluster.yaml"), "--name", name)
     assert made.returncode == 0, made.stdout
     yield name
     gone = machine.koalesce("down", name)

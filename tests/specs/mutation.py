@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +149,12 @@ def _other(value: Any) -> Any:
             return not value
         case int() | float():
             return value + 1
+        case "Established":
+            return "OpenSent"  # a step refuses what is no state of a session
+        case str() if re.fullmatch(r"[\d.]+/\d+", value):
+            return "192.0.2.192/27"  # for documentation, as _NOWHERE
+        case str() if re.fullmatch(r"\d+(\.\d+){3}", value):
+            return "192.0.2.193"
         case str():
             return f"{value}-changed"
         case _:
@@ -206,12 +213,20 @@ def _path_match(value: Mapping[str, Any]) -> Iterator[Change]:
         yield where, {"path": value["path"], **new}
 
 
+def _items(value: Mapping[str, Any]) -> Iterator[Change]:
+    """What items are like, and how many there are; which of them are meant stays."""
+    for name in ("match", "exactly", "count") if value.get("count") != 0 else ("count",):
+        if name in value:
+            yield from _inside(f".{name}", expected(value[name]), lambda new, name=name: {**value, name: new})
+
+
 _PRINTED = {"stdout": expected, "stderr": expected, "exitCode": expected}
 
 _PROBED = {"expect": _outcome, "reply": expected}
 
 _FIELDS: Mapping[str, Mapping[str, Callable[[Any], Iterator[Change]]]] = {
     "assert": {"match": expected, "count": expected, "anyOf": _all_of_them, "allOf": expected},
+    "bgp": {"sessions": _items, "routes": _items},
     "connectivity": {"expect": _outcome, "sourceIP": _to(_NOWHERE)},
     "curl": {"status": expected, "headers": expected, "body": expected, "json": expected, "expect": _outcome},
     "dns": {"rcode": _to("NOTIMP"), "answers": expected, "ttl": expected, "flags": expected, "expect": _outcome},

@@ -19,7 +19,7 @@ from koalesce.toolchain import Toolchain
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT / "specs"
 
-NAMES = ("quickstart", "kube-router", "coredns", "flannel")
+NAMES = ("quickstart", "kube-router", "kube-router-bgp", "coredns", "flannel")
 
 pytestmark = pytest.mark.spec
 
@@ -135,6 +135,12 @@ WRONG = {
         wrong="{from: {pod: friend}, to: {pod: server, port: 8080}, expect: rejected}\n        timeout: 3s",
         test="a NetworkPolicy lets a friend in and keeps a stranger out",
         said=r"friend .*server.*: allowed, expected rejected",
+    ),
+    "kube-router-bgp": Wrong(
+        right='peers: ["${{ nodes[1].address }}"], asPath: [64512]}\n        timeout: 90s',
+        wrong='peers: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
+        test="pod CIDRs",
+        said=r"asPath\[0\] is 64512, expected 64599",
     ),
     "coredns": Wrong(
         right='stdout: {contains: "status: NXDOMAIN"}',

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Do it."""
     from koalesce.cli.stopping import Stop
     from koalesce.toolchain import Toolchain
+    from koalesce.toolchain.system import ROUTERS
 
     stop = Stop()
     with stop.on_signals():
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
                 _list(toolchain, args.version)
             case "prepare":
                 version = toolchain.resolve_version(args.version)
-                toolchain.local_cluster(version, dns="coredns")
+                toolchain.local_cluster(version, dns="coredns", routers=ROUTERS)
                 print(f"everything is there for clusters of Kubernetes {version}")
             case "add":
                 print(f"Kubernetes {toolchain.add(args.version)} is supported now")

@@ -13,10 +13,11 @@ Item = dict[str, Any]
 class View:
     """`command` is a script for `sh -e`; `read` makes items of what it prints (ValueError if it can't).
 
-    `fields` are those that an item can have, where they are few and known; None: whatever the kernel's own tool gives.
+    `keys` are the fields by which people know an item, where it has more than a line takes. `fields` are those that an item can have, where they are few and known; None: whatever the kernel's own tool gives.
     """
 
     command: str
     read: Callable[[str], list[Item]]
     fields: frozenset[str] | None = None
     noun: str = "item"
+    keys: tuple[str, ...] = ()

@@ -61,6 +61,28 @@ def test_fixtures_must_be_there_by_their_names(tmp_path: Path) -> None:
     assert unmet(wanted, has_one) == ["it has no fixture c2, only c1"]
 
 
+def test_machines_must_be_as_the_spec_says(tmp_path: Path) -> None:
+    text = """fixtures:
+  c1: {host: {}, subnet: 198.19.1.0/24}
+  r1: {router: gobgpd, asn: 64513}
+"""
+    wanted = spec(tmp_path, "{nodes: 1}", text)
+    there: list[dict[str, Any]] = [
+        {"name": "c1", "kind": "host", "subnet": "198.19.2.0/24"},
+        {"name": "r1", "kind": "router", "router": '{"program": "gobgpd", "asn": 64513, "peers": []}'},
+    ]
+    differs = [
+        there[0] | {"subnet": "198.19.1.0/24"},
+        there[1] | {"router": '{"program": "frr", "asn": 1, "peers": []}'},
+    ]
+
+    def has(fixtures: list[dict[str, Any]]) -> Made:
+        return Made(entry=cluster().entry, variables={**VARIABLES, "fixtures": fixtures})
+
+    assert unmet(wanted, has(there)) == ["its fixture c1 is in another subnet"]
+    assert unmet(wanted, has(differs)) == ["its router r1 has other settings"]
+
+
 @pytest.mark.parametrize(
     ("section", "lacking"),
     [

@@ -14,7 +14,7 @@ from koalesce.errors import UsageError
 from koalesce.local import addons, control_plane, kubelet, network
 from koalesce.local.netns import NetNamespace
 from koalesce.local.outputs import outputs
-from koalesce.local.request import LocalRequest, parse
+from koalesce.local.request import LocalRequest, from_mapping, parse
 from koalesce.pki import Pki, PkiRequest
 
 NODES = [{"name": "cp", "role": "control-plane"}, {"name": "w1", "role": "worker"}]
@@ -200,3 +200,30 @@ def test_dns_is_asked_for_an_address_of_its_own_family(
     assert addons.answers(here, address)
     assert asked == [kind]
     here.close()
+
+
+def test_a_router_joins_subnets_and_knows_where_their_pods_are() -> None:
+    wanted = from_mapping(
+        {
+            "name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state",
+            "nodes": [{"name": "cp", "role": "control-plane"}, {"name": "far", "subnet": "198.19.1.0/24"}],
+            "fixtures": [{"name": "c1", "kind": "host"}, {"name": "c2", "kind": "host", "subnet": "198.19.1.0/24"}],
+        }
+    )  # fmt: skip
+
+    assert network.subnets(wanted) == [
+        "link add fabric1 type bridge forward_delay 0",
+        "addr add 198.19.1.1/24 dev fabric1",
+        "link set fabric1 up",
+        "route add 10.244.0.0/24 via 198.18.0.10",
+        "route add 10.244.1.0/24 via 198.19.1.2",
+    ]
+    assert network.uplink(wanted, wanted.nodes[1]) == [
+        "link set lo up",
+        "addr add 198.19.1.2/24 dev eth0",
+        "link set eth0 up",
+        "route add default via 198.19.1.1",
+    ]
+    assert network.fixture_uplink(wanted, wanted.fixtures[0])[-1] == "route add 198.19.1.0/24 via 198.18.0.1"
+    assert network.fixture_uplink(wanted, wanted.fixtures[1])[-1] == "route add 198.18.0.0/16 via 198.19.1.1"
+    assert (network.bridge_of("198.19.1.0/24", wanted), network.bridge_of("", wanted)) == ("fabric1", "fabric")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,50 @@ def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTool
     assert "198.18.0.11 w1\n198.18.1.10 client\n" in files["/etc/hosts"]
     assert files["/etc/resolv.conf"] == "nameserver 127.0.0.1\n"
     assert root["sysctls"]["net/ipv4/ip_forward"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "said"),
+    [
+        (
+            "gobgpd",
+            "/etc/gobgpd.toml",
+            ['neighbor-address = "198.18.0.11"', "as = 64513", 'auth-password = "p\\"w"', "restart-time = 60"],
+        ),
+        (
+            "frr",
+            "/etc/frr/bgpd.conf",
+            ["router bgp 64513", " neighbor 198.18.0.11 remote-as 64512", ' neighbor 198.18.0.11 password p"w'],
+        ),
+    ],
+)
+def test_a_router_has_its_program_and_its_configuration_to_itself(
+    tools: LocalTools, certificates: pki.Pki, program: str, path: str, said: list[str]
+) -> None:
+    peers = [{"machine": "w1", "asn": 64512, "password": 'p"w'}]
+    settings = {"program": program, "asn": 64513, "graceful_restart": 60, "peers": peers}
+    fixtures = [{"name": "r1", "kind": "router", "router": json.dumps(settings)}]
+    request = from_mapping(
+        {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES, "fixtures": fixtures}
+    )
+    with_router = replace(tools, routers={program: "/cache/router"})
+
+    config = nodeplan.plan_fixture(
+        request,
+        request.fixtures[0],
+        with_router,
+        certificates,
+        folder=Path("/state/r1"),
+        layout=LAYOUT,
+        cgroups=[Path("/cg/r1")],
+    )
+
+    root = config["root"]
+    assert root["usr"] == ["/cache/router/usr", str(tools.system[0] / "usr"), "/usr"]
+    assert root["sysctls"]["net/ipv4/ip_forward"] == "1"
+    assert [line for line in said if line not in texts(config)[path].splitlines()] == []
+    assert next(file["mode"] for file in root["files"] if file["path"] == path) == 0o600
+    assert plan(with_router, certificates, fixtures=fixtures)["root"]["usr"] == [str(tools.system[0] / "usr"), "/usr"]
 
 
 def test_nodes_know_nothing_of_fixtures(tools: LocalTools, certificates: pki.Pki) -> None:

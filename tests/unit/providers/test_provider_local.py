@@ -98,6 +98,7 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "taints": [],
         "cpu": 0,
         "memory": 0,
+        "subnet": "",
         "kubelet": "",
         "disks": [{"path": "/mnt/data", "size": 2**20}],
     }
@@ -129,7 +130,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         system=(folder / "system",),
         images={"pause": "koalesce.dev/pause:1"},
     )
-    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static, addons: tools)
+    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static, addons, routers: tools)
     provider = LocalProvider()
     provider.prepare(request(), progress=lambda line: None, cancel=None)
     return provider
@@ -149,11 +150,11 @@ def test_images_are_made_of_what_runs_as_static_pods(
     asked: list[tuple[str, ...]] = []
 
     def local_cluster(
-        self: Toolchain, version: str, *, dns: str, static: tuple[str, ...], addons: tuple[str, ...]
+        self: Toolchain, version: str, *, dns: str, static: tuple[str, ...], addons: tuple[str, ...], routers: set[str]
     ) -> LocalTools:
         asked.append(static)
         paths: dict[str, Any] = dict.fromkeys(LocalTools.__dataclass_fields__, tmp_path)
-        return LocalTools(**{**paths, "system": (), "images": {}})
+        return LocalTools(**{**paths, "system": (), "images": {}, "routers": {}})
 
     monkeypatch.setattr(Toolchain, "local_cluster", local_cluster)
 

@@ -335,8 +335,37 @@ components:
     assert component.patches[0].merge == {"data": {"dns": "10.96.0.10"}}
     assert component.ready is not None
     assert component.ready[0].section == "ready"
-    with pytest.raises(StepInvalid, match=r"components\[0\]: cluster\.dnsIP: cluster has no 'dnsIP'"):
+    with pytest.raises(StepInvalid, match=r"components\[0\]\.patches\[0\]: cluster\.dnsIP: cluster has no 'dnsIP'"):
         spec.component(spec.spec.components[0], {"cluster": {}})
+
+
+def test_a_patch_about_the_cluster_waits_for_it(project: Path) -> None:
+    (project / "m.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    text = """
+vars: {version: v2}
+fixtures: {r1: {host: {}}}
+components:
+  - name: web
+    manifests: [m.yaml]
+    patches:
+      - {resource: configmap/a, merge: {data: {version: "${{ vars.version }}"}}}
+      - {resource: configmap/a, merge: {data: {peer: "${{ fixtures.r1.address }}", version: "${{ vars.version }}"}}}
+"""
+    spec = loaded(project, text)
+
+    first, second = spec.component(spec.spec.components[0], {}).patches
+
+    assert (first.merge, first.waits_for_cluster) == ({"data": {"version": "v2"}}, False)
+    assert second.merge == {"data": {"peer": "${{ fixtures.r1.address }}", "version": "${{ vars.version }}"}}
+    assert second.waits_for_cluster
+
+
+def test_only_a_patch_may_name_the_cluster(project: Path) -> None:
+    (project / "m.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    text = 'components: [{name: web, manifests: [m.yaml], images: {a: "${{ cluster.name }}"}}]'
+
+    with pytest.raises(UsageError, match="cluster"):
+        loaded(project, text)
 
 
 def test_the_condition_of_a_test(project: Path) -> None:

@@ -1,0 +1,225 @@
+"""The step `bgp`: sessions and routes as routers tell them, compared as tables, and never judged where nothing was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from koalesce.process import Result
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
+from koalesce.steps.bgp import Bgp
+from tests.fakes import FakeCluster, FakeNode, context, result
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "routing"
+PEER = "198.18.1.11"
+GOBGP = {
+    "gobgp -j neighbor": "neighbor",
+    "gobgp -j global rib -a ipv4": "rib",
+    "gobgp -j global rib -a ipv6": "rib6",
+    f"gobgp -j neighbor {PEER} adj-in -a ipv4": "adj-in",
+}
+VTYSH = {
+    "vtysh -c show bgp neighbors json": "neighbors",
+    "vtysh -c show bgp ipv4 unicast json": "ipv4",
+    f"vtysh -c show bgp ipv4 unicast neighbors {PEER} advertised-routes json": "sent",
+    "vtysh -c show bgp ipv4 unicast 10.244.1.0/24 json -c show bgp ipv4 unicast 10.244.2.0/24 json": "details",
+}
+
+
+def router(program: str = "gobgp-3", **other: str) -> FakeCluster:
+    """A fixture `r1` with a peer `r2`, which says what a real one had said; `other` texts by file."""
+    files = VTYSH if program == "frr" else GOBGP
+
+    def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        name = files.get(" ".join(command), "")
+        if name in other:
+            return result(command, out=other[name])
+        path = DATA / f"{program}-{name}.json"
+        if not path.exists():
+            return result(command, out='{"error":"connection refused"}', code=1)
+        return result(command, out=path.read_text())
+
+    made_by = "frr" if program == "frr" else "gobgpd"
+    return FakeCluster(fixtures=[FakeNode("r1", program=made_by, answer=answer), FakeNode("r2", address=PEER)])
+
+
+def attempt(on: FakeCluster, *, may_not_exist: bool = False, **fields: Any) -> Outcome:
+    return Bgp.model_validate({"fixture": "r1"} | fields).attempt(context(on, may_not_exist=may_not_exist))
+
+
+@pytest.mark.parametrize("program", ["gobgp-3", "gobgp-4", "frr"])
+def test_all_programs_tell_sessions_alike(program: str) -> None:
+    outcome = attempt(router(program), sessions={"exactly": ["r2"]})
+
+    assert isinstance(outcome, Passed), outcome
+    assert outcome.value == [
+        {
+            "peer": PEER,
+            "name": "r2",
+            "state": "Established",
+            "asn": 64514,
+            "localASN": 64513,
+            "routerID": PEER,
+            "localAddress": "198.18.1.10",
+            "holdTime": 30,
+            "gracefulRestart": True,
+            "accepted": 3,
+        }
+    ]
+
+
+@pytest.mark.parametrize("program", ["gobgp-3", "gobgp-4", "frr"])
+def test_all_programs_tell_routes_alike(program: str) -> None:
+    outcome = attempt(
+        router(program),
+        routes={
+            "exactly": [
+                {
+                    "prefix": "10.244.2.0/24",
+                    "nextHops": ["198.18.1.12"],
+                    "asPath": [64514, 65000, 65001],
+                    "communities": [],
+                },
+                {
+                    "prefix": "10.244.1.0/24",
+                    "peers": [PEER],
+                    "asPath": [64514],
+                    "communities": ["no-export", "64514:1"],
+                },
+            ]
+        },
+    )
+
+    assert isinstance(outcome, Passed), outcome
+    assert [route["origin"] for route in outcome.value] == ["incomplete", "incomplete"]
+
+
+@pytest.mark.parametrize("program", ["gobgp-3", "gobgp-4"])
+def test_routes_of_ipv6(program: str) -> None:
+    outcome = attempt(
+        router(program), routes={"family": "IPv6", "exactly": [{"prefix": "fd00:1::/64", "nextHops": ["fd00::1"]}]}
+    )
+
+    assert isinstance(outcome, Passed), outcome
+
+
+def test_what_a_peer_sent_is_asked_for_by_its_name() -> None:
+    assert isinstance(
+        attempt(router(), routes={"receivedFrom": "r2", "exactly": ["10.244.1.0/24", "10.244.2.0/24"]}), Passed
+    )
+    assert isinstance(attempt(router("frr"), routes={"sentTo": "r2", "exactly": ["10.244.2.0/24"]}), Passed)
+
+
+def test_a_table_shows_what_is_missing_what_differs_and_what_is_too_much() -> None:
+    outcome = attempt(
+        router(),
+        routes={"exactly": [{"prefix": "10.244.1.0/24", "nextHops": ["198.18.1.99"]}, "10.244.9.0/24"]},
+    )
+
+    assert outcome == Failed(
+        'r1: 10.244.1.0/24 nextHops[0] is "198.18.1.11", expected "198.18.1.99", and 2 more differ',
+        "exactly 2",
+        "2",
+        "          prefix         nextHops     asPath\n"
+        "expected  10.244.1.0/24  198.18.1.99\n"
+        "observed  10.244.1.0/24  198.18.1.11  64514\n"
+        "expected  10.244.9.0/24\n"
+        "observed  10.244.2.0/24  198.18.1.12  64514 65000 65001  not expected",
+    )
+
+
+def test_a_session_in_another_state_is_shown_beside_what_was_expected() -> None:
+    outcome = attempt(router(), sessions={"match": {"name": "r2", "state": "Active"}})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("r1: 0 of 1 sessions matching, expected at least one")
+    assert outcome.detail.splitlines() == [
+        "          peer         name  state        asn",
+        "expected               r2    Active",
+        "observed  198.18.1.11  r2    Established  64514",
+    ]
+
+
+def test_no_password_is_ever_shown() -> None:
+    assert "secret" in (DATA / "gobgp-3-neighbor.json").read_text()
+
+    outcomes = [
+        attempt(router(), sessions={"match": {"state": "Active"}}),
+        attempt(router(), sessions={"match": {"state": "Established"}}),
+    ]
+
+    assert "secret" not in repr(outcomes)
+
+
+def test_a_router_without_sessions_proves_nothing() -> None:
+    outcome = attempt(router(neighbor="[]"), sessions={"match": {"state": "Established"}, "count": 0})
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.message, outcome.saw_nothing) == ("r1: it has no sessions at all", True)
+
+
+def test_that_a_route_is_gone_proves_nothing_while_no_session_is_up() -> None:
+    down = (DATA / "gobgp-3-neighbor.json").read_text().replace('"session_state": 6', '"session_state": 3')
+    gone = {"match": {"prefix": "10.9.0.0/16"}, "count": 0}
+
+    assert isinstance(attempt(router(), routes=gone), Passed)
+    outcome = attempt(router(neighbor=down), routes=gone)
+    assert isinstance(outcome, Failed)
+    assert outcome.message == (
+        "r1: no route is there, but no session is up by which one might come; say mayNotExist: true if that is meant"
+    )
+    assert isinstance(attempt(router(neighbor=down), routes=gone, may_not_exist=True), Passed)
+
+
+def test_a_peer_that_there_is_not_proves_nothing() -> None:
+    outcome = attempt(router(), routes={"receivedFrom": "worker-1", "count": 0})
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.message, outcome.saw_nothing) == ("r1: it has no session with worker-1; there are: r2", True)
+
+
+def test_a_program_that_does_not_answer_is_an_error_that_may_pass() -> None:
+    outcome = attempt(router("nothing"), sessions={"match": {"state": "Established"}})
+
+    assert outcome == Errored("r1: gobgp -j neighbor: connection refused")
+
+
+def test_a_host_is_no_router() -> None:
+    plain = FakeCluster(fixtures=[FakeNode("r1")])
+
+    assert attempt(plain, sessions={}) == Errored("r1 is no router, and program isn't said", final=True)
+
+
+def test_an_address_is_a_prefix_of_its_own() -> None:
+    rib = (DATA / "gobgp-3-rib.json").read_text().replace("10.244.1.0/24", "10.96.0.7/32")
+
+    assert isinstance(attempt(router(rib=rib), routes={"match": {"prefix": "10.96.0.7"}}), Passed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "say exactly one of sessions and routes"),
+        ({"sessions": {}, "routes": {}}, "say exactly one of sessions and routes"),
+        ({"sessions": {"match": {"stat": "Idle"}}}, 'a session has no field "stat"; did you mean "state"?'),
+        ({"sessions": {"match": {"state": "Establish"}}}, 'did you mean "Established"?'),
+        (
+            {"routes": {"exactly": [{"nexthop": "10.0.0.1"}]}},
+            'a route has no field "nexthop"; did you mean "nextHops"?',
+        ),
+        ({"routes": {"exactly": [{"nextHops": []}]}}, "say which route: prefix is missing"),
+        ({"routes": {"exactly": ["10.0.0.1/24"]}}, '"10.0.0.1/24" is no prefix; write a network such as 10.244.1.0/24'),
+        ({"routes": {"exactly": ["fd00::/64"]}}, "fd00::/64 is no prefix of IPv4: say family"),
+        ({"routes": {"exactly": ["10.0.0.0/24"], "count": 1}}, "exactly says it all"),
+        ({"routes": {"receivedFrom": "a", "sentTo": "b"}}, "say receivedFrom or sentTo, not both"),
+    ],
+)
+def test_what_can_be_known_wrong_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Bgp.model_validate({"fixture": "r1", **fields})
+
+    assert said in str(caught.value)
