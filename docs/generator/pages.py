@@ -21,6 +21,7 @@ _KINDS = {
     "action": "An action: it's done once; only answers of an API server that isn't ready yet are tried again.",
     "assertion": "An assertion: unless it's said otherwise above, it's looked at until it holds, or until its `timeout`.",
     "background": "It goes on while later steps run, and ends with its test or by a `stop`.",
+    "course": "A course: it makes one change after the other, and looks at each of them until it has taken effect, or its time is over.",
     "group": "It stands for other steps.",
 }
 

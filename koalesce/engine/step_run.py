@@ -13,6 +13,7 @@ from koalesce.durations import format_seconds
 from koalesce.engine.apart import go_on, keep_asking, serve, stop
 from koalesce.engine.attempts import Looked, Looker, Sleeper, act_until_ready
 from koalesce.engine.backgrounds import LONGEST, Backgrounds
+from koalesce.engine.courses import Walk
 from koalesce.engine.explaining import Sights, explained
 from koalesce.engine.items import NoItems, items_of
 from koalesce.engine.judging import as_expected, in_time, is_retried, outcome_name, policy_of, rule_of
@@ -25,7 +26,18 @@ from koalesce.kube import View
 from koalesce.spec.entries import BoundStep, StepEntry
 from koalesce.spec.fields import Output, Places, StepFields
 from koalesce.steps.background import InBackground
-from koalesce.steps.base import Action, Assertion, Background, Errored, Failed, Hold, Outcome, Passed, StepContext
+from koalesce.steps.base import (
+    Action,
+    Assertion,
+    Background,
+    Course,
+    Errored,
+    Failed,
+    Hold,
+    Outcome,
+    Passed,
+    StepContext,
+)
 from koalesce.steps.stop import Stop
 from koalesce.steps.use import Use
 
@@ -64,7 +76,7 @@ class StepRun:
         if isinstance(bound.step, Use):
             return self._run_group(bound.fields)
         timeout = self._timeout(bound.fields)
-        self._start(timeout)
+        self._start(0.0 if isinstance(bound.step, Course) else timeout)  # a course's is of each change, not of all
         looked = self.look(bound, values, timeout)
         outputs = self._outputs(bound.fields, looked)
         looked = in_time(looked, bound.fields)
@@ -213,6 +225,12 @@ class StepRun:
             return act_until_ready(
                 lambda: step.act(context), deadline=deadline, clock=clock, sleeper=sleeper, policy=policy
             )
+        if isinstance(step, Course):
+            walk = Walk(
+                context=context, scope=self.runner.scope, fields=fields, policy=policy, timeout=max(0.0, deadline - clock.monotonic()),
+                end=self.section.deadline, clock=clock, sleeper=sleeper, seen=self.attempted,
+            )  # fmt: skip
+            return walk.run(step.stages(context))
         if isinstance(step, InBackground) and step.every is None:
             return go_on(self, step, context.variables)
         if isinstance(step, Stop):

@@ -18,12 +18,14 @@ from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
-from koalesce.steps.base import Action, Assertion, Step
+from koalesce.steps.base import Action, Assertion, Course, Step
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from koalesce.steps.use import Use
+
+_OF_COURSES = ("stableFor", "within")  # which hold for each of their changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +183,19 @@ class StepReader:
         if "with" in raw:
             self._say((*where, "with"), "parameters are for groups, beside use", key=True)
         for name in (*EXCLUSIVE_MODES, "within"):
-            if name in raw and not issubclass(kind, Assertion):
-                self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True)
+            if name in raw and not issubclass(kind, Assertion | Course if name in _OF_COURSES else Assertion):
+                hint = "stableFor says how long each change must last" if issubclass(kind, Course) else None
+                self._say((*where, name), f"only steps that observe can have this, and {key} acts", key=True, hint=hint)
         if kind.needs_time and not {"consistently", "stableFor"} & raw.keys():
             message = (
                 f"{key} needs a time: say beside it consistently (from now on) or stableFor (once it has come to rest)"
             )
             self._say((*where, key), message, key=True)
-        if "expectFailure" in raw and not (issubclass(kind, Action) or kind.writes):
+        if "expectFailure" in raw and issubclass(kind, Course):
+            self._say(
+                (*where, "expectFailure"), f"{key} makes many changes: none of them is the one to be refused", key=True
+            )
+        elif "expectFailure" in raw and not (issubclass(kind, Action) or kind.writes):
             self._say((*where, "expectFailure"), f"only steps that act can have this, and {key} doesn't", key=True)
 
     def _check_step(self, step: Step, key: str, where: Path, other: SpecFiles | None) -> None:

@@ -15,9 +15,9 @@ from koalesce.spec.schema import PLACES, definitions_by_model, field_alias, obje
 from koalesce.spec.shared_models import SharedFile
 from koalesce.spec.supported import UNSUPPORTED
 from koalesce.steps import STEPS
-from koalesce.steps.base import Action, Assertion, Background, Step
+from koalesce.steps.base import Action, Assertion, Background, Course, Step
 
-Kind = Literal["action", "assertion", "background", "group"]
+Kind = Literal["action", "assertion", "background", "course", "group"]
 
 MATCHERS = ("Matcher", "TextMatcher")  # models that have a page of their own
 COMMON, WHOLE = "StepFields", "Spec"
@@ -203,6 +203,8 @@ def _written(value: Any) -> str:
 def _kind(step: type[Step]) -> Kind:
     if issubclass(step, Background):
         return "background"
+    if issubclass(step, Course):
+        return "course"
     if issubclass(step, Action) or step.writes:
         return "action"
     return "assertion" if issubclass(step, Assertion) else "group"

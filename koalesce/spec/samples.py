@@ -23,6 +23,7 @@ SAMPLES: Mapping[str, str] = {
     "label": "{resource: pod/web, labels: {a: b}}",
     "logs": "{pod: web, contains: ready}",
     "metrics": "{pod: web, port: 9090, name: requests_total, value: {ge: 1}}",
+    "network-policy": "{suite: upstream, tags: [ingress]}",
     "node-state": "{nodes: all, links: {match: {ifname: eth0, operstate: UP}}}",
     "nodes": "{drain: {node: worker-1}}",
     "patch": "{resource: deployment/web, merge: {spec: {replicas: 2}}}",

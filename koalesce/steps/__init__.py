@@ -28,6 +28,7 @@ _PLACES = {  # module and class
     "label": ("label", "Label"),
     "logs": ("logs", "Logs"),
     "metrics": ("metrics", "Metrics"),
+    "network-policy": ("network_policy", "NetworkPolicyStep"),
     "node-state": ("node_state", "NodeState"),
     "nodes": ("nodes_step", "Nodes"),
     "patch": ("patch", "Patch"),

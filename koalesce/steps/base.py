@@ -7,7 +7,7 @@ A step never sleeps, loops until something holds, prints or reads a clock: the e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -180,6 +180,41 @@ class Action(Step):
     @abstractmethod
     def act(self, context: StepContext) -> Outcome:
         """Do it."""
+
+
+class Stage(ABC):
+    """One change of a course, and what shows that it has taken effect. Each has the step's time for itself, unless it says another."""
+
+    title: str = ""
+    timeout: Duration | None = None
+    measured: ClassVar[bool] = True  # the time that it takes to take effect is what the step is about
+    polls: ClassVar[bool] = True  # as of a step
+
+    @abstractmethod
+    def act(self, context: StepContext) -> Outcome:
+        """Make the change, once; `context` is of this stage only."""
+
+    @abstractmethod
+    def look(self, context: StepContext) -> Outcome:
+        """Look once whether it has taken effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a stage ended, and the seconds from its change until it held (for good, where that was asked for)."""
+
+    outcome: Outcome
+    seconds: float
+
+
+class Course(Step):
+    """A step of several changes: what comes next may depend on how the last one ended. The engine makes, awaits and measures each."""
+
+    writes: ClassVar[bool] = True
+
+    @abstractmethod
+    def stages(self, context: StepContext) -> Generator[Stage, Ended, Outcome]:
+        """Yield stages, each of which is answered with how it ended; return what all of it means."""
 
 
 class Running(Protocol):

@@ -13,6 +13,7 @@ from koalesce.steps.wire.destination import Endpoint
 from koalesce.steps.wire.probing import Observed, Target, reproduce
 
 _MOST_COLUMNS = 8
+_MOST_LETTERS = 20  # columns of a grid of single letters
 _MOST_ROWS = 24
 _MOST_LISTED = 12
 _WIDTH = 28
@@ -20,7 +21,10 @@ _WIDTH = 28
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One pair. `problem` says what is wrong although the outcome is as expected; `mismatch` the same of a value that was looked at."""
+    """One pair. `problem` says what is wrong although the outcome is as expected; `mismatch` the same of a value that was looked at.
+
+    `reason` says what makes the expectation, where that isn't the author.
+    """
 
     source: Source
     endpoint: Endpoint
@@ -29,6 +33,7 @@ class Cell:
     observed: Observed
     problem: str = ""
     mismatch: Mismatch | None = None
+    reason: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -66,7 +71,7 @@ class Cell:
         name = "" if self.endpoint.name == self.endpoint.host else f"{self.endpoint.name} "
         where = f"({self.endpoint})" if name else str(self.endpoint)
         seen = self.problem or str(self.observed)
-        protocol = "/UDP" if self.target.type == "udp" else ""
+        protocol = "/UDP" if self.target.type == "udp" and "/UDP" not in self.endpoint.name else ""
         return f"{source} → {name}{where}{protocol}: {seen}" + (
             "" if self.problem else f", expected {self.expectation()}"
         )
@@ -104,7 +109,8 @@ class Matrix:
         differing = self.differing
         lines = self._grid() if len(differing) > 1 else []
         for cell in differing[:_MOST_LISTED]:
-            lines += [str(cell), f"    {reproduce(cell.source, cell.target, context)}"]
+            lines += [str(cell), *([f"    expected since {cell.reason}"] if cell.reason else [])]
+            lines.append(f"    {reproduce(cell.source, cell.target, context)}")
         if len(differing) > _MOST_LISTED:
             lines.append(f"… and {len(differing) - _MOST_LISTED} more pairs")
         return "\n".join(lines)
@@ -115,19 +121,22 @@ class Matrix:
         wrong = {cell.source.name for cell in differing}, {cell.endpoint.name for cell in differing}
         rows = list(dict.fromkeys(cell.source.name for cell in self.cells if cell.source.name in wrong[0]))
         columns = list(dict.fromkeys(cell.endpoint.name for cell in self.cells if cell.endpoint.name in wrong[1]))
-        if len(columns) > _MOST_COLUMNS or len(rows) > _MOST_ROWS:
+        if len(columns) > _MOST_LETTERS or len(rows) > _MOST_ROWS:
             return []
-        at = {(cell.source.name, cell.endpoint.name): _mark(cell) for cell in self.cells}
+        is_wide = len(columns) > _MOST_COLUMNS
+        mark, corner = (_letter, "observed") if is_wide else (_mark, "expected→observed")
+        at = {(cell.source.name, cell.endpoint.name): mark(cell) for cell in self.cells}
         body = [[at.get((row, column), "") for column in columns] for row in rows]
         table = [
-            ["expected→observed", *_shortened(columns)],
+            [corner, *_shortened(columns)],
             *([name, *cells] for name, cells in zip(_shortened(rows), body, strict=True)),
         ]
         widths = [min(_WIDTH, max(len(row[index]) for row in table)) for index in range(len(columns) + 1)]
+        legend = [f"{letter} = {outcome}" for outcome, letter in _LETTERS.items() if any(letter in row for row in body)]
         return [
-            "  ".join(f"{text[:width]:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
+            *("  ".join(f"{text[:width]:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip() for row in table),
+            *([f"(. = as expected, {', '.join(legend)})"] if is_wide else []),
+        ]  # fmt: skip
 
     def verdict(self, unproven: str, context: StepContext) -> Outcome:
         """The step's outcome. `unproven` says which source has not shown that it can reach anything, empty if all have."""
@@ -167,6 +176,14 @@ def _shortened(names: list[str]) -> list[str]:
     """The names without their namespaces, if they still differ."""
     short = [name.rpartition("/")[2] for name in names]
     return short if len(set(short)) == len(names) else names
+
+
+_LETTERS = {"allowed": "A", "refused": "F", "rejected": "R", "dropped": "D", "error": "E"}
+
+
+def _letter(cell: Cell) -> str:
+    """What was seen where it isn't as expected, in a letter: many columns have no room for more."""
+    return "." if cell.is_right else _LETTERS[cell.observed.outcome]
 
 
 def _mark(cell: Cell) -> str:
