@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from tests.conformance import summary
 from tests.conformance.suite import HERE, Result, Suite
 
 _CLUSTER = "conformance"
-_TOGETHER = 4  # tests for each start of the program, which takes seconds
 
 
 def main() -> int:
@@ -79,28 +78,24 @@ class _Run:
 
     def all(self, names: Sequence[str], processes: int) -> Iterator[Result]:
         """The results, as they come."""
-        together = [name for name in names if not selections.is_alone(name)]
-        alone = [name for name in names if selections.is_alone(name)]
-        size = max(1, min(_TOGETHER, len(together) // processes))
-        yield from self._parts([together[at : at + size] for at in range(0, len(together), size)], processes)
-        yield from self._parts([alone[at : at + _TOGETHER] for at in range(0, len(alone), _TOGETHER)], 1)
+        yield from self._several([name for name in names if not selections.is_alone(name)], processes)
+        yield from self._several([name for name in names if selections.is_alone(name)], 1)
 
-    def _parts(self, parts: Sequence[Sequence[str]], processes: int) -> Iterator[Result]:
+    def _several(self, names: Sequence[str], processes: int) -> Iterator[Result]:
         with ThreadPoolExecutor(processes) as pool:
-            futures: list[Future[list[Result]]] = [pool.submit(self._part, part) for part in parts]
-            for future in as_completed(futures):
-                yield from future.result()
+            for future in as_completed([pool.submit(self._one, name) for name in names]):
+                if result := future.result():
+                    yield result
 
-    def _part(self, names: Sequence[str]) -> list[Result]:
+    def _one(self, name: str) -> Result | None:
+        """How a test ended; None where it was cancelled."""
         if self._cancel.is_set():
-            return []
-        folder = self._folder / re.sub(r"\W+", "-", names[0]).strip("-").lower()[:80]
+            return None
+        folder = self._folder / re.sub(r"\W+", "-", name).strip("-").lower()[:200]
         try:
-            return self._suite.run(names, self._kubeconfig, folder, cancel=self._cancel)
+            return self._suite.run(name, self._kubeconfig, folder, cancel=self._cancel)
         except KoalesceError as error:
-            if self._cancel.is_set():
-                return []
-            return [Result(name=name, status="error", message=error.message) for name in names]
+            return None if self._cancel.is_set() else Result(name=name, status="error", message=error.message)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from koalesce.toolchain import recipes
 from koalesce.toolchain.toolchain import Toolchain
 
 HERE = Path(__file__).parent
-_MINUTES_FOR_EACH = 12  # the slowest takes eight
+_MINUTES = 15  # for each test; the slowest takes eight
 _PASSED, _SKIPPED = "passed", "skipped"
 
 
@@ -54,20 +53,20 @@ class Suite:
         names = (line.partition(": ")[2] for line in listed.splitlines())
         return {name for name in names if "[Conformance]" in name}
 
-    def run(self, names: Sequence[str], kubeconfig: str, folder: Path, *, cancel: Cancel | None = None) -> list[Result]:
-        """Run some of its tests, one after the other; its output and report are kept in a folder."""
+    def run(self, name: str, kubeconfig: str, folder: Path, *, cancel: Cancel | None = None) -> Result:
+        """Run one of its tests; its output and report are kept in a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         report = folder / "report.json"
         report.unlink(missing_ok=True)
-        minutes = _MINUTES_FOR_EACH * len(names)
         command = [
             str(self.program),
             f"--kubeconfig={kubeconfig}",
             f"--kubectl-path={self.kubectl}",
             "--provider=skeleton",
-            f"--ginkgo.focus={focus(names)}",
+            f"--ginkgo.focus={focus(name)}",
             f"--ginkgo.json-report={report}",
-            f"--ginkgo.timeout={minutes}m",
+            f"--ginkgo.timeout={_MINUTES}m",
+            "--ginkgo.v",
             "--ginkgo.no-color",
             "--ginkgo.silence-skips",
             "--test.timeout=0",
@@ -78,35 +77,32 @@ class Suite:
                 command,
                 stdout=log,
                 env=environment,
-                timeout=60 * (minutes + 5),
+                timeout=60 * (_MINUTES + 3),
                 cancel=cancel,
                 dies_with_us=True,
             )
         if not report.is_file():
             raise ProvisionError(f"the test program ended with {done.code} and left no report: see {folder}/output.log")
-        return read_report(json.loads(report.read_bytes()), names)
+        return read_report(json.loads(report.read_bytes()), name)
 
 
-def focus(names: Sequence[str]) -> str:
-    """A pattern that matches these tests only; the program matches it with `SUITE NAME`."""
-    return f" (?:{'|'.join(re.escape(name) for name in names)})$"
+def focus(name: str) -> str:
+    """A pattern that matches this test only; the program matches it with `SUITE NAME`."""
+    return f" {re.escape(name)}$"
 
 
-def read_report(report: list[dict[str, Any]], names: Sequence[str]) -> list[Result]:
-    """How the named tests ended, by a report in Ginkgo's JSON."""
+def read_report(report: list[dict[str, Any]], name: str) -> Result:
+    """How a test ended, by a report in Ginkgo's JSON."""
     specs = [spec for suite in report for spec in suite["SpecReports"] or ()]
-    tests = {_name(spec): spec for spec in specs if spec["LeafNodeType"] == "It"}
-    around = [_message(spec) for spec in specs if spec["LeafNodeType"] != "It" and spec["State"] != _PASSED]
-    reasons = [reason for suite in report for reason in suite["SpecialSuiteFailureReasons"] or ()]
-    return [_result(name, tests.get(name), "\n".join(filter(None, [*around, *reasons]))) for name in names]
-
-
-def _result(name: str, spec: dict[str, Any] | None, around: str) -> Result:
-    if spec is None:
+    tests = [spec for spec in specs if spec["LeafNodeType"] == "It" and _name(spec) == name]
+    if not tests:
         return Result(name=name, status="error", message="the test program has no such test")
-    state, message, seconds = spec["State"], _message(spec), spec["RunTime"] / 1e9
+    state, message, seconds = tests[0]["State"], _message(tests[0]), tests[0]["RunTime"] / 1e9
     if state == _SKIPPED and not message:
-        return Result(name=name, status="error", message=around or "it was not run, and nothing says why")
+        around = [_message(spec) for spec in specs if spec["LeafNodeType"] != "It" and spec["State"] != _PASSED]
+        reasons = [reason for suite in report for reason in suite["SpecialSuiteFailureReasons"] or ()]
+        why = "\n".join(filter(None, [*around, *reasons]))
+        return Result(name=name, status="error", message=why or "it was not run, and nothing says why")
     status = state if state in (_PASSED, _SKIPPED) else "failed"
     return Result(name=name, status=status, seconds=seconds, message=message)
 
