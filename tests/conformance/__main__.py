@@ -44,7 +44,7 @@ def main() -> int:
     if not wanted:
         print("no test is left to run", file=sys.stderr)
         return 2
-    with _cluster(args.cluster) as kubeconfig, _cancelled() as cancel:
+    with _cancelled() as cancel, _cluster(args.cluster) as kubeconfig:
         run = _Run(suite, kubeconfig, args.results.parent, cancel)
         for result in run.all(wanted, args.processes):
             print(summary.line(result), flush=True)
