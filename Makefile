@@ -61,6 +61,10 @@ soak: toolchain ## Up and down 100 times; interrupt and kill commands, Terraform
 	KOALESCE_CYCLES=100 $(PYTEST) tests/cluster/test_cycles.py -s
 	KOALESCE_CRASHES=100 $(PYTEST) tests/cluster/test_crashes.py
 
+.PHONY: conformance
+conformance: toolchain ## Run upstream's conformance tests on a local cluster (an hour, and 20 minutes more the first time; no part of `make test`)
+	$(BIN)/python -m tests.conformance
+
 .PHONY: clean
 clean: ## Remove the Python environment and caches of checkers (not the toolchain)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

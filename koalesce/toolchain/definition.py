@@ -51,6 +51,7 @@ class GoProgram(_Model):
         default=".", description="Package to build: `.`, `./cmd/x`, or an import path that go.mod requires."
     )
     to: Place = Field(description="Where the binary goes in the image.")
+    mode: Mode = Field(default=0o755, description="Its permissions, such as '4755': run as root, whoever calls it.")
     cgo: bool = Field(default=False, description="Build with cgo, linked statically; needs a C compiler.")
     tags: tuple[str, ...] = Field(default=(), description="Build tags.")
     ldflags: str = Field(

@@ -50,7 +50,8 @@ class GoBuilder:
         if go is None:
             raise GoMissing(f"building {name}")
         self._progress(f"building {name} from its Go module: {_expectation(recipe.minutes)}")
-        command = [go, "build", "-v", "-trimpath", "-buildvcs=false", f"-ldflags={_ldflags(recipe)}"]
+        verb = ("test", "-c") if recipe.test else ("build", "-v")
+        command = [go, *verb, "-trimpath", "-buildvcs=false", f"-ldflags={_ldflags(recipe)}"]
         if recipe.tags:
             command.append(f"-tags={','.join(recipe.tags)}")
         with tempfile.TemporaryDirectory(prefix=".go-", dir=into) as scratch:

@@ -82,7 +82,7 @@ def read_contents(path: Path, build: Callable[[Recipe], Path], *, root: Path) ->
     binaries = []
     for program in definition.go:
         binary = build(_recipe(program, place))
-        binaries.append(PlacedFile(to=program.to, mode=0o755, source=binary, identity=str(binary)))
+        binaries.append(PlacedFile(to=program.to, mode=program.mode, source=binary, identity=str(binary)))
     files = [placed for file in definition.files for placed in _files_of(file, place)]
     return Contents(
         ref=definition.ref,

@@ -23,7 +23,8 @@ class Recipe:
 
     `packages` are import paths, "." or "tool" (all that go.mod names by `tool`); a single one is written to `output`, several by
     their own names. `links` are further names of `output`. `variables` are stamped by the linker (`-X`). `minutes` is what
-    a build takes on two cores with empty caches. `binaries` must be there in the end.
+    a build takes on two cores with empty caches. `binaries` must be there in the end. With `test`, it is the one package's tests
+    that are built, as `go test -c` does.
     """
 
     tool: str
@@ -37,11 +38,13 @@ class Recipe:
     tags: tuple[str, ...] = ()
     ldflags: str = ""
     cgo: bool = False
+    test: bool = False
     minutes: int = 1
 
     def digest(self) -> str:
         """Changes with whatever changes the built files: the pin, the source, the flags."""
-        flags = (self.packages, self.output, self.links, self.variables, self.tags, self.ldflags, self.cgo)
+        kind = ("test",) if self.test else ()
+        flags = (self.packages, self.output, self.links, self.variables, self.tags, self.ldflags, self.cgo, *kind)
         seen = hashlib.sha256(repr(flags).encode())
         for folder in (self.folder, *_replacements(self.folder)):
             for path in sources(folder):

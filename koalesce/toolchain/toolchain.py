@@ -18,6 +18,7 @@ from koalesce.toolchain.gobuild import GoBuilder
 from koalesce.toolchain.imagebuild import ImageBuilder, read_contents
 from koalesce.toolchain.images import ImageStore
 from koalesce.toolchain.network import Network
+from koalesce.toolchain.recipes import Recipe
 from koalesce.toolchain.releases import Releases, record_pins
 from koalesce.toolchain.shelf import Shelf
 from koalesce.toolchain.supported import resolve_version, supported
@@ -154,6 +155,10 @@ class Toolchain:
         elif name == "runc" and not version:
             return self._runc_and_system()[0].parent
         return self.tool(name, version or None)
+
+    def build(self, recipe: Recipe) -> Path:
+        """The folder of the binaries that a recipe of one's own makes, built if it isn't kept."""
+        return self._finder.build(recipe)
 
     def build_image(self, definition: Path, *, root: Path) -> str:
         """Build the image of a definition file, from files below `root`, into the store; returns its complete reference."""

@@ -39,6 +39,21 @@ def test_builds_a_static_binary_with_its_version(tmp_path: Path) -> None:
 
 
 @needs_go
+def test_builds_the_tests_of_a_package(tmp_path: Path) -> None:
+    made = recipe(tmp_path / "tiny", output="tiny.test", binaries=("tiny.test",), test=True)
+    (tmp_path / "tiny" / "main_test.go").write_text(
+        'package main\n\nimport "testing"\n\nfunc TestVersion(t *testing.T) { t.Fatal("version is " + version) }\n'
+    )
+    (tmp_path / "into").mkdir()
+
+    GoBuilder().build(made, tmp_path / "into")
+
+    ran = subprocess.run([tmp_path / "into" / "tiny.test"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "version is unknown" in ran.stdout
+
+
+@needs_go
 def test_a_failed_build_shows_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=r"(?s)building tiny 1\.0\.0 failed.*main\.go:1:.*undefined: nothing"):
         GoBuilder().build(recipe(tmp_path / "tiny", "package main; func main() { nothing() }\n"), tmp_path)
@@ -113,9 +128,10 @@ def test_the_digest_follows_all_that_changes_the_binary(tmp_path: Path) -> None:
         recipe(tmp_path / "a", PROGRAM + "// changed\n").digest(),
         recipe(tmp_path / "a", variables=("main.version=v2",)).digest(),
         recipe(tmp_path / "a", tags=("x",)).digest(),
+        recipe(tmp_path / "a", test=True).digest(),
         recipe(tmp_path / "a", cgo=True).digest(),
     }
-    assert len(digests) == 5
+    assert len(digests) == 6
     assert recipe(tmp_path / "a").digest() == recipe(tmp_path / "b").digest()
 
 

@@ -172,15 +172,24 @@ def test_modes_are_those_of_the_definition_or_the_source(
     (tmp_path / "definition").mkdir()
     (tmp_path / "definition" / "tool").write_text("x")
     (tmp_path / "definition" / "tool").chmod(0o700)
-    text = "apiVersion: koalesce.dev/v1alpha1\nkind: Image\nref: x\nfiles: [{from: tool, to: /tool}, {from: motd, to: /m, mode: '0600'}]\n"
+    text = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Image
+ref: x
+go: [{folder: module, to: /go}, {folder: module, to: /suid, mode: '4755'}]
+files: [{from: tool, to: /tool}, {from: motd, to: /m, mode: '0600'}]
+"""
 
     ref = builder.build(read_contents(write(tmp_path, text), fake_build, root=tmp_path))
 
     _, content, _ = store.manifest(ref) or ("", b"", "")
-    path = store.blob(json.loads(content)["layers"][0]["digest"])
-    assert path is not None
-    with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as archive:
-        assert [(member.name, member.mode) for member in archive] == [("m", 0o600), ("tool", 0o755)]
+    modes = []
+    for entry in json.loads(content)["layers"]:
+        path = store.blob(entry["digest"])
+        assert path is not None
+        with tarfile.open(fileobj=io.BytesIO(path.read_bytes())) as archive:
+            modes += [(member.name, member.mode) for member in archive]
+    assert modes == [("go", 0o755), ("suid", 0o4755), ("m", 0o600), ("tool", 0o755)]
 
 
 def test_cgo_programs_are_linked_statically(tmp_path: Path) -> None:
