@@ -59,7 +59,10 @@ def test_one_cluster_needs_no_name(project: Path) -> None:
             's.yaml:4:19: clusters.east.nodez: unknown field; did you mean "nodes"?',
         ),
         ("clusters: {East: {}}\n", '"East" is no name that Kubernetes takes'),
-        ("clusters: {a: {addons: [x]}}\n", "clusters.a.addons: not supported by this version"),
+        (
+            "clusters: {a: {etcd: {mode: external, fixtures: [c1]}}}\n",
+            "clusters.a.etcd.mode: an etcd outside of the cluster is not supported by this version",
+        ),
         (
             "clusters: {a: {nodes: 0, controlPlane: static}}\n",
             "clusters.a.controlPlane: a cluster without nodes has no",

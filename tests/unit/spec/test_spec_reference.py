@@ -38,9 +38,9 @@ def test_models_below_are_told_once_each() -> None:
 
 
 def test_what_this_version_can_not_do_is_said_at_the_field() -> None:
-    subnet = next(each for each in REFERENCE_TEXT.model("NodeSpec").fields if each.name == "subnet")
+    resolver = next(each for each in REFERENCE_TEXT.model("FixtureSpec").fields if each.name == "resolver")
 
-    assert subnet.limits == "not supported by this version"
+    assert resolver.limits == "not supported by this version"
     assert REFERENCE_TEXT.step("sleep").model.fields[0].limits == ""
 
 
