@@ -17,7 +17,7 @@ from koalesce.steps.wire.flows import Flow
 from koalesce.steps.wire.probing import PROGRAM, Batch, Observed, local_program, machine_of, observed_of
 
 _GRACE = 10.0  # seconds in which a machine must have ended what is under way, beyond the longest limit
-_FIRST = 60.0  # seconds in which a first sighting must have come
+_FIRST = 60.0  # seconds in which a first sighting of each flow must have come
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Stream:
         self, flows: Mapping[int, Flow], every: float, context: StepContext, seen: Callable[[Sighting], None]
     ) -> None:
         self._flows, self._seen = flows, seen
+        self._unseen = set(flows)
         self._problem = ""
         self._began = threading.Event()
         self._cancel = threading.Event()
@@ -61,7 +62,7 @@ class Stream:
             thread.start()
 
     def await_first(self, cancel: process.Cancel) -> str:
-        """Wait until something has been seen; why nothing will be, empty if something was."""
+        """Wait until something has been seen of each flow; why nothing will be, empty if something was."""
         for _ in range(int(_FIRST / 0.1)):
             if self._began.wait(0.1) or cancel.is_set():
                 break
@@ -111,8 +112,11 @@ class Stream:
             name = next((flow.source.name for number, flow in self._flows.items() if line["source"] == _key(flow)), "")
             self._fail(f"{name or self.where}: the probe could not look from here: {line['error']}")
             return
-        self._seen(Sighting(int(line["result"]["id"]), float(line["at"]), observed_of(line["result"])))
-        self._began.set()
+        flow = int(line["result"]["id"])
+        self._seen(Sighting(flow, float(line["at"]), observed_of(line["result"])))
+        self._unseen.discard(flow)
+        if not self._unseen:
+            self._began.set()
 
     def _fail(self, problem: str) -> None:
         self._problem = self._problem or problem
