@@ -15,6 +15,8 @@ from koalesce.local.static_pods import StaticPod
 
 _ASKED = 5.0  # seconds that a component has to end by itself
 _KILLED = 5.0
+_NOTICED = 2.0  # seconds in which a kubelet has seen that a manifest is gone; until then it starts again what ends
+_ENDINGS = 5
 _STARTING = 10.0
 _STARTING_PODS = 90.0  # kubelets wait before they start again what has ended often
 _SETTLING = 0.5  # what can't work ends sooner
@@ -65,11 +67,15 @@ def stop(node: RunningNode, component: str) -> None:
     """End a component, by force where it doesn't end when asked to; it isn't started again until `start`."""
     found = _found(node, component)
     found.hold()
-    found.signal(signal.SIGTERM)
-    if not _until(lambda: not found.pid(), _ASKED):
-        found.signal(signal.SIGKILL)
-        if not _until(lambda: not found.pid(), _KILLED):
-            raise ClusterError(f"{component} on {node.name} doesn't end, not even when it is killed")
+    for _ in range(_ENDINGS):
+        found.signal(signal.SIGTERM)
+        if not _until(lambda: not found.pid(), _ASKED):
+            found.signal(signal.SIGKILL)
+            if not _until(lambda: not found.pid(), _KILLED):
+                raise ClusterError(f"{component} on {node.name} doesn't end, not even when it is killed")
+        if not isinstance(found, StaticPod) or not _until(lambda: bool(found.pid()), _NOTICED):
+            return
+    raise ClusterError(f"{component} on {node.name} is started again and again, though its manifest is withdrawn")
 
 
 def start(node: RunningNode, component: str) -> None:

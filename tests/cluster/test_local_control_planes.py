@@ -145,10 +145,12 @@ def test_one_of_the_controllers_leads(cluster: Cluster) -> None:
 @pytest.mark.parametrize(("component", "program"), [("kube-apiserver", "kube-apiserver"), ("etcd", "etcd")])
 def test_without_a_component_of_one_the_api_takes_changes(cluster: Cluster, component: str, program: str) -> None:
     fault = cluster.begin("stop-component", "cp-1", component=component)
-    assert cluster.run("cp-1", "pgrep", "-x", program).returncode == 1
+    try:
+        assert cluster.run("cp-1", "pgrep", "-x", program).returncode == 1
 
-    cluster.write(f"without-{component}")
-    fault.undo()
+        cluster.write(f"without-{component}")
+    finally:
+        fault.undo()
 
     assert cluster.run("cp-1", "pgrep", "-x", program).returncode == 0
 
