@@ -29,7 +29,7 @@ from koalesce.suggestions import closest
 
 
 def _unasked(_text: str) -> list[Item]:
-    raise NotImplementedError("sessions and routes are read by their speaker")
+    raise TypeError("sessions and routes are read by their speaker, not out of a text")
 
 
 SESSIONS = View("", _unasked, SESSION_FIELDS, "session", keys=("name", "peer"))
