@@ -69,15 +69,21 @@ class EvidenceWriter:
         return EvidenceWriter(folder=self.folder, masks=self.masks, cancel=self.cancel)
 
     def take_over(self, folder: Path, names: Sequence[str]) -> None:
-        """Have files that lie below another folder as well, by links where that can be."""
+        """Have files that lie below another folder as well, by links where that can be; what can't be had is noted, not raised."""
         for name in names:
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.unlink(missing_ok=True)
             try:
-                path.hardlink_to(folder / name)
-            except OSError:
-                shutil.copyfile(folder / name, path)
+                _link_or_copy(folder / name, self.folder / name)
+            except OSError as error:
+                self.problems.append(f"{name}: {error.strerror}")
+
+
+def _link_or_copy(there: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(there)
+    except OSError:
+        shutil.copyfile(there, path)
 
 
 def _cut(text: str) -> str:

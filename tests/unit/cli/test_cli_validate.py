@@ -11,19 +11,9 @@ import pytest
 from koalesce.cli.main import main
 from koalesce.spec.schema import schema_text
 from koalesce.steps import _PLACES
+from tests.benchmarks.validating import SMALL
 
 SPEC = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: s}\ntests: [{name: t, steps: [sleep: '${{ vars.t }}']}]\nvars: {t: 1s}\n"
-SMALL = """\
-apiVersion: koalesce.dev/v1alpha1
-kind: Spec
-metadata: {name: small}
-tests:
-  - name: one
-    steps:
-      - apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: b}}}
-      - wait-for: {resource: configmap/a, exists: true}
-      - assert: {resource: configmap/a, match: {data: {a: b}}}
-"""
 FOR_RUNS = (
     "engine",
     "reporters",

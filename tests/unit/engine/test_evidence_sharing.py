@@ -105,3 +105,13 @@ def test_where_no_links_can_be_made_files_are_copied(tmp_path: Path, monkeypatch
     other.take_over(one.folder, one.written)
 
     assert (other.folder / "a/b").read_text() == "text"
+
+
+def test_what_can_not_be_taken_over_is_noted_and_the_rest_is_had(tmp_path: Path) -> None:
+    one, other = new_writer(tmp_path / "one"), new_writer(tmp_path / "other")
+    one.write("b", "text")
+
+    other.take_over(one.folder, ["a", "b"])
+
+    assert other.problems == ["a: No such file or directory"]
+    assert (other.folder / "b").read_text() == "text"
