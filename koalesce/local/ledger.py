@@ -182,10 +182,20 @@ class Ledger:
 
     def hold(self, name: str) -> Hold:
         """Answer for a cluster until the hold is released or the process ends; NameInUse if another does."""
-        hold = self.try_hold(name)
+        with self._changing():  # `tidy` leaves a lock alone that is about to be taken
+            hold = self.try_hold(name)
         if hold is None:
             raise NameInUse(f"a cluster {name} is in use by another run", hint="choose another name, or end that run")
         return hold
+
+    def tidy(self) -> None:
+        """Remove the lock files that dead processes left, of clusters that are gone."""
+        if not self.folder.exists():
+            return
+        with self._changing():
+            for path in self.folder.glob("*.lock"):
+                if not self._path(path.stem).exists() and (hold := self.try_hold(path.stem)):
+                    hold.release()
 
     def try_hold(self, name: str) -> Hold | None:
         """The hold, or None where another process has it."""

@@ -28,6 +28,8 @@ from koalesce.terraform.contract import check_outputs, check_variables
 from koalesce.terraform.events import TerraformEvent
 
 Emit = Callable[[AnyEvent], None]
+_ENDING = 5.0  # seconds in which a supervisor ends that is told to, or that has nothing left to do
+_PAUSE = 0.01
 
 
 class TerraformClient(Protocol):
@@ -244,7 +246,7 @@ class ClusterSession:
                 failure = error.message
         left = self._remains(known)
         if failure or left:
-            left = self._remove() or self._remains(known)
+            left = self._remove() or self._remains_at_last(known)
         if left:
             because = f" ({failure})" if failure else ""
             raise TeardownError(
@@ -256,6 +258,13 @@ class ClusterSession:
         now = self._ledger.find(self.request.name)
         entries = [entry for entry in (known, now if now != known else None) if entry is not None]
         return list(dict.fromkeys(thing for entry in entries for thing in self._provider.remains(entry)))
+
+    def _remains_at_last(self, known: Entry | None) -> list[str]:
+        """What is left once a supervisor that has removed all else has had the time to end."""
+        deadline = time.monotonic() + _ENDING
+        while known and known.is_supervised and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+        return self._remains(known)
 
     def _remove(self) -> list[str]:
         try:

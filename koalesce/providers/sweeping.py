@@ -43,6 +43,7 @@ def sweep(
     dead = [entry for entry in ledger.entries() if state(entry, ledger) == "dead"]
     swept = [one for entry in dead if (one := _remove(entry, session_of))]
     _remove_orphans(ledger)
+    ledger.tidy()
     return swept
 
 

@@ -115,6 +115,18 @@ def test_one_holds_a_cluster_at_a_time_and_leaves_no_file(ledger: Ledger) -> Non
     ledger.hold("c1").release()
 
 
+def test_locks_that_the_dead_left_of_clusters_that_are_gone_are_removed(ledger: Ledger) -> None:
+    ledger.tidy()
+    ledger.add(Entry(name="known"))
+    with ledger.hold("held"):
+        for name in ("known", "gone"):
+            ledger.lock(name).touch()
+
+        ledger.tidy()
+
+        assert {path.name for path in ledger.folder.glob("*.lock")} == {"held.lock", "known.lock"}
+
+
 def test_who_waits_gets_the_lock_of_a_dead_holder(ledger: Ledger) -> None:
     hold = ledger.hold("c1")
     assert ledger.try_hold("c1") is None

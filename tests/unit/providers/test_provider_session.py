@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import stat
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -331,6 +333,22 @@ def test_what_terraform_overlooks_the_provider_removes(world: World) -> None:
 
     assert world.done[-4:] == ["destroy", "look", "remove", "look"]
     assert world.things == set()
+
+
+def test_a_supervisor_that_has_removed_all_is_given_the_time_to_end(world: World) -> None:
+    with subprocess.Popen(["sleep", "0.3"]) as supervisor:
+        session = world.session()
+        session.up()
+        world.ledger.change("quick-1", supervisor=Process.of(supervisor.pid))
+        world.things = {"process"}
+        world.is_stubborn = True
+        ended = threading.Thread(target=lambda: (time.sleep(0.2), world.things.clear(), supervisor.wait()))
+        ended.start()
+
+        session.down()
+
+        ended.join()
+    assert world.ledger.entries() == []
 
 
 def test_what_resists_is_an_error_with_the_command_and_stays_known(world: World) -> None:
