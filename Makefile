@@ -47,10 +47,10 @@ test: lint toolchain ## Check everything, on real clusters, with the specs of th
 	$(PYTEST) tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: test-all
-test-all: lint toolchain ## `make test`, and what needs tools that only this builds (another ten minutes the first time)
+test-all: lint toolchain ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
 	$(BIN)/koalesce toolchain prepare 1.34
 	$(BIN)/koalesce toolchain path metrics-server
-	KOALESCE_NETPOL=1 $(PYTEST) tests/unit tests/contract tests/cluster tests/specs
+	KOALESCE_LONG=1 $(PYTEST) tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: bench
 bench: toolchain ## Print cluster start by phase, teardown, and wait latency

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import inspect
 import itertools
 import json
@@ -78,8 +80,12 @@ def _references(schema: Any) -> Iterator[str]:
 
 
 def definitions_by_model() -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
-    """Where the schema of each model is, and all schemas by name."""
-    models: list[type[BaseModel]] = [Spec, SharedFile, StepFields, *STEPS.values()]
+    """Where the schema of each model is, and all schemas by name; both are the caller's own."""
+    return copy.deepcopy(_definitions((Spec, SharedFile, StepFields, *STEPS.values())))
+
+
+@functools.cache
+def _definitions(models: tuple[type[BaseModel], ...]) -> tuple[dict[type[BaseModel], str], dict[str, Any]]:
     found, schema = models_json_schema(
         [(model, "validation") for model in models], by_alias=True, schema_generator=_Generator
     )
@@ -156,6 +162,7 @@ def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
+@functools.cache
 def _own_docstrings(model: type[BaseModel]) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     body = tree.body if isinstance(tree, ast.ClassDef) else []

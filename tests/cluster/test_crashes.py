@@ -34,7 +34,7 @@ tests:
     steps:
       - assert: {{resource: nodes, count: 1}}
 """
-COUNT = int(os.environ.get("KOALESCE_CRASHES", "12"))
+COUNT = int(os.environ.get("KOALESCE_CRASHES", "6"))
 SEED = int(os.environ.get("KOALESCE_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 PATIENCE = 180.0
 COMMANDS = {

@@ -15,13 +15,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from koalesce.steps import STEPS
+from tests.long import IS_LONG
 from tests.specs.mutation import mutants
 from tests.specs.shared import ROOT, Machine, Ran, below, loaded, run, shown
 
 SOURCES = [ROOT / "specs" / "quickstart.yaml", *below(ROOT / "docs" / "examples")]
 SEED = "one expected value"
-PER_SPEC = 2
-FEWEST = 50
+PER_SPEC = 4 if IS_LONG else 1
+FEWEST = 30
 _CHANGES_AGAIN = (
     "exec",
     "script",

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from koalesce.events import StepFinished
+from tests.long import LONG
 from tests.specs.shared import ROOT, Machine, Ran, run, said, shown
 from tests.specs.test_examples import EXAMPLES, check_green, cluster_of
 
 SPEC = ROOT / "specs" / "kube-router-netpol.yaml"
 EXAMPLE = ROOT / "docs" / "examples" / "network-policy.yaml"
 QUICK = ("policies and labels come, change and go, and take effect in time", "of each kind of policy one")
-LONG = ("the cases of Kubernetes' own tests", "policies made by chance")
+LONG_TESTS = ("the cases of Kubernetes' own tests", "policies made by chance")
 
 pytestmark = pytest.mark.spec
 
@@ -53,10 +54,9 @@ def test_the_spec_is_green(machine: Machine, netpol: str, tmp_path: Path) -> Non
     assert all("in effect after" in message for message in measured), measured
 
 
-@pytest.mark.extra
-@pytest.mark.skipif(not os.environ.get("KOALESCE_NETPOL"), reason="minutes of policies; KOALESCE_NETPOL=1 runs them")
-def test_all_cases_are_green(machine: Machine, netpol: str, tmp_path: Path) -> None:
-    check_tests(on_cluster(machine, tmp_path, SPEC, netpol, *LONG), SPEC, LONG)
+@pytest.mark.parametrize("tests", [pytest.param(LONG_TESTS, marks=LONG, id="all")])
+def test_all_cases_are_green(machine: Machine, netpol: str, tmp_path: Path, tests: tuple[str, ...]) -> None:
+    check_tests(on_cluster(machine, tmp_path, SPEC, netpol, *tests), SPEC, tests)
 
 
 def test_every_example_for_this_cluster_is_green(machine: Machine, netpol: str, tmp_path: Path) -> None:
@@ -98,7 +98,14 @@ TWINS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=["a pair", "another pair", "the way"])
+@pytest.mark.parametrize(
+    "twin",
+    [
+        pytest.param(TWINS[0], id="a pair"),
+        pytest.param(TWINS[1], id="another pair", marks=LONG),
+        pytest.param(TWINS[2], id="the way", marks=LONG),
+    ],
+)
 def test_a_wrong_expectation_is_red_and_says_why(machine: Machine, netpol: str, tmp_path: Path, twin: Twin) -> None:
     written = SPEC.read_text().replace(
         "        timeout: 60s\n        stableFor", "        timeout: 5s\n        stableFor"
