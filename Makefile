@@ -40,17 +40,17 @@ lint: setup ## Check style, types and import layers
 
 .PHONY: unit
 unit: setup ## Run the unit tests (seconds)
-	$(PYTEST) tests/unit
+	$(PYTEST) -n auto tests/unit
 
 .PHONY: test
 test: lint toolchain ## Check everything, on real clusters, with the specs of this repository
-	$(PYTEST) tests/unit tests/contract tests/cluster tests/specs
+	$(PYTEST) -n 2 tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: test-all
 test-all: lint toolchain ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
 	$(BIN)/koalesce toolchain prepare 1.34
 	$(BIN)/koalesce toolchain path metrics-server
-	KOALESCE_LONG=1 $(PYTEST) tests/unit tests/contract tests/cluster tests/specs
+	KOALESCE_LONG=1 $(PYTEST) -n 2 tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: bench
 bench: toolchain ## Print cluster start by phase, teardown, and wait latency

@@ -164,7 +164,7 @@ def test_a_missing_blob_is_named(store: ImageStore, tmp_path: Path) -> None:
     ("content", "why"),
     [
         (b"no archive at all", "is no tar archive, or is truncated"),
-        (gzip.compress(b"nothing"), "is no tar archive, or is truncated"),
+        (gzip.compress(b"nothing", mtime=0), "is no tar archive, or is truncated"),
         (b"\x28\xb5\x2f\xfd" + b"0" * 20, "is packed with zstd; unpack it first"),
     ],
 )
