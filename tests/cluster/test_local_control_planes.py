@@ -19,6 +19,7 @@ from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
+from tests.long import long
 
 NAME = "t-control-planes"
 NODES = ("cp-1", "cp-2", "cp-3")
@@ -163,6 +164,7 @@ def test_a_static_pod_that_is_killed_is_started_again(cluster: Cluster) -> None:
     assert cluster.run("cp-2", "pgrep", "-x", "kube-scheduler").stdout not in ("", before)
 
 
+@long
 def test_a_control_plane_that_is_switched_off_is_not_missed_and_comes_back(cluster: Cluster) -> None:
     """The first one: it was there before the others."""
     fault = cluster.begin("kill-node", "cp-1")
