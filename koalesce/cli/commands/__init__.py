@@ -32,6 +32,7 @@ class Entry(NamedTuple):  # `dataclasses` would double the time of --help
 
 COMMANDS: dict[str, Entry] = {
     "clusters": Entry("list the clusters that are up"),
+    "config": Entry("show the settings, and where each came from"),
     "doctor": Entry("tell what this machine has and lacks for local clusters"),
     "down": Entry("destroy clusters that are up"),
     "explain": Entry("explain step types and fields of a spec"),
