@@ -75,6 +75,7 @@ def _steps(entries: Sequence[StepEntry], section: str) -> Iterator[str]:
     """A line for each step, and those of a group's steps below it."""
     for number, entry in enumerate(entries, 1):
         name = f"{section} {number}" if section else str(number)
-        title = "" if entry.title == entry.key else f": {one_line(entry.title)}"
-        yield f"{name}. {entry.key}{title}  ({entry.place})"
+        title = one_line(entry.title)
+        said = title if title.split(" ")[0] == entry.key else f"{entry.key}: {title}"
+        yield f"{name}. {said}  ({entry.place})"
         yield from (f"  {line}" for line in _steps(entry.children, ""))

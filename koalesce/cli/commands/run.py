@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.arguments import variables_of
 from koalesce.cli.run_arguments import REPORTS
 from koalesce.errors import UsageError
 
@@ -54,17 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the specs, and show and report how they go."""
+    from koalesce.cli.run_options import only_failed, options_of, refuse_both
     from koalesce.cli.settings import fill_in
     from koalesce.cli.stopping import Stop
 
-    _refuse_both(args)
+    refuse_both(args)
     fill_in(args)
     stop = Stop()
-    only = _only(args)
+    only = only_failed(args)
     if only is not None and not only:
         print("no test failed when it last ran here", file=sys.stderr)
         return exit_codes.NO_TESTS
-    options = _options(args, stop, only)
+    options = options_of(args, stop.cancel, only)
     if args.list or args.dry_run:
         return _show(options, dry_run=args.dry_run)
     return _run(args, options, stop)
@@ -95,18 +95,6 @@ def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     return exit_codes.worse(code, exit_codes.ERROR)
 
 
-def _refuse_both(args: argparse.Namespace) -> None:
-    """Raise UsageError for flags of the command line that don't go together."""
-    for flag in ("provider", "kubernetes", "keep", "keep_on_failure"):
-        if args.cluster is not None and getattr(args, flag, None):
-            raise UsageError(
-                f"--{flag.replace('_', '-')} says how clusters are made; --cluster takes one as it is",
-                hint="leave out one of them",
-            )
-    if args.list and args.dry_run:
-        raise UsageError("--list and --dry-run both run nothing", hint="leave out one of them")
-
-
 def _show(options: RunOptions, *, dry_run: bool) -> int:
     """What would run."""
     from koalesce import engine
@@ -121,13 +109,6 @@ def _show(options: RunOptions, *, dry_run: bool) -> int:
         return exit_codes.PASSED
     print(_nothing(options), file=sys.stderr)
     return exit_codes.NO_TESTS
-
-
-def _only(args: argparse.Namespace) -> dict[str, frozenset[str]] | None:
-    """The tests that failed when they last ran, where only those are wanted."""
-    from koalesce.cli.failed_tests import read_failed
-
-    return read_failed() if args.rerun_failed else None
 
 
 def _failed_tests() -> Reporter:
@@ -154,51 +135,6 @@ def _reporter(name: str, path: Path, *, strict: bool) -> Reporter:
     from koalesce.reporters.junit import JUnit
 
     return JUnit(path, strict=strict) if name == "junit" else FILE_REPORTERS[name].create(path)
-
-
-def _options(args: argparse.Namespace, stop: Stop, only: dict[str, frozenset[str]] | None) -> RunOptions:
-    from koalesce.cli.specs import find_specs
-    from koalesce.engine import RunOptions
-
-    images = {reference: Path(path) for reference, path in args.image}
-    for reference, path in images.items():
-        if not path.exists():
-            raise UsageError(f"--image {reference}={path}: there is no {path}")
-    return RunOptions(
-        paths=tuple(str(path) for path in find_specs(args.paths)),
-        keep=args.keep,
-        cluster=args.cluster,
-        provider=args.provider,
-        keep_on_failure=args.keep_on_failure,
-        kubernetes=args.kubernetes[0] if len(args.kubernetes) == 1 else None,
-        versions=args.kubernetes if len(args.kubernetes) > 1 else (),
-        matrix=dict(args.matrix),
-        images=images,
-        variables=variables_of(args),
-        select=args.select,
-        skip=args.skip,
-        labels=tuple(args.labels),
-        start_at=args.start_at,
-        shard=args.shard,
-        only=only,
-        count=args.count,
-        shuffle=_seed(args.shuffle),
-        short=args.short,
-        failfast=args.failfast,
-        parallel=args.parallel,
-        timeout=args.timeout,
-        run_timeout=args.run_timeout,
-        reruns=args.reruns,
-        trust=args.trust,
-        verbose=args.verbose,
-        cancel=stop.cancel,
-    )
-
-
-def _seed(said: int | str | None) -> int | None:
-    import secrets
-
-    return secrets.randbelow(1_000_000) if said == "on" else int(said) if said is not None else None
 
 
 def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool, no_flaky: bool) -> int:
