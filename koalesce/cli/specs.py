@@ -10,7 +10,7 @@ from koalesce.errors import UsageError
 
 
 def find_specs(patterns: Sequence[str]) -> list[Path]:
-    """The specs of files, folders and `./...`; those below the working folder where nothing is named; UsageError for none."""
+    """The specs of files, globs, folders and `./...`; those below the working folder where nothing is named; UsageError for none."""
     from koalesce.spec import discover
 
     found = discover(patterns)

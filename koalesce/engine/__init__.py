@@ -3,6 +3,7 @@
 from koalesce.engine.making import up
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import provision
-from koalesce.engine.runner import run
+from koalesce.engine.runner import prepare, run
+from koalesce.engine.selection import Selected
 
-__all__ = ["RunOptions", "provision", "run", "up"]
+__all__ = ["RunOptions", "Selected", "prepare", "provision", "run", "up"]

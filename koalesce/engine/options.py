@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ class RunOptions:
 
     `select` is a regular expression that is looked for in names of tests; `images` maps references to archives; `cancel` ends the run
     (with teardown) once it is set. `ttl` is that of kept clusters, instead of what specs say. `reruns` is how often a test that fails is run again, unless it says so itself. `cluster` is one that is up, on which all specs run, and which stays.
+    `skip`, `labels` (label selectors), `start_at`, `shard` (number from 1, and of how many) and `only` (names of tests by spec) narrow what is selected further; `count` is how often each test
+    runs, `shuffle` the seed of their order, `short` skips what takes long. `failfast` begins nothing after the first test that doesn't pass. `keep_on_failure` keeps clusters of
+    specs that don't pass. `versions` of Kubernetes each get a run of every spec; `matrix` has values for axes of the specs.
     """
 
     paths: tuple[str, ...] = ()
@@ -29,6 +32,18 @@ class RunOptions:
     images: Mapping[str, Path] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     select: str | None = None
+    skip: str | None = None
+    labels: tuple[str, ...] = ()
+    start_at: str | None = None
+    shard: tuple[int, int] | None = None
+    only: Mapping[str, Collection[str]] | None = None
+    count: int = 1
+    shuffle: int | None = None
+    short: bool = False
+    failfast: bool = False
+    keep_on_failure: bool = False
+    versions: tuple[str, ...] = ()
+    matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parallel: int = 4
     timeout: Duration | None = None
     run_timeout: Duration | None = None

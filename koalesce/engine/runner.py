@@ -24,7 +24,9 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.succession import Succession
 from koalesce.events import AnyEvent, RunFinished, RunStarted
 from koalesce.spec import discover, load_all
+from koalesce.spec.axes import check_axes
 from koalesce.spec.project import project_root
+from koalesce.spec.repeating import on_versions
 from koalesce.spec.values import check_settable
 
 
@@ -34,21 +36,30 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     Raises UsageError (InvalidSpecs with every problem) before the first event, while nothing is started. Setting
     `options.cancel` ends the run early, with its clusters destroyed; the events go on until they are.
     """
-    paths = discover(options.paths)
-    root = options.root or project_root(Path.cwd())
-    if not options.trust:
-        check_trusted(paths, root)
-    loaded = load_all(paths, variables=options.variables, env=dict(os.environ))
-    check_settable(loaded, options.variables)
-    selected = select(loaded, options.select)
-    for each in selected:
-        check(each.loaded, options)
-    if options.cluster is not None:
-        check_fits(options.cluster, [each.loaded for each in selected])
+    selected = prepare(options)
     plans = [plan(each.loaded, options) for each in selected]
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     session = replace(session, interrupt=session.interrupt.child())  # ends by itself when its time is over
     return follow(session, lambda: _run_all(session, selected, options, plans))
+
+
+def prepare(options: RunOptions) -> list[Selected]:
+    """What a run would run, once everything has been checked that can be without starting anything. Errors as for `run`."""
+    paths = discover(options.paths)
+    root = options.root or project_root(Path.cwd())
+    if not options.trust:
+        check_trusted(paths, root)
+    loaded = load_all(paths, variables=options.variables, env=dict(os.environ), matrix=options.matrix)
+    check_settable(loaded, options.variables)
+    check_axes(loaded, options.matrix)
+    if options.versions:
+        loaded = on_versions(loaded, options.versions)
+    selected = select(loaded, options)
+    for each in selected:
+        check(each.loaded, options)
+    if options.cluster is not None:
+        check_fits(options.cluster, [each.loaded for each in selected])
+    return selected
 
 
 def _run_all(session: RunSession, selected: list[Selected], options: RunOptions, plans: list[Plan]) -> None:

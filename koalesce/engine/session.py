@@ -31,6 +31,9 @@ class RunSession:
     stream: EventStream
     folder: Path
     evidence: EvidenceSharing = field(default_factory=EvidenceSharing)
+    no_more: threading.Event = field(
+        default_factory=threading.Event
+    )  # set: no further test begins, those under way go on
 
     @property
     def cancel(self) -> threading.Event:

@@ -63,6 +63,10 @@ class Place:
         return [str(self.number)] if self.number > 1 else []
 
 
+_BAD: tuple[Status, ...] = ("failed", "error")
+_NO_MORE = "not run: an earlier test did not pass (--failfast)"
+
+
 class SpecRun:
     """One spec in one run."""
 
@@ -92,13 +96,12 @@ class SpecRun:
 
     def begin(self, pool: ThreadPoolExecutor) -> None:
         """Have its clusters made before its turn; what goes wrong in that is told when it comes."""
-        self._ahead = pool.submit(self._make)
+        if not self._needless():
+            self._ahead = pool.submit(self._make)
 
     def give_up(self) -> bool:
         """Its turn won't come: end what was begun; whether nothing is left."""
-        self._session.interrupt.set("the run is over")
-        if self._ahead is not None and not self._ahead.cancel():
-            self._ahead.exception()
+        self._stop_making("the run is over")
         self._run_interrupt.close(self._session.interrupt)
         return end_all(self._session, self._path, self._lot.sessions, keep=False)
 
@@ -108,6 +111,7 @@ class SpecRun:
         timer = self._timer()
         names = tuple(test.name for test, _ in self._selected.tests)
         self._session.emit(SpecStarted(spec=self._path, name=self._loaded.spec.metadata.name, tests=names))
+        status: Status = "error"
         try:
             status, message = self._guarded()
             if problem := self._clean_up():
@@ -120,7 +124,9 @@ class SpecRun:
         finally:
             timer.cancel()
             self._backgrounds.end_all()
-            gone = self._let_go()
+            if self._options.failfast and status in _BAD:
+                self._session.no_more.set()
+            gone = self._let_go(status)
             self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
         seconds = round(self._session.clock.monotonic() - began, 4)
@@ -158,6 +164,10 @@ class SpecRun:
     def _run(self) -> tuple[Status, str]:
         if self._session.cancel.is_set():
             raise Interrupted
+        if reason := self._needless():
+            self._skip_rest("")
+            self._stop_making(reason)
+            return "skipped", reason
         stage = self._take()
         self._place.taken()
         self._backgrounds = stage.backgrounds
@@ -180,6 +190,19 @@ class SpecRun:
         self._run_tests(stage)
         return overall(test.status for test in self._tests), ""
 
+    def _needless(self) -> str:
+        """Why no cluster is needed, where none of its tests would run."""
+        if self._session.no_more.is_set():
+            return _NO_MORE
+        names = [test.name for test, _ in self._selected.tests]
+        return "every test of it is skipped" if names and all(name in self._selected.skipped for name in names) else ""
+
+    def _stop_making(self, reason: str) -> None:
+        """Have what was begun ahead end, and wait until it has."""
+        if self._ahead is not None and not self._ahead.cancel():
+            self._session.interrupt.set(reason)
+            self._ahead.exception()
+
     def _take(self) -> Stage:
         """Its clusters: of an earlier spec that shares them, made ahead, or made now."""
         needs = self._place.plan.needs
@@ -199,7 +222,7 @@ class SpecRun:
         stage = provision(
             self._session, self._loaded, self._options, name=self._name, folder=self._folder, opened=sessions.append
         )
-        if self._options.keep or plan.needs:
+        if self._options.keep or self._options.keep_on_failure or plan.needs:
             note_first_states(sessions, wait=True)
         self._lot.stage = stage
         return stage
@@ -219,11 +242,12 @@ class SpecRun:
         self._is_clean = True
         return None
 
-    def _let_go(self) -> bool:
-        """Leave its clusters to a spec to come, or end them; whether nothing is left that shouldn't be."""
-        if self._is_clean and self._place.shared.give_back(self._place.plan.needs, self._lot):
+    def _let_go(self, status: Status) -> bool:
+        """Leave its clusters to a spec to come, or keep or end them; whether nothing is left that shouldn't be."""
+        is_kept = status in _BAD and self._options.keep_on_failure and not self._session.cancel.is_set()
+        if self._is_clean and not is_kept and self._place.shared.give_back(self._place.plan.needs, self._lot):
             return True
-        return end_all(self._session, self._lot.spec, self._lot.sessions, keep=self._options.keep)
+        return end_all(self._session, self._lot.spec, self._lot.sessions, keep=self._options.keep or is_kept)
 
     def _name(self, section: str) -> str:
         """The name of the cluster of a section."""
@@ -237,9 +261,18 @@ class SpecRun:
         def run(case: _Case) -> TestFinished:
             if self._session.cancel.is_set():
                 return skip_test(self._session, self._path, case.test, case.line, "interrupted before it began")
-            return run_test(stage, case.test, case.line)
+            if reason := self._skipped(case.test):
+                return skip_test(self._session, self._path, case.test, case.line, reason)
+            finished = run_test(stage, case.test, case.line)
+            if self._options.failfast and finished.status in _BAD:
+                self._session.no_more.set()
+            return finished
 
         self._tests += run_all(tests, run, parallel=self._options.parallel)
+
+    def _skipped(self, test: Test) -> str:
+        """Why a test isn't run although its spec is."""
+        return self._selected.skipped.get(test.name) or (_NO_MORE if self._session.no_more.is_set() else "")
 
     def _clean_up(self) -> str:
         """The spec's own cleanup steps, and the end of what its setup has started; what went wrong in them."""
@@ -283,7 +316,8 @@ class SpecRun:
         done = {test.test for test in self._tests}
         for test, line in self._selected.tests:
             if test.name not in done:
-                self._tests.append(skip_test(self._session, self._path, test, line, f"not run: {reason}"))
+                why = self._skipped(test) or f"not run: {reason}"
+                self._tests.append(skip_test(self._session, self._path, test, line, why))
 
 
 @dataclass(frozen=True, slots=True)

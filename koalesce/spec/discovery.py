@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,9 +22,10 @@ _CONTENT = re.compile(r"^[^#\s]", re.MULTILINE)
 
 
 def discover(patterns: Sequence[str]) -> list[Path]:
-    """The specs of files, folders (with what is below them) and `./...`; without patterns those below the working folder.
+    """The specs of files, globs, folders (with what is below them) and `./...`; without patterns those below the working folder.
 
-    A file that is named is taken for a spec whatever it holds; below a folder, what the project excludes is left out. Each spec comes once, in the order of the patterns. UsageError for a
+    A file that is named is taken for a spec whatever it holds; of the files of a glob (`*`, `?`, `[…]`, `**` for folders) only those that are specs.
+    Below a folder, what the project excludes is left out. Each spec comes once, in the order of the patterns. UsageError for a
     path that isn't there and a folder that can't be read; a folder without specs gives none.
     """
     found: dict[Path, Path] = {}
@@ -40,8 +42,23 @@ def _matches(pattern: str) -> Iterator[Path]:
         yield from sorted(_below(path))
     elif path.exists() and folder is None:
         yield path
+    elif glob.has_magic(pattern) and folder is None:
+        yield from _of_glob(pattern)
     else:
         raise UsageError(f"{pattern}: no such file or folder", hint=similar_file(path))
+
+
+def _of_glob(pattern: str) -> Iterator[Path]:
+    paths = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - absolute ones, too
+    found = [
+        spec for path in paths for spec in (sorted(_below(path)) if path.is_dir() else [path] if is_spec(path) else [])
+    ]
+    if not found:
+        raise UsageError(
+            f"{pattern}: " + ("nothing that it matches is a spec" if paths else "matches nothing"),
+            hint="a spec is a YAML file of apiVersion koalesce.dev/v1alpha1 and kind Spec" if paths else None,
+        )
+    yield from found
 
 
 def _folder(pattern: str) -> str | None:

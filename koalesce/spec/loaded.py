@@ -38,6 +38,7 @@ class LoadedSpec:
     `shown` is its path as people know it, with the cell behind it, and the key of its events; `variables` are those known at load,
     `origins` say where each test of `spec` comes from.
     `env_names` are the variables of the environment that the project lets its specs see, `env` those of them that are set.
+    `cluster_overrides` replace fields of its `cluster` section, for a cell that the command line has made.
     """
 
     path: FilePath
@@ -51,6 +52,7 @@ class LoadedSpec:
     origins: tuple[Origin, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     env_names: frozenset[str] = frozenset()
+    cluster_overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -66,8 +68,9 @@ class LoadedSpec:
         where: Path = ("clusters", name) if name else ("cluster",)
         written = self.source.document.value.get(where[0]) or {}
         resolved: dict[str, Any] = self._resolved((written.get(name) if name else written) or {}, self.scope, where)
+        overrides = {**self.cluster_overrides, **(overrides or {})}
         try:
-            return ClusterSpec.model_validate({**resolved, **(overrides or {})})
+            return ClusterSpec.model_validate({**resolved, **overrides})
         except ValidationError as error:
             if overrides:
                 raise _override_error(error) from error
@@ -180,15 +183,15 @@ class LoadedSpec:
     def test_variables(self, test: Test, scope: Mapping[str, Any]) -> dict[str, Any]:
         """The variables of a test: those known at load, and the others of its own, resolved in the order in which they stand."""
         where: Path = (*self._test_path(test), "vars")
-        values = {**self.variables, **self._origin(test).variables}
+        values = {**self.variables, **self.origin(test).variables}
         for name, written in test.vars.items():
-            if name not in self._origin(test).variables:
+            if name not in self.origin(test).variables:
                 values[name] = self._resolved(written, {**self.scope, **scope, "vars": values}, (*where, name))
         return values
 
     def test_matrix(self, test: Test) -> dict[str, Any]:
         """The values of the axes that a test stands at: the spec's, and its own."""
-        return {**self.scope["matrix"], **self._origin(test).matrix}
+        return {**self.scope["matrix"], **self.origin(test).matrix}
 
     def test_namespaces(self, test: Test, scope: Mapping[str, Any]) -> tuple[NamespaceSpec, dict[str, NamespaceSpec]]:
         """The namespace of a test, and its further ones by name, with their values; StepInvalid, with positions, where that can't be."""
@@ -221,16 +224,17 @@ class LoadedSpec:
         """Where a test begins in the file, from 1."""
         return self.line(("tests", self.origins[index].index))
 
-    def _origin(self, test: Test) -> Origin:
+    def origin(self, test: Test) -> Origin:
+        """Where a test of it comes from."""
         return next(
             origin for origin, each in zip(self.origins, self.spec.tests, strict=True) if each.name == test.name
         )
 
     def _test_path(self, test: Test) -> Path:
-        return ("tests", self._origin(test).index)
+        return ("tests", self.origin(test).index)
 
     def _written_test(self, test: Test) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.source.document.value["tests"][self._origin(test).index]
+        found: Mapping[str, Any] = self.source.document.value["tests"][self.origin(test).index]
         return found
 
     def _resolved(self, written: Any, scope: Mapping[str, Any], where: Path) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
+from koalesce.spec.axes import Axes, choose_values
 from koalesce.spec.draft import Draft
 from koalesce.spec.files import shown
 from koalesce.spec.include import Including
@@ -38,6 +39,7 @@ def load_cells(
     variables: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     providers: Iterable[str] | None = None,
+    matrix: Axes | None = None,
 ) -> list[LoadedSpec]:
     """Read and check a spec, once for each cell of its matrix; InvalidSpecs with every problem of it.
 
@@ -45,7 +47,8 @@ def load_cells(
 
     `root` is the project's folder (found from the spec's, if not given). Without `trust` a spec outside of the working folder's
     project is refused. `variables` replace those that the spec declares. `env` is the environment, of which specs see what the
-    project lists; `providers` are the names of cluster providers (those of the registry, if not given).
+    project lists; `providers` are the names of cluster providers (those of the registry, if not given). `matrix` has values for axes,
+    instead of those that are written.
     """
     file = FilePath(path)
     name = shown(file)
@@ -62,6 +65,8 @@ def load_cells(
     known = _providers() if providers is None else frozenset(providers)
     including = Including(source, SharedFiles(project.root))
     including.include(file)
+    if matrix:
+        choose_values(including.source.document.value, matrix)
     cells, found = _cells(including.source, variables or {}, visible)
     problems += found
     drafts = [

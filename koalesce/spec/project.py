@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from koalesce.errors import UsageError
 from koalesce.yaml.problems import did_you_mean
 
 _FILE = "koalesce.toml"
-_KNOWN = ("env", "exclude")
+_KNOWN = ("env", "exclude", "run")
+_SHARED = "pyproject.toml"
 
 
 def project_root(folder: Path) -> Path:
@@ -26,7 +27,7 @@ def project_root(folder: Path) -> Path:
 
 def _is_configured(folder: Path) -> bool:
     try:
-        return "[tool.koalesce" in (folder / "pyproject.toml").read_text(encoding="utf-8")
+        return "[tool.koalesce" in (folder / _SHARED).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -37,11 +38,14 @@ class Project:
 
     `env` lists the variables of the environment that specs may see. `exclude` lists files and folders (globs, relative to the root;
     `*` matches across folders too) that are left out where specs are looked for below a folder; who names them gets them all the same.
+    `run` has flags of `koalesce run`, which the command line reads. `file` is where the settings stand, or would.
     """
 
     root: Path
     env_names: frozenset[str] = frozenset()
     exclude: tuple[str, ...] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
+    file: str = _FILE
 
     @classmethod
     def find(cls, folder: Path, root: Path | None = None) -> Project:
@@ -50,7 +54,11 @@ class Project:
         settings = _settings(home)
         _refuse_unknown(settings, home)
         names, globs = _texts(settings, home, "env", "names of variables"), _texts(settings, home, "exclude", "globs")
-        return cls(home, frozenset(names), tuple(globs))
+        run = settings.get("run", {})
+        if not isinstance(run, dict):
+            raise UsageError(f"the settings of {home}: run takes a table of flags", hint="[run] and then parallel = 8")
+        has_own = (home / _FILE).is_file() or not _is_configured(home)
+        return cls(home, frozenset(names), tuple(globs), run, _FILE if has_own else _SHARED)
 
     def excludes(self, path: Path) -> bool:
         """Whether a file or folder is left out where specs are looked for."""
@@ -65,7 +73,7 @@ class Project:
 
 
 def _settings(root: Path) -> Mapping[str, Any]:
-    own, shared = root / _FILE, root / "pyproject.toml"
+    own, shared = root / _FILE, root / _SHARED
     if own.is_file():
         return _toml(own)
     if _is_configured(root):

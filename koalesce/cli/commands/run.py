@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from koalesce.cli import exit_codes
-from koalesce.cli.arguments import add_values, duration, pattern, positive, variables_of
+from koalesce.cli import exit_codes, run_arguments
+from koalesce.cli.run_arguments import REPORTS
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,88 +20,72 @@ if TYPE_CHECKING:
 
 NAME = "run"
 HELP = "run specs on temporary clusters"
-# The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
-_REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of the run as a line of JSON"}
 _EXAMPLES = """\
 examples:
   koalesce run                                        every spec below this folder
   koalesce run specs/kube-router.yaml --run 'policy'  the tests with "policy" in their names
   koalesce run specs/ --junit report.xml --no-skips   as a CI system wants it
+  koalesce run 'specs/*-dns.yaml' --skip /proxy=ipvs  no cell with proxy=ipvs of any test
+  koalesce run --rerun-failed --failfast              what failed last time, until something fails again
+  koalesce run --count 20 --run flaps --shuffle on    is it flaky?
+  koalesce run --kubernetes 1.34,1.37 --list          what would run on both versions
+  koalesce run --shard 2/3 --label tier=smoke         on the second of three machines
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
 
 exit codes:
   0 passed   1 failed   2 usage or invalid spec   3 error: it could not be found out   4 something is left over
   5 no test ran   130 interrupted
+
+Most flags can also be set in koalesce.toml ([run]) or the environment (KOALESCE_RUN_PARALLEL=8): koalesce config
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare flags and arguments."""
     parser.epilog = _EXAMPLES
-    parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
-    )
-    what = parser.add_argument_group("what runs")
-    what.add_argument(
-        "--run",
-        metavar="REGEX",
-        type=pattern,
-        dest="select",
-        help="only tests whose names match, cells of a matrix included: 'proxy=ipvs'",
-    )
-    add_values(what)
-    what.add_argument("--no-skips", action="store_true", help="exit with 5 if any test is skipped")
-    what.add_argument(
-        "--no-flaky", action="store_true", help="exit with 1 if any test passed only when it was run again"
-    )
-    where = parser.add_argument_group("where it runs")
-    where.add_argument("--provider", metavar="NAME", help="make clusters with this provider instead of the specs'")
-    where.add_argument("--kubernetes", metavar="VERSION", help="run this version of Kubernetes instead of the specs'")
-    where.add_argument(
-        "--cluster", metavar="NAME", help="run all specs on this cluster, which `koalesce up` made and which stays"
-    )
-    where.add_argument("--keep", action="store_true", help="keep the clusters when the run ends")
-    how = parser.add_argument_group("how it runs")
-    how.add_argument(
-        "--parallel", metavar="N", type=positive, default=4, help="tests at once in one cluster (default: 4)"
-    )
-    how.add_argument(
-        "--reruns", metavar="N", type=_reruns, default=0,
-        help="run tests that fail again, up to N times, unless they say how often; those that pass then are told as flaky",
-    )  # fmt: skip
-    how.add_argument("--run-timeout", metavar="DURATION", type=duration, help="end the whole run after this time")
-    how.add_argument("--timeout", metavar="DURATION", type=duration, help="end every spec after this time, such as 10m")
-    how.add_argument("--trust", action="store_true", help="run specs from outside the project too: they are code")
-    reports = parser.add_argument_group("reports")
-    reports.add_argument("-v", "--verbose", action="store_true", help="show every phase and every step")
-    for name, text in _REPORTS.items():
-        reports.add_argument(f"--{name}", metavar="FILE", type=Path, help=text)
-    reports.add_argument(
-        "--junit-strict", action="store_true",
-        help="keep the JUnit report valid against Jenkins' XSD: its cases lack file and line, which others read",
-    )  # fmt: skip
-
-
-def _reruns(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 10:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 10")
-    return int(text)
+    run_arguments.add_paths(parser)
+    run_arguments.add_selection(parser)
+    run_arguments.add_place(parser)
+    run_arguments.add_manner(parser)
+    run_arguments.add_reports(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the specs, and show and report how they go."""
-    from koalesce.cli.follow import Reports
+    from koalesce.cli.run_options import only_failed, options_of, refuse_both
+    from koalesce.cli.settings import fill_in
     from koalesce.cli.stopping import Stop
+
+    refuse_both(args)
+    fill_in(args)
+    stop = Stop()
+    only = only_failed(args)
+    if only is not None and not only:
+        print("no test failed when it last ran here", file=sys.stderr)
+        return exit_codes.NO_TESTS
+    options = options_of(args, stop.cancel, only)
+    if args.list or args.dry_run:
+        return _show(options, dry_run=args.dry_run)
+    return _run(args, options, stop)
+
+
+def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
+    from koalesce.cli.follow import Reports
     from koalesce.reporters.files import check_writable
     from koalesce.reporters.terminal import open_view
 
     paths = _report_paths(args)
-    stop = Stop()
-    options = _options(args, stop)
     for path in paths.values():
         check_writable(path)
-    reports = Reports({name: _reporter(name, path, strict=args.junit_strict) for name, path in paths.items()})
+    reports = Reports(
+        {
+            **{name: _reporter(name, path, strict=args.junit_strict) for name, path in paths.items()},
+            "rerun-failed": _failed_tests(),
+        }
+    )
+    if options.shuffle is not None:
+        print(f"shuffled: --shuffle {options.shuffle} gives the same order again", flush=True)
     view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
@@ -111,8 +95,34 @@ def run(args: argparse.Namespace) -> int:
     return exit_codes.worse(code, exit_codes.ERROR)
 
 
+def _show(options: RunOptions, *, dry_run: bool) -> int:
+    """What would run."""
+    from koalesce import engine
+    from koalesce.cli.listing import selected_tests
+    from koalesce.cli.plans import planned
+    from koalesce.reporters.text import inert
+
+    chosen = engine.prepare(options)
+    lines = planned(chosen, options) if dry_run else [line for each in chosen for line in selected_tests(each)]
+    print("".join(f"{inert(line)}\n" for line in lines), end="")
+    if any(each.tests for each in chosen):
+        return exit_codes.PASSED
+    print(_nothing(options), file=sys.stderr)
+    return exit_codes.NO_TESTS
+
+
+def _failed_tests() -> Reporter:
+    from koalesce.cli.failed_tests import FailedTests, read_failed
+
+    try:
+        known = read_failed()
+    except UsageError:  # it is about to be written anew
+        known = {}
+    return FailedTests(known)
+
+
 def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
-    paths: dict[str, Path] = {name: getattr(args, name) for name in _REPORTS if getattr(args, name) is not None}
+    paths: dict[str, Path] = {name: getattr(args, name) for name in REPORTS if getattr(args, name) is not None}
     if len({path.resolve() for path in paths.values()}) < len(paths):
         raise UsageError("two reports can't be written to the same file", hint="give each its own")
     if args.junit_strict and "junit" not in paths:
@@ -125,38 +135,6 @@ def _reporter(name: str, path: Path, *, strict: bool) -> Reporter:
     from koalesce.reporters.junit import JUnit
 
     return JUnit(path, strict=strict) if name == "junit" else FILE_REPORTERS[name].create(path)
-
-
-def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
-    from koalesce.cli.specs import find_specs
-    from koalesce.engine import RunOptions
-
-    for flag in ("provider", "kubernetes", "keep"):
-        if args.cluster is not None and getattr(args, flag):
-            raise UsageError(
-                f"--{flag} says how clusters are made; --cluster takes one as it is", hint="leave out one of them"
-            )
-    images = {reference: Path(path) for reference, path in args.image}
-    for reference, path in images.items():
-        if not path.exists():
-            raise UsageError(f"--image {reference}={path}: there is no {path}")
-    return RunOptions(
-        paths=tuple(str(path) for path in find_specs(args.paths)),
-        keep=args.keep,
-        cluster=args.cluster,
-        provider=args.provider,
-        kubernetes=args.kubernetes,
-        images=images,
-        variables=variables_of(args),
-        select=args.select,
-        parallel=args.parallel,
-        timeout=args.timeout,
-        run_timeout=args.run_timeout,
-        reruns=args.reruns,
-        trust=args.trust,
-        verbose=args.verbose,
-        cancel=stop.cancel,
-    )
 
 
 def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool, no_flaky: bool) -> int:
@@ -178,9 +156,14 @@ def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no
 
 def _nothing(options: RunOptions) -> str:
     """Why no test ran, where none was even skipped."""
-    if options.select is None:
+    from koalesce.engine.selection import narrowing
+
+    said = narrowing(options)
+    if not said:
         return "the specs have no tests"
-    return f"no test has a name that matches {options.select!r}\n  hint: koalesce list shows their names"
+    if said == f"--run {options.select}":
+        return f"no test has a name that matches {options.select!r}\n  hint: koalesce list shows their names"
+    return f"no test is left by {said}\n  hint: koalesce list shows their names"
 
 
 def _close(view: View, reports: Reports) -> None:

@@ -18,7 +18,7 @@ HELP = "check specs without running anything"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which specs, and with which variables."""
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="a spec, a folder or ./... (default: every spec below here)"
+        "paths", nargs="*", metavar="PATH", help="a spec, a folder, a glob or ./... (default: every spec below here)"
     )
     add_variables(parser)
 

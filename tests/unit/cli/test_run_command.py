@@ -16,10 +16,11 @@ import koalesce.engine
 from koalesce.cli.commands import run as command
 from koalesce.cli.follow import Abandoned
 from koalesce.cli.main import main
+from koalesce.cli.run_arguments import REPORTS
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.errors import ProvisionError, UsageError
-from koalesce.events import AnyEvent, RunFinished
+from koalesce.events import AnyEvent, RunFinished, TestFinished
 from koalesce.reporters import FILE_REPORTERS
 from koalesce.reporters.jsonl import read_events
 
@@ -82,6 +83,8 @@ def test_flags_become_options(engine: FakeEngine) -> None:
     words += (
         " b.yaml --run pods|dns -v --timeout 10m --parallel 8 --kubernetes 1.34 --trust --reruns 2 --run-timeout 1h"
     )
+    words += " --skip /size=1 --label tier=smoke --label !slow --start-at dns --shard 2/3 --short --count 4 --shuffle 7"
+    words += " --failfast --keep-on-failure --matrix size=1,2"
 
     main(words.split())
 
@@ -94,6 +97,16 @@ def test_flags_become_options(engine: FakeEngine) -> None:
         images={"docker.io/x/router:1": Path("router.tar")},
         variables={"version": "v2", "empty": ""},
         select="pods|dns",
+        skip="/size=1",
+        labels=("tier=smoke", "!slow"),
+        start_at="dns",
+        shard=(2, 3),
+        short=True,
+        count=4,
+        shuffle=7,
+        failfast=True,
+        keep_on_failure=True,
+        matrix={"size": ("1", "2")},
         parallel=8,
         timeout=Duration(600.0),
         run_timeout=Duration(3600.0),
@@ -137,6 +150,14 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
         (["--run", "a["], "'a[' is not a regular expression"),
         (["--timeout", "10"], "write it with a unit"),
         (["--parallel", "0"], "is not a whole number from 1"),
+        (["--shard", "4/3"], "'4/3' is not of the form I/N"),
+        (["--label", "a=b=c"], "is not a label selector"),
+        (["--matrix", "size"], "'size' is not of the form AXIS=VALUE"),
+        (["--kubernetes", "1.34,1.34"], "1.34 is there twice"),
+        (["--shuffle", "yes"], "'yes' is not on, off or a seed"),
+        (["--failfsat"], 'unrecognized arguments: --failfsat; did you mean "--failfast"?'),
+        (["--list", "--dry-run"], "--list and --dry-run both run nothing"),
+        (["--cluster", "dev", "--keep-on-failure"], "--keep-on-failure says how clusters are made"),
         (["--cluster", "dev", "--keep"], "--keep says how clusters are made; --cluster takes one as it is"),
     ],
 )
@@ -199,8 +220,91 @@ def test_no_test_at_all_is_5_and_told(
     assert capsys.readouterr().err == message
 
 
+@pytest.mark.parametrize(("recorded", "code"), [("green", 5), ("red", 4)])
+def test_what_failed_can_be_run_again(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], recorded: str, code: int
+) -> None:
+    engine.recorded = recorded
+    main(["run", "specs"])
+    capsys.readouterr()
+
+    assert main(["run", "specs", "--rerun-failed"]) == code
+
+    if recorded == "green":
+        assert capsys.readouterr().err == "no test failed when it last ran here\n"
+    else:
+        failed = {
+            (event.spec, event.test)
+            for event in read_events(RUNS / "red.jsonl")
+            if isinstance(event, TestFinished) and event.status in ("failed", "error")
+        }
+        only = engine.options[-1].only
+        assert only is not None
+        assert failed
+        assert failed <= {(spec, test) for spec, tests in only.items() for test in tests}
+
+
+def test_a_shuffled_run_prints_its_seed(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["run", "specs", "--shuffle", "on"])
+
+    seed = engine.options[0].shuffle
+    assert capsys.readouterr().out.startswith(f"shuffled: --shuffle {seed} gives the same order again\n")
+
+
+TWO = """\
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {name: a}
+cluster: {nodes: 2, kubernetes: "1.37.2"}
+tests:
+  - {name: first, steps: [{sleep: 1s}, {script: "true"}]}
+  - {name: second, disruptive: true, steps: [{sleep: 1s}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["--list"], ["specs/a.yaml:6  first", "specs/a.yaml:7  second"]),
+        (["--list", "--run", "sec", "--short"], ["specs/a.yaml:7  second  (skipped: --short: it is disruptive)"]),
+        (
+            ["--list", "--kubernetes", "1.37,1.34", "--skip", "first"],
+            ["specs/a.yaml:7 [kubernetes=1.37]  second", "specs/a.yaml:7 [kubernetes=1.34]  second"],
+        ),
+        (
+            ["--dry-run", "--short"],
+            [
+                "specs/a.yaml",
+                "  cluster: local, Kubernetes 1.37.2, 2 nodes",
+                "  specs/a.yaml:6  first",
+                "  specs/a.yaml:7  second  (skipped: --short: it is disruptive)",
+                "1 of 2 tests in 1 spec would run; nothing was started",
+            ],
+        ),
+    ],
+)
+def test_what_would_run_is_shown_and_nothing_runs(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], words: list[str], lines: list[str]
+) -> None:
+    Path("specs/a.yaml").write_text(TWO)
+
+    assert main(["run", *words]) == 0
+
+    assert capsys.readouterr().out.splitlines() == lines
+    assert engine.options == []
+    assert not Path(".koalesce").exists()
+
+
+def test_nothing_to_list_is_5(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("specs/a.yaml").write_text(TWO)
+
+    assert main(["run", "--list", "--label", "tier=smoke"]) == 5
+
+    assert "no test is left by --label tier=smoke" in capsys.readouterr().err
+
+
 def test_every_file_reporter_has_its_flag() -> None:
-    assert sorted(command._REPORTS) == sorted(FILE_REPORTERS)
+    assert sorted(REPORTS) == sorted(FILE_REPORTERS)
 
 
 _HANGING = """

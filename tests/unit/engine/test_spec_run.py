@@ -19,7 +19,7 @@ from koalesce.engine.selection import select
 from koalesce.engine.session import RunSession
 from koalesce.engine.spec_run import SpecResult, SpecRun
 from koalesce.engine.stream import PartStream
-from koalesce.errors import Interrupted, ProvisionError
+from koalesce.errors import Interrupted, ProvisionError, UsageError
 from koalesce.events import PhaseStarted, RunFinished, SpecFinished, StepFinished, TestFinished
 from tests.unit.engine.test_case import World
 
@@ -33,7 +33,7 @@ class Run(World):
         self.session = self.stage.session
 
     def all(self) -> SpecResult:
-        return SpecRun(self.session, select([self.loaded], None)[0], RunOptions()).run()
+        return SpecRun(self.session, select([self.loaded], RunOptions())[0], RunOptions()).run()
 
 
 @pytest.fixture
@@ -206,3 +206,96 @@ def test_what_is_told_of_one_cluster_of_several_bears_its_name(tmp_path: Path) -
     (event,) = world.events()
     assert isinstance(event, PhaseStarted)
     assert event.phase == "images [east]"
+
+
+def ends_of(events: list[Any]) -> dict[str, tuple[str, str]]:
+    return {event.test: (event.status, event.message) for event in events if isinstance(event, TestFinished)}
+
+
+def test_nothing_begins_after_the_first_failure_where_that_is_asked_for(runs: Callable[..., list[Any]]) -> None:
+    events = runs(
+        [
+            "tests: [{name: bad, steps: [{script: exit 1}]}, {name: next, serial: true, steps: [{sleep: 1ms}]}]",
+            "tests: [{name: later, steps: [{sleep: 1ms}]}]",
+        ],
+        failfast=True,
+    )
+
+    ends = ends_of(events)
+    assert [status for status, _ in ends.values()] == ["failed", "skipped", "skipped"]
+    assert ends["next"][1] == ends["later"][1] == "not run: an earlier test did not pass (--failfast)"
+    assert (events[-1].status, events[-1].failed, events[-1].skipped) == ("failed", 1, 2)
+
+
+def test_a_short_run_makes_no_cluster_for_tests_that_it_skips(
+    runs: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_more: Any) -> Any:
+        raise AssertionError("a cluster was made")
+
+    specs = ["tests: [{name: t, disruptive: true, steps: [{sleep: 1ms}]}]"]
+    monkeypatch.setattr("koalesce.engine.spec_run.note_first_states", refuse)
+    monkeypatch.setattr("koalesce.engine.spec_run.SpecRun._make", refuse)
+
+    events = runs(specs, short=True)
+
+    assert ends_of(events) == {"t": ("skipped", "--short: it is disruptive")}
+    assert events[-1].status == "skipped"
+
+
+def test_each_test_runs_as_often_as_is_asked_for_with_its_own_values(runs: Callable[..., list[Any]]) -> None:
+    events = runs(["tests: [{name: t, matrix: {n: [1, 2]}, steps: [{script: 'test ${{ matrix.n }} -eq 1'}]}]"], count=2)
+
+    assert {name: status for name, (status, _) in ends_of(events).items()} == {
+        "t [n=1] [run=1]": "passed",
+        "t [n=1] [run=2]": "passed",
+        "t [n=2] [run=1]": "failed",
+        "t [n=2] [run=2]": "failed",
+    }
+
+
+def test_each_spec_runs_on_each_version(runs: Callable[..., list[Any]]) -> None:
+    events = runs(["tests: [{name: t, steps: [{sleep: 1ms}]}]"], versions=("1.37", "1.34"))
+
+    ends = [event for event in events if isinstance(event, SpecFinished)]
+    assert [(end.spec.rsplit("/", 1)[-1], end.status) for end in ends] == [
+        ("spec.yaml [kubernetes=1.37]", "passed"),
+        ("spec.yaml [kubernetes=1.34]", "passed"),
+    ]
+
+
+@pytest.mark.parametrize(("script", "kept"), [("exit 1", True), ("exit 0", False)])
+def test_the_cluster_of_a_spec_that_fails_is_kept_where_that_is_asked_for(
+    runs: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch, script: str, kept: bool
+) -> None:
+    asked: list[bool] = []
+
+    def end(*_args: Any, keep: bool) -> bool:
+        asked.append(keep)
+        return True
+
+    monkeypatch.setattr("koalesce.engine.spec_run.end_all", end)
+
+    runs([f"tests: [{{name: t, steps: [{{script: {script}}}]}}]"], keep_on_failure=True)
+
+    assert asked == [kept]
+
+
+def test_values_of_axes_come_from_the_command_line(runs: Callable[..., list[Any]]) -> None:
+    events = runs(
+        [
+            "matrix: {size: [1, 2], exclude: [{size: 2}]}\n"
+            "tests: [{name: t, matrix: {shape: [{name: big, n: 7}, {name: small, n: 8}]}, "
+            "steps: [{script: 'test ${{ matrix.size }}${{ matrix.shape.n }} = 37'}]}]"
+        ],
+        matrix={"size": ("3",), "shape": ("big",)},
+    )
+
+    assert ends_of(events) == {"t [shape=big]": ("passed", "")}
+
+
+def test_an_axis_that_no_spec_has_is_refused(runs: Callable[..., list[Any]]) -> None:
+    with pytest.raises(UsageError, match='no spec of this run has an axis "sze"') as refused:
+        runs(["matrix: {size: [1]}\ntests: [{name: t, steps: [{sleep: 1ms}]}]"], matrix={"sze": ("1",)})
+
+    assert refused.value.hint == 'did you mean "size"?'

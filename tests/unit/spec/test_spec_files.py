@@ -214,3 +214,24 @@ def test_an_unknown_setting_of_a_project_is_told(tmp_path: Path) -> None:
         Project.find(tmp_path)
 
     assert str(caught.value) == f'the settings of {tmp_path}: envv: unknown setting\n  hint: did you mean "env"?'
+
+
+def test_a_glob_takes_the_specs_among_what_it_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"dns-a.yaml": SPEC, "dns-pod.yaml": POD, "deep/dns/b.yaml": SPEC, "c.yaml": SPEC})
+
+    assert list(map(str, discover(["dns-*"]))) == ["dns-a.yaml"]
+    assert list(map(str, discover(["**/dns*"]))) == ["deep/dns/b.yaml", "dns-a.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("x*", "matches nothing"), ("p*", "nothing that it matches is a spec")]
+)
+def test_a_glob_without_specs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, {"pod.yaml": POD})
+
+    with pytest.raises(UsageError, match=message):
+        discover([pattern])

@@ -1,0 +1,30 @@
+"""Tests as lines, each beginning with its place, which editors and terminals make a link of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from koalesce.reporters.text import location, one_line
+
+if TYPE_CHECKING:
+    from koalesce.engine import Selected
+    from koalesce.spec import LoadedSpec, Test
+
+
+def all_tests(spec: LoadedSpec) -> Iterator[str]:
+    """A line for each test of a spec."""
+    for index, test in enumerate(spec.spec.tests):
+        yield _line(spec, test, spec.test_line(index), {})
+
+
+def selected_tests(selected: Selected) -> Iterator[str]:
+    """A line for each test of a spec that is to run, in the order in which they begin."""
+    for test, line in selected.tests:
+        yield _line(selected.loaded, test, line, selected.skipped)
+
+
+def _line(spec: LoadedSpec, test: Test, line: int, reasons: Mapping[str, str]) -> str:
+    reason = test.skip or reasons.get(test.name)
+    skipped = f"  (skipped: {one_line(reason)})" if reason else ""
+    return f"{location(spec.shown, line)}  {one_line(test.name)}{skipped}"
