@@ -35,7 +35,7 @@ from koalesce.yaml import Problem
 from koalesce.yaml.nodes import Path
 
 _NO_VALUE = "has no value before the run, and needs one here"
-_DISTURBING = ("chaos", "nodes")  # step types
+_DISTURBING = ("chaos", "nodes", "snapshot")  # step types
 
 
 @dataclass
@@ -176,6 +176,15 @@ class Draft:
                     found[path] = [reader.read(step, place, index, known) for index, step in enumerate(raw)]
         self.problems += reader.problems
         self.problems += pair_problems(found)
+        if any(
+            step.key in ("snapshot", "node-state")
+            for listed in found.values()
+            for each in listed
+            for step in each.family
+        ):
+            from koalesce.spec.snapshots import snapshot_problems
+
+            self.problems += snapshot_problems(found)
         return found
 
     def _written_entries(self, entries: Mapping[Path, list[StepEntry]]) -> dict[Path, list[StepEntry]]:

@@ -1,4 +1,4 @@
-"""What is wrong with `chaos` and `nodes` steps, as far as it can be known before anything starts: where they stand, and what they are about.
+"""What is wrong with `chaos`, `nodes` and `snapshot` steps, as far as it can be known before anything starts: where they stand, and what they are about.
 
 Works on the data as written, so that a mistake elsewhere hides nothing.
 """
@@ -17,6 +17,7 @@ from koalesce.yaml.problems import Problem, did_you_mean
 CAPABILITY = "chaos"
 _KEY = "chaos"
 _NODES = "nodes"
+_SNAPSHOT = "snapshot"
 _GROUPS = {"all": ("control-plane", "worker"), "workers": ("worker",), "controlPlane": ("control-plane",)}
 
 
@@ -27,7 +28,7 @@ def fault_problems(
     for where, listed in entries.items():
         test = data["tests"][where[1]] if where[0] == "tests" and isinstance(where[1], int) else {}
         for entry in (step for each in listed for step in each.family):
-            if entry.key not in (_KEY, _NODES):
+            if entry.key not in (_KEY, _NODES, _SNAPSHOT):
                 continue
             if test.get("disruptive") is not True:
                 yield entry.problem((entry.key,), "only a test that says disruptive: true may do this", key=True)
@@ -69,6 +70,9 @@ class _Chaos:
     def unknown_nodes(self) -> Iterator[Problem]:
         """Nodes that the cluster doesn't have."""
         body = self.entry.raw[self.entry.key]
+        if self.entry.key == _SNAPSHOT:
+            yield from self._unknown_nodes((), body)
+            return
         for verb, target in body.items() if isinstance(body, Mapping) else ():
             yield from self._unknown_nodes((verb,), target)
 

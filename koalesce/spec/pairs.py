@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _INSIDE = ("timeout", "retry", "mayNotExist", "patient", "stableFor", "consistently", "never", "within")
 _RUNS, _ENDS = "background", "stop"  # types by their keys: to load them is of use only where they are said
-_CAN_NOT_GO_ON = (_RUNS, _ENDS, "sleep", "use")
+_CAN_NOT_GO_ON = (_RUNS, _ENDS, "sleep", "snapshot", "use")
 _ASKING = ("connectivity", "curl", "dns", "tcp", "udp")  # what `every` is for
 _BESIDE = ("if", "foreach", "requires", "continueOnFailure", "cluster")
 _LIKE_A_LIST = "it would be started once for each item, under one id"

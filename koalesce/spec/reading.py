@@ -14,7 +14,6 @@ from koalesce.spec.invariants import invariant_problems
 from koalesce.spec.pairs import form_problems, unpaired
 from koalesce.spec.shared import BESIDE_USE, Groups, parameter_problems
 from koalesce.spec.source import Source
-from koalesce.spec.supported import PLANNED_STEP_TYPES
 from koalesce.spec.translate import known_fields
 from koalesce.spec.variables import fill_in_known
 from koalesce.steps import STEPS
@@ -148,7 +147,7 @@ class StepReader:
 
     def _type_key(self, raw: Mapping[str, Any], where: Path) -> str | None:
         """The one key that says the type, everything else that is no common field being a problem."""
-        types = [name for name in raw if name in STEPS or name in PLANNED_STEP_TYPES]
+        types = [name for name in raw if name in STEPS]
         others = [name for name in raw if name not in COMMON_NAMES and name not in types]
         if len(types) > 1:
             message = f"a step has exactly one type; this one says {' and '.join(types)}"
@@ -159,9 +158,6 @@ class StepReader:
             return None
         for name in others:
             self._say((*where, name), "unknown field", key=True, hint=_where_to(name, types[0]))
-        if types[0] not in STEPS:
-            self._say((*where, types[0]), "not supported by this version", key=True)
-            return None
         return types[0]
 
     def _no_type(self, others: list[str], where: Path) -> None:

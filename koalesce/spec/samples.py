@@ -33,6 +33,7 @@ SAMPLES: Mapping[str, str] = {
     "scale": "{resource: deployment/web, replicas: 2}",
     "script": "kubectl get pods",
     "sleep": "5s",
+    "snapshot": "{id: before, of: [routes, iptables]}",
     "stop": "pinging",
     "tcp": "{from: {pod: client}, to: {pod: web, port: 80}}",
     "udp": "{from: {pod: client}, to: {pod: web, port: 53}}",

@@ -10,9 +10,6 @@ from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem
 
-# Step types that are part of the language; the registry of steps says which of them this version has.
-PLANNED_STEP_TYPES = frozenset({"snapshot"})
-
 
 def _given(value: Any) -> bool:
     """Anything but what an empty or missing field means."""

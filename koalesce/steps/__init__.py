@@ -38,6 +38,7 @@ _PLACES = {  # module and class
     "scale": ("scale", "Scale"),
     "script": ("script", "Script"),
     "sleep": ("sleep", "Sleep"),
+    "snapshot": ("snapshot", "Snapshot"),
     "stop": ("stop", "Stop"),
     "tcp": ("tcp", "Tcp"),
     "udp": ("udp", "Udp"),

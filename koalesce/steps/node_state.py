@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, StrictStr, model_validator
 
-from koalesce import process
 from koalesce.matching.flaws import refuse
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, and_more
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.inside.places import Source, seconds_left, select_fixtures, select_nodes
-from koalesce.steps.objects.reading import shortened
+from koalesce.steps.identifier import Identifier
+from koalesce.steps.inside.places import Source, select_fixtures, select_nodes
 from koalesce.steps.state import addressing, filtering, running
 from koalesce.steps.state.items import Items, at, together
+from koalesce.steps.state.machines import OnMachines, asked, everywhere, reachable
 from koalesce.steps.state.view import View
-from koalesce.steps.vantage import FixtureNames, NodeNames
+
+if TYPE_CHECKING:  # few specs compare a state with an earlier one
+    from koalesce.steps.snapshot import Noted
 
 VIEWS: Mapping[str, View] = {**addressing.VIEWS, **filtering.VIEWS, **running.VIEWS}
-_PARALLEL = 16
+_KINDS = (*VIEWS, "sysctls", "unchanged")
 
 
-class NodeState(Assertion, key="node-state"):
+class NodeState(OnMachines, Assertion, key="node-state"):
     """Say what a node's kernel must have: routes, links, packet filters, sets, listeners, mounts, settings and the like.
 
     Exactly one kind is looked at, on each of the nodes or fixtures, which must all be as said. Items are compared as objects are in `assert`. Their
     fields are those of the tools (`ip -json -details`, `nft -j`) or listed at the kind; what is misspelt is refused, so that a `count: 0` says
-    something.
+    something. Or all that a `snapshot` has noted is compared with what is there now (`unchanged`).
     """
 
     polls = True
-
-    node: StrictStr | None = None
-    """A node by its name."""
-    nodes: NodeNames | None = None
-    """Several nodes: `all`, `workers`, `controlPlane` or a list of names."""
-    fixture: StrictStr | None = None
-    """A fixture by its name."""
-    fixtures: FixtureNames | None = None
-    """Several fixtures: `all` or a list of names."""
 
     routes: Items | None = None
     """Routes of all tables and both families: `dst` (`default`, `10.244.1.0/24`), `gateway`, `dev`, `table` (`main`), `protocol` (`kernel`, `"17"`), `scope`,
@@ -73,36 +65,37 @@ class NodeState(Assertion, key="node-state"):
     sysctls: dict[StrictStr, Matcher] | None = Field(default=None, min_length=1)
     """Settings by name, each a value or a matcher: `{net.ipv4.ip_forward: 1, net.ipv4.conf.all.rp_filter: {in: [0, 2]}}`."""
 
+    unchanged: Identifier | None = None
+    """The id of a `snapshot`: each kind of state that it has noted is as it was, on all of its machines, or on those that are said here."""
+
     @model_validator(mode="after")
     def _check_form(self) -> NodeState:
-        places = [name for name in ("node", "nodes", "fixture", "fixtures") if getattr(self, name) is not None]
-        if len(places) != 1:
+        places = self.places
+        if len(places) != 1 and (self.unchanged is None or places):
             raise ValueError(
                 f"say exactly one of node, nodes, fixture, fixtures; found {' and '.join(places) or 'none'}"
             )
-        kinds = [name for name in (*VIEWS, "sysctls") if getattr(self, name) is not None]
+        kinds = [name for name in _KINDS if getattr(self, name) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"say exactly one of {', '.join(VIEWS)}, sysctls; found {' and '.join(kinds) or 'none'}")
+            raise ValueError(f"say exactly one of {', '.join(_KINDS)}; found {' and '.join(kinds) or 'none'}")
         if items := self._items:
             refuse([flaw.under(kinds[0]) for flaw in items.flaws(VIEWS[kinds[0]])], self)
         return self
 
     def title(self) -> str:
         """What is looked at, and where."""
-        place = next(name for name in ("node", "nodes", "fixture", "fixtures") if getattr(self, name) is not None)
-        value = getattr(self, place)
-        return f"node-state {self._kind} ({place} {', '.join(value) if isinstance(value, list) else value})"
+        place = f" ({self.place()})" if self.places else ""
+        return f"node-state {f'unchanged since {self.unchanged}' if self.unchanged else self._kind}{place}"
 
     def attempt(self, context: StepContext) -> Outcome:
         """Look everywhere at the same time."""
-        sources = self._sources(context)
+        if self.unchanged is not None:
+            return self._compare(self.unchanged, context)
+        sources = self.sources(context)
         if isinstance(sources, Errored):
             return sources
-        if unreachable := [source for source in sources if not (source.machine and source.machine.exec)]:
-            return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
         look = self._look_at_settings if self.sysctls is not None else self._look_at_items
-        with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
-            looks = list(pool.map(lambda source: look(source, context), sources))
+        looks = everywhere(lambda source: look(source, context), sources)
         if broken := [one for one in looks if isinstance(one, Errored)]:
             return broken[0]
         if failed := [one for one in looks if isinstance(one, Failed)]:
@@ -113,24 +106,35 @@ class NodeState(Assertion, key="node-state"):
         named = [{"name": source.name, "items": value} for source, value in zip(sources, values, strict=True)]
         return Passed(f"{len(sources)} places: as expected", named)
 
+    def _compare(self, since: str, context: StepContext) -> Outcome:
+        """Look at what a snapshot has noted."""
+        from koalesce.steps.snapshot import compared, mark_of
+
+        noted: Noted | None = context.sightings.marks.get(mark_of(since, context))
+        if noted is None:
+            return Errored(f"no snapshot {since} was noted in this test", final=True)
+        sources = self.sources(context) if self.places else _of_snapshot(noted, context)
+        if isinstance(sources, Errored):
+            return sources
+        if strange := [source.name for source in sources if source.name not in noted.states]:
+            return Errored(f"the snapshot {since} is not of {strange[0]}, but of {', '.join(noted.states)}", final=True)
+        now = noted.step.look(sources, context)
+        if isinstance(now, Errored):
+            return now
+        return compared(noted, now, f"snapshot {since}") or Passed(f"{len(sources)} places: as in snapshot {since}")
+
     @property
     def _kind(self) -> str:
-        return next(name for name in (*VIEWS, "sysctls") if getattr(self, name) is not None)
+        return next(name for name in _KINDS if getattr(self, name) is not None)
 
     @property
     def _items(self) -> Items | None:
-        return None if self.sysctls is not None else getattr(self, self._kind)
-
-    def _sources(self, context: StepContext) -> list[Source] | Errored:
-        nodes = [self.node] if self.node is not None else self.nodes
-        if nodes is not None:
-            return select_nodes(nodes, context.cluster)
-        return select_fixtures([self.fixture] if self.fixture is not None else self.fixtures or "all", context.cluster)
+        return getattr(self, self._kind) if self._kind in VIEWS else None
 
     def _look_at_items(self, source: Source, context: StepContext) -> Passed | Failed | Errored:
         view, items = VIEWS[self._kind], self._items
         assert items is not None  # noqa: S101 - not settings
-        found = _asked(source, view.command, context, view.read)
+        found = asked(source, view.command, context, view.read)
         if isinstance(found, Errored):
             return found
         return at(source.name, items.judge(found, view, may_not_exist=context.may_not_exist))
@@ -141,7 +145,7 @@ class NodeState(Assertion, key="node-state"):
         command = (
             "for p in " + " ".join(f"'{path}'" for path in paths) + "; do cat $p 2>/dev/null || echo; echo ==; done"
         )
-        found = _asked(source, command, context, lambda text: [part.strip() for part in text.split("==\n")])
+        found = asked(source, command, context, lambda text: [part.strip() for part in text.split("==\n")])
         if isinstance(found, Errored):
             return found
         values = {name: _value(text) for name, text in zip(wanted, found, strict=False)}
@@ -160,23 +164,12 @@ class NodeState(Assertion, key="node-state"):
         )
 
 
-def _asked(source: Source, command: str, context: StepContext, read: Callable[[str], list[Any]]) -> list[Any] | Errored:
-    """What a machine answers to a line for `sh`."""
-    assert source.machine is not None  # noqa: S101 - seen before
-    try:
-        done = source.machine.run(
-            ["sh", "-ec", command], timeout=seconds_left(context.scope), cancel=context.scope.cancel
-        )
-    except process.CommandTimeout:
-        return Errored(f"{source.name}: {command.split()[0]} was not done in time")
-    if done.code:
-        return Errored(
-            f"{source.name}: {command.splitlines()[0]}: {shortened(done.err) or f'ended with code {done.code}'}"
-        )
-    try:
-        return read(done.out)
-    except (ValueError, KeyError, TypeError) as error:
-        return Errored(f"{source.name}: {command.splitlines()[0]}: its answer can't be read: {error}", final=True)
+def _of_snapshot(noted: Noted, context: StepContext) -> list[Source] | Errored:
+    """The machines of a snapshot."""
+    names = list(noted.states)
+    is_of_fixtures = noted.step.fixture is not None or noted.step.fixtures is not None
+    found = (select_fixtures if is_of_fixtures else select_nodes)(names, context.cluster)
+    return found if isinstance(found, Errored) else reachable(found)
 
 
 def _path(name: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.operators import is_operators
-from koalesce.matching.partial import Matching, member_problems
+from koalesce.matching.partial import Matching
 from koalesce.steps.base import Failed, Passed
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.routing.speaker import (
@@ -23,7 +23,7 @@ from koalesce.steps.routing.speaker import (
     network_of,
 )
 from koalesce.steps.routing.table import Row, drawn
-from koalesce.steps.state.items import Items, Part
+from koalesce.steps.state.items import Items, Part, part_flaws
 from koalesce.steps.state.view import Item, View
 from koalesce.suggestions import closest
 
@@ -77,12 +77,7 @@ class Table(Items):
         """What no session or route can have."""
         found = [*super().flaws(view)]
         for index, row in enumerate(self.exactly or ()):
-            found += [flaw.under("exactly", index) for flaw in member_problems(row)]
-            for key in row:
-                if view.fields is not None and key not in view.fields:
-                    near = closest(key, view.fields)
-                    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
-                    found.append(Flaw(("exactly", index, key), f'a {view.noun} has no field "{key}"; {hint}'))
+            found += [flaw.under("exactly", index) for flaw in part_flaws(row, view)]
             if not any(key in row for key in view.keys):
                 said = f"say which {view.noun}: {' or '.join(view.keys)} is missing"
                 found.append(Flaw(("exactly", index), said))

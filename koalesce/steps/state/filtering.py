@@ -126,7 +126,15 @@ _SAVE = "echo '== inet'; iptables-save; echo '== inet6'; if [ -e /proc/net/if_in
 VIEWS = {
     "iptables": View(_SAVE, _iptables, frozenset(_RULE.split()), "rule"),
     "chains": View(_SAVE, _chains, frozenset(_CHAIN.split()), "chain"),
-    "nftables": View("nft -j list ruleset", _nftables, None, "object"),
-    "ipsets": View("ipset list -o xml", _ipsets, frozenset(_SET.split()), "set"),
-    "connections": View("conntrack -L -o xml 2>/dev/null", _connections, frozenset(_CONNECTION.split()), "connection"),
+    "nftables": View("nft -j list ruleset", _nftables, None, "object", maps=None),
+    "ipsets": View(
+        "ipset list -o xml", _ipsets, frozenset(_SET.split()), "set", maps=frozenset(("comments", "header", "timeouts"))
+    ),
+    "connections": View(
+        "conntrack -L -o xml 2>/dev/null",
+        _connections,
+        frozenset(_CONNECTION.split()),
+        "connection",
+        maps=frozenset(("reply",)),
+    ),
 }

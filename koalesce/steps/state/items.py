@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator, model_validator
 
+from koalesce.matching import operators
 from koalesce.matching.flaws import Flaw, refuse
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch, and_more
@@ -20,6 +21,8 @@ from koalesce.suggestions import closest
 
 Part = dict[str, Any]
 _SHOWN = 5
+_OF_SEVERAL = ("allOf", "anyOf")
+_OPERATORS_ARE = f"; there are: {', '.join(operators.OPERATORS)}"
 
 
 class Items(Model):
@@ -63,15 +66,9 @@ class Items(Model):
         return self._failed(view, meant, lacking, len(good))
 
     def flaws(self, view: View) -> list[Flaw]:
-        """Fields that no item of this kind has."""
-        found = []
-        for place, part in (("where", self.where), ("match", self.match)):
-            for key in part or {}:
-                if view.fields is not None and key not in view.fields:
-                    near = closest(key, view.fields)
-                    hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
-                    found.append(Flaw((place, key), f'a {view.noun} has no field "{key}"; {hint}'))
-        return found
+        """Fields that no item of this kind has, and values that none can have."""
+        parts = {"where": self.where, "match": self.match}
+        return [flaw.under(place) for place, part in parts.items() for flaw in field_flaws(part or {}, view)]
 
     def _stranger(self, items: list[Item], view: View) -> str:
         """A field that none of the items has, of a kind whose fields aren't known: its absence proves nothing."""
@@ -105,6 +102,37 @@ class Items(Model):
                 else "at least one"
             )
         return "at least one" if self.count is None else _number(self.count)
+
+
+def part_flaws(part: Part, view: View) -> list[Flaw]:
+    """All that is wrong with a part of an item of a kind."""
+    return [*member_problems(part), *field_flaws(part, view)]
+
+
+def field_flaws(part: Part, view: View) -> Iterator[Flaw]:
+    """Fields that no item of this kind has, and maps that can't be their values: whatever they say would match nothing."""
+    for key, value in part.items():
+        if view.fields is not None and key not in view.fields:
+            near = closest(key, view.fields)
+            hint = f'did you mean "{near}"?' if near else f"there are: {', '.join(sorted(view.fields))}"
+            yield Flaw((key,), f'a {view.noun} has no field "{key}"; {hint}')
+        elif view.maps is None or key not in view.maps:
+            yield from (flaw.under(key) for flaw in _no_operators(value, may_be_map=view.maps is None))
+
+
+def _no_operators(value: Any, *, may_be_map: bool) -> Iterator[Flaw]:
+    """Keys of a map that is meant as a matcher, and isn't one. Where the value `may_be_map`, only what is called like an operator."""
+    if not isinstance(value, Mapping) or not value:
+        return
+    if operators.is_operators(value):
+        for name in (name for name in _OF_SEVERAL if isinstance(value.get(name), list)):
+            for index, one in enumerate(value[name]):
+                yield from (flaw.under(name, index) for flaw in _no_operators(one, may_be_map=may_be_map))
+        return
+    strange = [key for key in value if key not in operators.OPERATORS]
+    if not may_be_map or all(operators.suggestion(str(key)) for key in strange):
+        first = str(strange[0])
+        yield Flaw((first,), f'"{first}" is no operator{operators.suggestion(first) or _OPERATORS_ARE}')
 
 
 def at(place: str, outcome: Passed | Failed) -> Passed | Failed:

@@ -71,6 +71,11 @@ def _processes(text: str) -> list[Item]:
     ]
 
 
+def is_the_look(process: Item) -> bool:
+    """Whether it's the shell that looks for processes, or what that has started."""
+    return str(process["command"]).startswith(("sh -ec cd /proc && for p in ", "tr \\0\\n\\t "))
+
+
 VIEWS = {
     "listeners": View("ss -Hlntup", _listeners, frozenset(_LISTENER.split()), "listener"),
     "mounts": View("cat /proc/self/mountinfo", _mounts, frozenset(_MOUNT.split()), "mount"),

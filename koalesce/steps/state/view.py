@@ -14,6 +14,7 @@ class View:
     """`command` is a script for `sh -e`; `read` makes items of what it prints (ValueError if it can't).
 
     `keys` are the fields by which people know an item, where it has more than a line takes. `fields` are those that an item can have, where they are few and known; None: whatever the kernel's own tool gives.
+    `maps` are the fields whose values can be maps; None: any.
     """
 
     command: str
@@ -21,3 +22,4 @@ class View:
     fields: frozenset[str] | None = None
     noun: str = "item"
     keys: tuple[str, ...] = ()
+    maps: frozenset[str] | None = frozenset()

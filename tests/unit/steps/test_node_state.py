@@ -151,3 +151,33 @@ def test_an_answer_that_can_not_be_read_is_an_error_for_good() -> None:
 def test_what_says_nothing_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         NodeState.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"routes": {"match": {"metric": {"ne": 1}}}}, '"ne" is no operator; did you mean the operator notEquals'),
+        ({"routes": {"match": {"dst": {"text": "a"}}}}, '"text" is no operator; there are: '),
+        ({"routes": {"where": {"metric": {"gt": 1, "lte": 5}}}}, '"lte" is no operator; did you mean the operator le'),
+        ({"routes": {"match": {"dst": {"anyOf": [{"regex": "^10"}, "default"]}}}}, '"regex" is no operator'),
+        ({"links": {"match": {"mtu": {"min": 1500}}}}, '"min" is no operator; did you mean the operator ge'),
+        ({"nftables": {"match": {"name": {"ne": "a"}}}}, '"ne" is no operator'),
+    ],
+)
+def test_what_is_no_operator_is_refused_as_it_would_match_nothing(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        NodeState.model_validate({"node": "one", **fields})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"connections": {"match": {"reply": {"src": "10.96.0.1"}}}},
+        {"links": {"match": {"linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1}}}}},
+        {"ipsets": {"match": {"header": {"maxelem": "9"}}}},
+        {"nftables": {"match": {"type": {"typeof": {"payload": {"field": "saddr"}}}}}},
+        {"routes": {"match": {"via": {"family": "inet6", "host": "fe80::1"}}}},
+    ],
+)
+def test_maps_that_items_have_are_no_operators(fields: dict[str, Any]) -> None:
+    NodeState.model_validate({"node": "one", **fields})
