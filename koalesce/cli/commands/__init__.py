@@ -40,6 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "local": Entry("make and keep clusters on this machine", hidden=True),
     "logs": Entry("show the logs of the components on a cluster's nodes"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
+    "report": Entry("make reports of a run from its events"),
     "reset": Entry("bring a kept cluster back to its first state"),
     "run": Entry("run specs on temporary clusters"),
     "schema": Entry("print the JSON schema of specs, or of files with step groups"),

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes
 from koalesce.cli.arguments import add_values, duration, pattern, positive, variables_of
+from koalesce.cli.report_files import REPORTS, add_reports, open_reports, report_paths
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
     from koalesce.cli.follow import Abandoned, Reports
     from koalesce.cli.stopping import Stop
     from koalesce.engine import RunOptions
-    from koalesce.reporters import Reporter, View
+    from koalesce.reporters import View
 
 NAME = "run"
 HELP = "run specs on temporary clusters"
-# The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
-_REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of the run as a line of JSON"}
 _EXAMPLES = """\
 examples:
   koalesce run                                        every spec below this folder
   koalesce run specs/kube-router.yaml --run 'policy'  the tests with "policy" in their names
   koalesce run specs/ --junit report.xml --no-skips   as a CI system wants it
+  koalesce run specs/ --html report.html              one file that shows the run to people
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
 
@@ -75,12 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--trust", action="store_true", help="run specs from outside the project too: they are code")
     reports = parser.add_argument_group("reports")
     reports.add_argument("-v", "--verbose", action="store_true", help="show every phase and every step")
-    for name, text in _REPORTS.items():
-        reports.add_argument(f"--{name}", metavar="FILE", type=Path, help=text)
-    reports.add_argument(
-        "--junit-strict", action="store_true",
-        help="keep the JUnit report valid against Jenkins' XSD: its cases lack file and line, which others read",
-    )  # fmt: skip
+    add_reports(reports, REPORTS)
 
 
 def _reruns(text: str) -> int:
@@ -93,15 +88,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the specs, and show and report how they go."""
     from koalesce.cli.follow import Reports
     from koalesce.cli.stopping import Stop
-    from koalesce.reporters.files import check_writable
     from koalesce.reporters.terminal import open_view
 
-    paths = _report_paths(args)
+    paths = report_paths(args)
     stop = Stop()
     options = _options(args, stop)
-    for path in paths.values():
-        check_writable(path)
-    reports = Reports({name: _reporter(name, path, strict=args.junit_strict) for name, path in paths.items()})
+    reports = Reports(open_reports(paths, strict=args.junit_strict))
     view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
@@ -109,22 +101,6 @@ def run(args: argparse.Namespace) -> int:
         return code
     print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
     return exit_codes.worse(code, exit_codes.ERROR)
-
-
-def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
-    paths: dict[str, Path] = {name: getattr(args, name) for name in _REPORTS if getattr(args, name) is not None}
-    if len({path.resolve() for path in paths.values()}) < len(paths):
-        raise UsageError("two reports can't be written to the same file", hint="give each its own")
-    if args.junit_strict and "junit" not in paths:
-        raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
-    return paths
-
-
-def _reporter(name: str, path: Path, *, strict: bool) -> Reporter:
-    from koalesce.reporters import FILE_REPORTERS
-    from koalesce.reporters.junit import JUnit
-
-    return JUnit(path, strict=strict) if name == "junit" else FILE_REPORTERS[name].create(path)
 
 
 def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
