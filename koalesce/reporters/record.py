@@ -26,14 +26,14 @@ from koalesce.events import (
 )
 
 _MOST_SIGHTS = 40
-_FIRST_SIGHTS = 10
+FIRST_SIGHTS = 10
 
 
 @dataclass(slots=True)
 class StepRecord:
     """A step that began; `finished` once it ended, `seen` is what its last attempts saw, `history` what all of them did.
 
-    Of many different sights, the first and the last ones are kept.
+    Of many different sights, the first and the last ones are kept; `left_out` counts those in between.
     """
 
     section: str
@@ -43,12 +43,14 @@ class StepRecord:
     seen: str = ""
     attempt: int = 0
     history: list[StepAttempted] = field(default_factory=list)
+    left_out: int = 0
 
     def saw(self, event: StepAttempted) -> None:
         """Take in what an attempt saw."""
         self.seen, self.attempt = event.message, event.attempt
         if len(self.history) >= _MOST_SIGHTS:
-            del self.history[_FIRST_SIGHTS]
+            del self.history[FIRST_SIGHTS]
+            self.left_out += 1
         self.history.append(event)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from koalesce.events import StepFinished
+from koalesce.events import StepAttempted, StepFinished
 from koalesce.reporters.cases import BAD, Case
 from koalesce.reporters.html.evidence import Evidence
 from koalesce.reporters.html.grids import drawn
 from koalesce.reporters.html.markup import Markup, joined, tag
 from koalesce.reporters.html.words import badge, definitions, folded, mark, status_of, told
 from koalesce.reporters.narration import step_title
-from koalesce.reporters.record import StepRecord
+from koalesce.reporters.record import FIRST_SIGHTS, StepRecord
 from koalesce.reporters.text import clean, location, shorten
 
 _DETAIL = 20_000  # characters of a step's detail
@@ -101,16 +101,20 @@ def _history(step: StepRecord) -> Markup | None:
     if len(step.history) < 2:
         return None
     began = step.started.elapsed if step.started else step.history[0].elapsed
-    rows = []
-    last = 0
-    for each in step.history:
-        if last and each.attempt > last + 1:
-            rows.append(tag("tr", tag("td", "⋮", colspan="3", class_="same", title="the same, or left out")))
-        last = each.attempt
-        time = tag("td", f"+{each.elapsed - began:.2f}s", class_="time")
-        rows.append(tag("tr", time, tag("td", mark(each.outcome), f" attempt {each.attempt}"), tag("td", each.message)))
+    ends = [each.attempt - 1 for each in step.history[1:]]
+    ends.append(step.finished.attempts if step.finished else step.attempt)
+    rows = [_sight(each, end, began) for each, end in zip(step.history, ends, strict=True)]
+    if step.left_out:
+        rows.insert(FIRST_SIGHTS, tag("tr", tag("td", f"{step.left_out} other sights, left out", colspan="3")))
     table = tag("table", tag("tbody", rows), class_="history")
     return folded("What was seen over time", tag("div", table, class_="scroll", tabindex="0"), is_open=len(rows) <= 8)
+
+
+def _sight(seen: StepAttempted, end: int, began: float) -> Markup:
+    """What was seen, and by which attempts."""
+    count = f"attempt {seen.attempt}" if end <= seen.attempt else f"attempts {seen.attempt} to {end}"
+    time = tag("td", f"+{max(0.0, seen.elapsed - began):.2f}s", class_="time")
+    return tag("tr", time, tag("td", mark(seen.outcome), " ", count), tag("td", seen.message))
 
 
 def _cut_off(step: StepRecord) -> Markup | None:

@@ -53,7 +53,7 @@ def _cell(grid: Grid, row: str, column: str, index: int) -> Markup:
 def _mark(kind: PairKind) -> Content:
     """What was seen; where it isn't as expected, what was expected stands before it."""
     observed = _short(kind.observed)
-    return observed if kind.is_right else [tag("del", _short(kind.expected)), " ", tag("ins", observed)]
+    return observed if kind.is_right else [tag("span", f"{_short(kind.expected)}→", class_="was"), tag("b", observed)]
 
 
 def _short(outcome: str) -> str:
