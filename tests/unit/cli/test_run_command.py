@@ -16,6 +16,7 @@ import koalesce.engine
 from koalesce.cli.commands import run as command
 from koalesce.cli.follow import Abandoned
 from koalesce.cli.main import main
+from koalesce.cli.report_files import REPORTS
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.errors import ProvisionError, UsageError
@@ -200,7 +201,7 @@ def test_no_test_at_all_is_5_and_told(
 
 
 def test_every_file_reporter_has_its_flag() -> None:
-    assert sorted(command._REPORTS) == sorted(FILE_REPORTERS)
+    assert sorted(REPORTS) == sorted(FILE_REPORTERS)
 
 
 _HANGING = """
