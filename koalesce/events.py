@@ -111,7 +111,10 @@ class TestStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A step begins. `index` counts from 0 in its `section`: steps, setup, cleanup, onFailure, invariants, ready."""
+    """A step begins. `index` counts from 0 in its `section`: steps, setup, cleanup, onFailure, invariants, ready.
+
+    `ongoing` names what goes on after it (a fault, a probe), until a step of the type `stop` with the same name, or the test, ends.
+    """
 
     spec: str
     test: str
@@ -121,6 +124,28 @@ class StepStarted(Event):
     title: str
     line: int
     timeout: float
+    ongoing: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairKind:
+    """What may become of a pair: what was expected of it and what was seen, in words; `note` says what else there is to know."""
+
+    expected: str
+    observed: str
+    is_right: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Pairs that were tried: from each row to each column. A cell is an index into `kinds`, or -1 where there is no such pair."""
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    kinds: tuple[PairKind, ...]
+    cells: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +165,8 @@ class StepAttempted(Event):
 class StepFinished(Event):
     """A step ended. `expected`, `actual` and `detail` (several lines) explain a failure.
 
-    `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did).
+    `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did). `grids` are the pairs that
+    its last look tried, where it is about pairs.
     """
 
     spec: str
@@ -158,6 +184,7 @@ class StepFinished(Event):
     actual: str | None = None
     detail: str = ""
     settled: float | None = None
+    grids: tuple[Grid, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,11 +326,27 @@ def from_json(line: str) -> AnyEvent:
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80]}")
-    names = {f.name for f in dataclasses.fields(kind)}
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data.items() if key in names
-    }
     try:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in _known(kind, data).items()
+        }
+        if "grids" in values:
+            values["grids"] = tuple(_grid(each) for each in values["grids"])
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
-    except TypeError as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"incomplete event: {error}") from error
+
+
+def _grid(data: dict[str, Any]) -> Grid:
+    values = _known(Grid, data)
+    kinds = tuple(PairKind(**_known(PairKind, each)) for each in values.pop("kinds"))
+    cells = tuple(tuple(row) for row in values.pop("cells"))
+    return Grid(
+        title=values["title"], rows=tuple(values["rows"]), columns=tuple(values["columns"]), kinds=kinds, cells=cells
+    )
+
+
+def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows."""
+    names = {each.name for each in dataclasses.fields(kind)}
+    return {key: value for key, value in data.items() if key in names}

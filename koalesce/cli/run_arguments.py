@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 
+from koalesce.cli import report_files
 from koalesce.cli.arguments import add_values, duration, pattern, positive
 
 # Flags without a default of their own: those of the settings are filled in later, where the command line says nothing.
 _UNSAID = argparse.SUPPRESS
-# The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
-REPORTS = {"junit": "write a JUnit XML report", "events": "write every event of the run as a line of JSON"}
 
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
@@ -116,12 +114,7 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
     reports.add_argument(
         "-v", "--verbose", action="store_true", default=_UNSAID, help="show every phase and every step"
     )
-    for name, text in REPORTS.items():
-        reports.add_argument(f"--{name}", metavar="FILE", type=Path, default=_UNSAID, help=text)
-    reports.add_argument(
-        "--junit-strict", action="store_true",
-        help="keep the JUnit report valid against Jenkins' XSD: its cases lack file and line, which others read",
-    )  # fmt: skip
+    report_files.add_reports(reports, report_files.REPORTS, default=_UNSAID)
 
 
 def reruns(text: str) -> int:

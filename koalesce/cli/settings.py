@@ -11,6 +11,7 @@ from typing import Any
 
 from koalesce.cli import run_arguments
 from koalesce.cli.arguments import did_you_mean, duration, positive
+from koalesce.cli.report_files import REPORTS
 from koalesce.errors import UsageError
 from koalesce.spec.project import Project
 
@@ -27,9 +28,7 @@ def _truth(text: str) -> bool:
 
 # By the flag's name: how its text is read, and its default.
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Any]] = {
-    "events": (Path, None),
     "failfast": (_truth, False),
-    "junit": (Path, None),
     "keep-on-failure": (_truth, False),
     "kubernetes": (run_arguments.versions, ()),
     "no-flaky": (_truth, False),
@@ -42,6 +41,7 @@ SETTINGS: Mapping[str, tuple[Callable[[str], Any], Any]] = {
     "shuffle": (run_arguments.shuffle, None),
     "timeout": (duration, None),
     "verbose": (_truth, False),
+    **dict.fromkeys(REPORTS, (Path, None)),
 }
 
 

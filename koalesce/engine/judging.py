@@ -66,8 +66,9 @@ def in_time(looked: Looked, fields: StepFields) -> Looked:
     if settled > fields.within.seconds:
         took = format_seconds(settled)
         looked.outcome = Failed(
-            f"held only after {took}: {looked.outcome.message}", expected=f"within {fields.within}", actual=took
-        )
+            f"held only after {took}: {looked.outcome.message}", expected=f"within {fields.within}", actual=took,
+            grids=looked.outcome.grids,
+        )  # fmt: skip
     return looked
 
 

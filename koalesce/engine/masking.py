@@ -60,12 +60,26 @@ class Masks:
 
     def event(self, event: _E) -> _E:
         """The event with every text in it masked."""
+        masked: _E = self._fields(event)
+        return masked
+
+    def _fields(self, event: Any) -> Any:
         changes: dict[str, Any] = {}
         for field in dataclasses.fields(event):
             value = getattr(event, field.name)
-            if isinstance(value, str) and (masked := self.text(value)) != value:
+            if (masked := self._masked(value)) != value:
                 changes[field.name] = masked
         return dataclasses.replace(event, **changes) if changes else event
+
+    def _masked(self, value: Any) -> Any:
+        """A value of an event, masked as deep as it goes; the order and the types of what holds it stay."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, tuple | list):
+            return type(value)(self._masked(each) for each in value)
+        if isinstance(value, Mapping):
+            return {key: self._masked(each) for key, each in value.items()}
+        return self._fields(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
     def learn_from(self, obj: Any) -> None:
         """Learn the values of a Kubernetes Secret."""

@@ -76,7 +76,9 @@ class StepRun:
         if isinstance(bound.step, Use):
             return self._run_group(bound.fields)
         timeout = self._timeout(bound.fields)
-        self._start(0.0 if isinstance(bound.step, Course) else timeout)  # a course's is of each change, not of all
+        self._start(
+            0.0 if isinstance(bound.step, Course) else timeout, bound.step.ongoing()
+        )  # a course's is of each change, not of all
         looked = self.look(bound, values, timeout)
         outputs = self._outputs(bound.fields, looked)
         looked = in_time(looked, bound.fields)
@@ -305,13 +307,13 @@ class StepRun:
                 looked.outcome = Failed(problem, final=True)
         return outputs
 
-    def _start(self, timeout: float) -> None:
+    def _start(self, timeout: float, ongoing: str = "") -> None:
         section, entry = self.section, self.entry
         self.runner.timeline.begin(section.group + self._title, self.runner.clock.monotonic())
         self.runner.emit(
             StepStarted(
                 spec=section.spec, test=section.test, section=section.name, index=self.index, type=entry.key,
-                title=section.group + self._title, line=entry.line, timeout=round(timeout, 3),
+                title=section.group + self._title, line=entry.line, timeout=round(timeout, 3), ongoing=ongoing,
             )
         )  # fmt: skip
 
@@ -338,7 +340,7 @@ class StepRun:
             line=entry.line, status=status, attempts=looked.attempts, seconds=round(looked.seconds, 4),
             message=getattr(outcome, "message", ""), expected=getattr(outcome, "expected", None),
             actual=getattr(outcome, "actual", None), detail=getattr(outcome, "detail", ""),
-            settled=None if looked.settled is None else round(looked.settled, 4),
+            settled=None if looked.settled is None else round(looked.settled, 4), grids=getattr(outcome, "grids", ()),
         )  # fmt: skip
         self.runner.emit(event)
         return event

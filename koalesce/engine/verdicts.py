@@ -6,7 +6,7 @@ the latest. Times are seconds of the engine's clock. Nothing here waits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from koalesce.durations import format_seconds
@@ -93,16 +93,15 @@ class StableFor:
             self._doom = Doom()
             if now - self.settled < self.hold:
                 return self._cut_short(outcome, now)
-            return Passed(f"{outcome.message}, for {format_seconds(self.hold)}", outcome.value)
+            return replace(outcome, message=f"{outcome.message}, for {format_seconds(self.hold)}")
         self._breaks += self.settled is not None
         self.settled = None
         if not self._doom.is_certain(outcome, now) and now < self.deadline:
             return None
         if isinstance(outcome, Failed) and self._breaks:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
-            return Failed(
-                f"{outcome.message} (held, but broke {times})", outcome.expected, outcome.actual, outcome.detail
-            )
+            said = f"{outcome.message} (held, but broke {times})"
+            return Failed(said, outcome.expected, outcome.actual, outcome.detail, grids=outcome.grids)
         return outcome
 
     def latest(self, now: float) -> float:
@@ -136,7 +135,9 @@ class Consistently:
         if not isinstance(outcome, Passed):
             return outcome
         self.settled = now if self.settled is None else self.settled
-        return Passed(f"{outcome.message}, at all of {self._looks} looks", outcome.value) if now >= self.end else None
+        return (
+            replace(outcome, message=f"{outcome.message}, at all of {self._looks} looks") if now >= self.end else None
+        )
 
     def latest(self, now: float) -> float:
         """The end."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from koalesce.events import AnyEvent
+from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
 from koalesce.reporters.junit import JUnit
 
@@ -46,5 +47,6 @@ class FileReporter:
 
 FILE_REPORTERS: Mapping[str, FileReporter] = {
     "events": FileReporter("write every event of the run as a line of JSON", JsonLines),
+    "html": FileReporter("write an HTML report, one file that shows the run to people", Html),
     "junit": FileReporter("write a JUnit XML report, as Jenkins, GitLab, GitHub actions and CircleCI read it", JUnit),
 }

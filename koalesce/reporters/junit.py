@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
-from koalesce.events import AnyEvent, Status, StepFinished, TestFinished, TestRerun
+from koalesce.events import AnyEvent
+from koalesce.reporters.cases import Case, cases_of
 from koalesce.reporters.files import write_whole
-from koalesce.reporters.narration import explanation, step_title
-from koalesce.reporters.record import RunRecord, SpecRecord, StepRecord, TestRecord
+from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, shorten, split_cell
 
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BAD = ("failed", "error")
 _TEXT = 65536  # characters of one element's text
 _ATTACHMENTS = 50  # files of one case
 _NOT_IN_SCHEMA = {
@@ -54,9 +52,9 @@ def render(record: RunRecord, *, strict: bool = False) -> bytes:
     `strict` leaves out what Jenkins' schema (junit-10.xsd) doesn't allow, but most readers use.
     """
     root = ET.Element("testsuites", name="koalesce")
-    cases: list[_Case] = []
+    cases: list[Case] = []
     for index, spec in enumerate(record.specs.values()):
-        mine = list(_cases(record, spec))
+        mine = list(cases_of(record, spec))
         cases += mine
         root.append(_suite(record, spec, index, mine))
     _count(root, cases, record.finished.seconds if record.finished else record.elapsed)
@@ -74,156 +72,7 @@ def _keep_to_schema(root: ET.Element) -> None:
                 element.attrib.pop(attribute, None)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Case:
-    name: str
-    status: Status
-    seconds: float = 0.0
-    line: int = 0
-    type: str = ""
-    message: str = ""
-    text: str = ""
-    output: list[str] = field(default_factory=list)
-    evidence: str = ""
-    tries: list[_Case] = field(default_factory=list)  # before it, all of which failed
-
-
-def _cases(record: RunRecord, spec: SpecRecord) -> Iterator[_Case]:
-    bad = [case for case in (*_phases(spec), *_outside(spec), *_teardown(spec)) if case.status in _BAD]
-    tests = [_test(record, spec, name, spec.tests.get(name)) for name in dict.fromkeys(spec.started.tests)]
-    end = spec.finished
-    known = [*bad, *(case for case in tests if case.status != "passed")]
-    yield from bad
-    yield from tests
-    if end is None and not tests:
-        yield _Case(
-            name=spec.started.name, status="error", type="interrupted", message="the run ended before the spec did"
-        )
-    elif (
-        end is not None
-        and not any(case.status == end.status for case in known)
-        and (end.status != "passed" or not tests)
-    ):
-        yield _Case(
-            name=spec.started.name,
-            status=end.status,
-            seconds=end.seconds,
-            type="spec",
-            message=end.message,
-            evidence=end.evidence,
-        )
-
-
-def _is_test(test: TestRecord) -> bool:
-    return test.started is not None or test.finished is not None
-
-
-def _phases(spec: SpecRecord) -> Iterator[_Case]:
-    for phase in spec.phases.values():
-        steps = spec.tests[phase.name].steps if phase.name in spec.tests else ()
-        if phase.finished is None or any(step.finished and step.finished.status in _BAD for step in steps):
-            continue  # a component's steps tell more than that it isn't ready
-        end, evidence = phase.finished, spec.finished.evidence if spec.finished else ""
-        yield _Case(
-            name=phase.name,
-            status=end.status,
-            seconds=end.seconds,
-            type="phase",
-            message=end.message,
-            evidence=evidence,
-        )
-
-
-def _outside(spec: SpecRecord) -> Iterator[_Case]:
-    """Set-up, and steps of no test: those of components' readiness and of the spec's clean-up."""
-    planned = set(spec.started.tests)
-    for name, test in spec.tests.items():
-        if name in planned:
-            continue
-        if test.finished is not None:
-            yield _ended(name, test, test.finished)
-            continue
-        for end in (step.finished for step in test.steps if step.finished):
-            text = "\n".join(explanation(end))
-            title = step_title(end) if name in ("", end.section) else f"{name}: {step_title(end)}"
-            yield _Case(
-                name=title,
-                status=end.status,
-                seconds=end.seconds,
-                line=end.line,
-                type=end.type,
-                message=end.message,
-                text=text,
-            )
-
-
-def _teardown(spec: SpecRecord) -> Iterator[_Case]:
-    for cluster, end in spec.teardowns.items():
-        if end.message:
-            name = "teardown" if len(spec.teardowns) == 1 else f"teardown of {cluster}"
-            text = f"{end.message}\nremove it with: {end.command}"
-            yield _Case(name=name, status="error", seconds=end.seconds, type="teardown", message=end.message, text=text)
-
-
-def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | None) -> _Case:
-    if test is None or not _is_test(test):
-        reason = spec.finished.message if spec.finished else "the run ended before it"
-        return _Case(name=name, status="skipped", message=f"not run: {reason}" if reason else "not run")
-    return _unfinished(record, test) if test.finished is None else _ended(name, test, test.finished)
-
-
-def _unfinished(record: RunRecord, test: TestRecord) -> _Case:
-    running = test.running.started if test.running else None
-    return _Case(
-        name=test.name,
-        status="error",
-        seconds=max(0.0, record.elapsed - test.began),
-        line=test.started.line if test.started else 0,
-        type="interrupted",
-        message=f"the run ended in {running.title}" if running else "the run ended before the test did",
-        output=_output(test),
-    )
-
-
-def _ended(name: str, test: TestRecord, end: TestFinished) -> _Case:
-    case = _tried(name, test.steps, end, end.status)
-    case.tries = [_tried(name, each.steps, each.ended, "failed") for each in test.tries]
-    case.output = _output(test)
-    return case
-
-
-def _tried(name: str, records: Sequence[StepRecord], end: TestFinished | TestRerun, status: Status) -> _Case:
-    """One try of a test; all of its steps that failed are told of."""
-    bad = [step.finished for step in records if step.finished and step.finished.status in _BAD and status in _BAD]
-    first = next((step for step in bad if step.status == status), None)
-    return _Case(
-        name=name,
-        status=status,
-        seconds=end.seconds,
-        line=first.line if first else end.line,
-        type=first.type if first else "test",
-        message=end.message,
-        text="\n".join([end.message, *(line for step in bad for line in explanation(step))]) if bad else "",
-        evidence=end.evidence,
-    )
-
-
-def _output(test: TestRecord) -> list[str]:
-    lines: list[str] = []
-    for number, each in enumerate(test.tries):
-        lines += [f"try {number + 1}:", *_step_lines(each.steps)]
-    return [*lines, *([f"try {len(test.tries) + 1}:"] if test.tries else []), *_step_lines(test.steps)]
-
-
-def _step_lines(records: Sequence[StepRecord]) -> list[str]:
-    return [_step_line(step.finished) for step in records if step.finished]
-
-
-def _step_line(end: StepFinished) -> str:
-    return f"{end.status}: {step_title(end)} ({end.seconds:.2f}s, attempts: {end.attempts}) {end.message}".rstrip()
-
-
-def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[_Case]) -> ET.Element:
+def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -> ET.Element:
     path = spec.started.spec
     suite = ET.Element("testsuite", name=_xml(path), id=str(index))
     seconds = spec.finished.seconds if spec.finished else max(0.0, record.elapsed - spec.started.elapsed)
@@ -258,7 +107,7 @@ def _properties(record: RunRecord, spec: SpecRecord) -> Iterator[tuple[str, str]
         yield "capabilities", " ".join(cluster.capabilities)
 
 
-def _count(element: ET.Element, cases: list[_Case], seconds: float) -> None:
+def _count(element: ET.Element, cases: list[Case], seconds: float) -> None:
     statuses = [case.status for case in cases]
     element.set("tests", str(len(statuses)))
     element.set("failures", str(statuses.count("failed")))
@@ -267,7 +116,7 @@ def _count(element: ET.Element, cases: list[_Case], seconds: float) -> None:
     element.set("time", f"{seconds:.3f}")
 
 
-def _testcase(case: _Case, path: str, classname: str) -> ET.Element:
+def _testcase(case: Case, path: str, classname: str) -> ET.Element:
     element = ET.Element("testcase", classname=classname, name=_xml(case.name), file=_xml(split_cell(path)[0]))
     if case.line:
         element.set("line", str(case.line))
@@ -290,7 +139,7 @@ def _testcase(case: _Case, path: str, classname: str) -> ET.Element:
     return element
 
 
-def _add_verdict(element: ET.Element, tag: str, case: _Case) -> None:
+def _add_verdict(element: ET.Element, tag: str, case: Case) -> None:
     """Why a try didn't pass: in the verdict's element, or in those that Surefire has for reruns."""
     verdict = ET.SubElement(element, tag, message=_xml(case.message.split("\n")[0]), type=_xml(case.type))
     if tag in ("failure", "error"):

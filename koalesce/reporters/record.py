@@ -25,10 +25,16 @@ from koalesce.events import (
     TestStarted,
 )
 
+_MOST_SIGHTS = 40
+FIRST_SIGHTS = 10
+
 
 @dataclass(slots=True)
 class StepRecord:
-    """A step that began; `finished` once it ended, `seen` is what its last attempts saw."""
+    """A step that began; `finished` once it ended, `seen` is what its last attempts saw, `history` what all of them did.
+
+    Of many different sights, the first and the last ones are kept; `left_out` counts those in between.
+    """
 
     section: str
     index: int
@@ -36,6 +42,16 @@ class StepRecord:
     finished: StepFinished | None = None
     seen: str = ""
     attempt: int = 0
+    history: list[StepAttempted] = field(default_factory=list)
+    left_out: int = 0
+
+    def saw(self, event: StepAttempted) -> None:
+        """Take in what an attempt saw."""
+        self.seen, self.attempt = event.message, event.attempt
+        if len(self.history) >= _MOST_SIGHTS:
+            del self.history[FIRST_SIGHTS]
+            self.left_out += 1
+        self.history.append(event)
 
 
 @dataclass(slots=True)
@@ -188,8 +204,7 @@ def _apply_to_test(test: TestRecord, event: _TestEvent) -> None:
         case StepStarted():
             test.step(event.section, event.index).started = event
         case StepAttempted():
-            step = test.step(event.section, event.index)
-            step.seen, step.attempt = event.message, event.attempt
+            test.step(event.section, event.index).saw(event)
         case StepFinished():
             test.step(event.section, event.index).finished = event
         case TestRerun():

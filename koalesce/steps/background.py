@@ -45,3 +45,7 @@ class InBackground(Step, key="background"):
     def title(self) -> str:
         """Its name."""
         return f"start {self.id}"
+
+    def ongoing(self) -> str:
+        """Its name."""
+        return self.id

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
+from koalesce.events import Grid
 from koalesce.models import Model
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """It holds, or was done. `value` is the JSON value that the step's `outputs` read from."""
+    """It holds, or was done. `value` is the JSON value that the step's `outputs` read from, `grids` what reports draw."""
 
     message: str
     value: Any = None
+    grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Failed:
         default=False, compare=False, repr=False
     )  # what it is about isn't there: no proof for `never`
     refusal: ApiError | None = field(default=None, compare=False, repr=False)  # the API server's, where it was one
+    grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Errored:
     message: str
     detail: str = ""
     final: bool = False
+    grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,10 @@ class Step(Model, ABC):
         """A few words for a line of the report, when the author gave no name."""
         return self.key
 
+    def ongoing(self) -> str:
+        """What reports call that which goes on once the step is over, or that is ended by it; empty if nothing does."""
+        return ""
+
     def static_problems(self, files: Files) -> list[str]:
         """What can be said to be wrong before anything runs (a file that isn't there, a bad regex), as sentences."""
         return []
@@ -237,6 +245,10 @@ class Background(Step):
 
     id: Identifier | None = None
     """Its name, for `stop`; without one it ends with its test."""
+
+    def ongoing(self) -> str:
+        """Its name."""
+        return self.id or ""
 
     @property
     def lasting(self) -> Duration | None:

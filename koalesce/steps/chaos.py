@@ -25,6 +25,7 @@ from koalesce.steps.faults.targets import (
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
 KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "degrade", "remove", "fill_disk")
+_OVER_AT_ONCE = ("restart-", "kill-component", "kill-container", "kill-process")  # faults that leave nothing to undo
 
 
 def _lasts(duration: Duration) -> Duration:
@@ -119,6 +120,11 @@ class Chaos(Background, key="chaos"):
     def _victims(self) -> tuple[str, ComponentOfNodes | NodesOrComponents | Victims]:
         given = {"stop": self.stop, "kill": self.kill, "pause": self.pause, "restart": self.restart}
         return next((verb, victims) for verb, victims in given.items() if victims is not None)
+
+    def ongoing(self) -> str:
+        """The fault, unless it's over with the step."""
+        is_over = self.lasts is not None or self.kind.startswith(_OVER_AT_ONCE)
+        return self.id or ("" if is_over else self.title())
 
     def title(self) -> str:
         """What it does, to what."""

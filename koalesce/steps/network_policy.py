@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr, model_validator
@@ -178,7 +179,7 @@ class NetworkPolicyStep(Course, key="network-policy"):
                 whole = change if index else ground.anew(change)
                 ended = yield MakeChange(ground, whole, self._look(ground, written), title)
                 if isinstance(ended.outcome, Errored):
-                    return Errored(f"{title}: {ended.outcome.message}", ended.outcome.detail, ended.outcome.final)
+                    return replace(ended.outcome, message=f"{title}: {ended.outcome.message}")
                 results.note(title, change, ended, list(ground.policies.values()))
                 if not isinstance(ended.outcome, Passed):
                     break

@@ -163,6 +163,10 @@ class Stop(Step, key="stop"):
         """What it ends."""
         return f"wait for {self.id}" if self.wait else f"stop {self.id}"
 
+    def ongoing(self) -> str:
+        """What it ends."""
+        return self.id
+
     def judge(self, ended: Ended, *, may_not_exist: bool = False) -> Outcome:
         """Whether it went as it must; `may_not_exist`: what is to be absent of what it gave need not be anything that it gives."""
         if ended.report is not None and isinstance(ended.outcome, Passed):

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("show the logs of the components on a cluster's nodes"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "plan": Entry("show the steps that a run would take, and Terraform's plan of its clusters"),
+    "report": Entry("make reports of a run from its events"),
     "reset": Entry("bring a kept cluster back to its first state"),
     "run": Entry("run specs on temporary clusters"),
     "schema": Entry("print the JSON schema of specs, or of files with step groups"),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.run_arguments import REPORTS
+from koalesce.cli.report_files import open_reports, report_paths
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ examples:
   koalesce run --count 20 --run flaps --shuffle on    is it flaky?
   koalesce run --kubernetes 1.34,1.37 --list          what would run on both versions
   koalesce run --shard 2/3 --label tier=smoke         on the second of three machines
+  koalesce run specs/ --html report.html              one file that shows the run to people
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
 
@@ -72,18 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     from koalesce.cli.follow import Reports
-    from koalesce.reporters.files import check_writable
     from koalesce.reporters.terminal import open_view
 
-    paths = _report_paths(args)
-    for path in paths.values():
-        check_writable(path)
-    reports = Reports(
-        {
-            **{name: _reporter(name, path, strict=args.junit_strict) for name, path in paths.items()},
-            "rerun-failed": _failed_tests(),
-        }
-    )
+    paths = report_paths(args)
+    reports = Reports({**open_reports(paths, strict=args.junit_strict), "rerun-failed": _failed_tests()})
     if options.shuffle is not None:
         print(f"shuffled: --shuffle {options.shuffle} gives the same order again", flush=True)
     view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
@@ -119,22 +111,6 @@ def _failed_tests() -> Reporter:
     except UsageError:  # it is about to be written anew
         known = {}
     return FailedTests(known)
-
-
-def _report_paths(args: argparse.Namespace) -> dict[str, Path]:
-    paths: dict[str, Path] = {name: getattr(args, name) for name in REPORTS if getattr(args, name) is not None}
-    if len({path.resolve() for path in paths.values()}) < len(paths):
-        raise UsageError("two reports can't be written to the same file", hint="give each its own")
-    if args.junit_strict and "junit" not in paths:
-        raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
-    return paths
-
-
-def _reporter(name: str, path: Path, *, strict: bool) -> Reporter:
-    from koalesce.reporters import FILE_REPORTERS
-    from koalesce.reporters.junit import JUnit
-
-    return JUnit(path, strict=strict) if name == "junit" else FILE_REPORTERS[name].create(path)
 
 
 def _follow(options: RunOptions, view: View, reports: Reports, stop: Stop, *, no_skips: bool, no_flaky: bool) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from koalesce.durations import format_seconds
+from koalesce.events import Grid
 from koalesce.matching.mismatch import and_more
 from koalesce.netpol.cases import Case, Change
 from koalesce.steps.base import Ended, Errored, Failed, Outcome, Passed
@@ -24,12 +25,22 @@ class Results:
     _seconds: list[float] = field(default_factory=list)
     _pairs: int = 0
     _cases: list[dict[str, Any]] = field(default_factory=list)
+    _grids: list[Grid] = field(default_factory=list)
+    _last_grids: list[Grid] = field(default_factory=list)
     _failed: list[tuple[str, Failed, Sequence[Mapping[str, Any]]]] = field(default_factory=list)
 
     @property
     def failures(self) -> int:
         """How many cases have failed."""
         return len(self._failed)
+
+    def _draw(self, title: str, outcome: Passed | Failed) -> None:
+        """Keep what reports draw: of cases that passed the last one's, of those that failed the first few."""
+        drawn = [replace(grid, title=title) for grid in outcome.grids]
+        if isinstance(outcome, Passed):
+            self._last_grids = drawn
+        elif len(self._grids) < _MOST_DETAILED:
+            self._grids += drawn
 
     def begin(self, case: Case) -> None:
         """A case begins."""
@@ -38,6 +49,8 @@ class Results:
     def note(self, title: str, change: Change, ended: Ended, policies: Sequence[Mapping[str, Any]]) -> None:
         """How a change of the case ended; `policies` are all that were in force."""
         told = {"title": change.title, "seconds": round(ended.seconds, 3)}
+        if isinstance(ended.outcome, Passed | Failed):
+            self._draw(title, ended.outcome)
         match ended.outcome:
             case Passed(value=value):
                 self._seconds.append(ended.seconds)
@@ -56,9 +69,8 @@ class Results:
         if not latency:
             return Errored("nothing was tried", final=True)
         shown = ", ".join(f"{format_seconds(latency[key])} {word}" for key, word in _WORDS.items())
-        return Passed(
-            f"{said}; in effect after {shown}", {"cases": self._cases, "latency": latency, "pairs": self._pairs}
-        )
+        value = {"cases": self._cases, "latency": latency, "pairs": self._pairs}
+        return Passed(f"{said}; in effect after {shown}", value, grids=tuple(self._last_grids))
 
     def _failure(self) -> Failed:
         title, first, _ = self._failed[0]
@@ -69,7 +81,8 @@ class Results:
         for name, failed, policies in self._failed[:_MOST_DETAILED]:
             lines += [f"{name}: {failed.message}", failed.detail, "policies in force:", *map(_written, policies)]
         lines += [f"{name}: {failed.message}" for name, failed, _ in self._failed[_MOST_DETAILED:]]
-        return Failed(f"{cases}{title}: {first.message}{more}", first.expected, first.actual, "\n".join(lines))
+        said = f"{cases}{title}: {first.message}{more}"
+        return Failed(said, first.expected, first.actual, "\n".join(lines), grids=tuple(self._grids))
 
     def _latency(self) -> dict[str, float]:
         """Seconds from a change until it was in effect: the middle one, the 95th of a hundred, and the longest."""

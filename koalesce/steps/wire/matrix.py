@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from koalesce.events import Grid, PairKind
 from koalesce.matching.mismatch import Mismatch
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source
@@ -16,6 +18,7 @@ _MOST_COLUMNS = 8
 _MOST_LETTERS = 20  # columns of a grid of single letters
 _MOST_ROWS = 24
 _MOST_LISTED = 12
+_MOST_DRAWN = 100  # rows and columns of a grid that reports draw
 _WIDTH = 28
 
 
@@ -50,6 +53,11 @@ class Cell:
         if self.is_right:
             return ""
         return self.problem or f"{self.observed}, expected {self.expectation()}"
+
+    def kind(self) -> PairKind:
+        """What became of it, without its names."""
+        note = self.reason or ("" if self.is_right else (self.observed.failure or self.observed.reason))
+        return PairKind(expected=self.expectation(), observed=self.observation(), is_right=self.is_right, note=note)
 
     def with_problem(self, problem: str) -> Cell:
         """The same with a problem."""
@@ -142,14 +150,33 @@ class Matrix:
         """The step's outcome. `unproven` says which source has not shown that it can reach anything, empty if all have."""
         differing = self.differing
         if not differing:
-            return Errored(unproven) if unproven else Passed(self._summary(), self.to_value())
+            if unproven:
+                return Errored(unproven, grids=self.grids())
+            return Passed(self._summary(), self.to_value(), grids=self.grids())
         detail = self.render(context)
         if all(cell.is_unclear or (context.negated and cell.observed.outcome == "error") for cell in differing):
-            return Errored(self.headline(), detail)
+            return Errored(self.headline(), detail, grids=self.grids())
         if unproven and context.negated:
-            return Errored(unproven, detail)
+            return Errored(unproven, detail, grids=self.grids())
         first = differing[0]
-        return Failed(self.headline(), expected=first.expectation(), actual=first.observation(), detail=detail)
+        return Failed(self.headline(), first.expectation(), first.observation(), detail, grids=self.grids())
+
+    def grids(self) -> tuple[Grid, ...]:
+        """What reports draw: all pairs, of large ones only the rows and columns in which something differs; none of a single pair."""
+        cells = self.cells
+        rows, columns = _names(cells)
+        if len(rows) > _MOST_DRAWN or len(columns) > _MOST_DRAWN:
+            wrong = _names(self.differing)
+            rows, columns = (
+                [name for name in names if name in kept or len(names) <= _MOST_DRAWN][:_MOST_DRAWN]
+                for names, kept in zip((rows, columns), wrong, strict=True)
+            )
+        if len(cells) < 2 or not rows or not columns:
+            return ()
+        kinds: dict[PairKind, int] = {}
+        indices = {(cell.source.name, cell.endpoint.name): kinds.setdefault(cell.kind(), len(kinds)) for cell in cells}
+        drawn = tuple(tuple(indices.get((row, column), -1) for column in columns) for row in rows)
+        return (Grid(title="", rows=tuple(rows), columns=tuple(columns), kinds=tuple(kinds), cells=drawn),)
 
     def to_value(self) -> dict[str, Any]:
         """What outputs read."""
@@ -170,6 +197,13 @@ def behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Ob
     if endpoint.kind == "service" and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
         return replace(observed, outcome="rejected")
     return observed
+
+
+def _names(cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
+    """The sources and the targets, each once."""
+    return list(dict.fromkeys(each.source.name for each in cells)), list(
+        dict.fromkeys(each.endpoint.name for each in cells)
+    )
 
 
 def _shortened(names: list[str]) -> list[str]:

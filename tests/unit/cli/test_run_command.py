@@ -16,7 +16,7 @@ import koalesce.engine
 from koalesce.cli.commands import run as command
 from koalesce.cli.follow import Abandoned
 from koalesce.cli.main import main
-from koalesce.cli.run_arguments import REPORTS
+from koalesce.cli.report_files import REPORTS
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.errors import ProvisionError, UsageError

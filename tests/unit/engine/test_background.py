@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+from koalesce.events import StepStarted
 from tests.unit.engine.test_case import World
 
 SLEEPER = "{script: {run: 'echo begun; echo $$ > PID; sleep 60'}}"
@@ -60,6 +61,19 @@ def test_steps_in_between_run_while_it_goes_on(tmp_path: Path) -> None:
     assert world.run().status == "passed"
     titles = [(title, status) for _, title, status in world.steps()]
     assert titles == [("start job", "passed"), ("script touch GO", "passed"), ("wait for job", "passed")]
+
+
+def test_events_tell_what_goes_on_and_what_ends_it(tmp_path: Path) -> None:
+    world = World(tmp_path, one_test(f"background: {{id: job, run: {SLEEPER}}}", "script: 'true'", "stop: job"))
+
+    world.run()
+
+    started = [event for event in world.events() if isinstance(event, StepStarted)]
+    assert [(event.type, event.ongoing) for event in started] == [
+        ("background", "job"),
+        ("script", ""),
+        ("stop", "job"),
+    ]
 
 
 def test_what_had_failed_by_itself_is_told_at_its_stop(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.engine.masking import Masks
-from koalesce.events import PhaseProgress
+from koalesce.events import ClusterReady, Grid, PairKind, PhaseProgress, StepFinished
 
 
 def test_masks_a_secret_in_every_form() -> None:
@@ -44,6 +44,21 @@ def test_masks_events() -> None:
     masks.add(["hunter22"])
 
     assert masks.event(PhaseProgress(spec="s", phase="p", message="got hunter22")).message == "got ***"
+
+
+def test_masks_what_is_deep_in_an_event() -> None:
+    masks = Masks()
+    masks.add(["hunter22"])
+    kind = PairKind(expected="allowed", observed="error", is_right=False, note="said hunter22")
+    grid = Grid(title="", rows=("a",), columns=("b",), kinds=(kind,), cells=((0,),))
+    own = {"spec": "s", "test": "t", "section": "steps", "index": 0, "type": "curl", "title": "", "line": 1}
+    step = StepFinished(**own, status="failed", attempts=1, seconds=1, message="", grids=(grid,))  # type: ignore[arg-type]  # a dict of both
+    up = {"spec": "s", "cluster": "c", "provider": "p", "kubernetes": "1", "capabilities": (), "kubeconfig": ""}
+    nodes = ({"name": "n", "token": ["hunter22"]},)
+
+    assert masks.event(step).grids[0].kinds[0].note == "said ***"
+    assert masks.event(step).grids[0].cells == ((0,),)
+    assert masks.event(ClusterReady(**up, nodes=nodes, seconds=1)).nodes == ({"name": "n", "token": ["***"]},)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

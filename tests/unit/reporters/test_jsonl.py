@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.errors import UsageError
-from koalesce.events import AnyEvent, RunStarted, SpecFinished, SpecStarted
+from koalesce.events import AnyEvent, Grid, PairKind, RunStarted, SpecFinished, SpecStarted, StepFinished, to_json
 from koalesce.reporters.jsonl import JsonLines, read_events
 
 RUNS = Path(__file__).parents[2] / "data" / "runs"
@@ -25,6 +25,21 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     reporter.close()
 
     assert list(read_events(path)) == EVENTS
+
+
+def test_grids_are_read_back_and_broken_ones_are_named(tmp_path: Path) -> None:
+    kinds = (PairKind(expected="allowed", observed="dropped", is_right=False, note="why"),)
+    grid = Grid(title="t", rows=("a",), columns=("b", "c"), kinds=kinds, cells=((0, -1),))
+    own = {"spec": "s", "test": "t", "section": "steps", "index": 0, "type": "curl", "title": "", "line": 1}
+    event = StepFinished(**own, status="failed", attempts=1, seconds=1.0, message="", grids=(grid,))  # type: ignore[arg-type]  # a dict of both
+    path = tmp_path / "events.jsonl"
+    path.write_text(to_json(event) + "\n" + to_json(event).replace('"kinds":[', '"kinds":[7,') + "\n")
+
+    events = read_events(path)
+
+    assert next(events) == event
+    with pytest.raises(UsageError, match=r"events\.jsonl:2: incomplete event"):
+        next(events)
 
 
 def test_each_event_is_in_the_file_at_once(tmp_path: Path) -> None:

@@ -180,3 +180,17 @@ def test_what_can_not_be_undone_is_an_error(cluster: FakeCluster) -> None:
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         chaos(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ongoing"),
+    [
+        ({"stop": KUBELET}, "stop kubelet on node worker-1"),
+        ({"stop": KUBELET, "id": "outage"}, "outage"),
+        ({"stop": KUBELET, "for": "2s"}, ""),
+        ({"restart": KUBELET}, ""),
+        ({"kill": {"node": "worker-1"}}, "kill node worker-1"),
+    ],
+)
+def test_a_fault_that_outlasts_its_step_has_a_name_in_reports(fields: dict[str, Any], ongoing: str) -> None:
+    assert chaos(**fields).ongoing() == ongoing

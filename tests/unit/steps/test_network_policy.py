@@ -186,6 +186,24 @@ def test_a_network_that_lets_everything_through_fails_with_the_pairs_and_the_rul
     assert 'x/deny: {"podSelector": {}, "policyTypes": ["Ingress"]}' in outcome.detail
 
 
+def test_reports_are_given_the_grids_that_tell_most(network: Network) -> None:
+    passed = network.run(changes=[{"apply": [DENY_X]}, {"delete": "x/deny"}], **SMALL)
+    network.decide = lambda _world, _flow: Decision(True, "")
+    failed = network.run(changes=[{"apply": [DENY_X]}], **SMALL)
+
+    assert isinstance(passed, Passed)
+    assert [grid.title for grid in passed.grids] == ["delete x/deny"]
+    assert isinstance(failed, Failed)
+    (grid,) = failed.grids
+    assert (grid.title, grid.rows) == ("apply x/deny", ("x/a", "x/b", "y/a", "y/b", "n1", "n2"))
+    wrong = [kind for kind in grid.kinds if not kind.is_right]
+    assert {(kind.expected, kind.observed) for kind in wrong} == {("rejected or dropped", "allowed")}
+    assert {kind.note.partition(",")[0] for kind in wrong} == {
+        "x/a is isolated for ingress by x/deny",
+        "x/b is isolated for ingress by x/deny",
+    }
+
+
 def test_a_network_that_is_shut_without_policies_fails_before_any_change(network: Network) -> None:
     network.decide = lambda _world, flow: Decision(flow.source == flow.target, "")
 

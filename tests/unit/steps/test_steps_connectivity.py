@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from koalesce.events import Grid, PairKind
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.connectivity import Connectivity
 from tests.fakes import FakeCluster, FakeNode, FakeWire, context, made, running_pod
@@ -99,6 +100,39 @@ def test_a_grid_shows_only_rows_and_columns_that_differ(cluster: FakeCluster, wi
         "expected→observed  server-0         server-1",
         "client-0           .                allowed→refused",
         "client-1           allowed→dropped  allowed→refused",
+    ]
+
+
+def test_reports_are_given_all_pairs_as_a_grid(cluster: FakeCluster, wire: FakeWire) -> None:
+    wire.rules["id-client-1", "10.244.2.9:8080"] = {"outcome": "dropped", "reason": "nothing came back"}
+
+    outcome = attempt(cluster, **{"from": CLIENTS, "to": SERVERS})
+
+    right = PairKind(expected="allowed", observed="allowed", is_right=True)
+    wrong = PairKind(expected="allowed", observed="dropped", is_right=False, note="nothing came back")
+    assert isinstance(outcome, Failed)
+    assert outcome.grids == (
+        Grid(
+            title="", rows=("client-0", "client-1"), columns=("server-0", "server-1"), kinds=(right, wrong),
+            cells=((0, 0), (0, 1)),
+        ),
+    )  # fmt: skip
+
+
+def test_a_single_pair_is_no_grid_and_pairs_of_many_pods_are_cut_to_what_differs(
+    cluster: FakeCluster, wire: FakeWire
+) -> None:
+    single = attempt(cluster, **{"from": {"pod": "client-0"}, "to": {"pod": "server-0", "port": 8080}})
+    for number in range(120):
+        cluster.add(running_pod(f"many-{number}", node="worker-1", address=f"10.244.3.{number}", app="many"))
+    wire.rules["id-client-1", "10.244.3.77:8080"] = "dropped"
+    many = attempt(cluster, **{"from": CLIENTS, "to": {"pods": {"selector": "app=many"}, "port": 8080}})
+
+    assert isinstance(single, Passed)
+    assert single.grids == ()
+    assert isinstance(many, Failed)
+    assert [(grid.rows, grid.columns, grid.cells) for grid in many.grids] == [
+        (("client-0", "client-1"), ("many-77",), ((0,), (1,)))
     ]
 
 

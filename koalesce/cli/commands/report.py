@@ -1,0 +1,56 @@
+"""`koalesce report`: make reports of a run from its events."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from koalesce.cli import exit_codes
+from koalesce.cli.report_files import REPORTS, add_reports, open_reports, report_paths
+from koalesce.errors import UsageError
+
+NAME = "report"
+HELP = "make reports of a run from its events"
+_EXAMPLES = """\
+examples:
+  koalesce run specs/ --events events.jsonl          keep the events of a run
+  koalesce report events.jsonl --html report.html    make a report of them, on any machine
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare flags and arguments."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument(
+        "events", metavar="EVENTS", type=Path, help="the file that `koalesce run --events` wrote; - is standard input"
+    )
+    reports = parser.add_argument_group("reports")
+    add_reports(reports, [name for name in REPORTS if name != "events"])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read all events, then write the reports: none is written of a file that is broken."""
+    from koalesce.cli.follow import Reports
+    from koalesce.reporters.jsonl import read_events
+
+    source = Path("/dev/stdin") if str(args.events) == "-" else args.events
+    # `events` is what is read here; as a report it would be the same file.
+    paths = report_paths(argparse.Namespace(**{**vars(args), "events": None}))
+    if not paths:
+        raise UsageError("no report is asked for", hint="add --html FILE or --junit FILE")
+    if source.resolve() in [path.resolve() for path in paths.values()]:
+        raise UsageError(f"a report can't be written over its events: {source}", hint="give it a file of its own")
+    events = list(read_events(source))
+    if not events:
+        raise UsageError(f"{args.events}: there are no events in it", hint="`koalesce run --events FILE` writes them")
+    # An event file may come from elsewhere: what it names as evidence is looked for beside it and here only.
+    below = (Path.cwd(), source.resolve().parent)
+    reports = Reports(open_reports(paths, strict=args.junit_strict, evidence_below=below))
+    for event in events:
+        reports.handle(event)
+    reports.close()
+    if not reports.problems:
+        return exit_codes.PASSED
+    print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
+    return exit_codes.ERROR

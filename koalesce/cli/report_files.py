@@ -1,0 +1,56 @@
+"""The flags that say which reports are written, and the reporters that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from koalesce.errors import UsageError
+
+if TYPE_CHECKING:
+    from koalesce.reporters import Reporter
+
+# The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
+REPORTS = {
+    "html": "write an HTML report: one file that shows the run to people",
+    "junit": "write a JUnit XML report",
+    "events": "write every event of the run as a line of JSON",
+}
+
+
+def add_reports(parser: argparse._ArgumentGroup, names: Iterable[str], *, default: str | None = None) -> None:
+    """Declare a flag for each of these reports; `default` is what it has where nobody says it."""
+    for name in names:
+        parser.add_argument(f"--{name}", metavar="FILE", type=Path, default=default, help=REPORTS[name])
+    parser.add_argument(
+        "--junit-strict", action="store_true",
+        help="keep the JUnit report valid against Jenkins' XSD: its cases lack file and line, which others read",
+    )  # fmt: skip
+
+
+def report_paths(args: argparse.Namespace) -> dict[str, Path]:
+    """The reports that were asked for, by their names, with their files; none of them is written twice."""
+    paths: dict[str, Path] = {name: path for name in REPORTS if (path := getattr(args, name, None)) is not None}
+    if len({path.resolve() for path in paths.values()}) < len(paths):
+        raise UsageError("two reports can't be written to the same file", hint="give each its own")
+    if args.junit_strict and "junit" not in paths:
+        raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
+    return paths
+
+
+def open_reports(paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = ()) -> dict[str, Reporter]:
+    """A reporter for each, once all files are known to be writable. `evidence_below`: folders that evidence may lie in; anywhere if none."""
+    from koalesce.reporters import FILE_REPORTERS
+    from koalesce.reporters.files import check_writable
+    from koalesce.reporters.html import Html
+    from koalesce.reporters.junit import JUnit
+
+    for path in paths.values():
+        check_writable(path)
+    special: dict[str, Callable[[Path], Reporter]] = {
+        "html": lambda path: Html(path, below=evidence_below),
+        "junit": lambda path: JUnit(path, strict=strict),
+    }
+    return {name: special.get(name, FILE_REPORTERS[name].create)(path) for name, path in paths.items()}
