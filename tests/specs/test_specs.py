@@ -15,11 +15,16 @@ from xml.etree import ElementTree
 import pytest
 
 from koalesce.toolchain import Toolchain
+from tests.long import LONG, long
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT / "specs"
 
-NAMES = ("quickstart", "kube-router", "kube-router-bgp", "coredns", "flannel")
+NAMES = (
+    "quickstart", "kube-router", "kube-router-bgp", "kube-proxy", "coredns", "flannel",
+    pytest.param("etcd", marks=LONG),
+)  # fmt: skip
+CELLS = {"kube-proxy": "proxy=iptables"}  # what is run of a spec with a matrix
 
 pytestmark = pytest.mark.spec
 
@@ -80,7 +85,8 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A spec that has been run as a user would, but for `--keep`: the next test has its cluster."""
     name: str = request.param
     folder = tmp_path_factory.mktemp(name)
-    yield Kept(spec=name, folder=folder, run=run_spec(folder, SPECS / f"{name}.yaml", "--keep"))
+    cell = ["--run", CELLS[name]] if name in CELLS else []
+    yield Kept(spec=name, folder=folder, run=run_spec(folder, SPECS / f"{name}.yaml", "--keep", *cell))
     gone = koalesce(folder, "down", "--all")
     assert gone.returncode == 0, gone.stdout + gone.stderr
 
@@ -91,7 +97,7 @@ def test_a_spec_is_green(kept: Kept) -> None:
 
     assert run.code == 0, run.text
     assert (run.cases("failure"), run.cases("error"), run.cases("skipped")) == ([], [], []), run.text
-    assert run.count() >= 8
+    assert run.count() >= 5
 
 
 def _lacking(version: str) -> str:
@@ -113,6 +119,51 @@ def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
 
     assert run.code == 0, run.text
     assert "Kubernetes 1.34" in run.text
+
+
+@long
+def test_kube_proxy_is_green_with_nftables(tmp_path: Path) -> None:
+    run = run_spec(tmp_path, SPECS / "kube-proxy.yaml", "--run", "proxy=nftables")
+
+    assert run.code == 0, run.text
+    assert run.count() >= 5
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A spec of what once went wrong, the Kubernetes with which it does, and what is said then of each of its runs."""
+
+    spec: str
+    broken: str
+    said: str
+    runs: int
+
+
+REGRESSIONS = (
+    Regression(
+        spec="kube-proxy-udp-no-endpoints",
+        broken="1.34",
+        said=r"\[proxy=\w+\]: udp: .*/UDP: allowed, expected refused or rejected$",
+        runs=2,
+    ),
+)
+
+
+@long
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda each: each.spec)
+def test_a_regression_is_red_where_it_is_broken_and_green_where_it_is_fixed(
+    tmp_path: Path, regression: Regression
+) -> None:
+    if reason := _lacking(regression.broken):
+        pytest.skip(reason)
+    spec = SPECS / "regressions" / f"{regression.spec}.yaml"
+
+    fixed = run_spec(tmp_path, spec)
+    broken = run_spec(tmp_path, spec, "--kubernetes", regression.broken)
+
+    assert fixed.code == 0, fixed.text
+    assert broken.code == 1, broken.text
+    assert len(re.findall(f"(?m)^ +specs/regressions/.*{regression.said}", broken.text)) == regression.runs, broken.text
 
 
 @dataclass(frozen=True)
@@ -145,6 +196,19 @@ WRONG = {
         wrong='peers: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
         test="pod CIDRs",
         said=r"asPath\[0\] is 64512, expected 64599",
+    ),
+    "kube-proxy": Wrong(
+        right='from: {nodes: all}\n          to: {service: nobody, namespace: "${{ setup.namespace }}", port: http}\n          expect: rejected',
+        wrong='from: {nodes: all}\n          to: {service: nobody, namespace: "${{ setup.namespace }}", port: http}\n          expect: dropped\n        timeout: 3s',
+        test="a Service without pods rejects at once",
+        said=r"control-plane .*nobody.*: rejected .*, expected dropped",
+    ),
+    "etcd": Wrong(
+        right="      - stop: writer\n",
+        wrong="      - stop: writer\n"
+        '      - exec: {pod: client, namespace: "${{ setup.namespace }}", command: [etcdctl, del, kept/1], stdout: "1"}\n',
+        test="nothing that was confirmed is lost when the leader stands still and a member is killed",
+        said=r"(?s)every member has all .*kept/1\b",
     ),
     "coredns": Wrong(
         right='stdout: {contains: "status: NXDOMAIN"}',
@@ -179,7 +243,8 @@ def test_a_wrong_expectation_is_red_and_says_why(kept: Kept, beside: Path) -> No
     if wrong.takes_a_reset:
         kept.reset()
 
-    run = run_spec(kept.folder, beside, "--cluster", kept.cluster(), "--run", f"^{re.escape(wrong.test)}$")
+    cell = re.escape(f" [{CELLS[kept.spec]}]") if kept.spec in CELLS else ""
+    run = run_spec(kept.folder, beside, "--cluster", kept.cluster(), "--run", f"^{re.escape(wrong.test)}{cell}$")
 
     assert run.code == 1, run.text
     assert run.cases("failure") == [wrong.test], run.text
