@@ -10,6 +10,7 @@ SAMPLES: Mapping[str, str] = {
     "assert": "{resource: deployment/web, match: {status: {readyReplicas: 1}}}",
     "background": "{id: pinging, run: {exec: {pod: client, command: [ping, web]}}}",
     "bgp": "{fixture: r1, sessions: {match: {name: worker-1, state: Established}}}",
+    "capture": '{id: dns, node: worker-1, filter: "udp port 53"}',
     "chaos": "{stop: {node: worker-1, component: kubelet}}",
     "connectivity": "{from: {pod: client}, to: {pod: web, port: 80}}",
     "copy": "{from: data.txt, to: {pod: web, path: /tmp/data.txt}}",

@@ -15,6 +15,7 @@ _PLACES = {  # module and class
     "assert": ("assert_", "Assert"),
     "background": ("background", "InBackground"),
     "bgp": ("bgp", "Bgp"),
+    "capture": ("capture", "Capture"),
     "chaos": ("chaos", "Chaos"),
     "connectivity": ("connectivity", "Connectivity"),
     "copy": ("copy", "Copy"),

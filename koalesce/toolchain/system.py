@@ -42,7 +42,12 @@ _FORMAT = 3  # of the unpacked trees: raise it when the same packages would be u
 
 def missing_packages() -> set[str]:
     """The Debian packages with what the host lacks."""
-    return {package for name, package in COMMANDS.items() if not shutil.which(name, path=HOST_PATH)}
+    return {package for name, package in COMMANDS.items() if not has_command(name)}
+
+
+def has_command(name: str) -> bool:
+    """Whether the host has a command where nodes would find it."""
+    return shutil.which(name, path=HOST_PATH) is not None
 
 
 def has_router(program: str, root: Path = Path("/")) -> bool:

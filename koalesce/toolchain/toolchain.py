@@ -22,7 +22,7 @@ from koalesce.toolchain.recipes import Recipe
 from koalesce.toolchain.releases import Releases, record_pins
 from koalesce.toolchain.shelf import Shelf
 from koalesce.toolchain.supported import resolve_version, supported
-from koalesce.toolchain.system import ROUTERS, SystemPackages, command, has_router, missing_packages
+from koalesce.toolchain.system import ROUTERS, SystemPackages, command, has_command, has_router, missing_packages
 
 # What not every cluster runs: the images of these tools.
 CHOOSABLE = {"coredns": builtin.coredns, "metrics-server": builtin.metrics_server}
@@ -249,6 +249,10 @@ class Toolchain:
     def _router(self, program: str) -> Path:
         """The root that has a router's program: the host's, or that of its unpacked Debian package."""
         return Path("/") if has_router(program) else self._system.provide({ROUTERS[program][0]})
+
+    def with_command(self, name: str) -> Path:
+        """The root that has a command which its Debian package is named after: the host's, or that of the package, unpacked."""
+        return Path("/") if has_command(name) else self._system.provide({name})
 
     def _system_state(self) -> ToolState:
         """How the commands stand that nodes call, of which some may come from Debian packages."""

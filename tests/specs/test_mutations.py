@@ -72,7 +72,12 @@ def _tests(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _stops(steps: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     """The steps after one that stop what those before it have started, without which the test wouldn't be valid."""
-    started = {step[key].get("id") for step in steps[:index] for key in ("background", "port-forward") if key in step}
+    started = {
+        step[key].get("id")
+        for step in steps[:index]
+        for key in ("background", "capture", "port-forward")
+        if key in step
+    }
     return [step for step in steps[index + 1 :] if "stop" in step and _id(step["stop"]) in started]
 
 

@@ -96,6 +96,17 @@ def test_nothing_is_unpacked_where_the_host_has_everything(
     assert Toolchain().local_cluster("1.37", dns="none").system == ()
 
 
+def test_a_command_is_the_hosts_or_that_of_its_package(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "HOST_PATH", str(tmp_path))
+    monkeypatch.setattr(system.SystemPackages, "provide", lambda self, packages: Path("/unpacked", *packages))
+
+    assert Toolchain().with_command("tcpdump") == Path("/unpacked/tcpdump")
+    (tmp_path / "tcpdump").touch(mode=0o755)
+    assert Toolchain().with_command("tcpdump") == Path("/")
+
+
 def test_the_minutes_of_the_builds_ahead_are_announced(
     cache: Path, own_tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
