@@ -38,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
     # `events` is what is read here; as a report it would be the same file.
     paths = report_paths(argparse.Namespace(**{**vars(args), "events": None}))
     if not paths:
-        raise UsageError("no report is asked for", hint="add --html FILE or --junit FILE")
+        raise UsageError(
+            "no report is asked for",
+            hint=f"add --{', --'.join(name for name in REPORTS if name != 'events')} with a FILE",
+        )
     if source.resolve() in [path.resolve() for path in paths.values()]:
         raise UsageError(f"a report can't be written over its events: {source}", hint="give it a file of its own")
     events = list(read_events(source))
