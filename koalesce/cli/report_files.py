@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 REPORTS = {
     "html": "write an HTML report: one file that shows the run to people",
     "junit": "write a JUnit XML report",
+    "ctrf": "write a CTRF report: JSON that many tools read",
+    "tap": "write a TAP report, version 14",
     "events": "write every event of the run as a line of JSON",
 }
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Protocol
 
 from koalesce.events import AnyEvent
+from koalesce.reporters.ctrf import Ctrf
 from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
 from koalesce.reporters.junit import JUnit
+from koalesce.reporters.tap import Tap
 
 
 class Reporter(Protocol):
@@ -46,7 +48,9 @@ class FileReporter:
 
 
 FILE_REPORTERS: Mapping[str, FileReporter] = {
+    "ctrf": FileReporter("write a CTRF report, JSON that many tools read", Ctrf),
     "events": FileReporter("write every event of the run as a line of JSON", JsonLines),
     "html": FileReporter("write an HTML report, one file that shows the run to people", Html),
     "junit": FileReporter("write a JUnit XML report, as Jenkins, GitLab, GitHub actions and CircleCI read it", JUnit),
+    "tap": FileReporter("write a TAP report, version 14", Tap),
 }

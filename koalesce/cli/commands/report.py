@@ -34,18 +34,22 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.follow import Reports
     from koalesce.reporters.jsonl import read_events
 
-    source = Path("/dev/stdin") if str(args.events) == "-" else args.events
+    is_file = str(args.events) != "-"
+    source = args.events if is_file else Path("/dev/stdin")
     # `events` is what is read here; as a report it would be the same file.
     paths = report_paths(argparse.Namespace(**{**vars(args), "events": None}))
     if not paths:
-        raise UsageError("no report is asked for", hint="add --html FILE or --junit FILE")
+        raise UsageError(
+            "no report is asked for",
+            hint=f"add --{', --'.join(name for name in REPORTS if name != 'events')} with a FILE",
+        )
     if source.resolve() in [path.resolve() for path in paths.values()]:
         raise UsageError(f"a report can't be written over its events: {source}", hint="give it a file of its own")
     events = list(read_events(source))
     if not events:
         raise UsageError(f"{args.events}: there are no events in it", hint="`koalesce run --events FILE` writes them")
     # An event file may come from elsewhere: what it names as evidence is looked for beside it and here only.
-    below = (Path.cwd(), source.resolve().parent)
+    below = (Path.cwd(), *([source.resolve().parent] if is_file else []))
     reports = Reports(open_reports(paths, strict=args.junit_strict, evidence_below=below))
     for event in events:
         reports.handle(event)

@@ -171,6 +171,8 @@ class Matrix:
                 [name for name in names if name in kept or len(names) <= _MOST_DRAWN][:_MOST_DRAWN]
                 for names, kept in zip((rows, columns), wrong, strict=True)
             )
+        if set(rows) == set(columns):
+            columns = rows
         if len(cells) < 2 or not rows or not columns:
             return ()
         kinds: dict[PairKind, int] = {}

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from koalesce.assets import asset
+
+STATUSES = ("passed", "failed", "error", "skipped", "flaky")
+PAIRS = [
+    *((ink, paper) for ink in ("ink", "soft", "link") for paper in ("page", "paper", "sunk")),
+    *((status, paper) for status in STATUSES for paper in ("paper", "sunk", f"{status}-pale")),
+    *(("phase-ink", bar) for bar in ("phase", "teardown")),
+    *((kind, "paper") for kind in ("fault", "probe")),
+    ("soft", "failed-pale"), ("ink", "error-pale"),
+]  # fmt: skip
+
+
+def palettes() -> list[dict[str, str]]:
+    """The colours of the light, the dark and the printed page."""
+    text = asset("templates", "report", "style.css").read_text(encoding="utf-8")
+    return [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", part)) for part in re.findall(r":root \{(.*?)\}", text, re.S)
+    ]
+
+
+def luminance(color: str) -> float:
+    """As WCAG 2 defines it."""
+    shares = [int(color[index : index + 2], 16) / 255 for index in (1, 3, 5)]
+    red, green, blue = (each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("palette", range(3), ids=("light", "dark", "print"))
+def test_text_stands_out_from_what_is_behind_it(palette: int) -> None:
+    colors = palettes()[palette]
+
+    for front, back in PAIRS:
+        low, high = sorted((luminance(colors[front]), luminance(colors[back])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, f"{front} on {back}"
