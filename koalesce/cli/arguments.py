@@ -45,7 +45,14 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, **(settings | more))
 
     def parse(self, words: list[str]) -> argparse.Namespace:
-        """Read the words; paths and flags may be mixed where the command has no commands of its own."""
+        """Read the words; paths and flags may be mixed where the command has no commands of its own.
+
+        A command with a default for `rest` is given what stands behind `--` as that.
+        """
+        if self.get_default("rest") is not None and "--" in words:
+            args = self.parse(words[: words.index("--")])
+            args.rest = words[words.index("--") + 1 :]
+            return args
         try:
             return self.parse_intermixed_args(words)
         except TypeError:  # argparse can't mix where a part is a command or "the rest"

@@ -50,11 +50,13 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("run specs on temporary clusters"),
     "schema": Entry("print the JSON schema of specs, or of files with step groups"),
     "ssh": Entry("run a command, or a shell, on a node of a cluster or a fixture"),
+    "step": Entry("run one step on a cluster that is up"),
     "sweep": Entry("remove what dead runs left"),
     "toolchain": Entry("list, prepare and add versions of the tools that clusters need"),
     "up": Entry("make the cluster of a spec and keep it"),
     "validate": Entry("check specs without running anything"),
     "version": Entry("print the version of Koalesce and of what it runs on"),
+    "watch": Entry("run a spec again whenever its files change, on a cluster that stays up"),
 }
 
 
