@@ -336,18 +336,24 @@ def test_what_terraform_overlooks_the_provider_removes(world: World) -> None:
 
 
 def test_a_supervisor_that_has_removed_all_is_given_the_time_to_end(world: World) -> None:
-    with subprocess.Popen(["sleep", "0.3"]) as supervisor:
-        session = world.session()
-        session.up()
+    session = world.session()
+    session.up()
+    with subprocess.Popen(["sleep", "60"]) as supervisor:
         world.ledger.change("quick-1", supervisor=Process.of(supervisor.pid))
         world.things = {"process"}
         world.is_stubborn = True
-        ended = threading.Thread(target=lambda: (time.sleep(0.2), world.things.clear(), supervisor.wait()))
-        ended.start()
 
+        def end() -> None:
+            while "remove" not in world.done:
+                time.sleep(0.01)
+            world.things.clear()
+            supervisor.kill()
+            supervisor.wait()
+
+        ending = threading.Thread(target=end)
+        ending.start()
         session.down()
-
-        ended.join()
+        ending.join()
     assert world.ledger.entries() == []
 
 
