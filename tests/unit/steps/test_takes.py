@@ -40,6 +40,8 @@ NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
         ("metrics", {"nodes": "all", "name": "a"}, frozenset()),
         ("metrics", {"url": "http://a/", "from": {"pod": "a"}, "name": "a"}, NODES),
         ("network-policy", {"suite": "generated"}, NODES),
+        ("capture", {"id": "a", "pod": "web"}, NODES),
+        ("capture", {"id": "a", "fixture": "c1"}, frozenset()),
         ("chaos", {"kill": {"node": "worker-1"}}, frozenset({"chaos"})),
         ("apply", {"file": "a.yaml"}, frozenset()),
         ("script", {"run": "true"}, frozenset()),
