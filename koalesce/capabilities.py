@@ -8,6 +8,7 @@ CAPABILITIES: Mapping[str, str] = {
     "cgroup-v1": "nodes have cgroups of version 1",
     "cgroup-v2": "nodes have cgroups of version 2",
     "chaos": "the provider can disturb the cluster: the step `chaos`",
+    "disruption": "tests may change what isn't theirs: those with `disruptive: true`",
     "dual-stack": "pods and Services have addresses of both families",
     "dummy": "dummy links",
     "egress": "pods and nodes reach what is outside of the cluster",

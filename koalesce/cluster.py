@@ -17,6 +17,7 @@ from koalesce.cluster_request import (
     RegistryRequest,
     Role,
 )
+from koalesce.errors import ClusterError
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
@@ -55,7 +56,12 @@ class Machine:
         timeout: float | None = None,
         cancel: process.Cancel | None = None,
     ) -> process.Result:
-        """Run a command on the machine as root; see `process.run` for errors. The code is not checked."""
+        """Run a command on the machine as root; see `process.run` for errors. The code is not checked.
+
+        ClusterError where the cluster's provider gives no way to do so: what would run then would run here.
+        """
+        if not self.exec:
+            raise ClusterError(f"the cluster gives no way to run commands on {self.name}")
         return process.run([*self.exec, *command], stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel)
 
 
@@ -149,9 +155,19 @@ class Cluster:
     faults: FaultService | None = None
 
     @property
+    def is_borrowed(self) -> bool:
+        """Whether others made it: it stays, and so does all in it that isn't the run's."""
+        return self.provider == "kubeconfig"
+
+    @property
+    def may_be_disturbed(self) -> bool:
+        """Whether tests may change what isn't theirs (`disruptive: true`)."""
+        return not self.is_borrowed or "disruption" in self.capabilities
+
+    @property
     def has_fixed_nodes(self) -> bool:
         """Whether its nodes are those that were asked for; what others made may have an autoscaler."""
-        return self.provider != "kubeconfig"
+        return not self.is_borrowed
 
     @property
     def pod_cidrs(self) -> tuple[str, ...]:

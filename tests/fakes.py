@@ -496,7 +496,7 @@ class FakeCluster:
         self.fixtures = tuple(fixtures)
         self.host_exec: tuple[str, ...] = ()
         self.provider = "fake"
-        self.capabilities: frozenset[str] = frozenset()
+        self.capabilities: frozenset[str] = frozenset({"chaos", "host-exec", "node-exec"})
         self.faults: FaultService | None = None
         self.add(*objects)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from docs.generator.command_line import command_line
+from docs.generator.contract import readmes
 from docs.generator.matchers import matchers
 from docs.generator.models import described, sections
 from koalesce.capabilities import CAPABILITIES
@@ -37,6 +38,7 @@ def pages() -> Mapping[Path, str]:
         REFERENCE / "matchers.md": _joined(matchers(reference)),
         REFERENCE / "command-line.md": _joined(command_line()),
     }
+    found |= readmes(ROOT / "terraform")
     return found | {REFERENCE / "steps" / f"{key}.md": _step(reference, key) for key in STEPS}
 
 

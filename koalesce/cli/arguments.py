@@ -81,6 +81,38 @@ def add_values(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--image", metavar="REF=PATH", type=assignment, action="append", default=[], help=text)
 
 
+def add_existing(parser: argparse._ActionsContainer) -> None:
+    """Declare which existing cluster is meant, for the provider kubeconfig."""
+    parser.add_argument("--context", metavar="NAME", help="the context that leads to it (provider kubeconfig)")
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="the file that has the context (default: $KUBECONFIG, or ~/.kube/config)"
+    )
+    parser.add_argument(
+        "--i-own", metavar="CONTEXT",
+        help="say, once for each cluster, that tests may run where this context leads; it's remembered by the CA of the API server",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-disruption", action="store_true", help="run disruptive tests there as well, which others may notice"
+    )
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What the command line says of the provider kubeconfig; remembers what the user owns. UsageError for what leads nowhere."""
+    if args.i_own and args.context and args.i_own != args.context:
+        raise UsageError(f"--i-own {args.i_own} is another context than --context {args.context}")
+    said = {
+        "context": args.i_own or args.context,
+        "kubeconfig": args.kubeconfig,
+        "allow_disruption": args.allow_disruption,
+    }
+    settings = {name: value for name, value in said.items() if value}
+    if args.i_own:
+        from koalesce.providers import contexts
+
+        contexts.confirm(contexts.find(args.i_own, args.kubeconfig or ""))
+    return {"kubeconfig": settings} if settings else {}
+
+
 def add_variables(parser: argparse._ActionsContainer) -> None:
     """Declare `--set`, `--set-string` and `--values`."""
     for flag, text in (

@@ -6,7 +6,7 @@ import argparse
 import re
 
 from koalesce.cli import report_files
-from koalesce.cli.arguments import add_values, duration, pattern, positive
+from koalesce.cli.arguments import add_existing, add_values, duration, pattern, positive
 
 # Flags without a default of their own: those of the settings are filled in later, where the command line says nothing.
 _UNSAID = argparse.SUPPRESS
@@ -79,6 +79,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--keep-on-failure", action="store_true", default=_UNSAID,
         help="keep clusters of specs that don't pass, and end those of the others",
     )  # fmt: skip
+    add_existing(parser.add_argument_group("a cluster that exists"))
 
 
 def add_manner(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ import secrets
 import threading
 from pathlib import Path
 
-from koalesce.cli.arguments import variables_of
+from koalesce.cli.arguments import settings_of, variables_of
 from koalesce.cli.failed_tests import read_failed
 from koalesce.cli.specs import find_specs
 from koalesce.engine import RunOptions
@@ -16,7 +16,16 @@ from koalesce.errors import UsageError
 
 def refuse_both(args: argparse.Namespace) -> None:
     """Raise UsageError for flags of the command line that don't go together."""
-    for flag in ("provider", "kubernetes", "keep", "keep_on_failure"):
+    for flag in (
+        "provider",
+        "kubernetes",
+        "keep",
+        "keep_on_failure",
+        "context",
+        "kubeconfig",
+        "i_own",
+        "allow_disruption",
+    ):
         if args.cluster is not None and getattr(args, flag, None):
             raise UsageError(
                 f"--{flag.replace('_', '-')} says how clusters are made; --cluster takes one as it is",
@@ -42,6 +51,7 @@ def options_of(args: argparse.Namespace, cancel: threading.Event, only: dict[str
         keep=args.keep,
         cluster=args.cluster,
         provider=args.provider,
+        settings=settings_of(args),
         keep_on_failure=args.keep_on_failure,
         kubernetes=args.kubernetes[0] if len(args.kubernetes) == 1 else None,
         versions=args.kubernetes if len(args.kubernetes) > 1 else (),

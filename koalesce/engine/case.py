@@ -18,6 +18,7 @@ from koalesce.engine.evidence import collect_evidence
 from koalesce.engine.evidence_index import Failure
 from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.grace import grace
+from koalesce.engine.lacking import needs_of
 from koalesce.engine.namespaces import Namespaces, Wanted, labels, namespace_name, wanted
 from koalesce.engine.readiness import await_whole
 from koalesce.engine.scopes import LAST_LOOK, TestScope
@@ -134,10 +135,26 @@ def _skip_reason(stage: Stage, test: Test, site: Site, values: Mapping[str, Any]
         return test.skip
     if missing := [name for name in test.requires if name not in site.cluster.capabilities]:
         return f"the cluster lacks {', '.join(missing)}"
+    if test.disruptive and not site.cluster.may_be_disturbed:
+        return "the cluster isn't to be disturbed"
+    if missing := _lacking(stage, test, site):
+        return f"the cluster lacks {', '.join(missing)}, which its steps take"
     condition = stage.loaded.test_condition(test, values)
     if condition is not None:
         return condition.unmet(version=site.cluster.kubernetes, capabilities=site.cluster.capabilities)
     return None
+
+
+def _lacking(stage: Stage, test: Test, site: Site) -> list[str]:
+    """What the test's steps take, and the invariants after them, and their clusters don't have."""
+    steps = (*test.steps, *(stage.loaded.spec.invariants if test.invariants else ()))
+    missing = [
+        name
+        for step in steps
+        for name in needs_of([step])
+        if name not in stage.places.get(str(step.raw.get("cluster")), site).cluster.capabilities
+    ]
+    return list(dict.fromkeys(missing))
 
 
 def summed_up(bad: Sequence[StepFinished | str]) -> tuple[str, Status]:

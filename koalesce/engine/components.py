@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from koalesce.engine.case import Stage
-from koalesce.engine.namespaces import slug
 from koalesce.engine.phases import Verdict, phase
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.events import Status
 from koalesce.expressions import resolve
 from koalesce.kube import ApiError, Kube, View
+from koalesce.kube.marks import COMPONENT_LABEL, RUN_LABEL, slug
 from koalesce.spec.components import Component
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.manifests import apply_order, patch_objects, rewrite_images, with_namespace
-from koalesce.steps.objects.ownership import COMPONENT_LABEL, RUN_LABEL
 from koalesce.steps.workloads.readiness import ready
 
 READY_TIMEOUT = 120.0

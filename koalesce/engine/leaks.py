@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from koalesce.cluster import Cluster
-from koalesce.engine.namespaces import run_label
 from koalesce.engine.phases import Verdict, phase
 from koalesce.engine.session import RunSession
 from koalesce.errors import ProvisionError
 from koalesce.events import Status
 from koalesce.kube import View
+from koalesce.kube.marks import RUN_LABEL, run_label
 from koalesce.matching.mismatch import and_more
 from koalesce.providers.session import ClusterSession
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
-from koalesce.steps.objects.ownership import RUN_LABEL
 
 _TIMEOUT = (
     90.0  # seconds in which pods of namespaces that go must have gone, with what CNI and kube-proxy had made for them

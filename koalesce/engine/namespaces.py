@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import threading
 from collections import Counter
@@ -15,23 +14,17 @@ from koalesce.cluster import Cluster
 from koalesce.engine.waiting import Waiter
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError, View
+from koalesce.kube.marks import LONGEST, RUN_LABEL, TEST_LABEL, run_label, slug
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Failed, Outcome, Passed
-from koalesce.steps.objects.ownership import RUN_LABEL, TEST_LABEL
 
-_LONGEST = 63
 _ACCOUNT_TIMEOUT = 30.0
 _REMOVAL_TIMEOUT = 120.0
 
 
-def slug(text: str, longest: int) -> str:
-    """A DNS label of a text: lower case letters, digits and single hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-") or "x"
-
-
 def namespace_name(test: str) -> str:
     """A fresh name: what the test is called, and five random characters."""
-    return f"{slug(test, _LONGEST - 6)}-{secrets.token_hex(3)[:5]}"
+    return f"{slug(test, LONGEST - 6)}-{secrets.token_hex(3)[:5]}"
 
 
 def labels(run_id: str, test: str) -> dict[str, str]:
@@ -39,17 +32,12 @@ def labels(run_id: str, test: str) -> dict[str, str]:
     return {RUN_LABEL: run_label(run_id), TEST_LABEL: _telling(test)}
 
 
-def run_label(run_id: str) -> str:
-    """The label value for a run's id."""
-    return slug(run_id, _LONGEST)
-
-
 def _telling(test: str) -> str:
     """A label value for a test's name: one that is cut off still tells it from others that begin alike, such as cells of a matrix."""
     whole = slug(test, len(test) + 1)
-    if len(whole) <= _LONGEST:
+    if len(whole) <= LONGEST:
         return whole
-    return f"{slug(test, _LONGEST - 9)}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
+    return f"{slug(test, LONGEST - 9)}-{hashlib.sha256(test.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

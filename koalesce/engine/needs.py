@@ -26,10 +26,12 @@ class Plan:
 
 
 def plan(loaded: LoadedSpec, options: RunOptions) -> Plan:
-    """The plan of a spec; on a cluster that is up already there is nothing to plan. Errors as for `check`, which comes before."""
+    """The plan of a spec; on a cluster that is there already there is nothing to plan. Errors as for `check`, which comes before."""
     if options.cluster is not None or loaded.spec.clusters:
         return Plan()
     cluster = loaded.cluster(overrides(options))
+    if not provider(cluster.provider).makes_clusters:
+        return Plan()
     return Plan(
         needs=needs(loaded, cluster, options) if cluster.shared else "",
         ahead=cluster.pool.size if cluster.pool is not None else 0,

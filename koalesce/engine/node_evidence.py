@@ -32,7 +32,9 @@ _NETWORK = {
 
 
 def node_jobs(node: Node) -> dict[str, Callable[[], str]]:
-    """What to look at, by file."""
+    """What to look at, by file; nothing of a node that takes no commands."""
+    if not node.exec:
+        return {}
     logs = {f"{name}.log": partial(_log, node, command) for name, command in node.logs.items()}
     script = "\n".join(f"echo '=== {name}: {command}'\n{command}\necho" for name, command in _NETWORK.items())
     return {**logs, "network.txt": partial(_run, node, ("sh", "-c", script))}

@@ -20,6 +20,7 @@ class RunOptions:
     `skip`, `labels` (label selectors), `start_at`, `shard` (number from 1, and of how many) and `only` (names of tests by spec) narrow what is selected further; `count` is how often each test
     runs, `shuffle` the seed of their order, `short` skips what takes long. `failfast` begins nothing after the first test that doesn't pass. `keep_on_failure` keeps clusters of
     specs that don't pass. `versions` of Kubernetes each get a run of every spec; `matrix` has values for axes of the specs.
+    `settings` are those of providers, by their names, over what specs say.
     """
 
     paths: tuple[str, ...] = ()
@@ -28,6 +29,7 @@ class RunOptions:
     cluster: str | None = None
     ttl: Duration | None = None
     provider: str | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     kubernetes: str | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)

@@ -147,7 +147,8 @@ class _Making:
             session=self.session, loaded=self.loaded, spec=self.loaded.shown, cluster=by_name[part.section],
             files=self.loaded.files, folder=self.folder, values=values, reruns=self.options.reruns,
             sites={name: Site(cluster=cluster, values=cluster_values(cluster)) for name, cluster in by_name.items()},
-            disposable=not self.options.keep and self.options.cluster is None,
+            disposable=not self.options.keep and self.options.cluster is None
+            and not any(cluster.is_borrowed for cluster in clusters),
         )  # fmt: skip
 
     def install(self, part: Part, stage: Stage, session: RunSession) -> None:
@@ -207,6 +208,7 @@ def at_once(session: RunSession, jobs: Sequence[Callable[[RunSession], _T]]) -> 
 def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, *, has_workers: bool) -> None:
     """The network first; then Ready and DNS are awaited, then the rest."""
     waits = has_workers and network != "none"
+    own_dns = dns == "coredns" and not stage.cluster.is_borrowed
     names = [item.component.name for item in installs]
     until = names.index(network) + 1 if network in names else 0
     for item in installs[:until]:
@@ -214,7 +216,7 @@ def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, 
     if waits:
         with phase(stage.session, stage.spec, "nodes ready"):
             await_nodes(stage.session.waiter, stage.cluster)
-    if waits and dns == "coredns":
+    if waits and own_dns:
         with phase(stage.session, stage.spec, "dns"):
             await_dns(stage.session.waiter, stage.cluster)
     for item in installs[until:]:
@@ -223,7 +225,7 @@ def _install(stage: Stage, installs: Sequence[Install], network: str, dns: str, 
 
 def overrides(options: RunOptions) -> dict[str, Any]:
     """What the command line says instead of a spec's `cluster` section."""
-    said = {"provider": options.provider, "kubernetes": options.kubernetes}
+    said = {"provider": options.provider, "kubernetes": options.kubernetes, "providers": options.settings or None}
     return {field: value for field, value in said.items() if value is not None}
 
 
@@ -238,12 +240,40 @@ def check(loaded: LoadedSpec, options: RunOptions) -> None:
         raise UsageError(f"{loaded.shown} needs {len(sections)} clusters of its own; --cluster is one")
     for section in sections:
         request = loaded.request(loaded.spec.metadata.name, "check", overrides(options), section=section)
-        provider(request.provider).resolve(request)
+        if options.cluster is None:
+            _check_settings(loaded, request, options)
+        chosen = provider(request.provider)
+        chosen.resolve(request)
+        if options.cluster is None:
+            chosen.confirm(request)
+        if not chosen.makes_clusters:
+            _check_takes(loaded, section, options)
     for reference in options.images:
         Reference.parse(reference)
     for component in resolved(loaded):
         if all(isinstance(source, str) for source in component.manifests):
             prepared(component, component_objects(component, loaded.files))
+
+
+def _check_settings(loaded: LoadedSpec, request: ClusterRequest, options: RunOptions) -> None:
+    """Refuse what is said of a provider that isn't asked: the user means another cluster than the spec would get."""
+    if others := [name for name in options.settings if name != request.provider]:
+        raise UsageError(
+            f"{loaded.shown} gets its cluster from the provider {request.provider}; what is said is of {others[0]}",
+            hint=f"add --provider {others[0]}",
+        )
+
+
+def _check_takes(loaded: LoadedSpec, section: str, options: RunOptions) -> None:
+    """Refuse what would change a cluster that others made, and stay there."""
+    parts = [f"the component {component.name}" for component in loaded.spec.components]
+    if loaded.spec.cluster_specs[section].images or options.images:
+        parts.append("images")
+    if parts:
+        raise UsageError(
+            f"{loaded.shown} brings {', '.join(parts)}, for a cluster that others made",
+            hint="run it with a provider that makes clusters, such as local; or install them there, and leave them out of the spec",
+        )
 
 
 def _objects(

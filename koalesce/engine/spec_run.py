@@ -18,9 +18,9 @@ from koalesce.engine.evidence import all_namespaces, collect_evidence
 from koalesce.engine.evidence_index import Failure
 from koalesce.engine.evidence_writer import EvidenceWriter
 from koalesce.engine.grace import grace
+from koalesce.engine.lacking import needs_of
 from koalesce.engine.leaks import Leaked, check_leaks
 from koalesce.engine.lots import Lot, SharedLots
-from koalesce.engine.namespaces import slug
 from koalesce.engine.needs import Plan
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import passed_on, provision
@@ -33,6 +33,7 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TestFinished
+from koalesce.kube.marks import slug
 from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession, ready_event
 from koalesce.spec import LoadedSpec
@@ -172,16 +173,17 @@ class SpecRun:
         self._place.taken()
         self._backgrounds = stage.backgrounds
         common = frozenset.intersection(*(site.cluster.capabilities for site in stage.places.values()))
-        if missing := [name for name in self._loaded.spec.requires if name not in common]:
+        setup = self._loaded.spec.setup
+        taken = [name for name in needs_of(setup.steps) if name not in common]
+        if missing := list(dict.fromkeys([*(n for n in self._loaded.spec.requires if n not in common), *taken])):
             reason = f"the cluster lacks {', '.join(missing)}"
             self._skip_rest(reason)
             return "skipped", reason
         self._stage = stage
-        setup = self._loaded.spec.setup
         if setup.steps:
             done = run_setup(stage, setup)
             self._stage = stage = _with_values(stage, {"setup": done.given})
-            if self._options.cluster is not None or self._place.plan.needs:
+            if self._options.cluster is not None or self._place.plan.needs or self._is_to_be_left(stage):
                 self._undo_setup = done.undo
             if done.finished.status != "passed":
                 self._evidence = done.finished.evidence
@@ -202,6 +204,10 @@ class SpecRun:
         if self._ahead is not None and not self._ahead.cancel():
             self._session.interrupt.set(reason)
             self._ahead.exception()
+
+    def _is_to_be_left(self, stage: Stage) -> bool:
+        """Whether its clusters are others', and stay without what the run has made in them."""
+        return not self._options.keep and any(site.cluster.is_borrowed for site in stage.places.values())
 
     def _take(self) -> Stage:
         """Its clusters: of an earlier spec that shares them, made ahead, or made now."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from koalesce.local.request import LocalRequest
 
 # What every local cluster can do, whatever the kernel.
-_ALWAYS = ("chaos", "host-exec", "node-exec", "node-kill", "privileged")
+_ALWAYS = ("chaos", "disruption", "host-exec", "node-exec", "node-kill", "privileged")
 # Each is tried in a network namespace of its own, with the commands that a node has; it works if its command ends with 0.
 _TRIALS = {
     "dummy": "ip link add t1 type dummy",

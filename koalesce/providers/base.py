@@ -16,16 +16,26 @@ class Provider(Protocol):
     """Turns a request into Terraform variables. One instance serves one cluster."""
 
     name: str
+    makes_clusters: bool  # False: it takes one that others made, which stays
+    terraform_root: Path  # the folder with its *.tf, which keep the contract
     fault_kinds: frozenset[FaultKind]  # what it can do to a cluster that is up
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with exact versions; UsageError for what this provider never does (touches nothing, starts nothing)."""
 
+    def confirm(self, request: ClusterRequest) -> None:
+        """UsageError where the user has yet to say what the request needs, such as which cluster is meant; reads files only."""
+
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine or account lacks for it, as sentences; touches nothing, starts nothing."""
 
-    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
-        """Have at hand what Terraform will need (binaries, images); may take minutes the first time."""
+    def prepare(
+        self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
+    ) -> ClusterRequest:
+        """Have at hand what Terraform will need (binaries, images); may take minutes the first time.
+
+        The request as it will be served: one that takes a cluster as it is says what that is like.
+        """
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         """Terraform variables of the contract; `folder` is the root's copy. Call `prepare` before."""

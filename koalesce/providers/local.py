@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from koalesce.assets import state_dir
+from koalesce.assets import asset, state_dir
 from koalesce.errors import UsageError
+from koalesce.providers.variables import contract_variables, plain
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, FixtureRequest, Node, NodeRequest
+    from koalesce.cluster import ClusterRequest, FaultKind, FaultService, Node, NodeRequest
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
@@ -32,6 +31,8 @@ class LocalProvider:
     """Makes clusters on this machine."""
 
     name = "local"
+    makes_clusters = True
+    terraform_root = asset("terraform", name)
     fault_kinds: frozenset[FaultKind] = frozenset(
         {
             "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
@@ -61,11 +62,16 @@ class LocalProvider:
             raise _unknown("providers.local", next(iter(request.settings)), ())
         return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
 
+    def confirm(self, request: ClusterRequest) -> None:
+        """Nothing to say: what it makes is the user's."""
+
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""
         return [*machine_problems(), *missing_families(request.ip_families), *_missing_resources(request.nodes)]
 
-    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> None:
+    def prepare(
+        self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
+    ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
         from koalesce.toolchain import Toolchain
 
@@ -74,41 +80,14 @@ class LocalProvider:
         tools = toolchain.local_cluster(
             request.kubernetes, dns=request.dns, static=_static(request), addons=request.addons, routers=routers
         )
-        self._settings = {"tools": _plain(tools), "image_store": str(toolchain.images.root)}
+        self._settings = {"tools": plain(tools), "image_store": str(toolchain.images.root)}
+        return request
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         """Terraform variables of the contract."""
         if self._settings is None:
             raise ValueError("prepare() comes before variables()")
-        return {
-            "name": request.name,
-            "run_id": request.run_id,
-            "kubernetes_version": request.kubernetes,
-            "nodes": [_node(node) for node in request.nodes],
-            "fixtures": [_fixture(fixture) for fixture in request.fixtures],
-            "network": request.network,
-            "kube_proxy": request.kube_proxy,
-            "dns": request.dns,
-            "pod_cidr": request.pod_cidr,
-            "service_cidr": request.service_cidr,
-            "ip_families": list(request.ip_families),
-            "egress": request.egress,
-            "etcd": dict(request.etcd),
-            "control_plane": request.control_plane,
-            "feature_gates": dict(request.feature_gates),
-            "runtime_config": dict(request.runtime_config),
-            "component_args": _plain(request.args),
-            "audit_policy": request.audit_policy,
-            "admission_configuration": request.admission_configuration,
-            "addons": list(request.addons),
-            "registries": [_plain(registry) for registry in request.registries],
-            "images": list(request.images),
-            "preload": list(request.preload),
-            "pki_dir": "",
-            "state_dir": str(state_dir() / "clusters" / request.name),
-            "koalesce_command": koalesce_command(),
-            "settings": self._settings,
-        }
+        return contract_variables(request, self._settings)
 
     def faults(self, name: str) -> FaultService:
         """Those that the cluster's supervisor carries out."""
@@ -162,11 +141,6 @@ class LocalProvider:
         down(Ledger(), name)
 
 
-def koalesce_command() -> list[str]:
-    """The argv that runs this very Koalesce, wherever it is run from (-P: never a package of the working folder)."""
-    return [sys.executable, "-P", "-m", "koalesce"]
-
-
 def machine_problems(root: Path = Path("/")) -> list[str]:
     """What a machine (its file system at `root`) lacks for local clusters, as sentences that say what to do."""
     from koalesce.local import health
@@ -215,28 +189,8 @@ def _camel(name: str) -> str:
     return first + "".join(word.upper() if word == "dns" else word.capitalize() for word in rest)
 
 
-def _node(node: NodeRequest) -> dict[str, Any]:
-    """A node as the contract has it: Terraform's lists have items of one type, so what differs in form goes as text."""
-    return {**_plain(node), "kubelet": json.dumps(node.kubelet, sort_keys=True) if node.kubelet else ""}
-
-
-def _fixture(fixture: FixtureRequest) -> dict[str, Any]:
-    return {**_plain(fixture), "router": json.dumps(_plain(fixture.router), sort_keys=True) if fixture.router else ""}
-
-
 def _static(request: ClusterRequest) -> tuple[str, ...]:
     """The components that need images."""
     from koalesce.local.request import static_components
 
     return static_components(request.control_plane, request.etcd.get("mode", ""))
-
-
-def _plain(value: Any) -> Any:
-    """JSON values of dataclasses, mappings, tuples and paths."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -26,11 +26,12 @@ def planned_changes(
     The provider's tools are made ready, as for a run. UsageError for a request that the provider never serves, ProvisionError for what Terraform says.
     """
     provider = provider or provider_of(request.provider)
-    resolved = provider.resolve(request)
-    provider.prepare(resolved, progress=progress, cancel=None)
+    asked = provider.resolve(request)
+    provider.confirm(asked)
+    resolved = provider.prepare(asked, progress=progress, cancel=None)
     with tempfile.TemporaryDirectory(prefix="koalesce-plan-") as made:
         folder = Path(made) / "root"
-        roots.copy(resolved.provider, folder)
+        roots.copy(provider.terraform_root, folder)
         variables = provider.variables(resolved, folder)
         check_variables(variables)
         client = terraform(folder, variables=variables)

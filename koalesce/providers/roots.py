@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from koalesce.assets import asset
 from koalesce.cluster import Cluster, ClusterRequest, FaultService, Fixture, Machine, Node
 from koalesce.errors import ProvisionError
 from koalesce.kube import Kube
@@ -64,12 +63,12 @@ def has_state(folder: Path) -> bool:
     return (folder / _STATE_FILE).exists()
 
 
-def copy(provider: str, folder: Path) -> None:
+def copy(source: Path, folder: Path) -> None:
     """Copy a provider's Terraform root into a folder that only we may look into."""
-    source = asset("terraform", provider)
     if not source.is_dir():
         raise ProvisionError(
-            f"Koalesce's own files are incomplete: there is no {source}", hint="install Koalesce again"
+            f"the files of the cluster provider are incomplete: there is no {source}",
+            hint="install Koalesce, or the package that brings the provider, again",
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -144,7 +143,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
         address=entry["address"],
         addresses=tuple(entry.get("addresses", ())),
         pod_cidr=entry["pod_cidr"],
-        pod_cidrs=tuple(entry.get("pod_cidrs", ()) or [entry["pod_cidr"]]),
+        pod_cidrs=tuple(entry.get("pod_cidrs") or [cidr for cidr in (entry["pod_cidr"],) if cidr]),
         exec=tuple(entry["exec"]),
         logs={component: tuple(argv) for component, argv in entry["logs"].items()},
     )

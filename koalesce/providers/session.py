@@ -161,7 +161,9 @@ class ClusterSession:
             raise
         try:
             cluster = self._make()
-            self._ledger.change(cluster.name, kubeconfig=str(cluster.kubeconfig), ready=True)
+            self._ledger.change(
+                cluster.name, kubeconfig=str(cluster.kubeconfig), kubernetes=cluster.kubernetes, ready=True
+            )
         except BaseException as error:
             self._undo(error)
             raise
@@ -201,8 +203,8 @@ class ClusterSession:
 
     def _make(self) -> Cluster:
         with self._phase("toolchain") as progress:
-            self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
-        roots.copy(self.request.provider, self.folder)
+            self.request = self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
+        roots.copy(self._provider.terraform_root, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)
         terraform = self._terraform(self.folder, variables=variables, on_event=self._on_terraform, cancel=self._cancel)

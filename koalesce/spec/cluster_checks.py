@@ -136,9 +136,9 @@ def _provider(section: Mapping[str, Any], where: Path, source: Source, providers
     if not providers:
         return
     value = text_at(section, "provider")
-    hint = f"there are: {', '.join(sorted(providers))}"
     if value is not None and value not in providers:
         message = f'there is no cluster provider "{value}"'
+        hint = f"there are: {', '.join(sorted(providers))}"
         yield source.problem_at((*where, "provider"), message, hint=did_you_mean(value, providers) or hint)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -59,7 +59,7 @@ class Draft:
         self.files = SpecFiles(self.file.resolve().parent, self.project.root)
         self.unchecked = UncheckedExpressions(self.files.folder, self.project.root)
 
-    def load(self, providers: frozenset[str]) -> LoadedSpec | None:
+    def load(self, providers: Collection[str]) -> LoadedSpec | None:
         """Every check there is; the spec, if its form is right."""
         variables = self._variables(self.data.get("vars"), {}, ("vars",))
         self._origins, problems = origins_of(self.data, self._scope(variables), self.source)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from koalesce.cluster_request import ClusterRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
+from koalesce.merging import merged
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.components import Component, waits_for_cluster
@@ -70,7 +71,7 @@ class LoadedSpec:
         resolved: dict[str, Any] = self._resolved((written.get(name) if name else written) or {}, self.scope, where)
         overrides = {**self.cluster_overrides, **(overrides or {})}
         try:
-            return ClusterSpec.model_validate({**resolved, **overrides})
+            return ClusterSpec.model_validate(merged(resolved, overrides))
         except ValidationError as error:
             if overrides:
                 raise _override_error(error) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -115,10 +115,10 @@ def load_all(paths: Sequence[FilePath | str], **options: Any) -> list[LoadedSpec
     return loaded
 
 
-def _providers() -> frozenset[str]:
+def _providers() -> Collection[str]:
     from koalesce.providers import REGISTRY
 
-    return frozenset(REGISTRY)
+    return REGISTRY
 
 
 def _text(file: FilePath, name: str) -> str:

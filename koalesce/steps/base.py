@@ -150,6 +150,11 @@ class Step(Model, ABC):
         False  # looks at something that can't be watched (a process, the wire): looked at again by `retry`
     )
 
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """The capabilities without which it can't do anything, by its fields as they are written, expressions and all."""
+        return frozenset()
+
     def __init_subclass__(cls, *, key: str | None = None, **more: Any) -> None:
         super().__init_subclass__(**more)
         if key is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from koalesce.steps.routing.speaker import ESTABLISHED, Ask, Side, Speaker, Unre
 from koalesce.steps.routing.vtysh import VTYSH
 from koalesce.steps.state.items import at, together
 from koalesce.steps.state.view import Item
-from koalesce.steps.vantage import Machines
+from koalesce.steps.vantage import Machines, taken
 
 _SPEAKERS = {"gobgp": GOBGP, "vtysh": VTYSH}
 _OF_PROGRAMS = {"gobgpd": GOBGP, "frr": VTYSH}
@@ -59,6 +59,11 @@ class Bgp(Machines, Assertion, key="bgp"):
             if table is not None:
                 refuse([flaw.under(name) for flaw in table.flaws(view)], self)
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way to run commands on nodes, where it's about nodes."""
+        return taken(written)
 
     def title(self) -> str:
         """What is looked at, and where."""

@@ -16,7 +16,7 @@ from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, St
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.state.items import Items
 from koalesce.steps.state.view import Item, View
-from koalesce.steps.vantage import Machines
+from koalesce.steps.vantage import Machines, taken_on_wire
 from koalesce.steps.wire.pcap import FIELDS, packets
 from koalesce.steps.wire.recording import MOST, Recorded, Recording, brought
 
@@ -64,6 +64,11 @@ class Capture(Machines, Background, key="capture"):
     def _check_packets(self) -> Capture:
         refuse([flaw.under("packets") for flaw in self.packets.flaws(_PACKETS)], self)
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way into the networks of nodes and of pods."""
+        return taken_on_wire(written)
 
     def title(self) -> str:
         """What is captured, and where."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -125,6 +126,11 @@ class Chaos(Background, key="chaos"):
         """The fault, unless it's over with the step."""
         is_over = self.lasts is not None or self.kind.startswith(_OVER_AT_ONCE)
         return self.id or ("" if is_over else self.title())
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A provider that can."""
+        return frozenset({"chaos"})
 
     def title(self) -> str:
         """What it does, to what."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
 
@@ -13,9 +13,9 @@ from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, select_nodes, unmet
-from koalesce.steps.vantage import Vantage
+from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
-from koalesce.steps.wire.destination import Destination, Endpoint
+from koalesce.steps.wire.destination import Destination, Endpoint, address_in
 from koalesce.steps.wire.expectations import Expectations, Expected, as_default
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
@@ -96,6 +96,11 @@ class Connectivity(Assertion, key="connectivity"):
         if self.source_ip is not None and not self.expect.hopes_for("allowed"):
             raise ValueError("sourceIP is about connections that are allowed, and none is expected to be")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way into the source's network."""
+        return taken_on_wire(written.get("from"), address_in(written.get("to")))
 
     def title(self) -> str:
         """From what to what, and what is expected."""

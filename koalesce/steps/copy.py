@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed,
 from koalesce.steps.inside.places import Source, select
 from koalesce.steps.inside.tarballs import Copied, make_private_folder, pack, unpack
 from koalesce.steps.inside.transfer import get, put
-from koalesce.steps.vantage import Machines
+from koalesce.steps.vantage import Machines, taken
 
 _AT_ONCE = 4
 Ours = Annotated[StrictStr, Field(min_length=1)]
@@ -68,6 +68,11 @@ class Copy(Action, key="copy"):
         if isinstance(self.to, str) and "${{" not in self.to:
             _below(self.to)
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way to run commands on nodes, where it's about their files."""
+        return taken(written.get("from")) | taken(written.get("to"))
 
     def title(self) -> str:
         """From where to where."""

@@ -27,7 +27,7 @@ from koalesce.matching.numbers import NumberMatcher
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select, unmet
 from koalesce.steps.inside.printed import TextMatcher, check_pattern, json_matching
-from koalesce.steps.vantage import Vantage
+from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.http_answer import End, HttpTimes, WantedHttp
@@ -193,6 +193,11 @@ class Curl(Assertion, key="curl"):
     def is_retried(self) -> bool:
         """What changes nothing is repeated."""
         return self.method in _REPEATABLE
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way into the source's network."""
+        return frozenset() if written.get("via") else taken_on_wire(written.get("from"), written.get("url"))
 
     def title(self) -> str:
         """Method, URL and from where."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from koalesce.matching.matcher import Matcher
 from koalesce.matching.numbers import NumberMatcher
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
-from koalesce.steps.vantage import Vantage
+from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Destination, Endpoint
 from koalesce.steps.wire.dns_answer import Flag, Lookup, RecordType, SeenAnswer, WantedAnswer, as_list
@@ -132,6 +132,11 @@ class Dns(Assertion, key="dns"):
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way into the source's network."""
+        return taken_on_wire(written.get("from"), written.get("server"))
 
     def title(self) -> str:
         """Name, type and from where."""

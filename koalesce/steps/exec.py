@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, Ste
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.inside.pod_processes import end_in_pod
 from koalesce.steps.inside.printed import Printed, PrintedMatchers, written
-from koalesce.steps.vantage import Machines
+from koalesce.steps.vantage import Machines, taken
 
 _PARALLEL = 16
 
@@ -54,6 +55,11 @@ class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
         if self.max_time is not None and not self.max_time.seconds:
             raise ValueError("maxTime must be more than 0")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way to run commands on nodes, where it's about nodes."""
+        return taken(written)
 
     def is_retried(self) -> bool:
         """It runs once: a command may change something."""

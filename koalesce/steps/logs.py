@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from koalesce.steps.inside.log_sources import ContainerLog, Log, NodeLog
 from koalesce.steps.inside.moments import ALL, Since
 from koalesce.steps.inside.places import container_names, default_container, nodes_of, pod_name, unmet
 from koalesce.steps.objects.reading import shortened
-from koalesce.steps.vantage import PodsAndNodes, PodSelection
+from koalesce.steps.vantage import PodsAndNodes, PodSelection, taken
 from koalesce.steps.workloads.pods_of import Object, pods_of
 
 _AT_ONCE = 8
@@ -59,6 +59,11 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
         if self.previous and self.since.word == "step":
             raise ValueError("a run that is over writes nothing any more, so since: step says nothing of it")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way to run commands on nodes, where it's about nodes."""
+        return taken(written)
 
     def title(self) -> str:
         """Whose logs."""

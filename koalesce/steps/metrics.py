@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from koalesce.steps.inside.metric_sources import MetricSource, Page
 from koalesce.steps.inside.moments import TEST, Since
 from koalesce.steps.inside.places import unmet
 from koalesce.steps.inside.printed import TextMatcher
+from koalesce.steps.vantage import taken_on_wire
 from koalesce.suggestions import closest
 
 _OVER = 5.0
@@ -82,6 +84,11 @@ class Metrics(MetricSource, Assertion, key="metrics"):
         if self.quantile is not None and (self.rate is not None or self.name.endswith("_bucket")):
             raise ValueError("quantile is of a histogram by its name without _bucket, by value or delta")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """Of a URL: a way into the network of where it's asked from."""
+        return taken_on_wire(written.get("from"), written.get("url")) if written.get("url") else frozenset()
 
     def title(self) -> str:
         """The metric and where."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -139,6 +139,11 @@ class NetworkPolicyStep(Course, key="network-policy"):
         return Grid(
             namespaces=tuple(self.namespaces), pods=tuple(self.pods), ports=tuple(self.ports), protocols=tuple(self.protocols)
         )  # fmt: skip
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """The grid's pods are entered from their nodes."""
+        return frozenset({"node-exec"})
 
     def title(self) -> str:
         """Which policies, on how large a grid."""

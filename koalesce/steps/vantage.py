@@ -10,7 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictStr, model_va
 from koalesce.errors import UsageError
 from koalesce.kube import selector as selectors
 from koalesce.models import Model
+from koalesce.patterns import pattern
 
+_HERE = pattern(r"\$\{\{\s*(setup\.)?outputs\b|(^|//|\[)(localhost|127\.|::1)")
 NodeGroup = Literal["all", "workers", "controlPlane"]
 
 
@@ -47,6 +49,24 @@ def _owner(text: str) -> str:
 
 Owner = Annotated[StrictStr, AfterValidator(_owner)]
 Selector = Annotated[StrictStr, BeforeValidator(_selector_text), AfterValidator(_readable)]
+
+
+def taken(where: Any) -> frozenset[str]:
+    """The capabilities that running something there takes, by the fields as they are written; a text with an expression tells nothing."""
+    is_node = isinstance(where, Mapping) and any(where.get(name) is not None for name in ("node", "nodes"))
+    return frozenset({"node-exec"}) if is_node else frozenset()
+
+
+def taken_on_wire(where: Any, target: Any = None) -> frozenset[str]:
+    """Those that looking at the network from there takes: pods are entered from their nodes.
+
+    From this machine a target (an address or a URL) that is this machine, too, takes nothing, nor does one that a step tells, as port-forwards do.
+    """
+    if where is None or where == "host" or (isinstance(where, Mapping) and where.get("host") is not None):
+        is_here = isinstance(target, str) and _HERE.search(target) is not None
+        return frozenset() if is_here else frozenset({"host-exec"})
+    is_pod = isinstance(where, Mapping) and any(where.get(name) is not None for name in ("pod", "pods"))
+    return frozenset({"node-exec"}) if is_pod else taken(where)
 
 
 class PodSelection(Model):

@@ -2,18 +2,33 @@ variable "name" {
   description = "Name of the cluster, unique among the running ones of a user."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,18}[a-z0-9]$", var.name))
+    error_message = "name must match ^[a-z][a-z0-9-]{0,18}[a-z0-9]$."
+  }
 }
 
 variable "run_id" {
   description = "Run that the cluster belongs to; part of every resource's name or tags."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]+$", var.run_id))
+    error_message = "run_id must match ^[a-z0-9-]+$."
+  }
 }
 
 variable "kubernetes_version" {
   description = "Exact Kubernetes version, such as 1.37.2."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^1\\.[0-9]+\\.[0-9]+$", var.kubernetes_version))
+    error_message = "kubernetes_version must match ^1\\.[0-9]+\\.[0-9]+$."
+  }
 }
 
 variable "nodes" {
@@ -34,6 +49,11 @@ variable "network" {
   type        = string
   default     = "bridge"
   nullable    = false
+
+  validation {
+    condition     = contains(["bridge", "none"], var.network)
+    error_message = "network must be one of bridge, none."
+  }
 }
 
 variable "kube_proxy" {
@@ -41,6 +61,11 @@ variable "kube_proxy" {
   type        = string
   default     = "iptables"
   nullable    = false
+
+  validation {
+    condition     = contains(["iptables", "nftables", "ipvs", "none"], var.kube_proxy)
+    error_message = "kube_proxy must be one of iptables, nftables, ipvs, none."
+  }
 }
 
 variable "dns" {
@@ -48,6 +73,11 @@ variable "dns" {
   type        = string
   default     = "coredns"
   nullable    = false
+
+  validation {
+    condition     = contains(["coredns", "none"], var.dns)
+    error_message = "dns must be one of coredns, none."
+  }
 }
 
 variable "pod_cidr" {
@@ -76,6 +106,11 @@ variable "egress" {
   type        = string
   default     = "none"
   nullable    = false
+
+  validation {
+    condition     = contains(["none", "host"], var.egress)
+    error_message = "egress must be one of none, host."
+  }
 }
 
 variable "etcd" {
@@ -90,6 +125,11 @@ variable "control_plane" {
   type        = string
   default     = "process"
   nullable    = false
+
+  validation {
+    condition     = contains(["process", "static"], var.control_plane)
+    error_message = "control_plane must be one of process, static."
+  }
 }
 
 variable "feature_gates" {

@@ -18,9 +18,10 @@ from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError
 from koalesce.events import AnyEvent, PhaseProgress
 from koalesce.local.ledger import Ledger, NameInUse
-from koalesce.providers.local import LocalProvider, koalesce_command, machine_problems
+from koalesce.providers.local import LocalProvider, machine_problems
 from koalesce.providers.session import ClusterSession
 from koalesce.providers.sweeping import sweep
+from koalesce.providers.variables import koalesce_command
 from koalesce.reporters.jsonl import read_events
 from koalesce.terraform.binary import find_binary
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from docs.generator.contract import with_table
 from koalesce.assets import asset
 from koalesce.errors import ProvisionError
-from koalesce.providers import REGISTRY
+from koalesce.providers import BUILT_IN
 from koalesce.terraform import find_binary
 from koalesce.terraform.contract import NUMBER, contract
 
@@ -25,6 +26,11 @@ VARIABLES = """
 variable "name" {
   description = "A name."
   type        = string # required
+  nullable    = false
+  validation {
+    condition     = can(regex("^a\\\\.b$", var.name))
+    error_message = "no"
+  }
 }
 
 /* a comment with variable "ghost" {} in it */
@@ -34,17 +40,15 @@ variable "nodes" {
     name = string
     labels = optional(map(string), {})
   }))
-  default = []
-  validation {
-    condition     = length(var.nodes) < 9
-    error_message = "too many"
-  }
+  default  = []
+  nullable = false
 }
 
 variable "settings" {
   description = "Its own."
   type        = object({ a = optional(string, "x") })
   default     = {}
+  nullable    = false
 }
 """
 OUTPUTS = """
@@ -57,7 +61,7 @@ SCHEMA: dict[str, Any] = {
     "variables": {
         "required": ["name"],
         "properties": {
-            "name": {"description": "A name.", "terraformType": "string"},
+            "name": {"description": "A name.", "terraformType": "string", "pattern": "^a\\.b$"},
             "nodes": {
                 "description": 'Nodes { and } "more".',
                 "terraformType": "list(object({ name = string, labels = optional(map(string), {}) }))",
@@ -71,7 +75,7 @@ SCHEMA: dict[str, Any] = {
 
 
 def test_there_is_a_root_for_each_provider_and_no_other() -> None:
-    assert [root.name for root in ROOTS] == sorted(REGISTRY)
+    assert [root.name for root in ROOTS] == sorted(BUILT_IN)
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
@@ -82,19 +86,35 @@ def test_root_has_the_variables_and_outputs_of_the_contract(root: Path) -> None:
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
+def test_root_has_all_that_people_need(root: Path) -> None:
+    assert {path.name for path in root.iterdir()} >= {
+        "README.md", "main.tf", "outputs.tf", "terraform.tfvars-example", "variables.tf", "versions.tf",
+    }  # fmt: skip
+    assert "required_version" in (root / "versions.tf").read_text()
+    readme = (root / "README.md").read_text()
+    assert [heading for heading in ("## Needs", "## Settings", "## Variables") if heading not in readme] == []
+    assert with_table(readme) == readme, "run python -m docs.generator"
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
+def test_the_example_of_variables_is_enough_for_a_plan(root: Path, terraform: Path, tmp_path: Path) -> None:
+    for file in root.glob("*.tf"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "terraform.tfvars").write_bytes((root / "terraform.tfvars-example").read_bytes())
+
+    for words in (["init", "-plugin-dir=/nonexistent"], ["plan"]):
+        done = subprocess.run(
+            [terraform, *words, "-input=false", "-no-color"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stdout  # as of variables that there aren't
+
+
+@pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)
 def test_root_is_formatted(root: Path, terraform: Path) -> None:
     done = subprocess.run([terraform, "fmt", "-check", "-diff", "-recursive", root], capture_output=True, text=True)
 
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_local_root_is_valid_without_a_registry(terraform: Path, tmp_path: Path) -> None:
-    for file in asset("terraform", "local").glob("*.tf"):
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-
-    for words in (["init", "-input=false", "-plugin-dir=/nonexistent"], ["validate"]):
-        done = subprocess.run([terraform, *words, "-no-color"], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_number_is_the_same_everywhere() -> None:
@@ -116,14 +136,17 @@ def test_a_root_that_keeps_a_contract_has_no_differences(tmp_path: Path) -> None
             "map(string)",
             "variable nodes has type list(object({name=string,labels=map(string)}))",
         ),
-        ("default = []", "default = [1]", "variable nodes has default [1], the contract []"),
-        ("default = []", "", "variable nodes has no default"),
+        ("default  = []", "default = [1]", "variable nodes has default [1], the contract []"),
+        ("default  = []", "", "variable nodes has no default"),
         (
             "type        = string",
             'type = string\n  default = ""',
             "variable name has a default, the contract requires a value",
         ),
         ('"A name."', '"The name."', "variable name is described otherwise"),
+        ("can(regex(", 'can(regex("x",', "variable name has validation can(regex("),
+        ("nullable    = false", "", "variable name may be null"),
+        ("nullable    = false", "nullable = false\n  sensitive = true", "variable name is sensitive, unlike"),
         ('output "contract"', 'output "number"', "output contract is missing"),
         ("value       = 1", "value = 2", "output contract has value 2, the contract 1"),
         ('"A number."', '"Some number."', "output contract is described otherwise"),
@@ -174,6 +197,11 @@ def _variables(found: dict[str, Block], schema: dict[str, Any]) -> Iterator[str]
             yield f"variable {name} has no default"
         elif json.loads(has["default"]) != rule["default"]:
             yield f"variable {name} has default {has['default']}, the contract {json.dumps(rule['default'])}"
+        if (condition := has.get("validation.condition", "")) != (wished := _condition(name, rule)):
+            yield f"variable {name} has validation {condition or 'none'}, the contract {wished or 'none'}"
+        if has.get("nullable") != "false":
+            yield f"variable {name} may be null"
+        yield from _sensitivity("variable", name, has, rule)
         yield from _description("variable", name, has, rule)
 
 
@@ -184,6 +212,19 @@ def _outputs(found: dict[str, Block], wanted: dict[str, Any]) -> Iterator[str]:
         if "const" in rule and has.get("value") != str(rule["const"]):
             yield f"output {name} has value {has.get('value')}, the contract {rule['const']}"
         yield from _description("output", name, has, rule)
+        yield from _sensitivity("output", name, has, rule)
+
+
+def _condition(name: str, rule: dict[str, Any]) -> str:
+    """The condition of its validation, where the contract limits what a variable may be; no white space."""
+    if "enum" in rule:
+        return _squeeze(f"contains({json.dumps(rule['enum'])},var.{name})")
+    return f"can(regex({json.dumps(rule['pattern'])},var.{name}))" if "pattern" in rule else ""
+
+
+def _sensitivity(kind: str, name: str, has: dict[str, str], rule: dict[str, Any]) -> Iterator[str]:
+    if (has.get("sensitive", "false") == "true") != rule.get("sensitive", False):
+        yield f"{kind} {name} is {'sensitive' if 'sensitive' in has else 'not sensitive'}, unlike in the contract"
 
 
 def _names(kind: str, found: dict[str, Block], wanted: dict[str, Any]) -> Iterator[str]:
@@ -226,11 +267,15 @@ def read_blocks(text: str) -> Iterator[Block]:
 
 
 def _attributes(words: list[str], lines: list[int], index: int, end: int) -> dict[str, str]:
-    """Attributes of a block, each expression as its tokens; nested blocks (validation) are left out."""
+    """Attributes of a block, each expression as its tokens; those of nested blocks have the block's name before a dot."""
     found = {}
     while index < end:
         if words[index + 1] != "=":
-            index = _closing(words, words.index("{", index)) + 1
+            opening = words.index("{", index)
+            closing = _closing(words, opening)
+            inner = _attributes(words, lines, opening + 1, closing)
+            found |= {f"{words[index]}.{name}": value for name, value in inner.items()}
+            index = closing + 1
             continue
         name, start = words[index], index + 2
         index = start

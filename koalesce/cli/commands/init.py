@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _answers(args: argparse.Namespace, folder: Path) -> tuple[str, int, str]:
     """What the command line says; what it doesn't is asked in a terminal, and a default elsewhere."""
-    from koalesce.engine.namespaces import slug
+    from koalesce.kube.marks import slug
 
     default = slug(folder.resolve().name, 40)
     name = args.name or _ask("name of the spec", default)

@@ -31,6 +31,7 @@ examples:
   koalesce run --shard 2/3 --label tier=smoke         on the second of three machines
   koalesce run specs/ --html report.html              one file that shows the run to people
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
+  koalesce run specs/a.yaml --provider kubeconfig --i-own kind-dev    on a cluster that exists, where they may run
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
 
 exit codes:

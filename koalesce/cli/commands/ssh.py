@@ -30,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.terminals import run_attached
 
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
-    return run_attached(_machine(args.name, args.node).exec, command or _SHELL)
+    machine = _machine(args.name, args.node)
+    if not machine.exec:
+        from koalesce.errors import UsageError
+
+        raise UsageError(f"cluster {args.name} gives no way to run commands on {machine.name}")
+    return run_attached(machine.exec, command or _SHELL)
 
 
 def _machine(name: str, machine: str) -> Machine:

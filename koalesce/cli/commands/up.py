@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from koalesce.cli import exit_codes
-from koalesce.cli.arguments import add_values, duration, variables_of
+from koalesce.cli.arguments import add_existing, add_values, duration, settings_of, variables_of
 
 if TYPE_CHECKING:
     from koalesce.cli.profile import Profile
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="remove it after this time, once no run uses it: 2h (instead of the spec's)",
     )
+    add_existing(parser.add_argument_group("a cluster that exists"))
     parser.add_argument("--trust", action="store_true", help="take a spec from outside the project too: it is code")
     parser.add_argument("-v", "--verbose", action="store_true", help="show all that is done")
     parser.add_argument(
@@ -81,14 +82,15 @@ def _profile() -> Profile:
 
 def usage(ready: ClusterReady) -> str:
     """How to look around in a cluster, as lines to paste."""
+    is_borrowed = ready.provider == "kubeconfig"  # others made it, and it stays
     node = str(ready.nodes[0]["name"]) if ready.nodes else None
     nodes = f"{len(ready.nodes)} node{'' if len(ready.nodes) == 1 else 's'}"
     lines = [
         f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {nodes}",
         f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
-        *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node else []),
-        f"  koalesce reset {ready.cluster}   # back to how it is now",
-        f"  koalesce down {ready.cluster}   # destroy it",
+        *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node and not is_borrowed else []),
+        *([f"  koalesce reset {ready.cluster}   # back to how it is now"] if not is_borrowed else []),
+        f"  koalesce down {ready.cluster}   # {'leave it' if is_borrowed else 'destroy it'}",
     ]
     return "\n".join(lines)
 
@@ -146,6 +148,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
     return RunOptions(
         paths=(str(found[0]),),
         provider=args.provider,
+        settings=settings_of(args),
         kubernetes=args.kubernetes,
         ttl=args.ttl,
         images=images,

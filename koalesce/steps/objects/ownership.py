@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koalesce.kube import ApiError, Resource
+from koalesce.kube.marks import COMPONENT_LABEL, RUN_LABEL, TEST_LABEL
 from koalesce.steps.base import Errored, StepContext
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube
 
-RUN_LABEL = "koalesce.dev/run"
-TEST_LABEL = "koalesce.dev/test"
-COMPONENT_LABEL = "koalesce.dev/component"
 MARKS = (RUN_LABEL, TEST_LABEL, COMPONENT_LABEL)
 _UNAVAILABLE = 503
 _SETUP = "setup"  # what the spec's setup is called as a test

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from koalesce.models import Model
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select_fixtures, select_nodes
 from koalesce.steps.objects.reading import shortened
-from koalesce.steps.vantage import FixtureNames, NodeNames
+from koalesce.steps.vantage import FixtureNames, NodeNames, taken
 
 PLACES = ("node", "nodes", "fixture", "fixtures")
 _PARALLEL = 16
@@ -31,6 +31,11 @@ class OnMachines(Model):
     """A fixture by its name."""
     fixtures: FixtureNames | None = None
     """Several fixtures: `all` or a list of names."""
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way to run commands on nodes, where it's about nodes."""
+        return taken(written)
 
     @property
     def places(self) -> list[str]:

@@ -35,6 +35,11 @@ def _as_number(value: Any) -> Any:
 Port = Annotated[Annotated[StrictInt, Field(ge=1, le=65535)] | StrictStr, BeforeValidator(_as_number)]
 
 
+def address_in(written: Any) -> Any:
+    """The address of a destination as it is written; None if it's another thing."""
+    return written.get("address") if isinstance(written, Mapping) else None
+
+
 class Destination(Model):
     """What to connect to: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with a port."""
 

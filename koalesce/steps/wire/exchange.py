@@ -16,9 +16,9 @@ from koalesce.models import Model
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.inside.printed import TextMatcher
-from koalesce.steps.vantage import Vantage
+from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
-from koalesce.steps.wire.destination import Destination, Endpoint, Protocol
+from koalesce.steps.wire.destination import Destination, Endpoint, Protocol, address_in
 from koalesce.steps.wire.expectations import Outcomes
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.lasting import Lasting
@@ -121,6 +121,11 @@ class Exchange(Assertion):
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A way into the source's network."""
+        return taken_on_wire(written.get("from"), address_in(written.get("to")))
 
     def title(self) -> str:
         """From where to where, and what is expected."""

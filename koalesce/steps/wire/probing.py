@@ -185,14 +185,22 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         if machine is not None:
             result = machine.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
-            prefix = () if batches[0].own_network else context.cluster.host_exec
-            command = [*prefix, str(local_program(context))]
+            command = [*host_prefix(context, own_network=batches[0].own_network), str(local_program(context))]
             result = process.run(command, stdin=request.encode(), timeout=timeout, cancel=cancel)
     except process.CommandTimeout as error:
         raise ProbeError(f"{where}: the probe gave no answer: {error.message}") from error
     except process.CommandMissing as error:
         raise ProbeError(f"{where}: {error.message}") from error
     return _parse(batches, result, where)
+
+
+def host_prefix(context: StepContext, *, own_network: bool) -> tuple[str, ...]:
+    """What runs a program on this machine where it reaches the cluster; ProbeError where that's nowhere."""
+    if own_network:
+        return ()
+    if context.cluster.is_borrowed and "host-exec" not in context.cluster.capabilities:
+        raise ProbeError("it isn't known that this machine reaches the cluster's addresses (the capability host-exec)")
+    return context.cluster.host_exec
 
 
 def local_program(context: StepContext) -> Path:

@@ -14,7 +14,7 @@ from koalesce import process
 from koalesce.errors import KoalesceError
 from koalesce.steps.base import StepContext
 from koalesce.steps.wire.flows import Flow
-from koalesce.steps.wire.probing import PROGRAM, Batch, Observed, local_program, machine_of, observed_of
+from koalesce.steps.wire.probing import PROGRAM, Batch, Observed, host_prefix, local_program, machine_of, observed_of
 
 _GRACE = 10.0  # seconds in which a machine must have ended what is under way, beyond the longest limit
 _FIRST = 60.0  # seconds in which a first sighting of each flow must have come
@@ -52,8 +52,7 @@ class Stream:
                 [PROGRAM], stdin=self._stdin, stdout=self._stdout, cancel=self._cancel
             )
         else:
-            prefix = () if first.own_network else context.cluster.host_exec
-            command = [*prefix, str(local_program(context))]
+            command = [*host_prefix(context, own_network=first.own_network), str(local_program(context))]
             self._run = lambda: process.run(command, stdin=self._stdin, stdout=self._stdout, cancel=self._cancel)
         self._threads = [
             threading.Thread(target=work, name=f"probe {self.where}", daemon=True) for work in (self._live, self._read)

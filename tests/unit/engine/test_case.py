@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +65,10 @@ class World:
             files=self.loaded.files, folder=tmp_path / "evidence", timeout=1.0,
             values={**self.loaded.scope, "nodes": nodes, "components": {}},
         )  # fmt: skip
+
+    def take_cluster(self, **fields: Any) -> None:
+        """Have the stage's cluster be another in some fields."""
+        self.stage = replace(self.stage, cluster=replace(self.stage.cluster, **fields))
 
     def run(self, index: int = 0) -> TestFinished:
         return run_test(self.stage, self.loaded.spec.tests[index], line=1)
@@ -367,3 +372,35 @@ tests:
     assert world.run().message == (
         "pod/web there: pod/web does not exist (and 1 more problem)\nconfigmap/web does not exist"
     )
+
+
+def test_a_test_whose_steps_take_what_the_cluster_lacks_is_skipped_before_it_begins(tmp_path: Path) -> None:
+    world = World(
+        tmp_path,
+        """
+tests:
+  - name: nodes
+    steps:
+      - sleep: 1ms
+      - background: {id: b, run: {exec: {node: worker-1, command: [id]}}}
+      - stop: b
+  - name: perhaps
+    steps:
+      - {exec: {node: worker-1, command: [id]}, requires: [node-exec]}
+      - sleep: 1ms
+""",
+    )
+    world.take_cluster(capabilities=frozenset())
+
+    assert (world.run().status, world.run().message) == ("skipped", "the cluster lacks node-exec, which its steps take")
+    assert world.verbs("create") == []
+    assert world.run(1).status == "passed"
+
+
+def test_a_disruptive_test_is_skipped_where_the_cluster_is_not_to_be_disturbed(tmp_path: Path) -> None:
+    world = World(tmp_path, "tests: [{name: a, disruptive: true, steps: [{sleep: 1ms}]}]")
+    world.take_cluster(provider="kubeconfig", capabilities=frozenset())
+
+    assert (world.run().status, world.run().message) == ("skipped", "the cluster isn't to be disturbed")
+    world.take_cluster(provider="kubeconfig", capabilities=frozenset({"disruption"}))
+    assert world.run().status == "passed"

@@ -33,7 +33,7 @@ def test_a_capability_is_what_a_trial_said() -> None:
     found = capabilities.probe(wanted, run, cgroup_version=1)
 
     assert found == {
-        "vxlan", "netem", "egress", "cgroup-v1", "chaos", "node-exec", "node-kill", "privileged", "host-exec",
+        "vxlan", "netem", "egress", "cgroup-v1", "chaos", "disruption", "node-exec", "node-kill", "privileged", "host-exec",
     }  # fmt: skip
     assert commands[0][:2] == ["unshare", "--net"]
 

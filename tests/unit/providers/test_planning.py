@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from koalesce.assets import asset
 from koalesce.cluster_request import ClusterRequest
 from koalesce.providers.planning import planned_changes
 from koalesce.terraform import TerraformEvent
@@ -30,11 +31,16 @@ class FakeTerraform:
 class FakeProvider:
     """Serves everything, without tools."""
 
+    terraform_root = asset("terraform", "local")
+
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         return request
 
-    def prepare(self, request: ClusterRequest, **_more: Any) -> None:
+    def confirm(self, request: ClusterRequest) -> None:
         pass
+
+    def prepare(self, request: ClusterRequest, **_more: Any) -> ClusterRequest:
+        return request
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         return {"name": request.name}

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from koalesce.assets import asset
 from koalesce.cluster import ClusterRequest, FaultKind, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
@@ -79,22 +80,31 @@ class World:
             raise self.fails[what]
 
 
+ROOT = asset("terraform", "local")
+
+
 @dataclass
 class FakeProvider:
     world: World
     name: str = "local"
+    makes_clusters: bool = True
+    terraform_root: Path = ROOT
     fault_kinds: frozenset[FaultKind] = frozenset()
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         self.world.does("resolve")
         return replace(request, kubernetes="1.37.2")
 
+    def confirm(self, request: ClusterRequest) -> None:
+        self.world.does("confirm")
+
     def check(self, request: ClusterRequest) -> list[str]:
         return self.world.lacks
 
-    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: object) -> None:
+    def prepare(self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: object) -> ClusterRequest:
         progress("building etcd")
         self.world.does("prepare")
+        return request
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         return {

@@ -1,0 +1,51 @@
+"""What steps take of a cluster, by how they are written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from koalesce.steps import STEPS
+
+NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "taken"),
+    [
+        ("exec", {"pod": "a", "command": ["id"]}, frozenset()),
+        ("exec", {"nodes": "all", "command": ["id"]}, NODES),
+        ("exec", {"fixture": "c1", "command": ["id"]}, frozenset()),
+        ("logs", {"node": "worker-1", "component": "kubelet"}, NODES),
+        ("logs", {"pods": "app=web", "contains": "x"}, frozenset()),
+        ("bgp", {"node": "worker-1"}, NODES),
+        ("node-state", {"node": "worker-1", "routes": {}}, NODES),
+        ("node-state", {"fixture": "c1", "routes": {}}, frozenset()),
+        ("snapshot", {"id": "a", "nodes": "all", "kinds": ["routes"]}, NODES),
+        ("copy", {"from": "a", "to": {"node": "worker-1", "path": "/a"}}, NODES),
+        ("copy", {"from": {"pod": "web", "path": "/a"}, "to": "a"}, frozenset()),
+        ("connectivity", {"from": {"pods": "app=a"}, "to": {"pods": "app=b"}}, NODES),
+        ("connectivity", {"from": "host", "to": {"node": "worker-1", "port": 22}}, HOST),
+        ("tcp", {"from": {"host": True}, "to": {"address": "127.0.0.1", "port": 80}}, frozenset()),
+        ("udp", {"from": {"fixture": "c1"}, "to": {"address": "10.0.0.1", "port": 80}}, frozenset()),
+        ("dns", {"from": {"pod": "a"}, "name": "kubernetes"}, NODES),
+        ("dns", {"from": "host", "name": "a", "server": "${{ cluster.dnsIP }}"}, HOST),
+        ("curl", {"url": "http://localhost:8080/"}, frozenset()),
+        ("curl", {"url": "http://[::1]:8080/"}, frozenset()),
+        ("curl", {"url": "http://${{ outputs.address }}/"}, frozenset()),
+        ("curl", {"url": "http://${{ nodes[0].address }}:30080/"}, HOST),
+        ("curl", {"url": "http://web/", "via": {"service": "web"}}, frozenset()),
+        ("curl", {"from": {"node": "worker-1"}, "url": "http://127.0.0.1/"}, NODES),
+        ("metrics", {"nodes": "all", "name": "a"}, frozenset()),
+        ("metrics", {"url": "http://a/", "from": {"pod": "a"}, "name": "a"}, NODES),
+        ("network-policy", {"suite": "generated"}, NODES),
+        ("capture", {"id": "a", "pod": "web"}, NODES),
+        ("capture", {"id": "a", "fixture": "c1"}, frozenset()),
+        ("chaos", {"kill": {"node": "worker-1"}}, frozenset({"chaos"})),
+        ("apply", {"file": "a.yaml"}, frozenset()),
+        ("script", {"run": "true"}, frozenset()),
+    ],
+)
+def test_takes(key: str, written: dict[str, Any], taken: frozenset[str]) -> None:
+    assert STEPS[key].takes(written) == taken
