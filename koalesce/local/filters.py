@@ -21,8 +21,8 @@ from koalesce.local.nodestate import NodeState, look
 _FOLLOW = 1.5  # seconds in which they follow Services, pods, policies and each other
 _PAUSE = 0.05
 _METRICS_PORT = 10249
-# When kube-proxy has last written its rules, of each address family (k8s.io/kubernetes/pkg/proxy/metrics).
-_WRITTEN = re.compile(rb"^kubeproxy_sync_proxy_rules_last_timestamp_seconds(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+# When kube-proxy was last to write its rules, and when it has, of each address family (k8s.io/kubernetes/pkg/proxy/metrics).
+_WRITTEN = re.compile(rb"^kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_seconds(\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,8 +71,9 @@ class Filters:
         began = time.time()
         end_service(self.pid, "kube-proxy")
         while time.monotonic() < self.end:
-            written = [float(seconds) for seconds in _WRITTEN.findall(get(self.pid, _METRICS_PORT, "/metrics"))]
-            if written and min(written) > began:
+            found = _WRITTEN.findall(get(self.pid, _METRICS_PORT, "/metrics"))
+            families = {family for queued, family, _ in found if queued}
+            if families and families <= {family for queued, family, at in found if not queued and float(at) > began}:
                 return True
             time.sleep(_PAUSE)
         return False

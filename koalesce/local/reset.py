@@ -30,6 +30,7 @@ from koalesce.pki import Pki
 _PATIENCE = 60.0
 _NOTING = 15.0
 _PAUSE = 0.05
+_SOON = 3.0
 _SETTLING = 10.0
 _QUIET = 1.0  # seconds in which a network that has begun anew changes nothing any more once it is done
 _KUBELET_PORT = 10248
@@ -60,11 +61,13 @@ class Reset:
                 left = self._until_gone(self._objects)
                 touched = [name for name in self.pids if found[name] or changed]
                 unlike = [what for each in pool.map(self._fix, touched) for what in each]
-                left += self._until_gone(lambda: [*self._objects(), *self._trouble()])
+                if self._until_gone(self._unsettled, _SOON):  # rules that are missing may be why
+                    list(pool.map(self._put_right, self._filters()))
+                left += self._until_gone(self._unsettled)
                 now = objects.pods_of(self.datastore.all()).keys()
                 if now - pods.keys():  # the network's, perhaps, which make their links, routes and filters anew
                     unlike = [what for each in pool.map(self._settle, touched) for what in each]
-                filters = [self._filters(name, has_other_pods=now != self._first_pods()) for name in self.pids]
+                filters = self._filters()
                 left += unlike + [what for each in pool.map(self._put_right, filters) for what in each]
                 self._keep(filters)
                 return left or objects.changes(self.first.objects, self.datastore.all()).described()
@@ -93,9 +96,10 @@ class Reset:
         links = {link: state for link, state in now.links.items() if link != POD_BRIDGE or link in first.links}
         return [f"{name}: {fix.what}" for fix in nodefixes.fixes(first, replace(now, links=links))]
 
-    def _until_gone(self, differing: Callable[[], list[str]]) -> list[str]:
+    def _until_gone(self, differing: Callable[[], list[str]], seconds: float = _PATIENCE) -> list[str]:
+        end = min(self._end, time.monotonic() + seconds)
         while found := differing():
-            if time.monotonic() > self._end:
+            if time.monotonic() > end:
                 return found
             time.sleep(_PAUSE)
         return []
@@ -126,6 +130,9 @@ class Reset:
         found = nodefixes.fixes(self.first.machines[name], self._seen[name])
         nodefixes.carry_out(found, self.pids[name])
         return found
+
+    def _unsettled(self) -> list[str]:
+        return [*self._objects(), *self._trouble()]
 
     def _trouble(self) -> list[str]:
         """What doesn't work: nodes that aren't Ready, kubelets that don't answer, DNS."""
@@ -159,9 +166,12 @@ class Reset:
             time.sleep(_PAUSE)
         return [f"{name}: {fix.what}" for fix in found]
 
-    def _filters(self, name: str, *, has_other_pods: bool) -> Filters:
-        first = self.first.machines[name]
-        return Filters(name=name, pid=self.pids[name], first=first, has_other_pods=has_other_pods, end=self._end)
+    def _filters(self) -> list[Filters]:
+        pods, first = (objects.pods_of(those).keys() for those in (self.datastore.all(), self.first.objects))
+        return [
+            Filters(name=name, pid=pid, first=self.first.machines[name], has_other_pods=pods != first, end=self._end)
+            for name, pid in self.pids.items()
+        ]
 
     def _put_right(self, filters: Filters) -> list[str]:
         return filters.put_right(self._seen[filters.name])
@@ -172,9 +182,6 @@ class Reset:
         if renewed:
             self.first = replace(self.first, machines={**self.first.machines, **renewed})
             self.first.save(self.folder)
-
-    def _first_pods(self) -> Collection[str]:
-        return objects.pods_of(self.first.objects).keys()
 
 
 def of_entry(entry: Entry) -> Reset:

@@ -37,6 +37,7 @@ class Machine:
     ended: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     repaired: NodeState | None = None
+    families: tuple[bytes, ...] = (b"IPv4", b"IPv6")
 
     def look(self, _pid: int, *, before: NodeState | None = None) -> NodeState:
         return next(self.looks)
@@ -47,8 +48,9 @@ class Machine:
     def get(self, _pid: int, _port: int, _path: str) -> bytes:
         if self.written is None:
             return b""
-        metric = b"kubeproxy_sync_proxy_rules_last_timestamp_seconds"
-        return b"".join(b'%s{ip_family="%s"} %f\n' % (metric, family, self.written) for family in (b"IPv4", b"IPv6"))
+        metric = b'kubeproxy_sync_proxy_rules_last_%stimestamp_seconds{ip_family="%s"} %f\n'
+        queued = b"".join(metric % (b"queued_", family, self.written) for family in (b"IPv4", b"IPv6"))
+        return queued + b"".join(metric % (b"", family, self.written) for family in self.families)
 
     def carry_out(self, found: list[nodefixes.Fix], _pid: int) -> None:
         self.commands += [fix.text for fix in found]
@@ -110,6 +112,13 @@ def test_a_kube_proxy_that_does_not_come_back_is_said(machine: Make) -> None:
 
     assert found.put_right(proxys("DROP")) == ["a: the rules of kube-proxy have changed"]
     assert found.first == proxys("RETURN")
+
+
+def test_kube_proxy_is_done_once_it_has_written_the_rules_of_both_families(machine: Make) -> None:
+    node, found = machine([proxys("DROP")]), of(proxys("RETURN"))
+    node.families = (b"IPv4",)
+
+    assert found.put_right(proxys("DROP")) == ["a: the rules of kube-proxy have changed"]
 
 
 def test_rules_of_kube_router_are_written_as_they_were(machine: Make) -> None:
