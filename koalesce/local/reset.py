@@ -148,7 +148,7 @@ class Reset:
             if not get(self.pids[name], _KUBELET_PORT, "/healthz")
         ]
         found += [
-            f"{what} has {running.get(what, 0)} Ready pods, at first {count}"
+            f"Ready pods of {what}: {running.get(what, 0)}, at first {count}"
             for what, count in self.first.running.items()
             if running.get(what, 0) < count
         ]

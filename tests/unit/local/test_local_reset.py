@@ -61,7 +61,7 @@ def test_a_cluster_that_works_as_at_first_has_no_trouble(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"pods": 1}, "daemonsets/net/agent has 1 Ready pods, at first 2"),
+        ({"pods": 1}, "Ready pods of daemonsets/net/agent: 1, at first 2"),
         ({"ready": []}, "node a is not Ready"),
         ({"kubelet": b""}, "the kubelet of a does not answer"),
         ({"dns": False}, "DNS at 10.96.0.10 does not answer"),
