@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --import-mode=importlib
+CYCLES ?= 100
+CRASHES ?= 100
 
 .PHONY: help
 help: ## Show what can be made
@@ -57,9 +59,9 @@ bench: toolchain ## Print cluster start by phase, teardown, and wait latency
 	$(BIN)/python -m tests.benchmarks
 
 .PHONY: soak
-soak: toolchain ## Up and down 100 times; interrupt and kill commands, Terraform and supervisors at 100 random moments (two hours)
-	KOALESCE_CYCLES=100 $(PYTEST) tests/cluster/test_cycles.py -s
-	KOALESCE_CRASHES=100 $(PYTEST) tests/cluster/test_crashes.py
+soak: toolchain ## Up and down 100 times (CYCLES=N); interrupt and kill commands, Terraform and supervisors at 100 random moments (CRASHES=N; two hours)
+	KOALESCE_CYCLES=$(CYCLES) $(PYTEST) tests/cluster/test_cycles.py -s
+	KOALESCE_CRASHES=$(CRASHES) $(PYTEST) tests/cluster/test_crashes.py
 
 .PHONY: conformance
 conformance: toolchain ## Run upstream's conformance tests on a local cluster (an hour, and 20 minutes more the first time; no part of `make test`)

@@ -10,14 +10,17 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from koalesce.errors import KoalesceError, ProvisionError
 from koalesce.local import addons, objects, stored
 from koalesce.local.api import Api
 from koalesce.local.datastore import Datastore
+from koalesce.local.filters import with_chains_of
 from koalesce.local.netns import NetNamespace
 from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
@@ -25,7 +28,7 @@ from koalesce.pki import Pki
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"
 _POD = re.compile(r"pod[0-9a-f-]{32,36}")
-_PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods")
+_PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods", "running")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
 _LOOK = 0.05
@@ -58,8 +61,8 @@ class Whereabouts:
 class FirstState:
     """Its objects by key; its machines (nodes and fixtures) by name.
 
-    `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready` and `dns` are what worked: which nodes were
-    Ready, and the address of a DNS that answered.
+    `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready`, `dns` and `running` are what worked: which nodes
+    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready.
     """
 
     pki: str
@@ -68,6 +71,7 @@ class FirstState:
     dns: str
     ready: tuple[str, ...]
     static_pods: tuple[str, ...]
+    running: Mapping[str, int]
     objects: Mapping[str, bytes]
     machines: Mapping[str, NodeState]
 
@@ -100,6 +104,7 @@ class FirstState:
             dns=value["dns"],
             ready=tuple(value["ready"]),
             static_pods=tuple(value["static_pods"]),
+            running=value["running"],
             objects={key: base64.b64decode(text) for key, text in value["objects"].items()},
             machines={name: NodeState.from_json(state) for name, state in value["machines"].items()},
         )
@@ -135,7 +140,12 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
         begin = datastore.revision()
         states = {name: look(pid) for name, pid in where.machines.items()}
         begun = datastore.all(begin)
-        found = objects.settled(begun, _when_quiet(datastore, stopping))
+        after = _when_quiet(datastore, stopping)
+        found = objects.settled(begun, after)
+        if not objects.changes(found, after):  # else somebody uses it already
+            states = {
+                name: with_chains_of(state, look(where.machines[name], before=state)) for name, state in states.items()
+            }
         known = {f"pod{uid}" for uid in objects.pods_of(found)}
         FirstState(
             pki=str(where.pki),
@@ -144,6 +154,7 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
             dns=where.dns if where.dns and addons.answers(inside, where.dns) else "",
             ready=tuple(name for name in ready_nodes(api, inside) if name in where.nodes),
             static_pods=tuple(sorted(pod_groups(where.groups).keys() - known)),
+            running={what: count for what, count in running_pods(api, inside).items() if f"/registry/{what}" in found},
             objects=found,
             machines=states,
         ).save(folder)
@@ -159,12 +170,26 @@ def ready_nodes(api: Api, inside: NetNamespace) -> list[str]:
     """The nodes that are Ready; ClusterError if the API server, as it is reached from the cluster's network, can't say."""
     with inside.entered():
         nodes = api.get("/api/v1/nodes")["items"]
-    return [
-        node["metadata"]["name"]
-        for node in nodes
-        for condition in node["status"].get("conditions", ())
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    ]
+    return [node["metadata"]["name"] for node in nodes if _is_ready(node)]
+
+
+def running_pods(api: Api, inside: NetNamespace) -> dict[str, int]:
+    """How many pods of each controller are Ready, by kind, namespace and name; ClusterError if the API server can't say."""
+    with inside.entered():
+        pods = api.get("/api/v1/pods")["items"]
+    return dict(
+        Counter(
+            f"{owner['kind'].lower()}s/{pod['metadata']['namespace']}/{owner['name']}"
+            for pod in pods
+            for owner in pod["metadata"].get("ownerReferences", ())
+            if owner.get("controller") and not pod["metadata"].get("deletionTimestamp") and _is_ready(pod)
+        )
+    )
+
+
+def _is_ready(thing: Mapping[str, Any]) -> bool:
+    conditions = {each["type"]: each["status"] for each in thing["status"].get("conditions", ())}
+    return conditions.get("Ready") == "True"
 
 
 def pod_groups(groups: Iterable[Path]) -> dict[str, list[Path]]:

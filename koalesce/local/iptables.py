@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-# Whose chains Kubernetes' own programs look after, as they find Services and policies.
-LOOKED_AFTER = "KUBE-"
+# The chains that kube-proxy and the kubelet look after, as they find Services (k8s.io/kubernetes/pkg/proxy, pkg/kubelet).
+_PROXYS = re.compile(
+    r"KUBE-(?:(?:SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]{16}"
+    r"|SERVICES|EXTERNAL-SERVICES|NODEPORTS|POSTROUTING|MARK-MASQ|MARK-DROP|FORWARD|FIREWALL|PROXY-FIREWALL|PROXY-CANARY|KUBELET-CANARY"
+    r"|IPTABLES-HINT|LOAD-BALANCER|NODE-PORT|SOURCE-RANGES-FIREWALL|IPVS-FILTER|IPVS-OUT-FILTER)"
+)
+# Those of kube-router, as it finds policies; it draws the names of many anew each time.
+_ROUTERS = re.compile(r"KUBE-(?:ROUTER|POD-FW|NWPLCY)-.+")
+_DRAWN = re.compile(r"\bKUBE-(SVC|SVL|SEP|EXT|FW|XLB|POD-FW|NWPLCY)-[A-Z2-7]{16}\b")
 _COUNTERS = re.compile(r" \[\d+:\d+\]$")
+Whose = Callable[[str], bool]  # whether a chain is of somebody's
 _TARGET = re.compile(r" (?:-j|-g) (\S+)")
 
 
@@ -41,40 +49,81 @@ def read(text: str) -> dict[str, Table]:
     return tables
 
 
-def restoring(first: str, now: str) -> dict[str, str]:
+def is_proxys(chain: str) -> bool:
+    """Whether kube-proxy or the kubelet looks after it."""
+    return bool(_PROXYS.fullmatch(chain))
+
+
+def is_looked_after(chain: str) -> bool:
+    """Whether kube-proxy, the kubelet or kube-router looks after it."""
+    return is_proxys(chain) or bool(_ROUTERS.fullmatch(chain))
+
+
+def restoring(first: str, now: str, *, stays: Whose = is_looked_after) -> dict[str, str]:
     """The text for `iptables-restore` of each table that differs from what it was at first.
 
-    Chains that Kubernetes looks after stay as they are where they exist, but for rules that lead to what goes.
+    Chains that somebody looks after (`stays`) are left as they are where they exist, but for rules that lead to what goes.
     """
     was, is_ = read(first), read(now)
-    wanted = {name: _wanted(was.get(name, Table()), table) for name, table in is_.items()}
+    wanted = {name: _wanted(was.get(name, Table()), table, stays) for name, table in is_.items()}
     wanted |= {name: table for name, table in was.items() if name not in is_ and any(table.rules.values())}
     return {name: table.text(name) for name, table in wanted.items() if _differs(table, is_.get(name, Table()))}
 
 
-def looked_after_differ(first: str, now: str) -> bool:
-    """Whether chains that Kubernetes looks after are others, or have other rules, than at first; in whichever order it found Services."""
-    return _looked_after(read(first)) != _looked_after(read(now))
+def proxys_differ(first: str, now: str) -> bool:
+    """Whether chains of kube-proxy or the kubelet are others, or have other rules, than at first; in whichever order it found Services."""
+    return _rules_of(first, is_proxys) != _rules_of(now, is_proxys)
 
 
-def _looked_after(tables: Mapping[str, Table]) -> dict[str, dict[str, list[str]]]:
-    return {
-        name: {chain: sorted(table.rules.get(chain, ())) for chain in table.policies if chain.startswith(LOOKED_AFTER)}
-        for name, table in tables.items()
-        if any(chain.startswith(LOOKED_AFTER) for chain in table.policies)
-    }
+def routers_differ(first: str, now: str) -> bool:
+    """Whether the chains of kube-router say something else than at first, whatever their names."""
+    return _rules_of(first, _is_routers) != _rules_of(now, _is_routers)
 
 
-def _wanted(first: Table, now: Table) -> Table:
-    built_in = {chain: "ACCEPT" for chain, policy in now.policies.items() if policy != "-"}
-    kept = {chain: "-" for chain in now.policies if chain.startswith(LOOKED_AFTER)}
-    found = Table(policies={**built_in, **first.policies, **kept})
-    gone = now.policies.keys() - found.policies.keys()
+def renewed(first: str, now: str, whose: Whose) -> str:
+    """What there was at first, but for chains of somebody's: of these, what there is now."""
+    was, is_ = read(first), read(now)
+    return "".join(
+        _renewed(was.get(name, Table()), is_.get(name, Table()), whose).text(name) for name in {**was, **is_}
+    )
+
+
+def _renewed(first: Table, now: Table, whose: Whose) -> Table:
+    found = Table(policies={chain: policy for chain, policy in first.policies.items() if not whose(chain)})
+    found.policies |= {chain: policy for chain, policy in now.policies.items() if whose(chain)}
     for chain in found.policies:
-        if chain in kept:
-            found.rules[chain] = [rule for rule in now.rules.get(chain, ()) if _target(rule) not in gone]
-        else:
-            found.rules[chain] = list(first.rules.get(chain, ()))
+        found.rules[chain] = list((now if whose(chain) else first).rules.get(chain, ()))
+    return found
+
+
+def _is_routers(chain: str) -> bool:
+    return bool(_ROUTERS.fullmatch(chain))
+
+
+def _rules_of(text: str, belongs: Whose) -> dict[str, list[str]]:
+    """The chains and rules of each table where they belong to somebody, with no names that are drawn anew: what they say tells them apart."""
+    found = {
+        name: sorted(
+            line if belongs is is_proxys else _DRAWN.sub(r"KUBE-\1-*", line)
+            for chain in table.policies
+            if belongs(chain)
+            for line in (f":{chain}", *table.rules.get(chain, ()))
+        )
+        for name, table in read(text).items()
+    }
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def _wanted(first: Table, now: Table, stays: Whose) -> Table:
+    built_in = {chain: "ACCEPT" for chain, policy in now.policies.items() if policy != "-"}
+    kept = {chain: "-" for chain in now.policies if stays(chain)}
+    # One of a drawn name that isn't there any more was of a Service, pod or policy as it was then.
+    back = {chain: policy for chain, policy in first.policies.items() if not (stays(chain) and _DRAWN.fullmatch(chain))}
+    found = Table(policies={**built_in, **back, **kept})
+    gone = (now.policies.keys() | first.policies.keys()) - found.policies.keys()
+    for chain in found.policies:
+        rules = now.rules if chain in kept else first.rules
+        found.rules[chain] = [rule for rule in rules.get(chain, ()) if _target(rule) not in gone]
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from koalesce import process
 from koalesce.errors import KoalesceError
-from koalesce.local import iptables
+from koalesce.local import iptables, routes
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodestate import LARGE_FILE, NodeState
@@ -41,13 +41,13 @@ def fixes(first: NodeState, now: NodeState) -> list[Fix]:
     return [
         *_files(first, now),
         *_settings(first, now),
-        *_tables(first, now),
+        *tables(first, now),
         *_sets(first, now),
         *_links(first, now),
         *_queues(first, now),
         *_addresses(first, now),
-        *_lines("route", first.routes, now.routes, ("ip",)),
-        *_lines("route", first.routes6, now.routes6, ("ip", "-6")),
+        *_routes(first.routes, now.routes, ("ip",)),
+        *_routes(first.routes6, now.routes6, ("ip", "-6")),
         *_lines("rule", first.rules, now.rules, ("ip",)),
         *_lines("rule", first.rules6, now.rules6, ("ip", "-6")),
     ]
@@ -94,7 +94,9 @@ def _files(first: NodeState, now: NodeState) -> Iterator[Fix]:
         if first.files.get(path) != now.files.get(path):
             content = first.files.get(path)
             if content and content[1].startswith(LARGE_FILE):
-                yield Fix(what=f"file /{path} is missing, or has changed")
+                yield Fix(
+                    what=f"file /{path} is missing, or has changed, and is too large for a copy to have been kept"
+                )
                 continue
             how = "was not there at first" if path not in first.files else "is missing, or has changed"
             yield Fix(what=f"file /{path} {how}", path=path, content=content)
@@ -107,14 +109,22 @@ def _settings(first: NodeState, now: NodeState) -> Iterator[Fix]:
             yield Fix(what=f"setting {path} is {is_}, at first {value}", path=path, text=value)
 
 
-def _tables(first: NodeState, now: NodeState) -> Iterator[Fix]:
+def tables(first: NodeState, now: NodeState, *, stays: iptables.Whose = iptables.is_looked_after) -> list[Fix]:
+    """Tables of iptables and nftables that differ, but for chains that stay with those who look after them."""
+    return [*_iptables(first, now, stays), *_nftables(first, now)]
+
+
+def _iptables(first: NodeState, now: NodeState, stays: iptables.Whose) -> Iterator[Fix]:
     for words, was, is_ in (
         ("iptables", first.iptables, now.iptables),
         ("ip6tables", first.iptables6, now.iptables6),
     ):
-        for table, text in iptables.restoring(was, is_).items():
+        for table, text in iptables.restoring(was, is_, stays=stays).items():
             command = (f"{words}-restore", "--wait", f"--table={table}")
             yield Fix(what=f"{words}' table {table} has changed", command=command, text=text)
+
+
+def _nftables(first: NodeState, now: NodeState) -> Iterator[Fix]:
     for name in sorted(first.nft.keys() | now.nft.keys()):
         if first.nft.get(name) != now.nft.get(name):
             gone = f"delete table {name}\n" if name in now.nft else ""
@@ -190,3 +200,12 @@ def _lines(kind: str, first: tuple[str, ...], now: tuple[str, ...], ip: tuple[st
     for line in first:
         if line not in now:
             yield Fix(what=f"{kind} {line} is missing", command=(*ip, kind, "add", *line.split()))
+
+
+def _routes(first: tuple[str, ...], now: tuple[str, ...], ip: tuple[str, ...]) -> Iterator[Fix]:
+    """Routes, of which those of routing programs are theirs to change and to withdraw; they only come back where there is none."""
+    fixed, fixed_now = ([line for line in lines if not routes.is_learnt(line)] for lines in (first, now))
+    yield from _lines("route", tuple(fixed), tuple(fixed_now), ip)
+    there = {routes.destination(line) for line in now}
+    missing = [line for line in first if routes.is_learnt(line) and routes.destination(line) not in there]
+    yield from _lines("route", tuple(missing), (), ip)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from koalesce import process
 from koalesce.errors import ProvisionError
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
+from koalesce.local.routes import without_number
 
 _PATIENCE = 20.0
 _SEED = re.compile(r" initval 0x[0-9a-f]+")
@@ -36,7 +39,7 @@ _COMMANDS = {
     "nft": "nft -s list ruleset",
 }
 _FOLDERS = ("etc", "opt/cni")
-LARGE_FILE = "="  # before its size and time, which stand for its content
+LARGE_FILE = "="  # before its size, the time of its last change, and its digest, which stand for its content
 _LARGE = 256 * 1024  # bytes
 _SETTINGS = Path("/proc/sys/net")
 # Of routes and rules, what the kernel says of the moment.
@@ -79,8 +82,11 @@ class NodeState:
         )
 
 
-def look(pid: int) -> NodeState:
-    """The state of the node whose init has this pid; ProvisionError if it has ended."""
+def look(pid: int, *, before: NodeState | None = None) -> NodeState:
+    """The state of the node whose init has this pid; ProvisionError if it has ended.
+
+    What `before` says of a large file stays true while its size and content are the same, whenever it was written.
+    """
     script = "; ".join(f"echo {_MARK}; {command} 2>/dev/null" for command in _COMMANDS.values())
     done = process.run([*exec_prefix(f"/proc/{pid}"), "sh", "-c", script], timeout=_PATIENCE)
     parts = dict(zip(_COMMANDS, done.out.split(f"{_MARK}\n")[1:], strict=False))
@@ -98,7 +104,7 @@ def look(pid: int) -> NodeState:
         sets=_sets(parts["sets"]),
         nft=_nft(parts["nft"]),
         settings=_settings(pid),
-        files=_files(Path(f"/proc/{pid}/root")),
+        files=_files(Path(f"/proc/{pid}/root"), before.files if before else {}),
     )
 
 
@@ -125,7 +131,7 @@ def _routes(text: str) -> tuple[str, ...]:
     """The routes that somebody has made, as `ip route add` takes them; those of addresses come and go with these."""
     joined = text.replace("\n\t", " ")
     lines = [" ".join(word for word in line.split() if word not in _PASSING) for line in joined.splitlines()]
-    lines = [line.replace(" pref medium", "") for line in lines]
+    lines = [without_number(line.replace(" pref medium", "")) for line in lines]
     return tuple(line for line in lines if line and " proto kernel" not in line)
 
 
@@ -179,7 +185,7 @@ def _settings(pid: int) -> dict[str, str]:
     return found
 
 
-def _files(root: Path) -> dict[str, tuple[int, str]]:
+def _files(root: Path, before: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
     """The files of folders that are the node's own: mode and content; of a link, where it leads to."""
     found: dict[str, tuple[int, str]] = {}
     for folder in _FOLDERS:
@@ -187,15 +193,42 @@ def _files(root: Path) -> dict[str, tuple[int, str]]:
             for name in names:
                 path = Path(place, name)
                 with contextlib.suppress(OSError):
-                    found[str(path.relative_to(root))] = _file(path)
+                    shown = str(path.relative_to(root))
+                    found[shown] = _file(path, before.get(shown, (0, ""))[1])
     return found
 
 
-def _file(path: Path) -> tuple[int, str]:
+def _file(path: Path, before: str) -> tuple[int, str]:
     status = path.lstat()
     mode = status.st_mode
     if stat.S_ISLNK(mode):
         return mode, str(path.readlink())
     if status.st_size > _LARGE:
-        return mode, f"{LARGE_FILE}{status.st_size} {status.st_mtime_ns}"
+        return mode, _large(path, status, before)
     return mode, base64.b64encode(path.read_bytes()).decode() if stat.S_ISREG(mode) else ""
+
+
+def _large(path: Path, status: os.stat_result, before: str) -> str:
+    """What stands for a large file's content: it is read only if that may have changed."""
+    size, written = str(status.st_size), str(status.st_ctime_ns)
+    was = before.removeprefix(LARGE_FILE).split()
+    if was[:2] == [size, written]:
+        return before
+    digest = _digest(_Written(path=path, name=path.name, size=status.st_size, time=status.st_ctime_ns))
+    return before if [was[:1], was[2:]] == [[size], [digest]] else f"{LARGE_FILE}{size} {written} {digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A file as it was written once: nodes have the same ones, and each is read once."""
+
+    path: Path = field(compare=False)
+    name: str
+    size: int
+    time: int
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(file: _Written) -> str:
+    with file.path.open("rb") as content:
+        return hashlib.file_digest(content, hashlib.blake2b).hexdigest()[:32]

@@ -20,6 +20,8 @@ _PODS = "/registry/pods/"
 _FOLLOWING = ("endpointslices", "pods")
 _ENDPOINTS = "/registry/services/endpoints/"
 _SERVICES = "/registry/services/specs/"
+# What has its pods replaced when it is put back, which its controller would do one by one.
+_WITH_PODS = ("daemonsets", "replicasets", "statefulsets")
 # What the controller manager makes in every namespace.
 _OF_NAMESPACES = (("configmaps", "kube-root-ca.crt"), ("serviceaccounts", "default"))
 
@@ -79,12 +81,20 @@ def changes(first: Objects, now: Objects) -> Changes:
                 found.puts[key] = value
         elif value != now[key]:
             _undo_change(found, key, value, now[key])
+    found.deletes += _outdated(found.puts, first, now)
     return found
 
 
 def pods_of(objects: Objects) -> dict[str, str]:
     """The UIDs of the pods that there are, with their keys."""
     return {stored.read(key, value).uid: key for key, value in objects.items() if key.startswith(_PODS)}
+
+
+def _outdated(puts: Objects, first: Objects, now: Objects) -> list[str]:
+    """Later pods of what is put back: they are of another form, or too many."""
+    owners = {stored.read(key, value).uid for key, value in puts.items() if stored.resource_of(key) in _WITH_PODS}
+    later = [key for key in now.keys() - first.keys() if key.startswith(_PODS)] if owners else []
+    return [key for key in later if stored.read(key, now[key]).controller in owners & _uids(first)]
 
 
 def _undo_change(found: Changes, key: str, first: bytes, now: bytes) -> None:

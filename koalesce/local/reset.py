@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.errors import ClusterError, ProvisionError
-from koalesce.local import addons, cgroups, firststate, iptables, nodefixes, objects
+from koalesce.local import addons, cgroups, firststate, nodefixes, objects
 from koalesce.local.api import Api
 from koalesce.local.datastore import Datastore
+from koalesce.local.filters import Filters, get
 from koalesce.local.firststate import FirstState
 from koalesce.local.ledger import Entry
 from koalesce.local.netns import NetNamespace
@@ -27,10 +27,12 @@ from koalesce.local.network import POD_BRIDGE
 from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _NOTING = 15.0
 _PAUSE = 0.05
-_RESYNC = 1.0  # seconds in which kube-proxy follows Services
+_SOON = 3.0
+_SETTLING = 10.0
+_QUIET = 1.0  # seconds in which a network that has begun anew changes nothing any more once it is done
 _KUBELET_PORT = 10248
 
 
@@ -38,6 +40,7 @@ _KUBELET_PORT = 10248
 class Reset:
     """The way back of one cluster, which nobody else uses meanwhile."""
 
+    folder: Path
     first: FirstState
     groups: Sequence[Path]
     pids: Mapping[str, int]
@@ -51,14 +54,22 @@ class Reset:
         """Go back; returns what still differs, as sentences."""
         with ThreadPoolExecutor(max(1, len(self.pids))) as pool:
             try:
+                pods = objects.pods_of(self.datastore.all())
                 changed = self._objects()
                 # What is in the way of pods' end goes before it; what they take along is looked at after it.
                 found = dict(zip(self.pids, pool.map(self._look_and_fix, self.pids), strict=True))
                 left = self._until_gone(self._objects)
                 touched = [name for name in self.pids if found[name] or changed]
-                left += [what for each in pool.map(self._fix, touched) for what in each]
-                left += self._until_gone(lambda: [*self._objects(), *self._trouble()])
-                left += [what for each in pool.map(self._chains, self.first.ready) for what in each]
+                unlike = [what for each in pool.map(self._fix, touched) for what in each]
+                if self._until_gone(self._unsettled, _SOON):  # rules that are missing may be why
+                    list(pool.map(self._put_right, self._filters()))
+                left += self._until_gone(self._unsettled)
+                now = objects.pods_of(self.datastore.all()).keys()
+                if now - pods.keys():  # the network's, perhaps, which make their links, routes and filters anew
+                    unlike = [what for each in pool.map(self._settle, touched) for what in each]
+                filters = self._filters()
+                left += unlike + [what for each in pool.map(self._put_right, filters) for what in each]
+                self._keep(filters)
                 return left or objects.changes(self.first.objects, self.datastore.all()).described()
             except (OSError, http.client.HTTPException) as error:
                 raise ClusterError(f"the cluster does not answer: {error}") from error
@@ -80,13 +91,15 @@ class Reset:
 
     def _differences(self, name: str) -> list[str]:
         """What differs of a node or a fixture, but for bridges that stay when the last pod has gone."""
-        first, now = self.first.machines[name], look(self.pids[name])
+        first = self.first.machines[name]
+        now = look(self.pids[name], before=first)
         links = {link: state for link, state in now.links.items() if link != POD_BRIDGE or link in first.links}
         return [f"{name}: {fix.what}" for fix in nodefixes.fixes(first, replace(now, links=links))]
 
-    def _until_gone(self, differing: Callable[[], list[str]]) -> list[str]:
+    def _until_gone(self, differing: Callable[[], list[str]], seconds: float = _PATIENCE) -> list[str]:
+        end = min(self._end, time.monotonic() + seconds)
         while found := differing():
-            if time.monotonic() > self._end:
+            if time.monotonic() > end:
                 return found
             time.sleep(_PAUSE)
         return []
@@ -113,43 +126,62 @@ class Reset:
 
     def _look_and_fix(self, name: str) -> list[nodefixes.Fix]:
         """Undo what differs now; returns what there was."""
-        self._seen[name] = look(self.pids[name])
+        self._seen[name] = look(self.pids[name], before=self.first.machines[name])
         found = nodefixes.fixes(self.first.machines[name], self._seen[name])
         nodefixes.carry_out(found, self.pids[name])
         return found
+
+    def _unsettled(self) -> list[str]:
+        return [*self._objects(), *self._trouble()]
 
     def _trouble(self) -> list[str]:
         """What doesn't work: nodes that aren't Ready, kubelets that don't answer, DNS."""
         try:
             ready = firststate.ready_nodes(self.api, self.inside)
+            running = firststate.running_pods(self.api, self.inside)
         except ClusterError as error:
             return [error.message]
         found = [f"node {name} is not Ready" for name in self.first.ready if name not in ready]
         found += [
-            f"the kubelet of {name} does not answer" for name in self.first.ready if not _is_healthy(self.pids[name])
+            f"the kubelet of {name} does not answer"
+            for name in self.first.ready
+            if not get(self.pids[name], _KUBELET_PORT, "/healthz")
+        ]
+        found += [
+            f"Ready pods of {what}: {running.get(what, 0)}, at first {count}"
+            for what, count in self.first.running.items()
+            if running.get(what, 0) < count
         ]
         if self.first.dns and not addons.answers(self.inside, self.first.dns):
             found.append(f"DNS at {self.first.dns} does not answer")
         return found
 
-    def _chains(self, name: str) -> list[str]:
-        """Have kube-proxy make its rules anew where they are others than at first; what is different then."""
-        first, pid = self.first.machines[name], self.pids[name]
-        since, restarted = time.monotonic(), False
-        while _chains_differ(first, self._seen[name]):
-            if self._has_other_pods():
-                return []  # whose addresses are in the rules
-            if time.monotonic() > self._end:
-                return [f"{name}: the rules of kube-proxy have changed"]
-            if time.monotonic() > since + _RESYNC and not restarted:
-                restarted = True
-                _end_service(pid, "kube-proxy")
+    def _settle(self, name: str) -> list[str]:
+        """Undo what differs until nothing does for a while; what does even so."""
+        end, since = min(self._end, time.monotonic() + _SETTLING), time.monotonic()
+        while (found := self._look_and_fix(name)) or time.monotonic() < since + _QUIET:
+            if time.monotonic() > end:
+                break
+            since = time.monotonic() if found else since
             time.sleep(_PAUSE)
-            self._seen[name] = look(pid)
-        return []
+        return [f"{name}: {fix.what}" for fix in found]
 
-    def _has_other_pods(self) -> bool:
-        return objects.pods_of(self.datastore.all()).keys() != objects.pods_of(self.first.objects).keys()
+    def _filters(self) -> list[Filters]:
+        pods, first = (objects.pods_of(those).keys() for those in (self.datastore.all(), self.first.objects))
+        return [
+            Filters(name=name, pid=pid, first=self.first.machines[name], has_other_pods=pods != first, end=self._end)
+            for name, pid in self.pids.items()
+        ]
+
+    def _put_right(self, filters: Filters) -> list[str]:
+        return filters.put_right(self._seen[filters.name])
+
+    def _keep(self, filters: Sequence[Filters]) -> None:
+        """Go back to chains as kube-proxy has made them from now on, where at first it wasn't done with them."""
+        renewed = {each.name: each.first for each in filters if each.first is not self.first.machines[each.name]}
+        if renewed:
+            self.first = replace(self.first, machines={**self.first.machines, **renewed})
+            self.first.save(self.folder)
 
 
 def of_entry(entry: Entry) -> Reset:
@@ -162,18 +194,13 @@ def of_entry(entry: Entry) -> Reset:
     pids = {name: _pid(folder, name) for name in first.machines}
     pki, inside = Pki(Path(first.pki)), NetNamespace.of_process(next(iter(pids.values())))
     return Reset(
+        folder=folder,
         first=first,
         groups=[Path(thing.name) for thing in entry.things if thing.kind == "cgroup"],
         pids=pids,
         inside=inside,
         datastore=Datastore(pki, inside, first.etcd),
         api=Api(pki, first.address),
-    )
-
-
-def _chains_differ(first: NodeState, now: NodeState) -> bool:
-    return iptables.looked_after_differ(first.iptables, now.iptables) or iptables.looked_after_differ(
-        first.iptables6, now.iptables6
     )
 
 
@@ -187,29 +214,3 @@ def _pid(folder: Path, name: str) -> int:
     raise ProvisionError(
         f"{name} has ended: it can't be reset", hint="make the cluster again: koalesce down, then koalesce up"
     )
-
-
-def _is_healthy(pid: int) -> bool:
-    """Whether the kubelet of a node says that it is well."""
-    connection = http.client.HTTPConnection("127.0.0.1", _KUBELET_PORT, timeout=1.0)
-    inside = NetNamespace.of_process(pid)
-    with (
-        contextlib.closing(inside),
-        contextlib.closing(connection),
-        contextlib.suppress(OSError, http.client.HTTPException),
-    ):
-        with inside.entered():
-            connection.connect()
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    return False
-
-
-def _end_service(init: int, name: str) -> None:
-    """End a service of a node, which its init starts again."""
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError):
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            program = (path / "cmdline").read_bytes().split(b"\0")[0].decode()
-            if parent == init and program.endswith(f"/{name}"):
-                os.kill(int(path.name), signal.SIGKILL)

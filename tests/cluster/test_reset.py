@@ -35,6 +35,7 @@ KIND = {
     "group": "example.com", "scope": "Namespaced", "names": {"kind": "Mess", "plural": "messes"},
     "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}],
 }  # fmt: skip
+PASSING = ("events", "leases", "componentstatuses")
 HOOK = {
     "name": "no.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "sideEffects": "None", "admissionReviewVersions": ["v1"],
     "rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*/*"]}],
@@ -83,7 +84,7 @@ def uids(kube: Kube) -> set[str]:
     found = set()
     kube.forget_kinds()
     for resource in kube.resources():
-        if "list" in resource.verbs and resource.name not in ("events", "leases", "componentstatuses"):
+        if "list" in resource.verbs and resource.name.partition(".")[0] not in PASSING:
             found |= {f"{resource.name} {each['metadata']['name']}" for each in kube.list(resource)}
     return found
 
@@ -101,6 +102,18 @@ def test_nodes_are_as_they_were(entry: Entry) -> None:
 
     after = [text.splitlines() for text in on_nodes(entry, SEEN)]
     assert [sorted({*one} ^ {*other}) for one, other in zip(before, after, strict=True)] == [[], []]
+
+
+def test_rules_of_kube_proxy_that_somebody_removed_come_back(entry: Entry) -> None:
+    """It looks after them only when Services change: it has to begin anew."""
+    rules = "iptables -t nat -S KUBE-SERVICES | sort"
+    before = on_nodes(entry, rules)
+    assert all("default/kubernetes" in text for text in before)
+    on_nodes(entry, "iptables -t nat -F KUBE-SERVICES")
+
+    assert of_entry(entry).run() == []
+
+    assert on_nodes(entry, rules) == before
 
 
 def test_objects_are_as_they_were_whatever_resists(entry: Entry, kube: Kube) -> None:

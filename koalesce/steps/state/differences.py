@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from koalesce.local.iptables import LOOKED_AFTER
+from koalesce.local.iptables import is_looked_after
 from koalesce.matching.changes import changes
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.state.lasting import Lasting
@@ -96,13 +96,13 @@ def _shown(item: Item) -> str:
 
 
 def _reordered(lasting: Lasting, before: Sequence[Item], now: Sequence[Item]) -> Iterator[str]:
-    """Sequences whose common items stand in another order. Kube-proxy and kubelet write theirs in whichever order they find Services."""
+    """Sequences whose common items stand in another order. Who looks after chains writes them in whichever order Services and pods are found."""
     if not lasting.sequence:
         return
     both = Counter(map(_text, before)) & Counter(map(_text, now))
     was, is_now = _sequences(lasting, before, both), _sequences(lasting, now, both)
     for key, texts in was.items():
-        if texts != is_now.get(key) and not key[-1].startswith(LOOKED_AFTER):
+        if texts != is_now.get(key) and not is_looked_after(key[-1]):
             yield f"{lasting.view.noun}s of {' '.join(key)} stand in another order"
 
 

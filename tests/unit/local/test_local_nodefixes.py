@@ -21,7 +21,7 @@ FIRST = NodeState(
     rules=("from all lookup main priority 32766",),
     rules6=(),
     queues=(("eth0", "noqueue"),),
-    iptables="*nat\n:OUTPUT ACCEPT [1:2]\n:KUBE-A - [0:0]\n:OURS - [0:0]\n-A OUTPUT -j KUBE-A\n-A OURS -j RETURN\nCOMMIT\n",
+    iptables="*nat\n:OUTPUT ACCEPT [1:2]\n:KUBE-SERVICES - [0:0]\n:OURS - [0:0]\n-A OUTPUT -j KUBE-SERVICES\n-A OURS -j RETURN\nCOMMIT\n",
     iptables6="",
     sets={"first": ("create first hash:ip", "add first 10.0.0.1")},
     nft={"inet ours": "table inet ours {\n}\n"},
@@ -84,15 +84,15 @@ def test_what_can_not_be_undone_is_said() -> None:
     now = changed(links={}, routes=FIRST.routes, queues=(), files={"etc/hosts": (REGULAR, "YQ==")})
 
     assert [(fix.what, fix.command, fix.path) for fix in fixes(FIRST, now)] == [
-        ("file /opt/cni/bin/bridge is missing, or has changed", (), ""),
+        ("file /opt/cni/bin/bridge is missing, or has changed, and is too large for a copy to have been kept", (), ""),
         ("link eth0 is missing", (), ""),
     ]
 
 
 def test_tables_come_back_but_for_chains_that_kubernetes_looks_after() -> None:
     now = (
-        "*nat\n:OUTPUT DROP [0:0]\n:KUBE-A - [0:0]\n:KUBE-B - [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\n-A OUTPUT -j KUBE-A\n"
-        "-A KUBE-A -j MESS\n-A KUBE-A -j KUBE-B\nCOMMIT\n"
+        "*nat\n:OUTPUT DROP [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-NODEPORTS - [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\n-A OUTPUT -j KUBE-SERVICES\n"
+        "-A KUBE-SERVICES -j MESS\n-A KUBE-SERVICES -j KUBE-NODEPORTS\nCOMMIT\n"
     )
 
     (fix,) = fixes(FIRST, changed(iptables=now))
@@ -100,22 +100,81 @@ def test_tables_come_back_but_for_chains_that_kubernetes_looks_after() -> None:
     assert fix.command == ("iptables-restore", "--wait", "--table=nat")
     assert sorted(fix.text.splitlines()) == sorted(
         [
-            "*nat", ":OUTPUT ACCEPT [0:0]", ":KUBE-A - [0:0]", ":OURS - [0:0]", ":KUBE-B - [0:0]", "-A OUTPUT -j KUBE-A",
-            "-A KUBE-A -j KUBE-B", "-A OURS -j RETURN", "COMMIT",
+            "*nat", ":OUTPUT ACCEPT [0:0]", ":KUBE-SERVICES - [0:0]", ":OURS - [0:0]", ":KUBE-NODEPORTS - [0:0]", "-A OUTPUT -j KUBE-SERVICES",
+            "-A KUBE-SERVICES -j KUBE-NODEPORTS", "-A OURS -j RETURN", "COMMIT",
         ]
     )  # fmt: skip
 
 
 def test_counters_and_the_order_of_services_are_no_change() -> None:
-    first = "*nat\n:KUBE-A - [0:0]\n-A KUBE-A -j X\n-A KUBE-A -j Y\nCOMMIT\n"
-    now = "*nat\n:KUBE-A - [7:7]\n-A KUBE-A -j Y\n-A KUBE-A -j X\nCOMMIT\n"
+    first = "*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -j X\n-A KUBE-SERVICES -j Y\nCOMMIT\n"
+    now = "*nat\n:KUBE-SERVICES - [7:7]\n-A KUBE-SERVICES -j Y\n-A KUBE-SERVICES -j X\nCOMMIT\n"
 
     assert iptables.restoring(first, now) == {}
-    assert not iptables.looked_after_differ(first, now)
-    assert iptables.looked_after_differ(first, now.replace("-A KUBE-A -j X\n", ""))
+    assert not iptables.proxys_differ(first, now)
+    assert iptables.proxys_differ(first, now.replace("-A KUBE-SERVICES -j X\n", ""))
 
 
 def test_a_table_of_later_is_emptied() -> None:
     assert iptables.restoring("", "*raw\n:OUTPUT ACCEPT [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\nCOMMIT\n") == {
         "raw": "*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
     }
+
+
+def test_chains_of_a_name_like_kubernetes_that_nobody_looks_after_go() -> None:
+    text = FIRST.iptables.replace(":OURS", ":KUBE-MESS - [0:0]\n:OURS")
+
+    (fix,) = fixes(FIRST, changed(iptables=text))
+
+    assert "KUBE-MESS" not in fix.text
+
+
+def test_chains_of_services_that_are_gone_do_not_come_back_and_nothing_leads_to_them() -> None:
+    gone = "KUBE-SEP-ABCDEFGH2345ABCD"
+    first = f"*nat\n:OUTPUT ACCEPT [0:0]\n:{gone} - [0:0]\n-A OUTPUT -j {gone}\n-A {gone} -j RETURN\nCOMMIT\n"
+
+    assert iptables.restoring(first, "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n") == {}
+
+
+def test_a_chain_that_is_always_there_comes_back_with_what_leads_to_it() -> None:
+    first = "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n-A OUTPUT -j KUBE-SERVICES\nCOMMIT\n"
+
+    assert iptables.restoring(first, "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n") == {"nat": first}
+
+
+def test_rules_of_kube_router_are_told_apart_by_what_they_say() -> None:
+    """It draws the names of its chains anew each time."""
+    one, other = "KUBE-POD-FW-ABCDEFGH2345ABCD", "KUBE-POD-FW-ZYXWVUTS7654ZYXW"
+    first = f"*filter\n:KUBE-ROUTER-INPUT - [0:0]\n:{one} - [0:0]\n-A KUBE-ROUTER-INPUT -s 10.244.0.2/32 -j {one}\n-A {one} -j REJECT\nCOMMIT\n"
+    now = first.replace(one, other)
+
+    assert iptables.restoring(first, now) == {}
+    assert not iptables.routers_differ(first, now)
+    assert not iptables.proxys_differ(first, now.replace("REJECT", "ACCEPT"))
+    assert iptables.routers_differ(first, now.replace("REJECT", "ACCEPT"))
+    assert iptables.restoring(first, now, stays=iptables.is_proxys) == {"filter": first}
+
+
+def test_chains_that_somebody_looks_after_are_taken_from_a_later_look() -> None:
+    first = "*filter\n:INPUT ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n-A INPUT -j KUBE-SERVICES\n-A KUBE-SERVICES -j REJECT\nCOMMIT\n"
+    now = first.replace("-A KUBE-SERVICES -j REJECT", "-A KUBE-SERVICES -j RETURN\n-A INPUT -j DROP")
+
+    assert iptables.renewed(first, now, iptables.is_looked_after) == first.replace("REJECT", "RETURN")
+
+
+def test_routes_that_a_routing_program_changes_are_its_own() -> None:
+    learnt = "10.244.1.0/24 via 198.18.0.11 dev eth0 proto 17"
+    first = changed(routes=(learnt, "10.96.0.1 via 198.18.0.11 dev eth0 proto bgp metric 20"))
+    by_others = ("10.244.1.0/24 via 198.18.0.12 dev eth0 proto 17", "10.96.0.7 via 198.18.0.11 dev eth0 proto bgp")
+
+    found = fixes(first, changed(routes=by_others))
+
+    assert [" ".join(fix.command) for fix in found] == [f"ip route add {first.routes[1]}"]
+
+
+def test_a_route_in_another_table_is_another_one() -> None:
+    first = changed(routes=("10.1.0.0/24 via 198.18.0.11 dev eth0 table 77 proto bird",))
+
+    found = fixes(first, changed(routes=("10.1.0.0/24 via 198.18.0.11 dev eth0 proto bird",)))
+
+    assert [fix.command[:3] for fix in found] == [("ip", "route", "add")]

@@ -162,3 +162,14 @@ def test_what_is_in_namespaces_of_others_is_told_apart() -> None:
         "namespaces/mine-too was not there at first",
     ]
     assert len(changes(FIRST, now).outside([]).described()) == 7  # but for addresses and ports
+
+
+def test_later_pods_of_what_is_put_back_go_so_that_all_are_made_at_once() -> None:
+    owner, pod, later = "/registry/daemonsets/net/agent", "/registry/pods/net/agent-1", "/registry/pods/net/agent-2"
+    first = {**FIRST, owner: proto("a1"), pod: proto("p2", controller="a1")}
+    now = {**FIRST, owner: proto("a1", spec=b"changed"), later: proto("p3", controller="a1")}
+
+    found = changes(first, now)
+
+    assert (list(found.puts), found.deletes) == ([owner], [later])
+    assert not changes(first, {**first, later: proto("p3", controller="a1")})
