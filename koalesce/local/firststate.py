@@ -89,14 +89,20 @@ class FirstState:
 
     @classmethod
     def load(cls, folder: Path) -> FirstState:
-        """What `save` has kept; ProvisionError if there is nothing."""
+        """What `save` has kept; ProvisionError if there is nothing, or what another version of Koalesce has kept."""
+        hint = "make the cluster again: koalesce down, then koalesce up"
         try:
-            value = json.loads((folder / _FILE).read_text())
+            return cls._of(json.loads((folder / _FILE).read_text()))
         except FileNotFoundError as error:
+            raise ProvisionError(f"the first state of the cluster in {folder} was not noted", hint=hint) from error
+        except (KeyError, TypeError, ValueError) as error:
             raise ProvisionError(
-                f"the first state of the cluster in {folder} was not noted",
-                hint="make the cluster again: koalesce down, then koalesce up",
+                f"the first state of the cluster in {folder} can't be read: another version of Koalesce has noted it, or it is damaged",
+                hint=hint,
             ) from error
+
+    @classmethod
+    def _of(cls, value: Mapping[str, Any]) -> FirstState:
         return cls(
             pki=value["pki"],
             address=value["address"],

@@ -157,7 +157,7 @@ class _Round:
 def _new_name(spec: Path) -> str:
     import secrets
 
-    from koalesce.engine.namespaces import slug
+    from koalesce.kube.marks import slug
 
     return f"watch-{slug(spec.stem, 24)}-{secrets.token_hex(2)}"
 

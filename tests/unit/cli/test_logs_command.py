@@ -17,25 +17,24 @@ from koalesce.cli import exit_codes
 from koalesce.cli.main import main
 from koalesce.local.ledger import Entry, Ledger
 
+NOW = datetime.now(UTC)
+
 
 def klog(ago: float, text: str) -> str:
     """A line as kubelets write it, so many seconds old."""
-    return f"I{datetime.now(UTC) - timedelta(seconds=ago):%m%d %H:%M:%S.%f}       1 x.go:1] {text}\n"
+    return f"I{NOW - timedelta(seconds=ago):%m%d %H:%M:%S.%f}       1 x.go:1] {text}\n"
 
 
 def etcd(ago: float, text: str) -> str:
     """A line as etcd writes it."""
     return (
-        json.dumps(
-            {"level": "info", "ts": f"{datetime.now(UTC) - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%S.%fZ}", "msg": text}
-        )
-        + "\n"
+        json.dumps({"level": "info", "ts": f"{NOW - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%S.%fZ}", "msg": text}) + "\n"
     )
 
 
 def logfmt(ago: float, text: str) -> str:
     """A line as containerd writes it."""
-    return f'time="{datetime.now(UTC) - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%S.%f}123Z" level=info msg={text}\n'
+    return f'time="{NOW - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%S.%f}123Z" level=info msg={text}\n'
 
 
 @pytest.fixture

@@ -117,7 +117,6 @@ ALL = ["a [size=1]", "a [size=2]", "b", "GET /c"]
         (RunOptions(only={}), []),
         (RunOptions(select="^b$", count=2), ["b [run=1]", "b [run=2]"]),
     ],
-    ids=str,
 )
 def test_what_is_asked_for_is_what_runs(many: LoadedSpec, options: RunOptions, expected: list[str]) -> None:
     assert names(select([many], options)) == expected

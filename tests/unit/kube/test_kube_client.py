@@ -166,7 +166,7 @@ def test_a_silent_server_is_given_up_at_the_deadline(kube: Kube, api: FakeApi) -
         kube.request("GET", "/version", timeout=0.2)
 
     assert (caught.value.reason, caught.value.transient) == ("Timeout", True)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_a_read_on_a_connection_that_the_server_gave_up_is_made_on_another(kube: Kube, api: FakeApi) -> None:

@@ -157,7 +157,7 @@ def test_a_silent_command_ends_at_the_deadline(kube: Kube, api: FakeApi) -> None
         kube.exec("web", ["sleep", "inf"], namespace="one", timeout=0.2)
 
     assert (caught.value.stdout, caught.value.cancelled) == (b"working", False)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_a_command_can_be_cancelled(kube: Kube, api: FakeApi) -> None:

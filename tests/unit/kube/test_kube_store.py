@@ -301,14 +301,14 @@ def test_managed_fields_are_left_out(watcher: Watcher, api: FakeApi) -> None:
     assert (found["apiVersion"], found["kind"]) == ("v1", "ConfigMap")
 
 
-def test_a_store_lingers_and_then_ends(kube: Kube, api: FakeApi) -> None:
+def test_a_store_lingers_and_then_ends(kube: Kube, api: FakeApi, own_threads: OwnThreads) -> None:
     for _ in range(3):
         watcher = Watcher(kube)
         assert watcher.names() == []
         watcher.view.close()
     assert len(api.watches()) == 1
 
-    assert until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("koalesce-watch")])
+    assert until(lambda: not own_threads("koalesce-watch"))
 
     watcher = Watcher(kube)
     assert watcher.names() == []
@@ -316,7 +316,17 @@ def test_a_store_lingers_and_then_ends(kube: Kube, api: FakeApi) -> None:
     watcher.view.close()
 
 
-def test_closing_ends_every_thread_and_every_wait(kubeconfig: Path, api: FakeApi) -> None:
+OwnThreads = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def own_threads() -> OwnThreads:
+    """The names, by how they begin, of threads that a test has started and that are still there."""
+    before = set(threading.enumerate())
+    return lambda name: [each.name for each in set(threading.enumerate()) - before if each.name.startswith(name)]
+
+
+def test_closing_ends_every_thread_and_every_wait(kubeconfig: Path, api: FakeApi, own_threads: OwnThreads) -> None:
     kube = Kube(kubeconfig, limits=LIMITS)
     watcher = Watcher(kube)
     assert watcher.names() == []
@@ -324,14 +334,14 @@ def test_closing_ends_every_thread_and_every_wait(kubeconfig: Path, api: FakeApi
 
     kube.close()
 
-    assert time.monotonic() - began < 1
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("koalesce")]
+    assert time.monotonic() - began < 4  # less than the silence that a connection bears
+    assert not own_threads("koalesce")
     with pytest.raises(ApiError) as caught:
         watcher.look()
     assert caught.value.cancelled
 
 
-def test_closing_does_not_wait_for_a_server_that_hangs(kubeconfig: Path, api: FakeApi) -> None:
+def test_closing_does_not_wait_for_a_server_that_hangs(kubeconfig: Path, api: FakeApi, own_threads: OwnThreads) -> None:
     kube = Kube(kubeconfig, limits=LIMITS)
     watcher = Watcher(kube)
     api.answering.clear()
@@ -341,8 +351,8 @@ def test_closing_does_not_wait_for_a_server_that_hangs(kubeconfig: Path, api: Fa
 
     kube.close()
 
-    assert time.monotonic() - began < 1
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("koalesce")]
+    assert time.monotonic() - began < 4  # less than the silence that a connection bears
+    assert not own_threads("koalesce")
 
 
 def test_a_wait_for_the_first_list_can_be_cancelled(watcher: Watcher, api: FakeApi) -> None:
@@ -355,11 +365,11 @@ def test_a_wait_for_the_first_list_can_be_cancelled(watcher: Watcher, api: FakeA
         watcher.view.get(watcher.kind, "a", cancel=cancel)
 
     assert caught.value.cancelled
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
 
 
 def test_watches_over_tls_end_when_told(
-    tmp_path: Path, api: FakeApi, certificate: tuple[Path, Path], connect: Connect
+    tmp_path: Path, api: FakeApi, certificate: tuple[Path, Path], connect: Connect, own_threads: OwnThreads
 ) -> None:
     with serve(api, tmp_path, certificate=certificate) as kubeconfig:
         kube = connect(kubeconfig, LIMITS)
@@ -371,5 +381,5 @@ def test_watches_over_tls_end_when_told(
 
         kube.close()
 
-        assert time.monotonic() - began < 1
-        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("koalesce")]
+        assert time.monotonic() - began < 4  # less than the silence that a connection bears
+        assert not own_threads("koalesce")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from koalesce.errors import ClusterError
+from koalesce.errors import ClusterError, ProvisionError
 from koalesce.local import reset
 from koalesce.local.firststate import FirstState
 from koalesce.local.nodefixes import Fix
@@ -109,3 +109,14 @@ def test_what_somebody_changes_again_and_again_is_said(monkeypatch: pytest.Monke
 
     assert back()._settle("a") == [f"a: {AGAIN.what}"]
     assert clock.now < 1000.0
+
+
+@pytest.mark.parametrize("text", ["{}", '{"pki": ', "[]"])
+def test_a_first_state_that_another_version_noted_is_told(tmp_path: Path, text: str) -> None:
+    FIRST.save(tmp_path)
+    assert FirstState.load(tmp_path) == FIRST
+
+    (tmp_path / "first.json").write_text(text)
+
+    with pytest.raises(ProvisionError, match="another version of Koalesce has noted it, or it is damaged"):
+        FirstState.load(tmp_path)
