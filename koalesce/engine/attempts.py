@@ -12,7 +12,7 @@ from koalesce.clock import Clock
 from koalesce.engine.verdicts import Rule
 from koalesce.errors import ClusterError, Interrupted, KoalesceError
 from koalesce.kube import ApiError
-from koalesce.steps.base import Errored, Outcome, Passed
+from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.acting import refused
 
 SAFETY_LOOK = 30.0  # seconds after which something watched is looked at although nothing changed
@@ -142,7 +142,8 @@ class Looker:
     """Repeats an attempt under a rule.
 
     `look` makes one attempt and may raise KoalesceError, which counts as an error that may pass; `is_watched` says after each
-    attempt whether a change will wake us; `seen` is told each outcome.
+    attempt whether a change will wake us; `seen` is told each outcome. `compares`: each look is judged by the one before, so that
+    what has failed by a change may hold from now on without a further one.
     """
 
     rule: Rule
@@ -152,7 +153,9 @@ class Looker:
     look: Callable[[], Outcome]
     is_watched: Callable[[], bool]
     seen: Callable[[int, Outcome], None] = field(default=lambda _attempt, _outcome: None)
+    compares: bool = False
     _is_error: bool = field(default=False, init=False)  # the last look could not tell
+    _has_moved: bool = field(default=False, init=False)
     _is_last: bool = False
 
     def hurry(self) -> None:
@@ -177,6 +180,7 @@ class Looker:
                 self.rule.finish(self.clock.monotonic())
             outcome = guarded(self.look)
             self._is_error = isinstance(outcome, Errored)
+            self._has_moved = self.compares and isinstance(outcome, Failed)
             self.seen(attempts, outcome)
             verdict = self.rule.decide(outcome, self.clock.monotonic())
             outcome = verdict or outcome
@@ -204,7 +208,7 @@ class Looker:
         now = self.clock.monotonic()
         if self._is_error and backoff >= _TROUBLE:
             backoff *= 2
-        pause = SAFETY_LOOK if self.sleeper.watching else backoff
+        pause = SAFETY_LOOK if self.sleeper.watching and not self._has_moved else backoff
         return max(0.0, min(pause, self.rule.latest(now) - now))
 
 

@@ -256,6 +256,7 @@ class StepRun:
             look=attempt,
             is_watched=lambda: view.has_read and not (step.polls or isinstance(step, InBackground)),
             seen=self.attempted,
+            compares=step.needs_time,
         )
         self._looker = looker
         return looker.run()

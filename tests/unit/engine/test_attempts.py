@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from koalesce.engine.attempts import COALESCE, Interrupt, Looker, RetryPolicy, Sleeper, act_until_ready
-from koalesce.engine.verdicts import Eventually
+from koalesce.engine.verdicts import Eventually, StableFor
 from koalesce.errors import Interrupted
 from koalesce.kube import ApiError
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
@@ -203,3 +203,18 @@ def test_an_api_server_that_never_gets_ready_is_an_error() -> None:
     )
 
     assert (outcome, ended) == (Errored("connection refused"), 10.0)
+
+
+def test_what_is_compared_with_the_look_before_is_looked_at_again_soon_after_a_change() -> None:
+    clock = FakeClock()
+    outcomes = iter([Passed("as it is"), Failed("moved")])
+    looker = Looker(
+        rule=StableFor(deadline=60.0, hold=2.0), policy=RetryPolicy(every=1, backoff=1, longest=1), clock=clock,
+        sleeper=JumpingSleeper(clock, (1.0,)), look=lambda: next(outcomes, Passed("as it was")), is_watched=lambda: True,
+        compares=True,
+    )  # fmt: skip
+
+    looked = looker.run()
+
+    assert isinstance(looked.outcome, Passed)
+    assert looked.seconds == 4.0  # moved at 1, looked at again at 2, and stable for 2
