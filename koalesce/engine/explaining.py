@@ -128,6 +128,11 @@ def _of_pod(asked: _Asked, pod: Object) -> list[str]:
     return [part for part in parts if part]
 
 
+# What kubelets answer, with status 200, until they have noticed that a container was removed because the next one has ended, too.
+_REMOVED = "unable to retrieve container logs for "
+_TRIES, _PAUSE = 5, 0.3  # seconds
+
+
 @dataclass(slots=True)
 class _Asked:
     """Reads for an explanation; what can't be had in time is empty."""
@@ -164,17 +169,26 @@ class _Asked:
             ended = state.get("terminated") or last.get("terminated")
             if not ended or not ended.get("exitCode") or self._seconds() <= 0:
                 continue
-            metadata = pod["metadata"]
+            if words := self._last_line(pod, status["name"], previous="terminated" not in state):
+                return words
+        return ""
+
+    def _last_line(self, pod: Object, container: str, *, previous: bool) -> str:
+        metadata = pod["metadata"]
+        for _ in range(_TRIES):
+            if self._seconds() <= 0:
+                return ""
             try:
                 text = self.kube.logs(
-                    metadata["name"], namespace=metadata.get("namespace") or "default", container=status["name"],
-                    previous="terminated" not in state, tail_lines=5, timeout=self._seconds(),
+                    metadata["name"], namespace=metadata.get("namespace") or "default", container=container,
+                    previous=previous, tail_lines=5, timeout=self._seconds(),
                 )  # fmt: skip
             except KoalesceError:
-                continue
+                return ""
             lines = [line for line in text.splitlines() if line.strip()]
-            if lines:
-                return shortened(lines[-1], 200)
+            if not lines or not lines[-1].startswith(_REMOVED):
+                return shortened(lines[-1], 200) if lines else ""
+            time.sleep(_PAUSE)
         return ""
 
     def _events(self, namespace: str | None) -> list[dict[str, Any]]:

@@ -193,6 +193,21 @@ def test_of_many_that_crash_a_few_are_asked_for_their_last_words() -> None:
     assert len([verb for verb, _ in cluster.kube.requests if verb == "logs"]) == 4
 
 
+def test_last_words_are_asked_for_again_where_the_container_was_just_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.engine.explaining._PAUSE", 0)
+    status = {
+        "name": "c", "ready": False, "restartCount": 2, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 3}},
+    }  # fmt: skip
+    cluster = FakeCluster(pod("web-0", containerStatuses=[status]))
+    removed = "unable to retrieve container logs for containerd://c82e"
+    answers = iter([removed, removed, "no config"])
+    cluster.kube.on_logs = lambda _pod: next(answers, removed)
+
+    assert "its last words: no config" in explain(cluster, Failed("0 of 1"), pods="").detail
+    assert "last words" not in explain(cluster, Failed("0 of 1"), pods="").detail
+
+
 def test_an_api_server_that_does_not_answer_leaves_the_failure_as_it_is() -> None:
     cluster = FakeCluster(deployment())
     cluster.view.list(cluster.kube.resource("deployments"), namespace="test-ns", selector="")
