@@ -70,7 +70,10 @@ class Api:
             is_early = _NO_RANGE in body or _BEING_MADE in body
             if 400 <= status < 500 and status not in (403, 404, 429) and not is_early:
                 raise ClusterError(f"POST {path}: {_text(status, body)}")
-            keep_trying()
+            try:
+                keep_trying()
+            except ClusterError as error:
+                raise ClusterError(f"{error.message}\nthe last answer to POST {path}: {_text(status, body)}") from error
 
     def close(self) -> None:
         """Close the connection; a further request opens another."""

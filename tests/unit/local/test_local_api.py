@@ -33,6 +33,16 @@ def test_creating_goes_on_until_the_server_is_ready_for_it() -> None:
     assert (made, api.answers, len(pauses)) == ({"message": "made"}, [], 3)
 
 
+def test_who_has_waited_in_vain_is_told_the_last_answer() -> None:
+    def give_up() -> None:
+        raise ClusterError("waited 180 s in vain for the first objects")
+
+    with pytest.raises(
+        ClusterError, match=r"in vain for the first objects\nthe last answer to POST /x: 403 no roles yet"
+    ):
+        ScriptedApi((403, "no roles yet")).create("/x", {}, keep_trying=give_up)
+
+
 def test_what_is_invalid_is_not_tried_again() -> None:
     api = ScriptedApi((422, "spec.ports: Required value"), (201, ""))
 
