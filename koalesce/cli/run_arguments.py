@@ -89,6 +89,10 @@ def add_manner(parser: argparse.ArgumentParser) -> None:
         "--parallel", metavar="N", type=positive, default=_UNSAID, help="tests at once in one cluster (default: 4)"
     )
     how.add_argument(
+        "-p", "--at-once", metavar="N", type=positive, default=_UNSAID,
+        help="specs at once, each on clusters of its own (default: 1); those on one that exists go one after the other",
+    )  # fmt: skip
+    how.add_argument(
         "--failfast", action="store_true", default=_UNSAID,
         help="begin no test after the first one that doesn't pass; those under way go on",
     )  # fmt: skip

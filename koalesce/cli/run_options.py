@@ -69,6 +69,7 @@ def options_of(args: argparse.Namespace, cancel: threading.Event, only: dict[str
         short=args.short,
         failfast=args.failfast,
         parallel=args.parallel,
+        at_once=args.at_once,
         timeout=args.timeout,
         run_timeout=args.run_timeout,
         reruns=args.reruns,

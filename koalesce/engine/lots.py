@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,28 +30,33 @@ class Lot:
 
 
 class SharedLots:
-    """The clusters that specs with the same needs share, while none of them uses them. Specs have their turns one after the other."""
+    """The clusters that specs with the same needs share, while none of them uses them. Specs that run at the same time have different ones."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._coming = Counter(plan.needs for plan in plans if plan.needs)
-        self._free: dict[str, Lot] = {}
+        self._free: defaultdict[str, list[Lot]] = defaultdict(list)
+        self._lock = threading.Lock()
 
     def take(self, needs: str) -> Lot | None:
         """A spec with these needs has its turn: the clusters for it, if there are any."""
-        self._coming[needs] -= 1
-        return self._free.pop(needs, None)
+        with self._lock:
+            self._coming[needs] -= 1
+            return self._free[needs].pop() if self._free[needs] else None
 
     def give_back(self, needs: str, lot: Lot) -> bool:
-        """The spec is done with the clusters; False where no other is to come, and whoever gives them ends them."""
-        if self._coming[needs] <= 0:
-            return False
-        self._free[needs] = lot
-        return True
+        """The spec is done with the clusters; False where enough are there for those to come, and whoever gives them ends them."""
+        with self._lock:
+            if self._coming[needs] <= len(self._free[needs]):
+                return False
+            self._free[needs].append(lot)
+            return True
 
     def rest(self) -> list[Lot]:
         """Those that nobody came for; they are given away."""
-        lots, self._free = list(self._free.values()), {}
-        return lots
+        with self._lock:
+            lots = [lot for free in self._free.values() for lot in free]
+            self._free.clear()
+            return lots
 
 
 class Ahead:
@@ -61,18 +67,25 @@ class Ahead:
         self._sizes = _sizes(plans)
         self._make = make
         self._begun: set[int] = set()
+        self._come: set[int] = set()  # have their turn, or had it
+        self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead") if any(self._sizes) else None
 
-    def fill(self, current: int) -> None:
-        """The spec of this number has its clusters now: begin with those to come."""
-        for number in range(current + 1, len(self._sizes)):
-            size = self._sizes[number]
-            if self._pool is None or not size or number in self._begun:
-                continue
-            if sum(begun > current for begun in self._begun) >= size:
-                return
-            self._begun.add(number)
-            self._make(number, self._pool)
+    def turn(self, number: int) -> None:
+        """The spec of this number has its turn: from now on it makes its own clusters, unless they have begun to be made."""
+        with self._lock:
+            self._come.add(number)
+
+    def fill(self) -> None:
+        """A spec has its clusters now: begin with those to come."""
+        with self._lock:
+            for number, size in enumerate(self._sizes):
+                if self._pool is None or not size or number in self._begun | self._come:
+                    continue
+                if len(self._begun - self._come) >= size:
+                    return
+                self._begun.add(number)
+                self._make(number, self._pool)
 
     def close(self) -> None:
         """Wait for what has begun, which somebody has ended."""

@@ -19,19 +19,26 @@ from koalesce.spec.components import Component
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a spec comes by its clusters. `needs`: those of one that shares its cluster, otherwise empty; `ahead`: the size of its pool, or 0."""
+    """How a spec comes by its clusters. `needs`: those of one that shares its cluster, otherwise empty; `ahead`: the size of its pool, or 0.
+
+    `joins`: it uses a cluster that is there already, and which other specs of the run may use as well.
+    """
 
     needs: str = ""
     ahead: int = 0
+    joins: bool = False
 
 
 def plan(loaded: LoadedSpec, options: RunOptions) -> Plan:
     """The plan of a spec; on a cluster that is there already there is nothing to plan. Errors as for `check`, which comes before."""
-    if options.cluster is not None or loaded.spec.clusters:
-        return Plan()
+    if options.cluster is not None:
+        return Plan(joins=True)
+    if sections := loaded.spec.clusters:
+        made = [provider(loaded.cluster(overrides(options), name).provider).makes_clusters for name in sections]
+        return Plan(joins=not all(made))
     cluster = loaded.cluster(overrides(options))
     if not provider(cluster.provider).makes_clusters:
-        return Plan()
+        return Plan(joins=True)
     return Plan(
         needs=needs(loaded, cluster, options) if cluster.shared else "",
         ahead=cluster.pool.size if cluster.pool is not None else 0,

@@ -20,6 +20,7 @@ class RunOptions:
     `skip`, `labels` (label selectors), `start_at`, `shard` (number from 1, and of how many) and `only` (names of tests by spec) narrow what is selected further; `count` is how often each test
     runs, `shuffle` the seed of their order, `short` skips what takes long. `failfast` begins nothing after the first test that doesn't pass. `keep_on_failure` keeps clusters of
     specs that don't pass. `versions` of Kubernetes each get a run of every spec; `matrix` has values for axes of the specs.
+    `parallel` tests of a spec run at once, and `at_once` specs, each on clusters of its own.
     `settings` are those of providers, by their names, over what specs say.
     """
 
@@ -47,6 +48,7 @@ class RunOptions:
     versions: tuple[str, ...] = ()
     matrix: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parallel: int = 4
+    at_once: int = 1
     timeout: Duration | None = None
     run_timeout: Duration | None = None
     reruns: int = 0

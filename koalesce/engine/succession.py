@@ -1,10 +1,12 @@
-"""The specs of a run, one after the other; some find their clusters made, others those of a spec before them."""
+"""The specs of a run, so many at once; some find their clusters made, others those of a spec before them."""
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from functools import partial
 
 from koalesce.engine.ending import end_all
@@ -30,15 +32,32 @@ class Succession:
         self._shared = SharedLots(plans)
         self._ahead = Ahead(plans, lambda number, pool: self._of(number).begin(pool))
         self._begun: dict[int, SpecRun] = {}  # and not over
+        self._lock = threading.Lock()  # of what has begun
+        self._crashed = threading.Event()  # no other begins
+        self._joining = threading.Lock()  # held by the one spec that uses a cluster which others may use too
 
     def run(self) -> Iterator[SpecResult]:
-        """Run them; once the run is to end, only those of which something has begun, which tells of them and ends it."""
-        for number in range(len(self._selected)):
-            if self._options.cancel.is_set() and number not in self._begun:
-                continue
-            result = self._of(number).run()
-            del self._begun[number]
-            yield result
+        """Run them and yield how they ended, in their order. Once the run is to end, only those of which something has begun, which tells of them and ends it."""
+        with ThreadPoolExecutor(self._options.at_once, thread_name_prefix="spec") as pool:
+            turns = [pool.submit(self._run, number) for number in range(len(self._selected))]
+            for turn in turns:
+                if (result := turn.result()) is not None:
+                    yield result
+
+    def _run(self, number: int) -> SpecResult | None:
+        """One of them, when its turn has come; None where it doesn't begin any more."""
+        with self._joining if self._plans[number].joins else nullcontext():
+            self._ahead.turn(number)
+            if self._crashed.is_set() or (self._options.cancel.is_set() and number not in self._begun):
+                return None
+            try:
+                result = self._of(number).run()
+            except BaseException:
+                self._crashed.set()
+                raise
+            with self._lock:
+                del self._begun[number]
+            return result
 
     def end(self) -> bool:
         """End what was made for specs that didn't come; whether nothing is left that shouldn't be."""
@@ -57,13 +76,13 @@ class Succession:
         return all(gone)
 
     def _of(self, number: int) -> SpecRun:
-        if number not in self._begun:
-            place = Place(
-                plan=self._plans[number], shared=self._shared, taken=lambda: self._ahead.fill(number),
-                number=self._numbers[number],
-            )  # fmt: skip
-            self._begun[number] = SpecRun(self._session, self._selected[number], self._options, place=place)
-        return self._begun[number]
+        with self._lock:
+            if number not in self._begun:
+                place = Place(
+                    plan=self._plans[number], shared=self._shared, taken=self._ahead.fill, number=self._numbers[number]
+                )
+                self._begun[number] = SpecRun(self._session, self._selected[number], self._options, place=place)
+            return self._begun[number]
 
 
 def _numbers(selected: Sequence[Selected]) -> list[int]:

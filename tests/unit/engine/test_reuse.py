@@ -15,7 +15,7 @@ from koalesce import engine
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.engine import RunOptions
 from koalesce.engine.case import Stage
-from koalesce.engine.needs import plan
+from koalesce.engine.needs import Plan, plan
 from koalesce.engine.session import RunSession
 from koalesce.errors import Interrupted, ProvisionError, TeardownError
 from koalesce.events import (
@@ -504,3 +504,55 @@ def test_shared_clusters_are_made_ahead_once(world: World, monkeypatch: pytest.M
     assert ends(events)[-1] == ("c", "passed")
     assert [each for each in world.done if each.startswith("make")] == ["make a", "make b"]
     assert not world.up
+
+
+def test_specs_run_at_once_on_clusters_of_their_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
+
+    events = world.run(waits_for(world, "b"), waits_for(world, "a"), TEST, at_once=2)
+
+    assert sorted(ends(events)) == [("a", "passed"), ("b", "passed"), ("c", "passed")]
+    assert world.most == 2
+    assert not world.up
+
+
+def test_specs_at_once_share_as_many_clusters_as_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
+
+    events = world.run(SHARED + waits_for(world, "b"), SHARED + waits_for(world, "a"), *[SHARED + TEST] * 4, at_once=2)
+
+    assert [status for _, status in ends(events)] == ["passed"] * 6
+    assert sorted(each for each in world.done if each.startswith("make")) == ["make a", "make b"]
+    assert len([each for each in world.done if each.startswith("down")]) == 2
+    assert not world.up
+
+
+def test_specs_at_once_take_what_was_made_ahead(world: World) -> None:
+    two = AHEAD.replace("size: 1", "size: 2")
+
+    events = world.run(*[two + TEST] * 8, at_once=3)
+
+    assert [status for _, status in ends(events)] == ["passed"] * 8
+    assert len([each for each in world.done if each.startswith("make")]) == 8
+    assert world.most <= 5
+    assert not world.up
+
+
+def test_on_a_cluster_that_exists_specs_run_one_after_the_other(world: World) -> None:
+    one_at_a_time = f"tests: [{{name: t, steps: [{{script: 'mkdir {world.root}/lock && sleep 0.2 && rmdir {world.root}/lock'}}]}}]\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("koalesce.engine.runner.plan", lambda *_: Plan(joins=True))
+        events = world.run(*[one_at_a_time] * 3, at_once=3)
+
+    assert [status for _, status in ends(events)] == ["passed"] * 3
+
+
+def test_after_a_bug_no_other_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: Any, **_more: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("koalesce.engine.spec_run.run_test", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        world.run(TEST, TEST, TEST)
+
+    assert [each for each in world.done if each.startswith("make")] == ["make a"]
