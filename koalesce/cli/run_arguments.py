@@ -90,7 +90,7 @@ def add_manner(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "-p", "--at-once", metavar="N", type=positive, default=_UNSAID,
-        help="specs at once, each on clusters of its own (default: 1); those on one that exists go one after the other",
+        help="specs at once, each on clusters of its own (default: 1), or, where none of them wants to be alone, on one that exists",
     )  # fmt: skip
     how.add_argument(
         "--failfast", action="store_true", default=_UNSAID,

@@ -21,28 +21,36 @@ from koalesce.spec.components import Component
 class Plan:
     """How a spec comes by its clusters. `needs`: those of one that shares its cluster, otherwise empty; `ahead`: the size of its pool, or 0.
 
-    `joins`: it uses a cluster that is there already, and which other specs of the run may use as well.
+    `joins`: it uses a cluster that is there already, and which other specs of the run may use as well; `alone`: not at the same time.
     """
 
     needs: str = ""
     ahead: int = 0
     joins: bool = False
+    alone: bool = False
 
 
 def plan(loaded: LoadedSpec, options: RunOptions) -> Plan:
     """The plan of a spec; on a cluster that is there already there is nothing to plan. Errors as for `check`, which comes before."""
     if options.cluster is not None:
-        return Plan(joins=True)
+        return _joining(loaded)
     if sections := loaded.spec.clusters:
         made = [provider(loaded.cluster(overrides(options), name).provider).makes_clusters for name in sections]
-        return Plan(joins=not all(made))
+        return Plan() if all(made) else _joining(loaded)
     cluster = loaded.cluster(overrides(options))
     if not provider(cluster.provider).makes_clusters:
-        return Plan(joins=True)
+        return _joining(loaded)
     return Plan(
         needs=needs(loaded, cluster, options) if cluster.shared else "",
         ahead=cluster.pool.size if cluster.pool is not None else 0,
     )
+
+
+def _joining(loaded: LoadedSpec) -> Plan:
+    """A spec whose tests may all run beside tests of others may itself, unless it does or asserts anything about the cluster as a whole."""
+    spec = loaded.spec
+    is_whole = bool(spec.setup.steps or spec.cleanup or spec.invariants or spec.components)
+    return Plan(joins=True, alone=is_whole or any(test.is_alone or test.locks for test in spec.tests))
 
 
 def needs(loaded: LoadedSpec, cluster: ClusterSpec, options: RunOptions) -> str:

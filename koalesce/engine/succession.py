@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from functools import partial
 
+from koalesce.engine.company import Company
 from koalesce.engine.ending import end_all
 from koalesce.engine.lots import Ahead, SharedLots
 from koalesce.engine.needs import Plan
@@ -34,7 +35,7 @@ class Succession:
         self._begun: dict[int, SpecRun] = {}  # and not over
         self._lock = threading.Lock()  # of what has begun
         self._crashed = threading.Event()  # no other begins
-        self._joining = threading.Lock()  # held by the one spec that uses a cluster which others may use too
+        self._existing = Company()  # of the specs on clusters that exist
 
     def run(self) -> Iterator[SpecResult]:
         """Run them and yield how they ended, in their order. Once the run is to end, only those of which something has begun, which tells of them and ends it."""
@@ -46,7 +47,8 @@ class Succession:
 
     def _run(self, number: int) -> SpecResult | None:
         """One of them, when its turn has come; None where it doesn't begin any more."""
-        with self._joining if self._plans[number].joins else nullcontext():
+        plan = self._plans[number]
+        with self._existing.joined(alone=plan.alone) if plan.joins else nullcontext():
             self._ahead.turn(number)
             if self._crashed.is_set() or (self._options.cancel.is_set() and number not in self._begun):
                 return None

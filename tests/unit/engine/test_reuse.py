@@ -15,7 +15,7 @@ from koalesce import engine
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.engine import RunOptions
 from koalesce.engine.case import Stage
-from koalesce.engine.needs import Plan, plan
+from koalesce.engine.needs import plan
 from koalesce.engine.session import RunSession
 from koalesce.errors import Interrupted, ProvisionError, TeardownError
 from koalesce.events import (
@@ -538,13 +538,40 @@ def test_specs_at_once_take_what_was_made_ahead(world: World) -> None:
     assert not world.up
 
 
-def test_on_a_cluster_that_exists_specs_run_one_after_the_other(world: World) -> None:
-    one_at_a_time = f"tests: [{{name: t, steps: [{{script: 'mkdir {world.root}/lock && sleep 0.2 && rmdir {world.root}/lock'}}]}}]\n"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("koalesce.engine.runner.plan", lambda *_: Plan(joins=True))
-        events = world.run(*[one_at_a_time] * 3, at_once=3)
+def existing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have specs run as on a cluster that is up."""
+    monkeypatch.setattr("koalesce.engine.runner.plan", lambda loaded, options: plan(loaded, RunOptions(cluster="dev")))
 
-    assert [status for _, status in ends(events)] == ["passed"] * 3
+
+@pytest.mark.parametrize("alone", ["serial: true", "disruptive: true", "locks: [l]"])
+def test_on_a_cluster_that_exists_some_specs_want_to_be_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, alone: str
+) -> None:
+    existing(world, monkeypatch)
+    lock = world.root / "lock"
+    test = f"tests: [{{name: t, {alone}, steps: [{{script: 'mkdir {lock} && sleep 0.2 && rmdir {lock}'}}]}}]\n"
+
+    events = world.run(*[test] * 3, *[TEST] * 3, at_once=3)
+
+    assert [status for _, status in ends(events)] == ["passed"] * 6
+
+
+def test_on_a_cluster_that_exists_the_others_run_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    existing(world, monkeypatch)
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
+
+    events = world.run(waits_for(world, "b"), waits_for(world, "a"), at_once=2)
+
+    assert [status for _, status in ends(events)] == ["passed"] * 2
+
+
+def test_a_spec_with_a_setup_wants_an_existing_cluster_for_itself(world: World) -> None:
+    setup = "setup: {steps: [{sleep: 1ms}]}\n"
+    paths = [Path(path) for path in world.specs(TEST, setup + TEST, "cleanup: [{sleep: 1ms}]\n" + TEST)]
+
+    plans = [plan(loaded, RunOptions(cluster="dev")) for loaded in load_all(paths, root=world.root)]
+
+    assert [each.alone for each in plans] == [False, True, True]
 
 
 def test_after_a_bug_no_other_begins(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
