@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from koalesce.local.request import LocalRequest
 
 # What every local cluster can do, whatever the kernel.
-_ALWAYS = ("chaos", "disruption", "host-exec", "node-exec", "node-kill", "privileged")
+ALWAYS = ("chaos", "disruption", "host-exec", "node-exec", "node-kill", "privileged")
 # Each is tried in a network namespace of its own, with the commands that a node has; it works if its command ends with 0.
 _TRIALS = {
     "dummy": "ip link add t1 type dummy",
@@ -32,11 +32,17 @@ _TRIALS = {
 }
 
 
-def probe(request: LocalRequest, run: Callable[[Sequence[str]], str], *, cgroup_version: int) -> frozenset[str]:
-    """What the cluster can do; `run` runs a command on one of its nodes and returns its output."""
+def probe(
+    request: LocalRequest,
+    run: Callable[[Sequence[str]], str],
+    *,
+    cgroup_version: int,
+    always: Collection[str] = ALWAYS,
+) -> frozenset[str]:
+    """What the cluster can do, besides what it can `always`; `run` runs a command on one of its nodes and returns its output."""
     lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
     output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
     chosen = ["egress"] if request.egress == "host" else []
     chosen += ["dual-stack"] if len(request.families) > 1 else []
     chosen += [*request.addons, *(["pull-secrets"] if request.registries else [])]
-    return frozenset({*_ALWAYS, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})
+    return frozenset({*always, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})

@@ -61,7 +61,7 @@ def flags(request: LocalRequest, node: NodeSpec | FixtureSpec) -> Mapping[str, s
         "peer-key-file": f"{_PKI}/etcd/peer.key",
         "peer-client-cert-auth": "true",
         "peer-trusted-ca-file": f"{_PKI}/etcd/ca.crt",
-        # The data lies on a tmpfs and doesn't outlive the cluster.
+        # The data doesn't outlive the cluster.
         "unsafe-no-fsync": "true",
         **(_ALONE if is_alone else _TOGETHER),
         # A reset changes all that it changes at once, so that no controller acts on half of it.

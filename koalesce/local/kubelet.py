@@ -30,7 +30,6 @@ def files(
     kubelet = pki.text(f"kubelet/{name}.crt"), pki.text(f"kubelet/{name}.key")
     found = [
         File(path="/etc/containerd/config.toml", mode=0o644, text=_containerd(sandbox)),
-        File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries(request)),
         File(path="/etc/crictl.yaml", mode=0o644, text=f"runtime-endpoint: unix://{_CONTAINERD_SOCKET}\n"),
         File(path=f"{_PKI}/ca.crt", mode=0o644, text=pki.text("ca.crt")),
         File(path=f"{_PKI}/kubelet.crt", mode=0o600, text=kubelet[0]),
@@ -46,6 +45,11 @@ def files(
         found.append(File(path="/etc/kubernetes/kube-proxy.conf", mode=0o600, text=proxy))
         found.append(_json_file("/var/lib/kube-proxy/config.yaml", _proxy_configuration(request, node)))
     return found
+
+
+def mirror_file(request: LocalRequest) -> File:
+    """What has containerd pull from the cluster's own mirror, whatever the registry."""
+    return File(path="/etc/containerd/certs.d/_default/hosts.toml", mode=0o644, text=_registries(request))
 
 
 def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
@@ -73,12 +77,17 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
 
 
 def stored_node(node: NodeSpec) -> tuple[str, str]:
-    """The Node that the kubelet finds when it registers, with its pod CIDR and labels: there is nothing to wait for.
+    """The Node that the kubelet finds when it registers: there is nothing to wait for.
 
     As key and value (JSON in base64) of the datastore, since what the API server's admission adds to a new one is the taint alone.
     """
+    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(node_object(node)).encode()).decode()
+
+
+def node_object(node: NodeSpec) -> dict[str, Any]:
+    """The Node of a machine before its kubelet has registered, with its pod CIDR and labels."""
     role = {"node-role.kubernetes.io/control-plane": ""} if node.is_control_plane else {}
-    document = {
+    return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
@@ -100,7 +109,6 @@ def stored_node(node: NodeSpec) -> tuple[str, str]:
             ]
         },
     }
-    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
 
 
 def _taint(taint: Any) -> str:

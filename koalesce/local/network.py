@@ -182,18 +182,23 @@ def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
     return [File(path="/etc/cni/net.d/10-koalesce.conflist", mode=0o644, text=text)]
 
 
-def masquerading(request: LocalRequest) -> list[tuple[list[str], str]]:
-    """For each family a command and its input: pods show their own addresses but to what is outside the cluster."""
+def masquerading(
+    request: LocalRequest, machines: Mapping[Family, Sequence[str]] | None = None
+) -> list[tuple[list[str], str]]:
+    """For each family a command and its input: pods show their own addresses but to what is outside the cluster.
+
+    `machines` are the networks of its machines; the fabric, if they aren't given.
+    """
+    near = machines or {family: (str(network),) for family, network in FABRIC.items()}
     programs: Mapping[Family, str] = {"IPv4": "iptables-restore", "IPv6": "ip6tables-restore"}
     return [
-        ([programs[family], "--noflush", "--wait"], _masquerading(pods, family))
+        ([programs[family], "--noflush", "--wait"], _masquerading(pods, (*near[family], _MULTICAST[family])))
         for pods, family in zip(request.pod_cidrs, request.families, strict=True)
     ]
 
 
-def _masquerading(pods: str, family: Family) -> str:
-    inside = (pods, FABRIC[family], _MULTICAST[family])
-    returns = "".join(f"-A {_CHAIN} -d {network} -j RETURN\n" for network in inside)
+def _masquerading(pods: str, inside: Sequence[str]) -> str:
+    returns = "".join(f"-A {_CHAIN} -d {network} -j RETURN\n" for network in (pods, *inside))
     return (
         f"*nat\n:{_CHAIN} - [0:0]\n{returns}-A {_CHAIN} -j MASQUERADE\n-A POSTROUTING -s {pods} -j {_CHAIN}\nCOMMIT\n"
     )

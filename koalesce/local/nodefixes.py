@@ -36,12 +36,12 @@ class Fix:
     content: tuple[int, str] | None = None
 
 
-def fixes(first: NodeState, now: NodeState) -> list[Fix]:
-    """All that differs, what others need first."""
+def fixes(first: NodeState, now: NodeState, *, stays: iptables.Whose = iptables.is_looked_after) -> list[Fix]:
+    """All that differs, what others need first, but for chains that stay with those who look after them."""
     return [
         *_files(first, now),
         *_settings(first, now),
-        *tables(first, now),
+        *tables(first, now, stays=stays),
         *_sets(first, now),
         *_links(first, now),
         *_queues(first, now),

@@ -68,7 +68,7 @@ def plan(
         files += kubelet.files(
             request, node, pki, sandbox=sandbox, cgroup_version=layout.version, reserved=share.reserved()
         )
-        files += network.cni_files(request, node)
+        files += [kubelet.mirror_file(request), *network.cni_files(request, node)]
     if node.is_control_plane:
         files += control_plane.files(request, node, pki)
     binds: list[Bind] = [{"source": str(folder / "var"), "target": "/var", "writable": True}, *_tool_binds(tools)]
@@ -196,7 +196,12 @@ def _borrowed(tools: LocalTools) -> list[File]:
 
 def _links(tools: LocalTools) -> dict[str, str]:
     """Links below the root: those of any machine here, and one for each tool."""
-    links = _host_links(tools)
+    return {**_host_links(tools), **tool_links(tools)}
+
+
+def tool_links(tools: LocalTools) -> dict[str, str]:
+    """The links in the folder of a node's PATH that has all tools."""
+    links: dict[str, str] = {}
     for name, folder in _tool_folders(tools).items():
         links |= _tool_links(name, folder)
     links[f"{_TOOLS}/bin/runc"] = "../runc"
@@ -226,10 +231,14 @@ def _tool_folders(tools: LocalTools) -> dict[str, Path]:
 
 
 def _tool_binds(tools: LocalTools) -> list[Bind]:
-    binds = {f"{_TOOLS}/{name}": folder for name, folder in _tool_folders(tools).items()}
-    binds[f"{_TOOLS}/runc"] = tools.runc
-    binds[f"{_TOOLS}/{PROBE}"] = tools.probe
-    return [{"source": str(source), "target": target, "writable": False} for target, source in binds.items()]
+    places = tool_places(tools).items()
+    return [{"source": str(source), "target": target, "writable": False} for target, source in places]
+
+
+def tool_places(tools: LocalTools) -> dict[str, Path]:
+    """Where on a node the folders and binaries of its tools are."""
+    places = {f"{_TOOLS}/{name}": folder for name, folder in _tool_folders(tools).items()}
+    return {**places, f"{_TOOLS}/runc": tools.runc, f"{_TOOLS}/{PROBE}": tools.probe}
 
 
 def _cni_plugins(tools: LocalTools) -> Overlay:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ _COMMANDS = {
     "sets": "ipset save",
     "nft": "nft -s list ruleset",
 }
+SCRIPT = "; ".join(f"echo {_MARK}; {command} 2>/dev/null" for command in _COMMANDS.values())
 _FOLDERS = ("etc", "opt/cni")
 LARGE_FILE = "="  # before its size, the time of its last change, and its digest, which stand for its content
 _LARGE = 256 * 1024  # bytes
@@ -87,11 +88,21 @@ def look(pid: int, *, before: NodeState | None = None) -> NodeState:
 
     What `before` says of a large file stays true while its size and content are the same, whenever it was written.
     """
-    script = "; ".join(f"echo {_MARK}; {command} 2>/dev/null" for command in _COMMANDS.values())
-    done = process.run([*exec_prefix(f"/proc/{pid}"), "sh", "-c", script], timeout=_PATIENCE)
-    parts = dict(zip(_COMMANDS, done.out.split(f"{_MARK}\n")[1:], strict=False))
+    done = process.run([*exec_prefix(f"/proc/{pid}"), "sh", "-c", SCRIPT], timeout=_PATIENCE)
+    try:
+        found = read(done.out)
+    except ValueError:
+        why = done.err.strip() or f"exit code {done.code}"
+        raise ProvisionError(f"can't look at the node of process {pid}: {why}") from None
+    known = before.files if before else {}
+    return replace(found, settings=_settings(pid), files=_files(Path(f"/proc/{pid}/root"), known))
+
+
+def read(output: str) -> NodeState:
+    """The state that the output of `SCRIPT` tells, which says nothing of settings and files; ValueError where it is incomplete."""
+    parts = dict(zip(_COMMANDS, output.split(f"{_MARK}\n")[1:], strict=False))
     if len(parts) < len(_COMMANDS) or not parts["links"].strip():
-        raise ProvisionError(f"can't look at the node of process {pid}: {done.err.strip() or f'exit code {done.code}'}")
+        raise ValueError("the output of a look is incomplete")
     return NodeState(
         links=_links(parts["links"], parts["namespaces"]),
         routes=_routes(parts["routes"]),
@@ -103,8 +114,8 @@ def look(pid: int, *, before: NodeState | None = None) -> NodeState:
         iptables6=parts["iptables6"],
         sets=_sets(parts["sets"]),
         nft=_nft(parts["nft"]),
-        settings=_settings(pid),
-        files=_files(Path(f"/proc/{pid}/root"), before.files if before else {}),
+        settings={},
+        files={},
     )
 
 

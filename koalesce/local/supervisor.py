@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -254,17 +254,6 @@ class Supervisor:
         _log.warning("%s on %s ended with code %d (%d in a row)", ended.service, ended.node, ended.code, ended.exits)
 
 
-def _tools(values: Mapping[str, Any]) -> LocalTools:
-    """LocalTools from JSON: a field that is no list or map is a path."""
-    found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
-    return LocalTools(
-        **found,
-        system=tuple(Path(path) for path in values["system"]),
-        images=values["images"],
-        routers=values.get("routers", {}),
-    )
-
-
 def _full_disk(folder: Path) -> str | None:
     """What to do if the disk is full, of which whatever failed may not have been able to say a word."""
     free = shutil.disk_usage(folder).free
@@ -282,7 +271,7 @@ def main() -> int:
     os.set_inheritable(status.descriptor, False)
     supervisor = Supervisor(
         request=request.parse(json.dumps(data["request"])),
-        tools=_tools(data["tools"]),
+        tools=LocalTools.from_json(data["tools"]),
         store=ImageStore(Path(data["store"])),
         ledger=Ledger(Path(data["ledger"])),
         status=status,

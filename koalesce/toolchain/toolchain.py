@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError, UsageError
@@ -48,6 +49,17 @@ class LocalTools:
     probe: Path
     images: Mapping[str, str]
     routers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LocalTools:
+        """Read them from JSON: a field that is no list or map is a path."""
+        found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
+        return cls(
+            **found,
+            system=tuple(Path(path) for path in values["system"]),
+            images=values["images"],
+            routers=values.get("routers", {}),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
