@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce import process
+from koalesce.local import control_plane
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
@@ -33,7 +34,7 @@ _FOLDERS: Mapping[str, Mapping[str, str]] = {
 }
 _FILES: Mapping[str, Mapping[str, str]] = {
     "kube-controller-manager": {"kubeconfig": "/etc/kubernetes/controller-manager.conf"},
-    "kube-scheduler": {"kubeconfig": "/etc/kubernetes/scheduler.conf"},
+    "kube-scheduler": {"kubeconfig": "/etc/kubernetes/scheduler.conf", **control_plane.SERVING},
 }
 _WRITTEN = ("etcd-data", "flexvolume-dir", "audit-log")
 # As patient as kubeadm's, but asked every second, so that a pod doesn't count as started many seconds after it has.

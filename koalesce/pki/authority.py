@@ -27,12 +27,14 @@ _BACKDATED = datetime.timedelta(hours=1)
 _SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 _CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 _DESCRIPTION = "pki.json"
+_FORMAT = 2  # counts changes of what is made: a folder of another format is filled anew
 
 
 def create(folder: Path, request: PkiRequest) -> Pki:
     """Make everything that a cluster needs below `folder` (0700); what an equal request made there before is kept."""
     description = json.dumps(
         {
+            "format": _FORMAT,
             "nodes": {name: list(addresses) for name, addresses in request.nodes.items()},
             "api": list(request.api_names),
             "etcd": list(request.etcd_names),
@@ -60,6 +62,7 @@ def _fill(folder: Path, request: PkiRequest) -> None:
     authority.issue("admin", "kubernetes-admin", organization="system:masters")
     authority.issue("controller-manager", "system:kube-controller-manager")
     authority.issue("scheduler", "system:kube-scheduler")
+    authority.issue("controllers-server", "kubernetes-controllers", usage=[_SERVER], names=("localhost", "127.0.0.1"))
     authority.issue("kube-proxy", "system:kube-proxy")
     for node, addresses in request.nodes.items():
         authority.issue(

@@ -41,6 +41,7 @@ def test_only_the_owner_can_read(folder: Path) -> None:
         ("apiserver-kubelet-client", "ca"),
         ("admin", "ca"),
         ("kubelet/worker-1", "ca"),
+        ("controllers-server", "ca"),
         ("front-proxy-client", "front-proxy-ca"),
         ("etcd/server", "etcd/ca"),
         ("apiserver-etcd-client", "etcd/ca"),
@@ -83,6 +84,14 @@ def test_the_same_request_keeps_what_is_there_and_another_makes_anew(folder: Pat
 
     pki.create(folder, PkiRequest(nodes={}, api_names=["127.0.0.1"]))
     assert (folder / "ca.crt").read_text() != before
+
+
+def test_a_folder_of_another_version_is_filled_anew(folder: Path) -> None:
+    older = {name: value for name, value in json.loads((folder / "pki.json").read_text()).items() if name != "format"}
+    (folder / "pki.json").write_text(json.dumps(older, sort_keys=True))
+    (folder / "controllers-server.crt").unlink()
+
+    assert pki.create(folder, REQUEST).text("controllers-server.crt").startswith("-----BEGIN CERTIFICATE-----")
 
 
 def test_what_was_interrupted_is_made_anew(folder: Path) -> None:

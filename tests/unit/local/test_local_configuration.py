@@ -85,6 +85,15 @@ def test_an_api_server_without_such_files_is_told_of_none(certificates: Pki) -> 
     assert not {"/etc/kubernetes/audit-policy.yaml", "/etc/kubernetes/admission.yaml"} & paths
 
 
+@pytest.mark.parametrize("component", ["kube-controller-manager", "kube-scheduler"])
+def test_controllers_are_given_what_they_serve_with(certificates: Pki, component: str) -> None:
+    given = flags(request(), component)
+    texts = {file["path"]: file["text"] for file in control_plane.files(request(), request().control, certificates)}
+
+    assert texts[given["tls-cert-file"]] == certificates.text("controllers-server.crt")
+    assert texts[given["tls-private-key-file"]] == certificates.text("controllers-server.key")
+
+
 def test_authorization_is_as_upstream() -> None:
     api = flags(request(), "kube-apiserver")
 
