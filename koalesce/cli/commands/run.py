@@ -30,6 +30,7 @@ examples:
   koalesce run --kubernetes 1.34,1.37 --list          what would run on both versions
   koalesce run --shard 2/3 --label tier=smoke         on the second of three machines
   koalesce run specs/ --html report.html              one file that shows the run to people
+  gotestsum --raw-command -- koalesce run --json      as gotestsum shows Go's tests
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/a.yaml --provider kubeconfig --i-own kind-dev    on a cluster that exists, where they may run
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
@@ -50,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_arguments.add_place(parser)
     run_arguments.add_manner(parser)
     run_arguments.add_reports(parser)
+    parser.add_argument(
+        "--json", action="store_true",
+        help="write the stream of `go test -json` to standard output instead of lines for people: gotestsum reads it",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,13 +78,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     from koalesce.cli.follow import Reports
+    from koalesce.reporters.go_test import GoTest
     from koalesce.reporters.terminal import open_view
 
     paths = report_paths(args)
     reports = Reports({**open_reports(paths, strict=args.junit_strict), "rerun-failed": _failed_tests()})
+    view: View = (
+        GoTest(sys.stdout, sys.stderr)
+        if args.json
+        else open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
+    )
     if options.shuffle is not None:
-        print(f"shuffled: --shuffle {options.shuffle} gives the same order again", flush=True)
-    view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
+        said = f"shuffled: --shuffle {options.shuffle} gives the same order again"
+        print(said, flush=True, file=sys.stderr if args.json else sys.stdout)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
     if not reports.problems:

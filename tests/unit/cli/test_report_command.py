@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def test_makes_every_report_that_is_asked_for(capsys: pytest.CaptureFixture[str]
     assert (code, capsys.readouterr()) == (0, ("", ""))
     assert "pods reach each other" in Path("out/report.html").read_text()
     assert ET.parse("out/junit.xml").getroot().attrib["failures"] == "1"
+
+
+def test_makes_the_stream_of_go_test(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(RUNS / "green.jsonl"), "--json", "--junit", "junit.xml"]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (lines[0]["Action"], lines[-1]["Action"], lines[-1]["Package"]) == ("start", "pass", "specs/quickstart.yaml")
+    assert Path("junit.xml").exists()
 
 
 def test_an_event_file_that_was_cut_off_still_makes_a_report() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,16 @@ def test_flags_become_options(engine: FakeEngine) -> None:
     )
 
 
+def test_json_is_all_that_is_on_stdout(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.recorded = "red"
+
+    assert main(["run", "specs", "--json", "--shuffle", "7", "-v"]) == 4
+
+    out, err = capsys.readouterr()
+    assert {json.loads(line)["Package"] for line in out.splitlines()} >= {"specs/kube-router.yaml", "specs/bgp.yaml"}
+    assert err == "shuffled: --shuffle 7 gives the same order again\n"
+
+
 @pytest.mark.parametrize(("words", "has_file"), [([], True), (["--junit-strict"], False)])
 def test_a_strict_report_has_no_places(engine: FakeEngine, words: list[str], has_file: bool) -> None:
     main(["run", "specs", "--junit", "junit.xml", *words])
@@ -140,6 +151,7 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
     ("words", "message"),
     [
         (["gone.yaml"], "gone.yaml: no such file or folder"),
+        (["--json", "--list"], "--json tells how tests run, and nothing runs"),
         (["empty"], "no specs in empty"),
         (["--junit", "specs"], "can't write a report to specs: is a folder"),
         (["--junit", "b.yaml/junit.xml"], "can't write a report to b.yaml/junit.xml: "),
