@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ REPORTS = {
     "html": "write an HTML report: one file that shows the run to people",
     "junit": "write a JUnit XML report",
     "ctrf": "write a CTRF report: JSON that many tools read",
+    "markdown": "write a summary in Markdown: for a merge request, a job's page",
     "tap": "write a TAP report, version 14",
     "events": "write every event of the run as a line of JSON",
 }
@@ -40,6 +41,14 @@ def report_paths(args: argparse.Namespace) -> dict[str, Path]:
     if args.junit_strict and "junit" not in paths:
         raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
     return paths
+
+
+def step_summary(environ: Mapping[str, str]) -> dict[str, Reporter]:
+    """The summary that GitHub shows on a job's page, where there is such a page."""
+    from koalesce.reporters.markdown import Markdown
+
+    path = environ.get("GITHUB_STEP_SUMMARY", "") if environ.get("GITHUB_ACTIONS") == "true" else ""
+    return {"step-summary": Markdown(Path(path), appends=True)} if path else {}
 
 
 def open_reports(paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = ()) -> dict[str, Reporter]:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.report_files import open_reports, report_paths
+from koalesce.cli.report_files import open_reports, report_paths, step_summary
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     from koalesce.reporters.terminal import open_view
 
     paths = report_paths(args)
-    reports = Reports({**open_reports(paths, strict=args.junit_strict), "rerun-failed": _failed_tests()})
+    asked_for = open_reports(paths, strict=args.junit_strict)
+    reports = Reports({**asked_for, **step_summary(os.environ), "rerun-failed": _failed_tests()})
     view: View = (
         GoTest(sys.stdout, sys.stderr)
         if args.json

@@ -128,6 +128,19 @@ def test_json_is_all_that_is_on_stdout(engine: FakeEngine, capsys: pytest.Captur
     assert err == "shuffled: --shuffle 7 gives the same order again\n"
 
 
+def test_github_gets_a_summary_of_the_step(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+
+    assert main(["run", "specs"]) == 0
+    assert main(["run", "specs"]) == 0
+
+    assert (tmp_path / "summary.md").read_text().count("## ✅ Passed: quickstart") == 2
+    assert "::group::" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("words", "has_file"), [([], True), (["--junit-strict"], False)])
 def test_a_strict_report_has_no_places(engine: FakeEngine, words: list[str], has_file: bool) -> None:
     main(["run", "specs", "--junit", "junit.xml", *words])
