@@ -11,6 +11,7 @@ from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
     from koalesce.reporters import Reporter
+    from koalesce.reporters.record import RunRecord
 
 # The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
 REPORTS = {
@@ -33,6 +34,31 @@ def add_reports(parser: argparse._ArgumentGroup, names: Iterable[str], *, defaul
     )  # fmt: skip
 
 
+def add_baseline(parser: argparse._ArgumentGroup) -> None:
+    """Declare the flag that names an earlier run."""
+    parser.add_argument(
+        "--baseline", metavar="EVENTS", type=Path,
+        help="compare with an earlier run, by the file that its --events wrote: at the end, and in the HTML report",
+    )  # fmt: skip
+
+
+def baseline(args: argparse.Namespace) -> RunRecord | None:
+    """The earlier run that is asked for; UsageError where its file can't be read."""
+    if args.baseline is None:
+        return None
+    from koalesce.reporters.jsonl import read_events
+    from koalesce.reporters.record import RunRecord
+
+    record = RunRecord()
+    for event in read_events(args.baseline):
+        record.apply(event)
+    if not record.specs:
+        raise UsageError(
+            f"--baseline {args.baseline}: no spec is in it", hint="`koalesce run --events FILE` writes such a file"
+        )
+    return record
+
+
 def report_paths(args: argparse.Namespace) -> dict[str, Path]:
     """The reports that were asked for, by their names, with their files; none of them is written twice."""
     paths: dict[str, Path] = {name: path for name in REPORTS if (path := getattr(args, name, None)) is not None}
@@ -51,8 +77,13 @@ def step_summary(environ: Mapping[str, str]) -> dict[str, Reporter]:
     return {"step-summary": Markdown(Path(path), appends=True)} if path else {}
 
 
-def open_reports(paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = ()) -> dict[str, Reporter]:
-    """A reporter for each, once all files are known to be writable. `evidence_below`: folders that evidence may lie in; anywhere if none."""
+def open_reports(
+    paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = (), earlier: RunRecord | None = None
+) -> dict[str, Reporter]:
+    """A reporter for each, once all files are known to be writable.
+
+    `evidence_below`: folders that evidence may lie in, anywhere if none; `earlier`: a run to compare with.
+    """
     from koalesce.reporters import FILE_REPORTERS
     from koalesce.reporters.files import check_writable
     from koalesce.reporters.html import Html
@@ -61,7 +92,7 @@ def open_reports(paths: dict[str, Path], *, strict: bool, evidence_below: tuple[
     for path in paths.values():
         check_writable(path)
     special: dict[str, Callable[[Path], Reporter]] = {
-        "html": lambda path: Html(path, below=evidence_below),
+        "html": lambda path: Html(path, below=evidence_below, earlier=earlier),
         "junit": lambda path: JUnit(path, strict=strict),
     }
     return {name: special.get(name, FILE_REPORTERS[name].create)(path) for name, path in paths.items()}

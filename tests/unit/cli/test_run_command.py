@@ -128,6 +128,22 @@ def test_json_is_all_that_is_on_stdout(engine: FakeEngine, capsys: pytest.Captur
     assert err == "shuffled: --shuffle 7 gives the same order again\n"
 
 
+def test_the_last_run_is_the_next_ones_baseline(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "specs", "--events", "events.jsonl"]
+    assert main(words) == 0
+    engine.recorded = "interrupted"
+
+    assert main([*words, "--baseline", "events.jsonl"]) == 130
+
+    assert "compared with run r1 of 2026-03-01T12:00:00.000Z: 1 newly failing, 2 new, 3 gone" in capsys.readouterr().out
+    assert Path("events.jsonl").read_text() == (RUNS / "interrupted.jsonl").read_text()
+
+
+def test_a_baseline_that_can_not_be_read_is_said_before_the_run(engine: FakeEngine) -> None:
+    assert main(["run", "specs", "--baseline", "gone.jsonl"]) == 2
+    assert engine.options == []
+
+
 def test_github_gets_a_summary_of_the_step(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
