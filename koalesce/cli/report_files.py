@@ -46,12 +46,9 @@ def baseline(args: argparse.Namespace) -> RunRecord | None:
     """The earlier run that is asked for; UsageError where its file can't be read."""
     if args.baseline is None:
         return None
-    from koalesce.reporters.jsonl import read_events
-    from koalesce.reporters.record import RunRecord
+    from koalesce.reporters.jsonl import read_run
 
-    record = RunRecord()
-    for event in read_events(args.baseline):
-        record.apply(event)
+    record = read_run(args.baseline)
     if not record.specs:
         raise UsageError(
             f"--baseline {args.baseline}: no spec is in it", hint="`koalesce run --events FILE` writes such a file"

@@ -21,7 +21,7 @@ _TEXT = 8000  # characters of what there is to say of one case
 _ALL = 900_000  # bytes: GitHub refuses a summary of more than 1 MiB as a whole
 _MARKS = {"failed": "❌", "error": "💥", "flaky": "⚠️", "passed": "✅", "skipped": "⏭️"}
 # What means something within a line of GitHub's Markdown; a backslash before it takes the meaning away.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@:$^=+!])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@$^=+!]|:(?=[^\s\d]))")
 
 
 class Markdown:
@@ -46,8 +46,8 @@ class Markdown:
             write_whole(self._path, content)
 
 
-def lines(record: RunRecord) -> Iterator[str]:
-    """A table of the specs, then all that did not pass."""
+def lines(record: RunRecord, *, room: int = _ALL) -> Iterator[str]:
+    """A table of the specs, then all that did not pass, as far as there is room for it (in bytes)."""
     cases = {path: list(cases_of(record, spec)) for path, spec in record.specs.items()}
     every = [case for mine in cases.values() for case in mine]
     names = ", ".join(spec.started.name for spec in record.specs.values())
@@ -59,7 +59,7 @@ def lines(record: RunRecord) -> Iterator[str]:
     yield from (_row(record, spec, cases[path]) for path, spec in record.specs.items())
     yield ""
     yield from _warnings(record)
-    yield from _details(cases)
+    yield from _details(cases, room)
     if record.started:
         yield f"Koalesce {plain(record.started.version)}, run {plain(record.started.run_id)}"
 
@@ -95,10 +95,9 @@ def _warnings(record: RunRecord) -> Iterator[str]:
                 yield ""
 
 
-def _details(cases: dict[str, list[Case]]) -> Iterator[str]:
-    """What did not pass, each to be unfolded, as far as there is room for it."""
+def _details(cases: dict[str, list[Case]], left: int) -> Iterator[str]:
+    """What did not pass, each to be unfolded."""
     found = [(path, case) for path, mine in cases.items() for case in mine if case.status in BAD or case.is_flaky]
-    left = _ALL
     for number, (path, case) in enumerate(found):
         text = "\n".join(_case(path, case))
         left -= len(text.encode("utf-8", errors="replace"))
