@@ -16,6 +16,7 @@ from koalesce.reporters.html.details import Tests, clusters, machine
 from koalesce.reporters.html.evidence import Evidence
 from koalesce.reporters.html.failures import card
 from koalesce.reporters.html.markup import Markup, escape, joined, tag
+from koalesce.reporters.html.plots import plots
 from koalesce.reporters.html.spans import Anchors
 from koalesce.reporters.html.summary import header, specs_table, verdict
 from koalesce.reporters.html.timeline import timeline
@@ -68,6 +69,7 @@ def _sections(
         ("problems", _title(cases), _index(cases, anchors) if problems else None),
         ("compared", "Beside an earlier run", compared(comparison, _by_test(cases, anchors)) if comparison else None),
         ("timeline", "Timeline", timeline(record, _by_test(cases, anchors))),
+        ("probes", "Latency and loss", plots(record, _by_test(cases, anchors))),
         ("details", "What happened", joined(problems) if problems else None),
         ("specs", "Specs", specs_table(record, cases) if cases else None),
         ("tests", "Tests", joined(listed) if listed else None),
