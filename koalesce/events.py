@@ -167,6 +167,18 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A BGP session as its end `at` has it: with the machine `peer` (or an address that none has), `accepted` of whose routes it took."""
+
+    at: str
+    peer: str
+    state: str
+    local_asn: int
+    asn: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepAttempted(Event):
     """One try of a step ended; sent when what it saw differs from the try before."""
 
@@ -184,7 +196,8 @@ class StepFinished(Event):
     """A step ended. `expected`, `actual` and `detail` (several lines) explain a failure.
 
     `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did). `grids` are the pairs that
-    its last look tried, where it is about pairs, `series` what came of questions that it ended.
+    its last look tried, where it is about pairs, `series` what came of questions that it ended,
+    `sessions` those that its last look saw.
     """
 
     spec: str
@@ -204,6 +217,7 @@ class StepFinished(Event):
     settled: float | None = None
     grids: tuple[Grid, ...] = ()
     series: tuple[Series, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +367,8 @@ def from_json(line: str) -> AnyEvent:
             values["grids"] = tuple(_grid(each) for each in values["grids"])
         if "series" in values:
             values["series"] = tuple(_series(each) for each in values["series"])
+        if "sessions" in values:
+            values["sessions"] = tuple(Session(**_known(Session, each)) for each in values["sessions"])
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"incomplete event: {error}") from error

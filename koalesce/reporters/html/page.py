@@ -20,6 +20,7 @@ from koalesce.reporters.html.plots import plots
 from koalesce.reporters.html.spans import Anchors
 from koalesce.reporters.html.summary import header, specs_table, verdict
 from koalesce.reporters.html.timeline import timeline
+from koalesce.reporters.html.topology import topologies
 from koalesce.reporters.html.words import mark, status_of
 from koalesce.reporters.record import RunRecord
 
@@ -70,6 +71,7 @@ def _sections(
         ("compared", "Beside an earlier run", compared(comparison, _by_test(cases, anchors)) if comparison else None),
         ("timeline", "Timeline", timeline(record, _by_test(cases, anchors))),
         ("probes", "Latency and loss", plots(record, _by_test(cases, anchors))),
+        ("topology", "BGP", topologies(record, _by_test(cases, anchors))),
         ("details", "What happened", joined(problems) if problems else None),
         ("specs", "Specs", specs_table(record, cases) if cases else None),
         ("tests", "Tests", joined(listed) if listed else None),
