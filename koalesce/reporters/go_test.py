@@ -11,6 +11,7 @@ from koalesce.events import (
     RunFinished,
     RunStarted,
     SpecFinished,
+    SpecStarted,
     Status,
     StepFinished,
     TeardownFinished,
@@ -85,6 +86,7 @@ class _Package:
         self._names = _Names()
         self._running: set[str] = set()
         self._told: set[str] = set()
+        self._tests: frozenset[str] = frozenset()
         self._has_begun = self._has_ended = False
         self._at = ""
 
@@ -98,6 +100,8 @@ class _Package:
         if not self._has_begun:
             self._has_begun = True
             yield self._line("start")
+        if isinstance(event, SpecStarted):
+            self._tests = frozenset(event.tests)
         match event:
             case TestStarted() | TestRerun() if self._is_test(event.test):
                 yield from self._run(event.test)
@@ -130,7 +134,7 @@ class _Package:
         yield from self._result(status, has_tests=bool(cases))
 
     def _is_test(self, name: str) -> bool:
-        return name in self._spec.started.tests
+        return name in self._tests
 
     def _left(self) -> set[str]:
         """The clusters that are yet to be ended: how that goes is part of the spec's result."""
