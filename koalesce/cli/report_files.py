@@ -38,7 +38,7 @@ def add_baseline(parser: argparse._ArgumentGroup) -> None:
     """Declare the flag that names an earlier run."""
     parser.add_argument(
         "--baseline", metavar="EVENTS", type=Path,
-        help="compare with an earlier run, by the file that its --events wrote: at the end, and in the HTML report",
+        help="compare with an earlier run, by the file that its --events wrote: at the end, in the HTML report and in the summary",
     )  # fmt: skip
 
 
@@ -66,12 +66,12 @@ def report_paths(args: argparse.Namespace) -> dict[str, Path]:
     return paths
 
 
-def step_summary(environ: Mapping[str, str]) -> dict[str, Reporter]:
+def step_summary(environ: Mapping[str, str], earlier: RunRecord | None) -> dict[str, Reporter]:
     """The summary that GitHub shows on a job's page, where there is such a page."""
     from koalesce.reporters.markdown import Markdown
 
     path = environ.get("GITHUB_STEP_SUMMARY", "") if environ.get("GITHUB_ACTIONS") == "true" else ""
-    return {"step-summary": Markdown(Path(path), appends=True)} if path else {}
+    return {"step-summary": Markdown(Path(path), appends=True, earlier=earlier)} if path else {}
 
 
 def open_reports(
@@ -85,11 +85,13 @@ def open_reports(
     from koalesce.reporters.files import check_writable
     from koalesce.reporters.html import Html
     from koalesce.reporters.junit import JUnit
+    from koalesce.reporters.markdown import Markdown
 
     for path in paths.values():
         check_writable(path)
     special: dict[str, Callable[[Path], Reporter]] = {
         "html": lambda path: Html(path, below=evidence_below, earlier=earlier),
         "junit": lambda path: JUnit(path, strict=strict),
+        "markdown": lambda path: Markdown(path, earlier=earlier),
     }
     return {name: special.get(name, FILE_REPORTERS[name].create)(path) for name, path in paths.items()}

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from koalesce.durations import format_seconds
 from koalesce.reporters.cases import BAD, Case, cases_of
 from koalesce.reporters.narration import step_title
 from koalesce.reporters.record import RunRecord
+from koalesce.reporters.text import location, one_line
 
 _RATIO = 1.5  # what takes less than this times as long isn't told
 _SECONDS = 0.5  # nor is what takes less than this longer
 _ENOUGH = 5  # tests that passed in both runs, before anything is said of how much times vary
 _SPREADS = 3.0  # times the usual deviation is beyond chance
+_LISTED = 20  # changes of a kind
 _NORMAL = 1.4826  # from the median of deviations to a standard deviation, where they are normal
 
 
@@ -88,6 +91,16 @@ def headline(found: Comparison) -> str:
     return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing changed"
 
 
+def told(found: Comparison) -> Iterator[str]:
+    """What differs, a line for each test."""
+    run = f"run {one_line(found.run)}" if found.run else "an earlier run"
+    yield f"compared with {run}{f' of {one_line(found.at)}' if found.at else ''}: {headline(found)}{_pace(found)}"
+    for word, changes in (("newly failing", found.broken), ("fixed", found.fixed)):
+        yield from _listed(f"{word}: {_place(each)}{_why(each.after)}" for each in changes)
+    for word, changes in (("slower", found.slower), ("faster", found.faster)):
+        yield from _listed(f"{word}: {_place(each)}: {_times(each)}" for each in changes)
+
+
 def _cases(record: RunRecord) -> dict[tuple[str, str], Case]:
     return {(path, case.name): case for path, spec in record.specs.items() for case in cases_of(record, spec)}
 
@@ -142,3 +155,35 @@ def _steps(case: Case) -> Iterator[tuple[str, float]]:
                 if step.index == number
                 else (f"{title} ({number})", step.finished.seconds)
             )
+
+
+def _times(change: Change) -> str:
+    """How long a test takes, and took."""
+    if change.before is None or change.after is None:
+        return ""
+    mostly = f", mostly in {one_line(change.step)}" if change.step else ""
+    was = format_seconds(change.before.seconds)
+    return f"{format_seconds(change.after.seconds)}, was {was} ({ratio(change):.1f} times{mostly})"
+
+
+def _pace(found: Comparison) -> str:
+    """How all tests together have changed, where that is worth a word."""
+    is_told = found.pace is not None and not 1 / 1.2 < found.pace < 1.2
+    return f"; tests take {found.pace:.1f} times as long on the whole" if is_told else ""
+
+
+def _listed(lines: Iterator[str]) -> Iterator[str]:
+    every = list(lines)
+    yield from every[:_LISTED]
+    if len(every) > _LISTED:
+        yield f"… and {len(every) - _LISTED} more that are {every[0].partition(':')[0]}"
+
+
+def _place(change: Change) -> str:
+    line = change.after.line if change.after else 0
+    return f"{location(change.spec, line)} {one_line(change.name) or 'setup'}"
+
+
+def _why(case: Case | None) -> str:
+    first = case.message.strip().partition("\n")[0] if case else ""
+    return f": {one_line(first)}" if first else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from koalesce.durations import format_seconds
 from koalesce.events import AnyEvent
 from koalesce.reporters.cases import BAD, Case, cases_of
+from koalesce.reporters.comparison import compare, told
 from koalesce.reporters.files import write_whole
 from koalesce.reporters.html.summary import verdict
 from koalesce.reporters.html.words import ORDER, status_of
@@ -25,9 +26,13 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@$^=+!]|:(?=[^\s\d]))")
 
 
 class Markdown:
-    """Collects the run and writes the report at its end, whatever that end is; `appends`: to what is in the file already."""
+    """Collects the run and writes the report at its end, whatever that end is.
 
-    def __init__(self, path: Path, *, appends: bool = False) -> None:
+    `appends`: to what is in the file already; `earlier`: a run to show it beside.
+    """
+
+    def __init__(self, path: Path, *, appends: bool = False, earlier: RunRecord | None = None) -> None:
+        self._earlier = earlier
         self._path = path
         self._appends = appends
         self._record = RunRecord()
@@ -38,7 +43,9 @@ class Markdown:
 
     def close(self) -> None:
         """Write the file."""
-        content = "".join(f"{line}\n" for line in lines(self._record)).encode("utf-8", errors="replace")
+        content = "".join(f"{line}\n" for line in lines(self._record, earlier=self._earlier)).encode(
+            "utf-8", errors="replace"
+        )
         if self._appends:
             with self._path.open("ab") as file:
                 file.write(content)
@@ -46,8 +53,8 @@ class Markdown:
             write_whole(self._path, content)
 
 
-def lines(record: RunRecord, *, room: int = _ALL) -> Iterator[str]:
-    """A table of the specs, then all that did not pass, as far as there is room for it (in bytes)."""
+def lines(record: RunRecord, *, room: int = _ALL, earlier: RunRecord | None = None) -> Iterator[str]:
+    """A table of the specs, what differs from an earlier run, then all that did not pass, as far as there is room for it (in bytes)."""
     cases = {path: list(cases_of(record, spec)) for path, spec in record.specs.items()}
     every = [case for mine in cases.values() for case in mine]
     names = ", ".join(spec.started.name for spec in record.specs.values())
@@ -58,6 +65,9 @@ def lines(record: RunRecord, *, room: int = _ALL) -> Iterator[str]:
     yield "|---|---|---|---|"
     yield from (_row(record, spec, cases[path]) for path, spec in record.specs.items())
     yield ""
+    if earlier is not None:
+        head, *changes = told(compare(earlier, record))
+        yield from (f"{head[:1].upper()}{plain(head[1:])}", "", *(f"- {plain(change)}" for change in changes), "")
     yield from _warnings(record)
     yield from _details(cases, room)
     if record.started:
@@ -76,12 +86,12 @@ def shorten_line(text: str, limit: int) -> str:
 
 def _row(record: RunRecord, spec: SpecRecord, cases: Sequence[Case]) -> str:
     counts = Counter(status_of(case) for case in cases if case.is_test)
-    told = ", ".join(f"{counts[each]} {each}" for each in ORDER if counts[each]) or "none"
+    numbers = ", ".join(f"{counts[each]} {each}" for each in ORDER if counts[each]) or "none"
     seconds = spec.finished.seconds if spec.finished else max(0.0, record.elapsed - spec.started.elapsed)
     status = spec.finished.status if spec.finished else "error"
     mark = _MARKS["flaky" if status == "passed" and counts["flaky"] else status]
     versions = ", ".join(dict.fromkeys(cluster.kubernetes for cluster in spec.clusters.values())) or "none"
-    return f"| {mark} {plain(spec.started.spec)} | {plain(versions)} | {told} | {format_seconds(seconds)} |"
+    return f"| {mark} {plain(spec.started.spec)} | {plain(versions)} | {numbers} | {format_seconds(seconds)} |"
 
 
 def _warnings(record: RunRecord) -> Iterator[str]:
@@ -109,14 +119,14 @@ def _details(cases: dict[str, list[Case]], left: int) -> Iterator[str]:
 
 
 def _case(path: str, case: Case) -> Iterator[str]:
-    told = [case.text.strip() or case.message.strip()] if case.status in BAD else []
+    said = [case.text.strip() or case.message.strip()] if case.status in BAD else []
     tries = [f"try {number} failed:\n{each.text or each.message}" for number, each in enumerate(case.tries, start=1)]
     place = html.escape(location(path, case.line))
     name = html.escape(one_line(case.name) or "setup")
     status = status_of(case)
     yield f"<details><summary>{_MARKS[status]} <b>{name}</b> ({status}) <code>{place}</code></summary>"
     yield ""
-    text = shorten(clean("\n".join([*tries, *told])), _TEXT) or "nothing is said of it"
+    text = shorten(clean("\n".join([*tries, *said])), _TEXT) or "nothing is said of it"
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     yield f"{fence}text\n{text}\n{fence}"
     if case.evidence:

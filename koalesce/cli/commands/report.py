@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read all events, then write the reports: none is written of a file that is broken."""
     from koalesce.cli.follow import Reports
-    from koalesce.reporters.beside import told
-    from koalesce.reporters.comparison import compare
+    from koalesce.reporters.comparison import compare, told
     from koalesce.reporters.go_test import GoTest
     from koalesce.reporters.jsonl import read_events
     from koalesce.reporters.record import RunRecord

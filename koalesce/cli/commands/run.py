@@ -84,7 +84,7 @@ def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     paths = report_paths(args)
     earlier = baseline(args)
     asked_for = open_reports(paths, strict=args.junit_strict, earlier=earlier)
-    reports = Reports({**asked_for, **step_summary(os.environ), "rerun-failed": _failed_tests()})
+    reports = Reports({**asked_for, **step_summary(os.environ, earlier), "rerun-failed": _failed_tests()})
     view = _view(args, earlier)
     if options.shuffle is not None:
         said = f"shuffled: --shuffle {options.shuffle} gives the same order again"

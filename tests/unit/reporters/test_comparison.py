@@ -19,9 +19,10 @@ from koalesce.events import (
     TestFinished,
     TestRerun,
 )
-from koalesce.reporters.beside import Beside, told
-from koalesce.reporters.comparison import Comparison, compare, headline
+from koalesce.reporters.beside import Beside
+from koalesce.reporters.comparison import Comparison, compare, headline, told
 from koalesce.reporters.html import Html
+from koalesce.reporters.markdown import Markdown
 from koalesce.reporters.plain import Plain
 from koalesce.reporters.record import RunRecord
 from tests.unit.reporters.pages import Page
@@ -178,3 +179,12 @@ def test_the_html_report_shows_it(tmp_path: Path) -> None:
     assert hostile in page.text
     assert {"href": "#compared"} in page.all("a")
     assert not page.all("script")
+
+
+def test_the_summary_in_markdown_tells_it(tmp_path: Path) -> None:
+    reporter = Markdown(tmp_path / "s.md", earlier=record(ended("t")))
+    for event in events(ended("t", "failed", message="*broken* now")):
+        reporter.handle(event)
+    reporter.close()
+
+    assert "- newly failing: specs/a.yaml:3 t: \\*broken\\* now\n" in (tmp_path / "s.md").read_text()
