@@ -149,6 +149,36 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """What came of one question that was asked again and again, over time.
+
+    Time is cut into spans of `width` seconds, the first of which began `ago` seconds before the step's end. Of each: how many tries were
+    right, lost and wrong, and the usual (median) and the slowest time of right answers in seconds, None where there were none.
+    """
+
+    title: str
+    ago: float
+    width: float
+    right: tuple[int, ...]
+    lost: tuple[int, ...]
+    wrong: tuple[int, ...]
+    usual: tuple[float | None, ...]
+    slowest: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A BGP session as its end `at` has it: with the machine `peer` (or an address that none has), `accepted` of whose routes it took."""
+
+    at: str
+    peer: str
+    state: str
+    local_asn: int
+    asn: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepAttempted(Event):
     """One try of a step ended; sent when what it saw differs from the try before."""
 
@@ -166,7 +196,8 @@ class StepFinished(Event):
     """A step ended. `expected`, `actual` and `detail` (several lines) explain a failure.
 
     `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did). `grids` are the pairs that
-    its last look tried, where it is about pairs.
+    its last look tried, where it is about pairs, `series` what came of questions that it ended,
+    `sessions` those that its last look saw.
     """
 
     spec: str
@@ -185,6 +216,8 @@ class StepFinished(Event):
     detail: str = ""
     settled: float | None = None
     grids: tuple[Grid, ...] = ()
+    series: tuple[Series, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,6 +365,10 @@ def from_json(line: str) -> AnyEvent:
         }
         if "grids" in values:
             values["grids"] = tuple(_grid(each) for each in values["grids"])
+        if "series" in values:
+            values["series"] = tuple(_series(each) for each in values["series"])
+        if "sessions" in values:
+            values["sessions"] = tuple(Session(**_known(Session, each)) for each in values["sessions"])
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"incomplete event: {error}") from error
@@ -344,6 +381,13 @@ def _grid(data: dict[str, Any]) -> Grid:
     return Grid(
         title=values["title"], rows=tuple(values["rows"]), columns=tuple(values["columns"]), kinds=kinds, cells=cells
     )
+
+
+def _series(data: dict[str, Any]) -> Series:
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in _known(Series, data).items()
+    }
+    return Series(**values)
 
 
 def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:

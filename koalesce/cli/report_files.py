@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,14 @@ from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
     from koalesce.reporters import Reporter
+    from koalesce.reporters.record import RunRecord
 
 # The names of koalesce.reporters.FILE_REPORTERS with their help, written out: importing it would slow down every --help.
 REPORTS = {
     "html": "write an HTML report: one file that shows the run to people",
     "junit": "write a JUnit XML report",
     "ctrf": "write a CTRF report: JSON that many tools read",
+    "markdown": "write a summary in Markdown: for a merge request, a job's page",
     "tap": "write a TAP report, version 14",
     "events": "write every event of the run as a line of JSON",
 }
@@ -32,6 +34,28 @@ def add_reports(parser: argparse._ArgumentGroup, names: Iterable[str], *, defaul
     )  # fmt: skip
 
 
+def add_baseline(parser: argparse._ArgumentGroup) -> None:
+    """Declare the flag that names an earlier run."""
+    parser.add_argument(
+        "--baseline", metavar="EVENTS", type=Path,
+        help="compare with an earlier run, by the file that its --events wrote: at the end, in the HTML report and in the summary",
+    )  # fmt: skip
+
+
+def baseline(args: argparse.Namespace) -> RunRecord | None:
+    """The earlier run that is asked for; UsageError where its file can't be read."""
+    if args.baseline is None:
+        return None
+    from koalesce.reporters.jsonl import read_run
+
+    record = read_run(args.baseline)
+    if not record.specs:
+        raise UsageError(
+            f"--baseline {args.baseline}: no spec is in it", hint="`koalesce run --events FILE` writes such a file"
+        )
+    return record
+
+
 def report_paths(args: argparse.Namespace) -> dict[str, Path]:
     """The reports that were asked for, by their names, with their files; none of them is written twice."""
     paths: dict[str, Path] = {name: path for name in REPORTS if (path := getattr(args, name, None)) is not None}
@@ -42,17 +66,32 @@ def report_paths(args: argparse.Namespace) -> dict[str, Path]:
     return paths
 
 
-def open_reports(paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = ()) -> dict[str, Reporter]:
-    """A reporter for each, once all files are known to be writable. `evidence_below`: folders that evidence may lie in; anywhere if none."""
+def step_summary(environ: Mapping[str, str], earlier: RunRecord | None) -> dict[str, Reporter]:
+    """The summary that GitHub shows on a job's page, where there is such a page."""
+    from koalesce.reporters.markdown import Markdown
+
+    path = environ.get("GITHUB_STEP_SUMMARY", "") if environ.get("GITHUB_ACTIONS") == "true" else ""
+    return {"step-summary": Markdown(Path(path), appends=True, earlier=earlier)} if path else {}
+
+
+def open_reports(
+    paths: dict[str, Path], *, strict: bool, evidence_below: tuple[Path, ...] = (), earlier: RunRecord | None = None
+) -> dict[str, Reporter]:
+    """A reporter for each, once all files are known to be writable.
+
+    `evidence_below`: folders that evidence may lie in, anywhere if none; `earlier`: a run to compare with.
+    """
     from koalesce.reporters import FILE_REPORTERS
     from koalesce.reporters.files import check_writable
     from koalesce.reporters.html import Html
     from koalesce.reporters.junit import JUnit
+    from koalesce.reporters.markdown import Markdown
 
     for path in paths.values():
         check_writable(path)
     special: dict[str, Callable[[Path], Reporter]] = {
-        "html": lambda path: Html(path, below=evidence_below),
+        "html": lambda path: Html(path, below=evidence_below, earlier=earlier),
         "junit": lambda path: JUnit(path, strict=strict),
+        "markdown": lambda path: Markdown(path, earlier=earlier),
     }
     return {name: special.get(name, FILE_REPORTERS[name].create)(path) for name, path in paths.items()}

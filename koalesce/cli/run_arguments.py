@@ -120,6 +120,7 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
         "-v", "--verbose", action="store_true", default=_UNSAID, help="show every phase and every step"
     )
     report_files.add_reports(reports, report_files.REPORTS, default=_UNSAID)
+    report_files.add_baseline(reports)
 
 
 def reruns(text: str) -> int:

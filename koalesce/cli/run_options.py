@@ -33,6 +33,8 @@ def refuse_both(args: argparse.Namespace) -> None:
             )
     if args.list and args.dry_run:
         raise UsageError("--list and --dry-run both run nothing", hint="leave out one of them")
+    if getattr(args, "json", False) and (args.list or args.dry_run):
+        raise UsageError("--json tells how tests run, and nothing runs", hint="leave it out")
 
 
 def only_failed(args: argparse.Namespace) -> dict[str, frozenset[str]] | None:

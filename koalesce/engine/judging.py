@@ -67,7 +67,7 @@ def in_time(looked: Looked, fields: StepFields) -> Looked:
         took = format_seconds(settled)
         looked.outcome = Failed(
             f"held only after {took}: {looked.outcome.message}", expected=f"within {fields.within}", actual=took,
-            grids=looked.outcome.grids,
+            grids=looked.outcome.grids, series=looked.outcome.series, sessions=looked.outcome.sessions,
         )  # fmt: skip
     return looked
 

@@ -342,6 +342,7 @@ class StepRun:
             message=getattr(outcome, "message", ""), expected=getattr(outcome, "expected", None),
             actual=getattr(outcome, "actual", None), detail=getattr(outcome, "detail", ""),
             settled=None if looked.settled is None else round(looked.settled, 4), grids=getattr(outcome, "grids", ()),
+            series=getattr(outcome, "series", ()), sessions=getattr(outcome, "sessions", ()),
         )  # fmt: skip
         self.runner.emit(event)
         return event

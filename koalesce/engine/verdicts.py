@@ -101,7 +101,9 @@ class StableFor:
         if isinstance(outcome, Failed) and self._breaks:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
             said = f"{outcome.message} (held, but broke {times})"
-            return Failed(said, outcome.expected, outcome.actual, outcome.detail, grids=outcome.grids)
+            return Failed(
+                said, outcome.expected, outcome.actual, outcome.detail, grids=outcome.grids, sessions=outcome.sessions
+            )
         return outcome
 
     def latest(self, now: float) -> float:

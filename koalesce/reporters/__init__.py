@@ -16,6 +16,7 @@ from koalesce.reporters.ctrf import Ctrf
 from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
 from koalesce.reporters.junit import JUnit
+from koalesce.reporters.markdown import Markdown
 from koalesce.reporters.tap import Tap
 
 
@@ -52,5 +53,6 @@ FILE_REPORTERS: Mapping[str, FileReporter] = {
     "events": FileReporter("write every event of the run as a line of JSON", JsonLines),
     "html": FileReporter("write an HTML report, one file that shows the run to people", Html),
     "junit": FileReporter("write a JUnit XML report, as Jenkins, GitLab, GitHub actions and CircleCI read it", JUnit),
+    "markdown": FileReporter("write a summary in Markdown, for a merge request or a job's page", Markdown),
     "tap": FileReporter("write a TAP report, version 14", Tap),
 }

@@ -41,7 +41,7 @@ class Case:
 def cases_of(record: RunRecord, spec: SpecRecord) -> Iterator[Case]:
     """The cases of a spec, what went wrong outside of its tests first. Tests that were running are errors, those not yet begun are skipped."""
     bad = [case for case in (*_phases(spec), *_outside(spec), *_teardown(spec)) if case.status in BAD]
-    tests = [_test(record, spec, name, spec.tests.get(name)) for name in dict.fromkeys(spec.started.tests)]
+    tests = [case_of(record, spec, name) for name in dict.fromkeys(spec.started.tests)]
     end = spec.finished
     known = [*bad, *(case for case in tests if case.status != "passed")]
     yield from bad
@@ -65,6 +65,15 @@ def cases_of(record: RunRecord, spec: SpecRecord) -> Iterator[Case]:
             evidence=end.evidence,
             is_test=False,
         )
+
+
+def case_of(record: RunRecord, spec: SpecRecord, name: str) -> Case:
+    """The case of a spec's test."""
+    test = spec.tests.get(name)
+    if test is None or not _is_test(test):
+        reason = spec.finished.message if spec.finished else "the run ended before it"
+        return Case(name=name, status="skipped", message=f"not run: {reason}" if reason else "not run")
+    return _unfinished(record, test) if test.finished is None else _ended(name, test, test.finished)
 
 
 def _is_test(test: TestRecord) -> bool:
@@ -122,13 +131,6 @@ def _teardown(spec: SpecRecord) -> Iterator[Case]:
                 name=name, status="error", seconds=end.seconds, type="teardown", message=end.message, text=text,
                 is_test=False,
             )  # fmt: skip
-
-
-def _test(record: RunRecord, spec: SpecRecord, name: str, test: TestRecord | None) -> Case:
-    if test is None or not _is_test(test):
-        reason = spec.finished.message if spec.finished else "the run ended before it"
-        return Case(name=name, status="skipped", message=f"not run: {reason}" if reason else "not run")
-    return _unfinished(record, test) if test.finished is None else _ended(name, test, test.finished)
 
 
 def _unfinished(record: RunRecord, test: TestRecord) -> Case:

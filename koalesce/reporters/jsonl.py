@@ -7,6 +7,7 @@ from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.events import FORMAT, AnyEvent, RunStarted, from_json, to_json
+from koalesce.reporters.record import RunRecord
 
 
 class JsonLines:
@@ -40,6 +41,14 @@ def read_events(path: Path) -> Iterator[AnyEvent]:
                 yield event
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def read_run(path: Path) -> RunRecord:
+    """The run that a file tells of; UsageError as for its events."""
+    record = RunRecord()
+    for event in read_events(path):
+        record.apply(event)
+    return record
 
 
 def _read(path: Path, number: int, line: str) -> AnyEvent | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from koalesce.reporters.plain import Plain
+from koalesce.reporters.folding import GitLabFolds
+from koalesce.reporters.plain import GitHub, Plain
 
 if TYPE_CHECKING:
     from koalesce.reporters import View
@@ -35,8 +37,16 @@ def abilities(stream: TextIO, environ: Mapping[str, str]) -> Abilities:
 
 
 def open_view(stream: TextIO, environ: Mapping[str, str], *, verbose: bool = False, live: bool = True) -> View:
-    """The live view on a terminal; plain lines anywhere else (or without `live`), with phases where no person sits before them."""
+    """The live view on a terminal; plain lines anywhere else (or without `live`), with phases where no person sits before them.
+
+    GitHub and GitLab are told by their variables; their logs fold.
+    """
     can = abilities(stream, environ)
+    if not can.live and environ.get("GITHUB_ACTIONS") == "true":
+        root = environ.get("GITHUB_WORKSPACE")
+        return GitHub(stream, here=Path.cwd(), workspace=Path(root) if root else None, verbose=verbose, color=can.color)
+    if not can.live and environ.get("GITLAB_CI") == "true":
+        return Plain(stream, verbose=verbose, color=can.color, folds=GitLabFolds())
     if can.live and live:
         from koalesce.reporters.console import LiveView  # loads rich, which plain lines do without
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.events import Grid
+from koalesce.events import Grid, Series, Session
 from koalesce.models import Model
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """It holds, or was done. `value` is the JSON value that the step's `outputs` read from, `grids` what reports draw."""
+    """It holds, or was done. `value` is the JSON value that `outputs` read from; `grids`, `series` and `sessions` are what reports draw."""
 
     message: str
     value: Any = None
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
+    series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
+    sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Failed:
     )  # what it is about isn't there: no proof for `never`
     refusal: ApiError | None = field(default=None, compare=False, repr=False)  # the API server's, where it was one
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
+    series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
+    sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Errored:
     detail: str = ""
     final: bool = False
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
+    series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
+    sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

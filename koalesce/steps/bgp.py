@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from koalesce import process
+from koalesce.events import Session
 from koalesce.kube import ApiError, ExecTimeout
 from koalesce.matching.flaws import refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
@@ -76,6 +78,12 @@ class Bgp(Machines, Assertion, key="bgp"):
             return sources
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             looks = list(pool.map(lambda source: self._look(source, context), sources))
+        outcome = self._summed_up(sources, looks)
+        return replace(outcome, sessions=tuple(session for one in looks for session in one.sessions))
+
+    def _summed_up(
+        self, sources: Sequence[Source], looks: list[Passed | Failed | Errored]
+    ) -> Passed | Failed | Errored:
         if broken := [one for one in looks if isinstance(one, Errored)]:
             return broken[0]
         if failed := [one for one in looks if isinstance(one, Failed)]:
@@ -96,10 +104,16 @@ class Bgp(Machines, Assertion, key="bgp"):
 
         try:
             sessions = [{**each, "name": _machine(each["peer"], context)} for each in speaker.sessions(ask)]
-            if self.routes is not None:
-                return at(source.name, self._look_at_routes(self.routes, speaker, ask, sessions, context))
+            outcome = self._judged(source, speaker, ask, sessions, context)
         except Unreadable as error:
             return Errored(f"{source.name}: {error.message}")
+        return replace(outcome, sessions=tuple(_drawn(source, sessions, context)))
+
+    def _judged(
+        self, source: Source, speaker: Speaker, ask: Ask, sessions: list[Item], context: StepContext
+    ) -> Passed | Failed:
+        if self.routes is not None:
+            return at(source.name, self._look_at_routes(self.routes, speaker, ask, sessions, context))
         assert self.sessions is not None  # noqa: S101 - one of both is there
         if not sessions and not context.may_not_exist:
             return Failed(f"{source.name}: it has no sessions at all", "sessions", "none", saw_nothing=True)
@@ -166,6 +180,17 @@ def _complaint(out: str, err: str) -> str:
     except (ValueError, AttributeError):
         said = ""
     return shortened(said or err)
+
+
+def _drawn(source: Source, sessions: Sequence[Item], context: StepContext) -> Iterator[Session]:
+    """What reports draw. A pod in its node's network stands for the node, whose address peers know."""
+    machines = (_machine(address, context) for address in source.addresses)
+    end = next(filter(None, machines), source.name) if source.kind == "pod" else source.name
+    for each in sessions:
+        yield Session(
+            at=end, peer=each["name"] or each["peer"], state=each["state"], local_asn=each["localASN"], asn=each["asn"],
+            accepted=each["accepted"],
+        )  # fmt: skip
 
 
 def _machine(address: str, context: StepContext) -> str:

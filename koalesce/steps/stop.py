@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
@@ -169,6 +169,10 @@ class Stop(Step, key="stop"):
 
     def judge(self, ended: Ended, *, may_not_exist: bool = False) -> Outcome:
         """Whether it went as it must; `may_not_exist`: what is to be absent of what it gave need not be anything that it gives."""
+        outcome = self._judged(ended, may_not_exist=may_not_exist)
+        return replace(outcome, series=ended.report.series()) if ended.report is not None else outcome
+
+    def _judged(self, ended: Ended, *, may_not_exist: bool) -> Passed | Failed | Errored:
         if ended.report is not None and isinstance(ended.outcome, Passed):
             problem = self._look_at_tries(ended.title, ended.report)
             if problem is not None:

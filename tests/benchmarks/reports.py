@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from koalesce.events import AnyEvent, SpecStarted, StepAttempted, StepStarted, TestFinished, TestStarted
+from koalesce.reporters import Reporter
 from koalesce.reporters.console import LiveView
+from koalesce.reporters.go_test import GoTest
+from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
 from koalesce.reporters.junit import JUnit
+from koalesce.reporters.markdown import Markdown
 from koalesce.reporters.plain import Plain
+from koalesce.reporters.record import RunRecord
 
 SPEC = "specs/many.yaml"
 
@@ -26,6 +31,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         show("JUnit of 10,000 cases", lambda: consume(JUnit(Path(folder, "junit.xml")), events))
         show(f"event file of {len(events):,} events", lambda: consume(JsonLines(Path(folder, "events.jsonl")), events))
+        show("Markdown of 10,000 cases", lambda: consume(Markdown(Path(folder, "summary.md")), events))
+        show("HTML of 10,000 cases", lambda: consume(Html(Path(folder, "report.html")), events))
+        show(
+            "HTML beside an earlier run",
+            lambda: consume(Html(Path(folder, "report.html"), earlier=known(events)), events),
+        )
+    show(f"go test -json of {len(events):,} events", lambda: consume(GoTest(io.StringIO(), io.StringIO()), events))
     show(f"plain lines of {len(events):,} events", lambda: consume(Plain(io.StringIO()), events))
     show("live view, 8 tests, 60 s at 4 pictures a second", live_view)
     show(
@@ -62,7 +74,14 @@ def running(name: str) -> list[AnyEvent]:
     ]
 
 
-def consume(reporter: JUnit | JsonLines | Plain, events: list[AnyEvent]) -> None:
+def known(events: list[AnyEvent]) -> RunRecord:
+    record = RunRecord()
+    for event in events:
+        record.apply(event)
+    return record
+
+
+def consume(reporter: Reporter, events: list[AnyEvent]) -> None:
     for event in events:
         reporter.handle(event)
     reporter.close()

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 NAME = "doctor"
 HELP = "tell what this machine has and lacks for local clusters"
 _MARKS = {"good": "ok  ", "noted": "note", "lacking": "LACK"}
+_EXAMPLES = """\
+examples:
+  koalesce doctor
+  koalesce run specs/a.yaml --events events.jsonl; koalesce doctor --report events.jsonl > issue.md
+
+A report names no hosts, home folders or secrets, as far as they can be recognized: look through it before you publish it.
+"""
 _TRUST = """\
 A local cluster shares this machine's kernel. Ordinary pods see nothing of the machine, but a privileged pod is root on it:
 run changes that you don't trust on a machine that you can throw away."""
@@ -20,24 +27,38 @@ run changes that you don't trust on a machine that you can throw away."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How to print."""
-    parser.add_argument("--json", action="store_true", help="print JSON: a list of {about, name, state, text, hint}")
+    parser.epilog = _EXAMPLES
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--report", metavar="EVENTS", nargs="?", const="", default=None,
+        help="print a bug report in Markdown, ready for an issue; of a run's failures, too, by the file that its --events wrote",
+    )  # fmt: skip
+    how.add_argument("--json", action="store_true", help="print JSON: a list of {about, name, state, text, hint}")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look and print; an error's code if no local cluster can be made here."""
+    """Look and print; an error's code if no local cluster can be made here (a report is made anywhere)."""
     import dataclasses
     import json
+    from pathlib import Path
 
     from koalesce.assets import state_dir
     from koalesce.cli import exit_codes
     from koalesce.local import health
+    from koalesce.reporters.jsonl import read_events
 
+    events = list(read_events(Path(args.report))) if args.report else []
     folder = state_dir() / "clusters"
     machine = health.essentials(folder)
     if can_be_made := not any(finding.state == "lacking" for finding in machine):
         machine += [*health.trials(), *health.circumstances(folder)]
         can_be_made = not any(finding.state == "lacking" for finding in machine)
     found = {"machine": machine, "programs": _programs(), "toolchain": _toolchain()}
+    if args.report is not None:
+        from koalesce.cli.bug_report import bug_report
+
+        print(bug_report(found, events), end="")
+        return exit_codes.PASSED
     if args.json:
         rows = [{"about": about, **dataclasses.asdict(finding)} for about in found for finding in found[about]]
         print(json.dumps(rows, indent=2))

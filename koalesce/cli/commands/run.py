@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.report_files import open_reports, report_paths
+from koalesce.cli.report_files import baseline, open_reports, report_paths, step_summary
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from koalesce.cli.stopping import Stop
     from koalesce.engine import RunOptions
     from koalesce.reporters import Reporter, View
+    from koalesce.reporters.record import RunRecord
 
 NAME = "run"
 HELP = "run specs on temporary clusters"
@@ -30,6 +31,8 @@ examples:
   koalesce run --kubernetes 1.34,1.37 --list          what would run on both versions
   koalesce run --shard 2/3 --label tier=smoke         on the second of three machines
   koalesce run specs/ --html report.html              one file that shows the run to people
+  koalesce run specs/ --baseline main.jsonl           what fails newly, is fixed or slower since that run
+  gotestsum --raw-command -- koalesce run --json      as gotestsum shows Go's tests
   koalesce run specs/a.yaml specs/b.yaml --cluster dev    both on the cluster `koalesce up SPEC --name dev` made
   koalesce run specs/a.yaml --provider kubeconfig --i-own kind-dev    on a cluster that exists, where they may run
   koalesce run specs/kube-router.yaml --image docker.io/cloudnativelabs/kube-router:dev=build/kube-router.tar
@@ -50,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_arguments.add_place(parser)
     run_arguments.add_manner(parser)
     run_arguments.add_reports(parser)
+    parser.add_argument(
+        "--json", action="store_true",
+        help="write the stream of `go test -json` to standard output instead of lines for people: gotestsum reads it",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,19 +80,34 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     from koalesce.cli.follow import Reports
-    from koalesce.reporters.terminal import open_view
 
     paths = report_paths(args)
-    reports = Reports({**open_reports(paths, strict=args.junit_strict), "rerun-failed": _failed_tests()})
+    earlier = baseline(args)
+    asked_for = open_reports(paths, strict=args.junit_strict, earlier=earlier)
+    reports = Reports({**asked_for, **step_summary(os.environ, earlier), "rerun-failed": _failed_tests()})
+    view = _view(args, earlier)
     if options.shuffle is not None:
-        print(f"shuffled: --shuffle {options.shuffle} gives the same order again", flush=True)
-    view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
+        said = f"shuffled: --shuffle {options.shuffle} gives the same order again"
+        print(said, flush=True, file=sys.stderr if args.json else sys.stdout)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
     if not reports.problems:
         return code
     print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
     return exit_codes.worse(code, exit_codes.ERROR)
+
+
+def _view(args: argparse.Namespace, earlier: RunRecord | None) -> View:
+    """What is seen of the run while it lasts, and at its end what differs from an earlier one."""
+    from koalesce.reporters.beside import Beside
+    from koalesce.reporters.go_test import GoTest
+    from koalesce.reporters.terminal import open_view
+
+    if args.json:
+        view: View = GoTest(sys.stdout, sys.stderr)
+    else:
+        view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
+    return Beside(view, earlier) if earlier else view
 
 
 def _show(options: RunOptions, *, dry_run: bool) -> int:

@@ -81,6 +81,8 @@ def _check_flags(words: list[str]) -> None:
     given = parser.parse(words)
     if given.paths or given.cluster is not None:
         raise UsageError("koalesce watch: behind -- stand flags of koalesce run, but no spec and no --cluster")
+    if given.json:
+        raise UsageError("koalesce watch: --json is of one run; a watch has many", hint="leave it out")
 
 
 def _roots(spec: Path, args: argparse.Namespace) -> list[Path]:

@@ -10,24 +10,28 @@ from string import Template
 
 from koalesce.assets import asset
 from koalesce.reporters.cases import BAD, Case, cases_of
+from koalesce.reporters.comparison import Comparison
+from koalesce.reporters.html.compared import compared
 from koalesce.reporters.html.details import Tests, clusters, machine
 from koalesce.reporters.html.evidence import Evidence
 from koalesce.reporters.html.failures import card
 from koalesce.reporters.html.markup import Markup, escape, joined, tag
+from koalesce.reporters.html.plots import plots
 from koalesce.reporters.html.spans import Anchors
 from koalesce.reporters.html.summary import header, specs_table, verdict
 from koalesce.reporters.html.timeline import timeline
+from koalesce.reporters.html.topology import topologies
 from koalesce.reporters.html.words import mark, status_of
 from koalesce.reporters.record import RunRecord
 
 _OPEN_LISTS = 3  # specs whose tests are listed without asking
 
 
-def render(record: RunRecord, evidence: Evidence) -> bytes:
-    """The report of a run as far as it is known."""
+def render(record: RunRecord, evidence: Evidence, comparison: Comparison | None = None) -> bytes:
+    """The report of a run as far as it is known; with `comparison`, beside an earlier one."""
     cases = {path: list(cases_of(record, spec)) for path, spec in record.specs.items()}
     every = [case for mine in cases.values() for case in mine]
-    sections = _sections(record, cases, evidence)
+    sections = _sections(record, cases, evidence, comparison)
     links = [tag("a", title, href=f"#{name}") for name, title, _ in sections]
     body = joined(
         header(record, every),
@@ -42,7 +46,7 @@ def render(record: RunRecord, evidence: Evidence) -> bytes:
 
 
 def _sections(
-    record: RunRecord, cases: Mapping[str, Sequence[Case]], evidence: Evidence
+    record: RunRecord, cases: Mapping[str, Sequence[Case]], evidence: Evidence, comparison: Comparison | None
 ) -> list[tuple[str, str, Markup]]:
     """The sections that have something in them: their names, titles and contents."""
     anchors = _anchors(cases)
@@ -64,7 +68,10 @@ def _sections(
     ]
     found = [
         ("problems", _title(cases), _index(cases, anchors) if problems else None),
+        ("compared", "Beside an earlier run", compared(comparison, _by_test(cases, anchors)) if comparison else None),
         ("timeline", "Timeline", timeline(record, _by_test(cases, anchors))),
+        ("probes", "Latency and loss", plots(record, _by_test(cases, anchors))),
+        ("topology", "BGP", topologies(record, _by_test(cases, anchors))),
         ("details", "What happened", joined(problems) if problems else None),
         ("specs", "Specs", specs_table(record, cases) if cases else None),
         ("tests", "Tests", joined(listed) if listed else None),

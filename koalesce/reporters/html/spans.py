@@ -127,6 +127,12 @@ def _of_test(record: RunRecord, spec: SpecRecord, test: TestRecord) -> Iterator[
     yield from _ongoing(steps, last)
 
 
+def faults(record: RunRecord, spec: SpecRecord) -> list[Span]:
+    """All faults of a spec, those that end with their step and those that go on after it."""
+    found = [span for test in spec.tests.values() for row in _of_test(record, spec, test) for span in row.spans]
+    return [span for span in found if "fault" in span.look.split()]
+
+
 def _of_step(record: RunRecord, step: StepRecord) -> Span | None:
     if step.started is None:
         return None

@@ -14,7 +14,7 @@ from koalesce.reporters.html.words import folded
 from koalesce.reporters.record import RunRecord
 
 _ROW = 22  # pixels; the stylesheet's rows are as high
-_AXIS = 24
+AXIS = 24
 _MOST_TICKS = 6
 _OPEN_ROWS = 60
 _LEGEND = (
@@ -88,13 +88,13 @@ def _is_good(lane: Lane) -> bool:
 def _picture(lane: Lane, axis: Axis, anchors: Anchors) -> Markup:
     """Names at the left, which stay readable, and bars at the right, which take what room there is."""
     labels = [tag("div", _label(lane, row, anchors), class_=f"row {row.kind}", title=row.label) for row in lane.rows]
-    height = _AXIS + _ROW * len(lane.rows)
+    height = AXIS + _ROW * len(lane.rows)
     picture = tag(
         "svg",
         tag("title", f"Timeline of {lane.spec}"),
-        list(_ticks(axis, height)),
+        list(ticks(axis, height)),
         list(_shadows(lane, axis)),
-        [_row(row, _AXIS + _ROW * number, axis) for number, row in enumerate(lane.rows)],
+        [_row(row, AXIS + _ROW * number, axis) for number, row in enumerate(lane.rows)],
         width="100%",
         height=height,
         role="img",
@@ -108,15 +108,16 @@ def _label(lane: Lane, row: Row, anchors: Anchors) -> Markup:
     return tag("a", row.label, href=f"#{anchor}") if anchor else tag("span", mark, row.label)
 
 
-def _ticks(axis: Axis, height: int) -> Iterator[Markup]:
+def ticks(axis: Axis, height: int) -> Iterator[Markup]:
+    """Lines and words for round times."""
     step = _step(axis.length)
     for number in range(math.ceil(axis.begin / step), math.floor(axis.end / step) + 1):
         seconds = number * step
         x = axis.at(seconds)
         place = (seconds - axis.begin) / axis.length
-        yield tag("line", x1=x, x2=x, y1=_AXIS - 4, y2=height, class_="tick")
+        yield tag("line", x1=x, x2=x, y1=AXIS - 4, y2=height, class_="tick")
         anchor = "start" if place < 0.02 else "end" if place > 0.96 else "middle"
-        yield tag("text", format_seconds(seconds) if number else "0", x=x, y=_AXIS - 9, text_anchor=anchor)
+        yield tag("text", format_seconds(seconds) if number else "0", x=x, y=AXIS - 9, text_anchor=anchor)
 
 
 def _step(length: float) -> float:
@@ -130,7 +131,7 @@ def _shadows(lane: Lane, axis: Axis) -> Iterator[Markup]:
     """Faults, over all that happened meanwhile."""
     for row in lane.rows:
         for span in row.spans if row.kind == "fault" else ():
-            yield _rect(span, axis, y=_AXIS, height=_ROW * len(lane.rows), look="shadow")
+            yield _rect(span, axis, y=AXIS, height=_ROW * len(lane.rows), look="shadow")
 
 
 def _row(row: Row, top: int, axis: Axis) -> Markup:

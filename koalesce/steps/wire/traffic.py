@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from koalesce.durations import format_seconds
+from koalesce.events import Series
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.wire.flows import Flow, unproven
+from koalesce.steps.wire.series import MOST_SERIES, drawn
 from koalesce.steps.wire.span import Span
 from koalesce.steps.wire.streaming import Sighting, Stream, by_machine
 from koalesce.steps.wire.tally import Gap, Tally, percentile
@@ -114,6 +116,18 @@ class Report:
                 for tally in self.tallies
             ],
         }  # fmt: skip
+
+    def series(self) -> tuple[Series, ...]:
+        """What reports draw: of many flows those that went worst, and the others together."""
+        ordered = sorted(
+            zip(self.tallies, self.shifts, strict=True),
+            key=lambda pair: (pair[0].count("right") - len(pair[0].tries), -pair[0].longest_gap()),
+        )
+        alone = ordered if len(ordered) <= MOST_SERIES else ordered[: MOST_SERIES - 1]
+        groups = [(tally.flow.name, [(tally, shift)]) for tally, shift in alone]
+        if rest := ordered[len(alone) :]:
+            groups.append((f"{len(rest)} others together", rest))
+        return tuple(drawn(title, pairs, began=self.began, seconds=self.seconds) for title, pairs in groups)
 
     def summary(self) -> str:
         """The figures in a line."""

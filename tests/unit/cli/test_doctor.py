@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,8 @@ from koalesce.cli.commands import doctor
 from koalesce.cli.main import main
 from koalesce.local import health
 from koalesce.local.health import Finding
+
+RUNS = Path(__file__).parents[2] / "data" / "runs"
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +76,39 @@ def test_programs_get_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "text": "little memory",
         "hint": "buy some",
     }
+
+
+def test_a_report_is_ready_for_an_issue(
+    machine: list[Finding], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.append(Finding("overlayfs", "lacking", f"no overlays below {tmp_path / 'home'}/state", "another kernel"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(socket, "gethostname", lambda: "build-7.corp.example")
+    text = (RUNS / "red.jsonl").read_text()
+    (tmp_path / "events.jsonl").write_text(
+        text.replace("403 Forbidden", "refused by https://ada:hunter2@build-7.corp.example/x")
+    )
+
+    assert main(["doctor", "--report", str(tmp_path / "events.jsonl")]) == exit_codes.PASSED
+
+    report = capsys.readouterr().out
+    assert "- Koalesce: " in report
+    assert "- machine: **lacking** no overlays below \\~/state" in report
+    assert "- local, Kubernetes v1.37.2, nodes: 3; capabilities: ipvs, node-exec" in report
+    assert "<b>pods reach each other</b> (failed)" in report
+    assert "refused by https://***@HOST/x" in report
+    assert not [secret for secret in ("build-7", "hunter2", "ada:", str(tmp_path)) if secret in report]
+    assert len(report) < 65_536
+
+
+def test_a_report_needs_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--report"]) == exit_codes.PASSED
+
+    assert "`koalesce doctor --report FILE` tells of it here" in capsys.readouterr().out
+
+
+def test_a_report_of_a_broken_file_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "events.jsonl").write_text("{oops\n")
+
+    assert main(["doctor", "--report", str(tmp_path / "events.jsonl")]) == exit_codes.USAGE
+    assert capsys.readouterr().out == ""

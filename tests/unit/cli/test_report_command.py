@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -23,6 +24,26 @@ def test_makes_every_report_that_is_asked_for(capsys: pytest.CaptureFixture[str]
     assert (code, capsys.readouterr()) == (0, ("", ""))
     assert "pods reach each other" in Path("out/report.html").read_text()
     assert ET.parse("out/junit.xml").getroot().attrib["failures"] == "1"
+
+
+def test_makes_the_stream_of_go_test(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(RUNS / "green.jsonl"), "--json", "--junit", "junit.xml"]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (lines[0]["Action"], lines[-1]["Action"], lines[-1]["Package"]) == ("start", "pass", "specs/quickstart.yaml")
+    assert Path("junit.xml").exists()
+
+
+def test_compares_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(RUNS / f"{name}.jsonl") for name in ("interrupted", "green")]
+
+    assert main(["report", files[0], "--baseline", files[1], "--html", "report.html"]) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "compared with run r1 of 2026-03-01T12:00:00.000Z: 1 newly failing, 2 new, 3 gone",
+        "newly failing: specs/quickstart.yaml:20 second: the run ended in pod/web is Ready",
+    ]
+    assert "Beside an earlier run" in Path("report.html").read_text()
 
 
 def test_an_event_file_that_was_cut_off_still_makes_a_report() -> None:
@@ -61,6 +82,8 @@ def test_a_newer_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         (["events.jsonl", "--html", "a", "--junit-strict"], "--junit-strict says how --junit writes its report"),
         (["gone.jsonl", "--html", "a"], "gone.jsonl: can't be read: No such file"),
         (["empty.jsonl", "--html", "a"], "empty.jsonl: there are no events in it"),
+        (["events.jsonl", "--baseline", "empty.jsonl"], "--baseline empty.jsonl: no spec is in it"),
+        (["events.jsonl", "--baseline", "gone.jsonl"], "gone.jsonl: can't be read: No such file"),
     ],
 )
 def test_what_can_not_work_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

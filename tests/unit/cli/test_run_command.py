@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,45 @@ def test_flags_become_options(engine: FakeEngine) -> None:
     )
 
 
+def test_json_is_all_that_is_on_stdout(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.recorded = "red"
+
+    assert main(["run", "specs", "--json", "--shuffle", "7", "-v"]) == 4
+
+    out, err = capsys.readouterr()
+    assert {json.loads(line)["Package"] for line in out.splitlines()} >= {"specs/kube-router.yaml", "specs/bgp.yaml"}
+    assert err == "shuffled: --shuffle 7 gives the same order again\n"
+
+
+def test_the_last_run_is_the_next_ones_baseline(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "specs", "--events", "events.jsonl"]
+    assert main(words) == 0
+    engine.recorded = "interrupted"
+
+    assert main([*words, "--baseline", "events.jsonl"]) == 130
+
+    assert "compared with run r1 of 2026-03-01T12:00:00.000Z: 1 newly failing, 2 new, 3 gone" in capsys.readouterr().out
+    assert Path("events.jsonl").read_text() == (RUNS / "interrupted.jsonl").read_text()
+
+
+def test_a_baseline_that_can_not_be_read_is_said_before_the_run(engine: FakeEngine) -> None:
+    assert main(["run", "specs", "--baseline", "gone.jsonl"]) == 2
+    assert engine.options == []
+
+
+def test_github_gets_a_summary_of_the_step(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+
+    assert main(["run", "specs"]) == 0
+    assert main(["run", "specs"]) == 0
+
+    assert (tmp_path / "summary.md").read_text().count("## ✅ Passed: quickstart") == 2
+    assert "::group::" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("words", "has_file"), [([], True), (["--junit-strict"], False)])
 def test_a_strict_report_has_no_places(engine: FakeEngine, words: list[str], has_file: bool) -> None:
     main(["run", "specs", "--junit", "junit.xml", *words])
@@ -140,6 +180,7 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
     ("words", "message"),
     [
         (["gone.yaml"], "gone.yaml: no such file or folder"),
+        (["--json", "--list"], "--json tells how tests run, and nothing runs"),
         (["empty"], "no specs in empty"),
         (["--junit", "specs"], "can't write a report to specs: is a folder"),
         (["--junit", "b.yaml/junit.xml"], "can't write a report to b.yaml/junit.xml: "),

@@ -156,6 +156,7 @@ def test_what_the_command_line_names_is_looked_at_too() -> None:
         (["specs/a.yaml", "--also", "gone"], "--also gone: there is no gone"),
         (["specs/a.yaml", "--", "--failfsat"], 'unrecognized arguments: --failfsat; did you mean "--failfast"?'),
         (["specs/a.yaml", "--", "--cluster", "x"], "no spec and no --cluster"),
+        (["specs/a.yaml", "--", "--json"], "--json is of one run"),
     ],
 )
 def test_bad_input_is_2(

@@ -94,6 +94,18 @@ def test_what_is_lost_fails_the_stop_with_the_steps_that_ran_meanwhile(tmp_path:
     assert "1 times dropped, expected allowed" in step.detail
 
 
+@pytest.mark.parametrize(("stop", "status"), [("stop: load", "failed"), ("stop: {id: load, lost: {le: 1}}", "passed")])
+def test_reports_can_draw_what_came_of_it_however_it_is_judged(tmp_path: Path, stop: str, status: str) -> None:
+    found = world(tmp_path, [GOOD, LOST, GOOD], stop=stop)
+
+    assert found.run().status == status
+    (series,) = last(found).series
+    assert series.title == "host → 127.0.0.1:6443"
+    assert (sum(series.right), sum(series.lost), sum(series.wrong)) == (2, 1, 0)
+    assert max(each for each in series.slowest if each is not None) == 0.001
+    assert not any(event.series for event in found.events() if isinstance(event, StepFinished) and event.type != "stop")
+
+
 @pytest.mark.parametrize(
     ("seen", "stop", "message"),
     [

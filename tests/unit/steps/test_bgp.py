@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from koalesce.events import Session
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.bgp import Bgp
@@ -223,3 +224,13 @@ def test_what_can_be_known_wrong_is_refused(fields: dict[str, Any], said: str) -
         Bgp.model_validate({"fixture": "r1", **fields})
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("wanted", ["Established", "Idle"])
+def test_reports_draw_what_was_seen_whatever_was_expected(wanted: str) -> None:
+    outcome = attempt(router(), sessions={"match": {"state": wanted}})
+
+    assert isinstance(outcome, Passed | Failed)
+    assert outcome.sessions == (
+        Session(at="r1", peer="r2", state="Established", local_asn=64513, asn=64514, accepted=3),
+    )
