@@ -60,7 +60,7 @@ test-all: lint toolchain ## `make test`, what takes minutes longer, and what nee
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation as a site in build/docs; links that lead nowhere fail
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --builder html docs build/docs
 
 .PHONY: bench
 bench: toolchain ## Print cluster start by phase, teardown, and wait latency
