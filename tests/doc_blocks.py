@@ -1,6 +1,8 @@
 """The fenced blocks of documentation, and what they are: files of a project, parts of specs, commands.
 
-A block of YAML whose first line is `# PATH` (`# specs/web.yaml`) is that file of the page's project, and replaces what the page has shown of it before. `<!-- fields -->` stands above YAML that is less than a step.
+A block of YAML whose first line is `# PATH` (`# specs/web.yaml`) is that file of the page's project, and replaces what the page has shown of it before. A comment
+`<!-- run: CODE -->` above a block of commands has them run (tests/specs/test_tutorial.py), which must end with that code; lines of a block `text` after it must be
+among what they print, where `…` stands for anything. `<!-- fields -->` stands above YAML that is less than a step.
 """
 
 from __future__ import annotations
