@@ -25,6 +25,10 @@ $(VENV)/.done: pyproject.toml
 .PHONY: setup
 setup: $(VENV)/.done ## Make the Python environment in .venv
 
+$(VENV)/.docs: $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
+	@touch $@
+
 .PHONY: toolchain
 toolchain: setup ## Find or build what the specs of this repository need (the first time: some 20 minutes on two cores)
 	$(BIN)/koalesce toolchain prepare
@@ -54,6 +58,10 @@ test-all: lint toolchain ## `make test`, what takes minutes longer, and what nee
 	$(BIN)/koalesce toolchain path metrics-server
 	KOALESCE_LONG=1 $(PYTEST) -n 2 tests/unit tests/contract tests/cluster tests/specs
 
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation as a site in build/docs; links that lead nowhere fail
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --builder html docs build/docs
+
 .PHONY: bench
 bench: toolchain ## Print cluster start by phase, teardown, and wait latency
 	$(BIN)/python -m tests.benchmarks
@@ -69,4 +77,4 @@ conformance: toolchain ## Run upstream's conformance tests on a local cluster (a
 
 .PHONY: clean
 clean: ## Remove the Python environment and caches of checkers (not the toolchain)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build/docs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

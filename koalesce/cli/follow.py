@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from koalesce.cli.stopping import Stop
 from koalesce.clock import Clock
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, RunStarted, TeardownFinished
+from koalesce.library.pump import Pump
 from koalesce.reporters import Reporter, View
 
 _TICK = 0.25
@@ -59,7 +58,7 @@ def follow(events: Iterator[AnyEvent], view: View, reports: Reports, stop: Stop,
     A view that can't be written to any more (a closed pipe) stops the run, with its teardown. A second request to stop raises
     Abandoned.
     """
-    source = _Pump(events)
+    source = Pump(events)
     follower = _Follower(source, view, reports, stop, clock)
     try:
         return follower.consume()
@@ -71,39 +70,8 @@ def follow(events: Iterator[AnyEvent], view: View, reports: Reports, stop: Stop,
         raise
 
 
-class _Pump:
-    """Iterates in a thread of its own, so that the main thread can wait for the next event *or* the next tick."""
-
-    def __init__(self, events: Iterator[AnyEvent]) -> None:
-        self._events = events
-        self._queue: queue.SimpleQueue[AnyEvent | BaseException | None] = queue.SimpleQueue()
-        self.is_over = False
-        threading.Thread(target=self._work, name="events", daemon=True).start()
-
-    def next(self, timeout: float) -> AnyEvent | None:
-        """The next event, or None where none came in time or none will; raises what the engine raised."""
-        try:
-            item = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if item is None or isinstance(item, BaseException):
-            self.is_over = True
-            if item is not None:
-                raise item
-        return item
-
-    def _work(self) -> None:
-        try:
-            for event in self._events:
-                self._queue.put(event)
-        except BaseException as error:
-            self._queue.put(error)  # raised again in the main thread
-        else:
-            self._queue.put(None)
-
-
 class _Follower:
-    def __init__(self, source: _Pump, view: View, reports: Reports, stop: Stop, clock: Clock) -> None:
+    def __init__(self, source: Pump, view: View, reports: Reports, stop: Stop, clock: Clock) -> None:
         self._source = source
         self._view: View | None = view
         self._reports = reports

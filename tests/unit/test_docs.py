@@ -11,7 +11,7 @@ from koalesce.spec import load_all
 from koalesce.steps import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)|^\[[^\]]+\]: (?!https?:)(\S+)$", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -31,6 +31,18 @@ def test_links_lead_somewhere(page: Path) -> None:
             dead.append(link)
 
     assert dead == []
+
+
+def test_every_page_is_in_the_table_of_contents_of_the_site() -> None:
+    folder = ROOT / "docs"
+    listed = set(
+        re.findall(
+            r"^(?:tutorial|how-to|reference|explanation)/[\w/-]+$", (folder / "index.md").read_text(), re.MULTILINE
+        )
+    )
+    pages = {str(page.relative_to(folder).with_suffix("")) for page in PAGES if page.is_relative_to(folder)}
+
+    assert listed == {page for page in pages if "/" in page and not page.startswith(("reference/steps/", "examples/"))}
 
 
 @pytest.mark.parametrize("key", sorted(STEPS))

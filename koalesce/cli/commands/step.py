@@ -47,10 +47,10 @@ def run(args: argparse.Namespace) -> int:
     from koalesce import engine
     from koalesce.cli import exit_codes
     from koalesce.cli.follow import Abandoned, Reports, follow
-    from koalesce.cli.one_step import spec_of, with_timeout
     from koalesce.cli.stopping import Stop
     from koalesce.clock import SystemClock
     from koalesce.engine import RunOptions
+    from koalesce.library.one_step import spec_of, with_timeout
 
     text = sys.stdin.read() if args.step == "-" else args.step
     text = text if args.timeout is None else with_timeout(text, args.timeout)

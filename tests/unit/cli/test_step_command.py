@@ -56,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEngine:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(koalesce.engine, "run", fake.run)
     known = SimpleNamespace(variables={"nodes": NODES, "fixtures": FIXTURES})
-    monkeypatch.setattr("koalesce.cli.one_step.made", lambda name: known)
+    monkeypatch.setattr("koalesce.library.one_step.made", lambda name: known)
     return fake
 
 
