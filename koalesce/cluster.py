@@ -37,12 +37,17 @@ class Machine:
     """Something that runs commands: `exec` is the argv prefix that runs one on it, as the provider's contract gives it.
 
     `address` is the primary one of its `addresses`, of which there is one for each family; left out, it is the only one.
+    `logs` maps a component (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on the
+    machine, `follows` to the argv that, with a number of lines behind it, prints what comes after so many, and then what is added. A log
+    that `cat` prints needs none.
     """
 
     name: str
     address: str
     exec: tuple[str, ...]
     addresses: tuple[str, ...] = ()
+    logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    follows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "addresses", self.addresses or (self.address,))
@@ -67,17 +72,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node(Machine):
-    """A machine of the cluster.
-
-    `pod_cidr` is the first of its `pod_cidrs`, of which there is one for each family.
-    `logs` maps a component (`kubelet`, `containerd`, `kube-proxy`, `etcd`, …) to the argv (without prefix) that prints its log on
-    the node.
-    """
+    """A machine of the cluster; `pod_cidr` is the first of its `pod_cidrs`, of which there is one for each family."""
 
     role: Role
     pod_cidr: str = ""
     pod_cidrs: tuple[str, ...] = ()
-    logs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

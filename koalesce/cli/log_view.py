@@ -15,7 +15,7 @@ from typing import BinaryIO
 from koalesce.cli import exit_codes
 from koalesce.cli.log_lines import Axis, Line, last, merged, placed, ready, since_then
 from koalesce.cli.main import is_closed
-from koalesce.cli.node_logs import NodeLog, clock, cut_to_lines, followed
+from koalesce.cli.node_logs import NodeLog, clock, followed
 from koalesce.cli.stopping import Stop
 from koalesce.durations import Duration
 from koalesce.errors import KoalesceError
@@ -39,7 +39,7 @@ def show(logs: Sequence[NodeLog], *, since: Duration | None, tail: int | None, f
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in logs]
         for log, file in zip(logs, files, strict=True):
             trouble.copy(log, file, is_followed=follow)
-        offsets = [cut_to_lines(file) if follow else 0 for file in files]
+        begins = [log.end_of(file) if follow else 0 for log, file in zip(logs, files, strict=True)]
         there: list[Iterable[Line]] = []
         for log, axis, file in zip(logs, axes, files, strict=True):
             start = clocks[log.node.name] - timedelta(seconds=since.seconds) if since else None
@@ -47,7 +47,7 @@ def show(logs: Sequence[NodeLog], *, since: Duration | None, tail: int | None, f
         for line in merged(there):
             printer.print(line)
     if follow and logs:
-        return _follow(list(zip(logs, offsets, strict=True)), axes, printer, trouble)
+        return _follow(list(zip(logs, begins, strict=True)), axes, printer, trouble)
     return trouble.code
 
 

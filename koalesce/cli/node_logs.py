@@ -11,20 +11,21 @@ from typing import BinaryIO
 
 from koalesce import process
 from koalesce.cli.arguments import did_you_mean
-from koalesce.cluster import Node
+from koalesce.cluster import Machine
 from koalesce.errors import KoalesceError, ProvisionError, UsageError
 from koalesce.steps.inside.log_times import node_time
 
 ALL = "all"
 _PATIENCE = 30.0
+_PART = 65536  # bytes read at once
 _KEPT = 4096  # of what a follower says of itself
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLog:
-    """The log of a component on a node."""
+    """The log of a component on a node, or on another machine of the cluster."""
 
-    node: Node
+    node: Machine
     component: str
 
     def __str__(self) -> str:
@@ -38,32 +39,43 @@ class NodeLog:
         if result.code:
             raise ProvisionError(f"{self}: {_reason(result.err) or f'exit code {result.code}'}")
 
-    def follow(self, offset: int, on_line: Callable[[str], None], stop: threading.Event) -> None:
-        """Hand on the lines behind so many bytes, until told to stop; ProvisionError if they end by themselves."""
+    def end_of(self, copy: BinaryIO) -> int:
+        """Cut off of a copy what has no end of line yet, go to its beginning, and return where it is to be followed from."""
+        size = cut_to_lines(copy)
+        if self.component not in self.node.follows:
+            return size
+        lines = sum(part.count(b"\n") for part in iter(lambda: copy.read(_PART), b""))
+        copy.seek(0)
+        return lines
+
+    def follow(self, begin: int, on_line: Callable[[str], None], stop: threading.Event) -> None:
+        """Hand on the lines from where `end_of` said, until told to stop; ProvisionError if they end by themselves."""
 
         def take(stream: str, line: str) -> None:
             if stream == "stdout":
                 on_line(line)
 
-        command = ["tail", "-c", f"+{offset + 1}", "-F", *self._files()]
         try:
-            ended = process.run([*self.node.exec, *command], on_line=take, cancel=stop, cap=_KEPT)
+            ended = process.run([*self.node.exec, *self._following(begin)], on_line=take, cancel=stop, cap=_KEPT)
         except process.CommandTimeout:  # by us
             return
         raise ProvisionError(f"{self} can't be followed any more: {_reason(ended.err) or f'exit code {ended.code}'}")
 
     def check_followed(self) -> None:
-        """Raise UsageError unless it lies in a file, to which lines are added."""
-        self._files()
+        """Raise UsageError unless it is known how."""
+        self._following(0)
 
-    def _files(self) -> Sequence[str]:
+    def _following(self, begin: int) -> list[str]:
+        """What prints the log from there on."""
+        if command := self.node.follows.get(self.component):
+            return [*command, str(begin)]
         program, *files = self.node.logs[self.component]
         if program != "cat":
             raise UsageError(f"{self} is printed by {program}, which can't be followed", hint="leave out --follow")
-        return files
+        return ["tail", "-c", f"+{begin + 1}", "-F", *files]
 
 
-def chosen(cluster: str, nodes: Sequence[Node], node: str, component: str | None) -> list[NodeLog]:
+def chosen(cluster: str, nodes: Sequence[Machine], node: str, component: str | None) -> list[NodeLog]:
     """The logs that are meant, by node and component; UsageError with those that there are otherwise."""
     if not nodes:
         raise UsageError(f"{cluster} has no nodes, so no logs of theirs")
@@ -77,7 +89,7 @@ def chosen(cluster: str, nodes: Sequence[Node], node: str, component: str | None
     return [NodeLog(each, name) for each in where for name in each.logs if component in (None, name)]
 
 
-def clock(node: Node) -> datetime:
+def clock(node: Machine) -> datetime:
     """The time on a node, in its zone; ProvisionError if it can't be told."""
     try:
         return node_time(node.run(["date", "+%s %z"], timeout=_PATIENCE).check().out)
@@ -90,7 +102,7 @@ def clock(node: Node) -> datetime:
 def followed(
     logs: Sequence[tuple[NodeLog, int]], on_line: Callable[[int, str], None], on_end: Callable[[KoalesceError], None]
 ) -> Iterator[Callable[[], bool]]:
-    """Follow several logs, each from its offset on, while the block runs; gives whether any of them is still followed.
+    """Follow several logs, each from where `NodeLog.end_of` said, while the block runs; gives whether any of them is still followed.
 
     `on_line` gets the number of the log and a line, `on_end` why one ended by itself: both from threads.
     """
@@ -120,7 +132,7 @@ def cut_to_lines(file: BinaryIO) -> int:
     """Cut off what has no end of line yet, go to the beginning, and return the size that is left."""
     size = end = file.seek(0, 2)
     while end:
-        begin = max(0, end - 65536)
+        begin = max(0, end - _PART)
         file.seek(begin)
         if (found := file.read(end - begin).rfind(b"\n")) >= 0:
             end = begin + found + 1
@@ -132,7 +144,7 @@ def cut_to_lines(file: BinaryIO) -> int:
     return end
 
 
-def _named(cluster: str, nodes: Sequence[Node], wanted: str) -> Node:
+def _named(cluster: str, nodes: Sequence[Machine], wanted: str) -> Machine:
     for node in nodes:
         if node.name == wanted:
             return node

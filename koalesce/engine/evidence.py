@@ -85,6 +85,8 @@ def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: Evid
     nodes: Jobs = {}
     for node in cluster.nodes:
         nodes |= _under(f"nodes/{node.name}", node_jobs(node))
+    for fixture in cluster.fixtures:
+        nodes |= _under(f"fixtures/{fixture.name}", node_jobs(fixture))
     nodes["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
     nodes["cluster/describe.txt"] = partial(_describe_nodes, cluster)
     return _look_at_namespaces(writer, cluster, namespaces, nodes)

@@ -26,6 +26,11 @@ _PLACES = (
         "logs of the node's own components (the last of each, behind the lines that matter): kubelet, containerd, …",
     ),
     ("nodes/*/network.txt", "addresses, routes, rules, packet filter, sockets, connections and processes of the node"),
+    (
+        "fixtures/*/*.log",
+        "logs of what runs on machines outside of the cluster: a member of etcd, what makes a router one",
+    ),
+    ("fixtures/*/network.txt", "the same of such a machine"),
     ("not-collected.txt", "what could not be had, and why"),
 )
 

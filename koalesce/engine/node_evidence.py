@@ -1,4 +1,4 @@
-"""What is kept of a node: the last of each component's log, with the lines that matter first, and the state of its network."""
+"""What is kept of a node, or a fixture: the last of each component's log, with the lines that matter first, and the state of its network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from koalesce.cluster import Node
+from koalesce.cluster import Machine
 
 _TIMEOUT = 5.0  # of one look
 _LAST = 1 << 20  # bytes of a log
@@ -31,7 +31,7 @@ _NETWORK = {
 }
 
 
-def node_jobs(node: Node) -> dict[str, Callable[[], str]]:
+def node_jobs(node: Machine) -> dict[str, Callable[[], str]]:
     """What to look at, by file; nothing of a node that takes no commands."""
     if not node.exec:
         return {}
@@ -40,7 +40,7 @@ def node_jobs(node: Node) -> dict[str, Callable[[], str]]:
     return {**logs, "network.txt": partial(_run, node, ("sh", "-c", script))}
 
 
-def _log(node: Node, command: tuple[str, ...]) -> str:
+def _log(node: Machine, command: tuple[str, ...]) -> str:
     text = _run(node, ("sh", "-c", _TAIL, str(_LAST), *command))
     if len(text.encode("utf-8", "replace")) >= _LAST:
         text = text.partition("\n")[2]  # the first line is a part of one, in which no secret would be known as such
@@ -52,7 +52,7 @@ def _log(node: Node, command: tuple[str, ...]) -> str:
     return "\n".join([f"=== {head}", *shown, "", "=== the log, or the last of it", text])
 
 
-def _run(node: Node, command: tuple[str, ...]) -> str:
+def _run(node: Machine, command: tuple[str, ...]) -> str:
     result = node.run(command, timeout=_TIMEOUT)
     said = "\n".join(part for part in (f"[exit code {result.code}]" if result.code else "", result.err.strip()) if part)
     return result.out + (f"\n{said}" if said else "")

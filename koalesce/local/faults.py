@@ -59,7 +59,7 @@ class Faults:
         on_nodes = {"kill-node": self._cut_power, "restart-node": self._reboot, "pause-node": self._freeze}
         on_containers = {"kill-container": self._kill_container, "pause-container": self._pause_container}
         if act := on_components.get(kind):
-            yield from (lambda undos, name=name: act(undos, self._node(name), component) for name in machines)
+            yield from (lambda undos, name=name: act(undos, self._machine(name), component) for name in machines)
         elif do := on_nodes.get(kind):
             yield from (lambda undos, name=name: do(undos, self._node(name)) for name in machines)
         elif hurt := on_containers.get(kind):
@@ -67,7 +67,9 @@ class Faults:
             yield from (lambda undos, pair=pair: hurt(undos, self._node(pair[0]), pair[1]) for pair in pairs)
         elif kind in ("kill-process", "pause-process"):
             end = self._kill_process if kind == "kill-process" else self._pause_process
-            yield from (lambda undos, name=name: end(undos, self._node(name), wanted["process"]) for name in machines)
+            yield from (
+                lambda undos, name=name: end(undos, self._machine(name), wanted["process"]) for name in machines
+            )
         elif kind == "remove-state":
             yield from (
                 lambda undos, name=name: self._remove(undos, self._node(name), wanted["state"]) for name in machines
@@ -97,6 +99,14 @@ class Faults:
             raise ClusterError(f"{name} is paused")
         return bringup.nodes[name]
 
+    def _machine(self, name: str) -> RunningNode:
+        """A node or a fixture that runs and answers."""
+        if (fixture := self.bringup.fixtures.get(name)) is None:
+            return self._node(name)
+        if name in self.bringup.gone:
+            raise ClusterError(f"{name} has ended")
+        return fixture
+
     def _hold(self, undos: contextlib.ExitStack, what: str, *key: str) -> None:
         """Note that something is disturbed, until it's undone."""
         with self._lock:
@@ -108,7 +118,7 @@ class Faults:
     def _stop(self, undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
         components.check(node, component)
         self._hold(undos, f"{component} on {node.name} is stopped", "stopped", node.name, component)
-        undos.callback(self._if_there, node, components.start, component)
+        undos.callback(self._if_same, node, lambda: components.start(node, component))
         components.stop(node, component)
 
     def _kill(self, _undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
@@ -123,13 +133,8 @@ class Faults:
     def _pause(self, undos: contextlib.ExitStack, node: RunningNode, component: str) -> None:
         components.check(node, component)
         self._hold(undos, f"{component} on {node.name} is paused", "paused", node.name, component)
-        undos.callback(self._if_there, node, components.resume, component)
+        undos.callback(self._if_same, node, lambda: components.resume(node, component))
         components.pause(node, component)
-
-    def _if_there(self, node: RunningNode, undo: Callable[[RunningNode, str], None], component: str) -> None:
-        """Undo something of a node, unless it has been made anew since, with everything on it."""
-        if self.bringup.nodes[node.name] is node and not node.has_ended:
-            undo(node, component)
 
     def _cut_power(self, undos: contextlib.ExitStack, node: RunningNode) -> None:
         self._check_power(node)
@@ -170,7 +175,7 @@ class Faults:
             raise ClusterError(f"{node.name} has no disk {path}; it has {', '.join(sizes) or 'none'}")
         self._hold(undos, f"{path} of {node.name} is full", "full", node.name, path)
         on_node = functools.partial(self._on, node)
-        undos.callback(self._if_there, node, lambda _node, place: disks.empty(on_node, place, sizes[place]), path)
+        undos.callback(self._if_same, node, lambda: disks.empty(on_node, path, sizes[path]))
         disks.fill(on_node, path)
 
     def _unplug(self, undos: contextlib.ExitStack, name: str) -> None:
@@ -182,7 +187,7 @@ class Faults:
     def _degrade(self, undos: contextlib.ExitStack, name: str, words: list[str]) -> None:
         """Have both ends of a link delay, lose or hold back what they send: that of the fabric, and the machine's own."""
         link = self._link(name)
-        machine = self.bringup.fixtures.get(name) or self._node(name)
+        machine = self._machine(name)
         self._hold(undos, f"the link of {name} is degraded", "degraded", name)
         shaping.shape(link, words)
         undos.callback(self._if_same, machine, lambda: shaping.unshape(link))
@@ -198,7 +203,7 @@ class Faults:
         undos.callback(self._if_same, machine, clear)
 
     def _if_same(self, machine: RunningNode, undo: Undo) -> None:
-        """Undo something of a machine's link, unless the machine has been made anew since, and its link with it."""
+        """Undo something of a machine, unless it has been made anew since, with everything on it."""
         now = {**self.bringup.nodes, **self.bringup.fixtures}[machine.name]
         if now is machine and not machine.has_ended:
             undo()
@@ -269,7 +274,7 @@ class Faults:
     def _pause_container(self, undos: contextlib.ExitStack, node: RunningNode, container: str) -> None:
         self._check_container(node, container)
         self._hold(undos, f"the container is paused on {node.name}", "paused", node.name, container)
-        undos.callback(self._if_there, node, self._resume_container, container)
+        undos.callback(self._if_same, node, lambda: self._resume_container(node, container))
         self._on(node, *_RUNTIME, "pause", container)
         self._await_container(node, container, ("PAUSED",))
 

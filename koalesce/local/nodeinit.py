@@ -24,6 +24,7 @@ from koalesce.local import noderoot, syscalls
 from koalesce.local.noderoot import RootPlan
 
 LOGS = "/var/log/koalesce"
+_ASKED_TO_END = (signal.SIGTERM,)
 _BACK_OFF = (0.2, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_AFTER = 30.0
 _FILES = 1048576
@@ -133,9 +134,12 @@ class _Init:
     def _start(self, service: _Service) -> None:
         service.due = None
         service.started = time.monotonic()
+        # A signal to a new process is forgotten (PyOS_AfterFork_Child) unless it waits until the process has taken our handlers off.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ASKED_TO_END)
         service.pid = os.fork()
         if service.pid == 0:
             _become(service, self.environment)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKED_TO_END)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -176,6 +180,7 @@ def _become(service: _Service, environment: dict[str, str]) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKED_TO_END)
         log = os.open(_log(service.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(log, 1)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from koalesce.local import control_plane, kubelet, static_pods
+from koalesce.local import control_plane, etcd, kubelet, routers, static_pods
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 
 CONTRACT = 1
+_INIT = {"init": ["cat", "/var/init.log"]}
 
 
 def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabilities: Sequence[str]) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def outputs(request: LocalRequest, folder: Path, *, port: int, pid: int, capabil
     return {
         "contract": CONTRACT,
         "nodes": [_node(request, node, folder) for node in request.nodes] if request.schedulable else [],
-        "fixtures": [_fixture(fixture, folder) for fixture in request.fixtures],
+        "fixtures": [_fixture(request, fixture, folder) for fixture in request.fixtures],
         "kubeconfig_path": str(folder / "kubeconfig"),
         "api_endpoint": f"https://127.0.0.1:{port}",
         "capabilities": sorted(capabilities),
@@ -40,10 +41,8 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         *audit,
         *(kubelet.services(request, node) if request.schedulable else ()),
     ]
-    logs = {
-        name: static_pods.log_command(name, node.name) if name in request.static else ["cat", f"{LOGS}/{name}.log"]
-        for name in names
-    }
+    logs = {name: static_pods.log_command(name, node.name) if name in request.static else _log(name) for name in names}
+    follows = {name: static_pods.follow_command(name, node.name) for name in names if name in request.static}
     return {
         "name": node.name,
         "role": node.role,
@@ -52,11 +51,13 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "pod_cidr": node.pod_cidrs[0],
         "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
-        "logs": {**logs, "init": ["cat", "/var/init.log"]},
+        "logs": {**logs, **_INIT},
+        "follows": follows,
     }
 
 
-def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
+def _fixture(request: LocalRequest, fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
+    names = [*([etcd.NAME] if fixture in request.members else ()), *routers.names(fixture.router)]
     return {
         "name": fixture.name,
         "kind": fixture.kind,
@@ -64,4 +65,9 @@ def _fixture(fixture: FixtureSpec, folder: Path) -> dict[str, Any]:
         "address": fixture.address,
         "addresses": list(fixture.addresses),
         "exec": exec_prefix(folder / "fixtures" / fixture.name / "process"),
+        "logs": {**{name: _log(name) for name in names}, **(_INIT if names else {})},
     }
+
+
+def _log(service: str) -> list[str]:
+    return ["cat", f"{LOGS}/{service}.log"]

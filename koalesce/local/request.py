@@ -174,11 +174,6 @@ class LocalRequest:
         return _VIRTUAL[self.families[0]] if self.has_failover else self.control.address
 
     @property
-    def has_own_etcd(self) -> bool:
-        """Whether etcd's members are on control planes."""
-        return any(member in self.nodes for member in self.members)
-
-    @property
     def etcd_address(self) -> str:
         """Where etcd is reached from the first control plane."""
         return "127.0.0.1" if self.control in self.members else self.members[0].address

@@ -96,6 +96,11 @@ def start(node: RunningNode, router: RouterSpec) -> None:
         node.start(service)
 
 
+def names(router: RouterSpec | None) -> list[str]:
+    """The services of a fixture that is to be a router, or none."""
+    return [service.name for service in PROGRAMS[router.program].services(router)] if router else []
+
+
 def await_answer(node: RunningNode, router: RouterSpec, deadline: Deadline) -> None:
     """Wait until its program answers; ClusterError shows what it said last."""
     command = [*exec_prefix(f"/proc/{node.pid}"), *PROGRAMS[router.program].answers]

@@ -41,6 +41,25 @@ _WRITTEN = ("etcd-data", "flexvolume-dir", "audit-log")
 _START = {"periodSeconds": 1, "failureThreshold": 250, "timeoutSeconds": 15}
 _LIVE = {"periodSeconds": 10, "failureThreshold": 8, "timeoutSeconds": 15}
 _READY = {"periodSeconds": 1, "failureThreshold": 3, "timeoutSeconds": 15}
+# What is there is printed first, file by file; each file that comes later has a tail of its own.
+_FOLLOW = """\
+skip=
+[ "$1" -gt 0 ] && skip="1,$1 d;"
+follow() {
+  set -- FILES
+  known=" $* "
+  [ -e "$1" ] && tail -q -n +1 -F "$@" 2>/dev/null &
+  while sleep 0.5; do
+    for file in FILES; do
+      case "$known" in *" $file "*) continue;; esac
+      [ -e "$file" ] || continue
+      known="$known$file "
+      tail -n +1 -F "$file" 2>/dev/null &
+    done
+  done
+}
+follow | sed -u "$skip s/^[^ ]* [^ ]* [^ ]* //"
+"""
 
 
 def pod_name(component: str, node: str) -> str:
@@ -50,8 +69,16 @@ def pod_name(component: str, node: str) -> str:
 
 def log_command(component: str, node: str) -> list[str]:
     """The argv that prints what its containers have written, on the node: without the runtime's time and stream at the begin of each line."""
-    files = f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}/*.log"
-    return ["sh", "-c", f"cat {files} | cut -d ' ' -f 4-"]
+    return ["sh", "-c", f"cat {_logs(component, node)} | cut -d ' ' -f 4-"]
+
+
+def follow_command(component: str, node: str) -> list[str]:
+    """The argv that, with a number of lines behind it, prints the same but for so many, and then what containers add: also those that come later."""
+    return ["sh", "-c", _FOLLOW.replace("FILES", _logs(component, node)), "sh"]
+
+
+def _logs(component: str, node: str) -> str:
+    return f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}/*.log"
 
 
 def manifest(request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: str) -> dict[str, Any]:

@@ -114,10 +114,11 @@ def machines_of(entry: Entry) -> tuple[Machine, ...]:
     return (*(_node(node) for node in outputs["nodes"]), *_fixtures(outputs))
 
 
-def logging_machines(entry: Entry) -> tuple[Node, ...]:
-    """What has logs in a cluster that is up: its nodes, or the machine of a control plane that has none."""
+def logging_machines(entry: Entry) -> tuple[Machine, ...]:
+    """What has logs in a cluster that is up: its nodes, or the machine of a control plane that has none, and fixtures on which something runs."""
     outputs = outputs_of(entry)
-    return tuple(_node(found) for found in (*outputs["nodes"], *outputs.get("control_machines", ())))
+    nodes = (_node(found) for found in (*outputs["nodes"], *outputs.get("control_machines", ())))
+    return (*nodes, *(fixture for fixture in _fixtures(outputs) if fixture.logs))
 
 
 def outputs_of(entry: Entry) -> dict[str, Any]:
@@ -145,8 +146,13 @@ def _node(entry: Mapping[str, Any]) -> Node:
         pod_cidr=entry["pod_cidr"],
         pod_cidrs=tuple(entry.get("pod_cidrs") or [cidr for cidr in (entry["pod_cidr"],) if cidr]),
         exec=tuple(entry["exec"]),
-        logs={component: tuple(argv) for component, argv in entry["logs"].items()},
+        logs=_commands(entry, "logs"),
+        follows=_commands(entry, "follows"),
     )
+
+
+def _commands(entry: Mapping[str, Any], kind: str) -> dict[str, tuple[str, ...]]:
+    return {component: tuple(argv) for component, argv in entry.get(kind, {}).items()}
 
 
 def _fixtures(outputs: Mapping[str, Any]) -> tuple[Fixture, ...]:
@@ -159,6 +165,7 @@ def _fixtures(outputs: Mapping[str, Any]) -> tuple[Fixture, ...]:
             address=entry["address"],
             addresses=tuple(entry.get("addresses", ())),
             exec=tuple(entry["exec"]),
+            logs=_commands(entry, "logs"),
         )
         for entry in outputs.get("fixtures", ())
     )

@@ -160,7 +160,8 @@ class EtcdSpec(Model):
     """How many members it has, each on a control plane of its own. Default: as many as there are control planes."""
 
     fixtures: tuple[ObjectName, ...] = ()
-    """The fixtures that have a member each, of an external one that the cluster is made with: `{mode: external, fixtures: [e1, e2, e3]}`."""
+    """The fixtures that have a member each, of an external one that the cluster is made with: `{mode: external, fixtures: [e1, e2, e3]}`. They are
+    machines beside the cluster's nodes, which API servers reach with a client certificate."""
 
     endpoints: tuple[Text, ...] = ()
     """Where an external one is reached that is there already."""
@@ -180,6 +181,8 @@ class EtcdSpec(Model):
             raise ValueError("mode: external goes together with fixtures, or with endpoints")
         if self.endpoints and self.fixtures:
             raise ValueError("say fixtures or endpoints, not both")
+        if not self.endpoints and (self.ca or self.cert or self.key):
+            raise ValueError("ca, cert and key are of endpoints")
         if self.fixtures and self.members is not None:
             raise ValueError("each of the fixtures has a member: leave out members")
         if len(set(self.fixtures)) < len(self.fixtures):

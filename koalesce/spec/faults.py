@@ -25,6 +25,8 @@ def fault_problems(
     data: Mapping[str, Any], entries: Mapping[Path, list[StepEntry]], clusters: Mapping[str, ClusterSpec | None]
 ) -> Iterator[Problem]:
     """Every problem of these steps; `clusters` are those of the spec by name, the default first, None for one that isn't valid."""
+    written = data.get("fixtures")
+    fixtures = frozenset(written if isinstance(written, dict) else ())
     for where, listed in entries.items():
         test = data["tests"][where[1]] if where[0] == "tests" and isinstance(where[1], int) else {}
         for entry in (step for each in listed for step in each.family):
@@ -34,7 +36,7 @@ def fault_problems(
                 yield entry.problem((entry.key,), "only a test that says disruptive: true may do this", key=True)
             name = entry.raw.get("cluster") or test.get("cluster") or next(iter(clusters))
             if (cluster := clusters.get(str(name))) is not None:
-                found = _Chaos(entry, cluster, _is_optional(data, test, entry))
+                found = _Chaos(entry, cluster, fixtures, _is_optional(data, test, entry))
                 yield from found.problems() if entry.key == _KEY else found.unknown_nodes()
 
 
@@ -50,6 +52,7 @@ class _Chaos:
 
     entry: StepEntry
     cluster: ClusterSpec
+    fixtures: frozenset[str]
     is_optional: bool
 
     def problems(self) -> Iterator[Problem]:
@@ -117,8 +120,6 @@ class _Chaos:
 
     def _misdirected(self, verb: str, target: Mapping[str, Any]) -> Iterator[Problem]:
         """A component where it doesn't run, and a node that can't be switched off."""
-        from koalesce.steps.faults.targets import CONTROL_PLANE
-
         component, roles = target.get("component"), self._roles
         where = (_KEY, verb, "component")
         chosen = _chosen(target, roles)
@@ -127,13 +128,20 @@ class _Chaos:
         for off in _switched_off(verb, chosen) if component is None and target.get("process") is None else ():
             if lost := _too_many_members(off, self.cluster.etcd_members):
                 yield self.entry.problem((_KEY, verb), lost, key=True)
-        for name in chosen:
-            if component in CONTROL_PLANE and roles[name] == "worker":
-                homes = ", ".join(other for other, role in roles.items() if role == "control-plane")
-                yield self.entry.problem(where, f"{name} runs no {component}", hint=f"{homes} does")
-            elif component == "etcd" and name not in self.cluster.etcd_members:
-                homes = ", ".join(self.cluster.etcd_members)
-                yield self.entry.problem(where, f"{name} runs no {component}", hint=f"{homes} does")
+        homes = self._homes(component) if isinstance(component, str) else ()
+        outside = [name for name in _fixtures(target) if name in self.fixtures]
+        for name in (*chosen, *outside) if component is not None else ():
+            if name not in homes:
+                hint = f"{', '.join(homes)} {'does' if len(homes) == 1 else 'do'}" if homes else None
+                yield self.entry.problem(where, f"{name} runs no {component}", hint=hint)
+
+    def _homes(self, component: str) -> Sequence[str]:
+        """The machines that run a component."""
+        from koalesce.steps.faults.targets import CONTROL_PLANE
+
+        if component == "etcd":
+            return self.cluster.etcd_members
+        return [name for name, role in self._roles.items() if component not in CONTROL_PLANE or role == "control-plane"]
 
 
 def _chosen(target: Mapping[str, Any], roles: Mapping[str, str]) -> Sequence[str]:
@@ -143,6 +151,13 @@ def _chosen(target: Mapping[str, Any], roles: Mapping[str, str]) -> Sequence[str
         return [name for name, role in roles.items() if role in _GROUPS.get(several, ())]
     named = [target.get("node"), *(several if isinstance(several, list) else ())]
     return [name for name in named if isinstance(name, str) and name in roles]
+
+
+def _fixtures(target: Mapping[str, Any]) -> Sequence[str]:
+    """The machines outside of the cluster that a target names."""
+    several = target.get("fixtures")
+    named = [target.get("fixture"), *(several if isinstance(several, list) else ())]
+    return [name for name in named if isinstance(name, str)]
 
 
 def _switched_off(verb: str, chosen: Sequence[str]) -> Iterator[Sequence[str]]:

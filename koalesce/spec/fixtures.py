@@ -17,7 +17,8 @@ from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean
 
 # Fields of steps that hold a vantage point or a destination.
-_SIDES = ("from", "to", "server", "control", "linkDown")
+_SIDES = ("from", "to", "server", "control")
+_VERBS = ("stop", "kill", "pause", "restart", "linkDown", "degrade")  # of chaos
 
 
 def fixture_problems(
@@ -79,6 +80,7 @@ def _named(entry: StepEntry) -> Iterator[tuple[Path, str]]:
     if not isinstance(body, Mapping):
         return
     places: list[tuple[Path, Any]] = [((entry.key, side), body.get(side)) for side in _SIDES]
+    places += [((entry.key, verb), body.get(verb)) for verb in _VERBS if entry.key == "chaos"]
     if isinstance(cut := body.get("partition"), Mapping):
         places += [((entry.key, "partition", side), cut.get(side)) for side in ("from", "to")]
     if issubclass(entry.type, Machines):

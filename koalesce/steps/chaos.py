@@ -12,16 +12,16 @@ from koalesce.durations import Duration
 from koalesce.errors import ClusterError
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.faults.targets import (
-    ComponentOfNodes,
+    ComponentOfMachines,
     Degraded,
     DiskOfNodes,
     MachinesOnWire,
+    NodesAndFixtures,
     NodesOfIt,
     NodesOrComponents,
     Partition,
     Removed,
     Victims,
-    listed,
 )
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
@@ -47,8 +47,9 @@ class Chaos(Background, key="chaos"):
 
     disturbs: ClassVar[bool] = True
 
-    stop: ComponentOfNodes | None = None
-    """End a component (by SIGTERM, then SIGKILL) and don't start it again until the fault ends: `{node: worker-1, component: kubelet}`."""
+    stop: ComponentOfMachines | None = None
+    """End a component (by SIGTERM, then SIGKILL) and don't start it again until the fault ends: `{node: worker-1, component: kubelet}`. An external etcd is on
+    fixtures: `{fixture: e1, component: etcd}`."""
 
     kill: Victims | None = None
     """End it at once. A component is started again by its node. A container (its first process and all others of it) is started again by
@@ -113,12 +114,12 @@ class Chaos(Background, key="chaos"):
             return "kill-process" if verb == "kill" else "pause-process"
         if victims.component is not None:
             return _of_component(verb)
-        if isinstance(victims, Victims) and not victims.names:
+        if isinstance(victims, Victims) and victims.of_containers:
             return "kill-container" if verb == "kill" else "pause-container"
         return _of_node(verb)
 
     @property
-    def _victims(self) -> tuple[str, ComponentOfNodes | NodesOrComponents | Victims]:
+    def _victims(self) -> tuple[str, ComponentOfMachines | NodesOrComponents | Victims]:
         given = {"stop": self.stop, "kill": self.kill, "pause": self.pause, "restart": self.restart}
         return next((verb, victims) for verb, victims in given.items() if victims is not None)
 
@@ -145,7 +146,7 @@ class Chaos(Background, key="chaos"):
         if self.remove is not None:
             return f"remove {self.remove.in_words()} from {_in_words(self.remove)}"
         verb, victims = self._victims
-        if isinstance(victims, Victims) and not victims.names:
+        if isinstance(victims, Victims) and victims.of_containers:
             return f"{verb} {victims.place()}"
         what = victims.component or (victims.process if isinstance(victims, Victims) else None)
         return f"{verb} {what} on {_in_words(victims)}" if what else f"{verb} {_in_words(victims)}"
@@ -176,18 +177,16 @@ class Chaos(Background, key="chaos"):
                 return machines
             return Fault(kind=self.kind, machines=machines, link=self.degrade.link())
         if self.fill_disk is not None:
-            nodes = nodes_of(self.fill_disk.names, cluster)
-            names = nodes if isinstance(nodes, Errored) else tuple(node.name for node in nodes)
-            return (
-                names if isinstance(names, Errored) else Fault(kind=self.kind, machines=names, path=self.fill_disk.path)
-            )
+            filled = _machines(self.fill_disk, cluster)
+            if isinstance(filled, Errored):
+                return filled
+            return Fault(kind=self.kind, machines=filled, path=self.fill_disk.path)
         victims = self.remove or self._victims[1]
-        if isinstance(victims, Victims) and not victims.names:
+        if isinstance(victims, Victims) and victims.of_containers:
             return self._fault_of_containers(victims, context)
-        nodes = nodes_of(victims.names, cluster)
-        if isinstance(nodes, Errored):
-            return nodes
-        names = tuple(node.name for node in nodes)
+        names = _machines(victims, cluster)
+        if isinstance(names, Errored):
+            return names
         if isinstance(victims, Removed):
             return Fault(kind=self.kind, machines=names, state=victims.state())
         process = victims.process if isinstance(victims, Victims) else None
@@ -222,8 +221,8 @@ class Disturbing:
         return Passed("undone")
 
 
-def _in_words(nodes: NodesOfIt | Victims) -> str:
-    return f"node {nodes.node}" if nodes.node is not None else f"nodes {listed(nodes.nodes)}"
+def _in_words(target: NodesOfIt | NodesAndFixtures | Victims) -> str:
+    return target.place() if isinstance(target, Victims) else str(target)
 
 
 def _of_component(verb: str) -> FaultKind:
@@ -249,12 +248,12 @@ def _cut(partition: Partition, cluster: Cluster) -> Fault | Errored:
     return Fault(kind="partition", machines=near, others=far, one_way=partition.one_way)
 
 
-def _machines(where: MachinesOnWire, cluster: Cluster) -> tuple[str, ...] | Errored:
+def _machines(where: NodesOfIt | NodesAndFixtures | Victims, cluster: Cluster) -> tuple[str, ...] | Errored:
     nodes = nodes_of(where.names, cluster) if where.names else []
     if isinstance(nodes, Errored):
         return nodes
-    wanted = [where.fixture] if where.fixture is not None else where.fixtures
-    fixtures = fixtures_of(wanted, cluster) if wanted else []
+    outside = [] if isinstance(where, NodesOfIt) else where.outside
+    fixtures = fixtures_of(outside, cluster) if outside else []
     if isinstance(fixtures, Errored):
         return fixtures
     return (*(node.name for node in nodes), *(fixture.name for fixture in fixtures))

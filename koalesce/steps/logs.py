@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
 
+from koalesce.cluster import Cluster
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.log_match import LogMatchers
 from koalesce.steps.inside.log_sources import ContainerLog, Log, NodeLog
 from koalesce.steps.inside.moments import ALL, Since
-from koalesce.steps.inside.places import container_names, default_container, nodes_of, pod_name, unmet
+from koalesce.steps.inside.places import container_names, default_container, fixtures_of, nodes_of, pod_name, unmet
 from koalesce.steps.objects.reading import shortened
-from koalesce.steps.vantage import PodsAndNodes, PodSelection, taken
+from koalesce.steps.vantage import Machines, PodSelection, taken
 from koalesce.steps.workloads.pods_of import Object, pods_of
 
 _AT_ONCE = 8
@@ -22,8 +23,8 @@ Read = Log | Failed | Errored
 Sources = list[ContainerLog | NodeLog] | Failed | Errored
 
 
-class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
-    """Say what is in the logs of pods, or of a node's kubelet, containerd and so on: texts, lines, how many, and what isn't there.
+class Logs(Machines, LogMatchers, Assertion, key="logs"):
+    """Say what is in the logs of pods, of a node's kubelet, containerd and so on, or of what runs on a fixture: texts, lines, how many, and what isn't there.
 
     All logs that are meant must be so, unless `any`. A pod that isn't there (unless `mayNotExist`), or a container that hasn't started, fails: of
     them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well.
@@ -35,7 +36,8 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
     """Several of the pods' containers by name, or `all` that they have; `container` is for one."""
 
     component: StrictStr | None = None
-    """Of nodes: whose log, such as `kubelet`, `containerd` or `kube-proxy`; which there are, the cluster's provider decides."""
+    """Of nodes and fixtures: whose log, such as `kubelet`, `containerd` or `kube-proxy`; which there are, the cluster's provider decides. Fixtures
+    have those of a member of etcd (`etcd`), and of what makes a router one (`gobgpd`, or `bgpd` and `zebra`)."""
 
     since: Since = ALL
     """From when on: `all` (of the container's present run), `test`, `step` (what wasn't there at the step's first look), or a duration such as
@@ -49,10 +51,12 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Logs:
-        of_nodes = self.node is not None or self.nodes is not None
-        if of_nodes != (self.component is not None):
-            raise ValueError("component says whose log it is on a node: it goes with node or nodes, and they need it")
-        if of_nodes and (self.previous or self.containers):
+        of_machines = self.pod is None and self.pods is None
+        if of_machines != (self.component is not None):
+            raise ValueError(
+                "component says whose log it is on a machine: it goes with node, nodes, fixture or fixtures, and they need it"
+            )
+        if of_machines and (self.previous or self.containers):
             raise ValueError("previous and containers belong to pods")
         if self.container and self.containers:
             raise ValueError("say one of container and containers")
@@ -99,13 +103,12 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
         logs = [each for each in good if isinstance(each, Log)]
         values = [log.to_value(self.matched(log.text)) for log in logs]
         where = logs[0].name if len(logs) == 1 else f"{len(logs)} logs"
-        is_single = len(values) == 1 and (self.pod is not None or self.node is not None) and not self.containers
+        is_single = len(values) == 1 and self.is_single and not self.containers
         return Passed(f"{where}: {shortened(self.holds())}", values[0] if is_single else values)
 
     def _sources(self, context: StepContext) -> Sources:
         if self.component is not None:
-            nodes = nodes_of([self.node] if self.node is not None else self.nodes or [], context.cluster)
-            return nodes if isinstance(nodes, Errored) else [NodeLog(node, self.component) for node in nodes]
+            return self._of_machines(self.component, context.cluster)
         pods = self._pods(context)
         if isinstance(pods, Failed):
             return pods
@@ -118,6 +121,17 @@ class Logs(PodsAndNodes, LogMatchers, Assertion, key="logs"):
                 several = len(container_names(pod)) > 1
                 found.append(ContainerLog(pod, container, f"{name} ({container})" if several else name, self.previous))
         return found
+
+    def _of_machines(self, component: str, cluster: Cluster) -> Sources:
+        if self.fixture is not None or self.fixtures is not None:
+            fixtures = fixtures_of([self.fixture] if self.fixture is not None else self.fixtures or [], cluster)
+            return (
+                fixtures
+                if isinstance(fixtures, Errored)
+                else [NodeLog(each, component, "fixture") for each in fixtures]
+            )
+        nodes = nodes_of([self.node] if self.node is not None else self.nodes or [], cluster)
+        return nodes if isinstance(nodes, Errored) else [NodeLog(node, component) for node in nodes]
 
     def _pods(self, context: StepContext) -> list[Object] | Failed:
         """The pods that are meant; those that have ended have logs, too."""

@@ -14,6 +14,7 @@ examples:
   koalesce logs dev worker-1 kubelet          one log, without anything before its lines
   koalesce logs dev all kubelet --since 5m    the kubelets of all nodes, the last five minutes
   koalesce logs dev control-plane -f --tail 5
+  koalesce logs dev e1 etcd                   a member of etcd, or what makes a router one, on a fixture
 """
 
 
@@ -21,7 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which logs, and how much of them."""
     parser.epilog = _EXAMPLES
     parser.add_argument("name", metavar="NAME", help="name of a cluster, as `koalesce clusters` shows it")
-    parser.add_argument("node", metavar="NODE", nargs="?", default="all", help="name of a node (default: all of them)")
+    parser.add_argument(
+        "node",
+        metavar="NODE",
+        nargs="?",
+        default="all",
+        help="name of a node, or of a fixture that runs something (default: all of them)",
+    )
     parser.add_argument(
         "component",
         metavar="COMPONENT",

@@ -16,7 +16,12 @@ _ALL = 6_000_000  # of all that a report takes in
 _README = "README.md"  # it says what the report says, and is what makes a folder one of evidence
 # What is looked at first, by what its path says; the rest follows.
 _FIRST = ("/events.txt", "describe.txt", "/logs/", "/pods.txt", ".txt", ".log", "")
-_OTHERS = ("namespaces/kube-system/", "nodes/", "cluster/")  # what belongs to others comes after the test's own, folded
+_OTHERS = (
+    "namespaces/kube-system/",
+    "nodes/",
+    "fixtures/",
+    "cluster/",
+)  # what belongs to others comes after the test's own, folded
 _SHORT = 25  # lines of a list of events that is shown without asking
 
 

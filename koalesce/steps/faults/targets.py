@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, mo
 from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.models import Model
-from koalesce.steps.vantage import FixtureNames, NodeNames, PodsAndNodes
+from koalesce.steps.vantage import FixtureNames, Machines, NodeNames
 
 ComponentName = Literal[
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd"
@@ -40,54 +40,12 @@ class NodesOfIt(Model):
         """The names, or a group's."""
         return [self.node] if self.node is not None else (self.nodes or [])
 
-
-class ComponentOfNodes(NodesOfIt):
-    """A component on nodes."""
-
-    component: ComponentName
-    """The component, as its program is called."""
+    def __str__(self) -> str:
+        return f"node {self.node}" if self.node is not None else f"nodes {listed(self.nodes)}"
 
 
-class DiskOfNodes(NodesOfIt):
-    """A disk of nodes."""
-
-    path: StrictStr
-    """Where the nodes have it: a path of their `disks`, or /var/local-path-provisioner with the addon local-path."""
-
-
-class NodesOrComponents(NodesOfIt):
-    """Nodes, or a component on them."""
-
-    component: ComponentName | None = None
-    """The component, as its program is called; default: the nodes themselves."""
-
-
-class Victims(PodsAndNodes):
-    """Nodes, a component on them, or containers of pods: exactly one of `pod`, `pods`, `node` and `nodes`."""
-
-    component: ComponentName | None = None
-    """The component of the nodes, as its program is called; default: the nodes themselves."""
-
-    process: StrictStr | None = Field(default=None, min_length=1, examples=["bird"])
-    """All processes of the nodes, those of containers too, that are of the program of this name."""
-
-    @model_validator(mode="after")
-    def _component_of_nodes(self) -> Victims:
-        if self.component is not None and self.process is not None:
-            raise ValueError("say component or process, not both")
-        for name in ("component", "process"):
-            if getattr(self, name) is not None and (self.pod is not None or self.pods is not None):
-                raise ValueError(f"{name} belongs to nodes")
-        return self
-
-    @property
-    def names(self) -> str | list[str]:
-        """The names of the nodes, or a group's."""
-        return [self.node] if self.node is not None else (self.nodes or [])
-
-
-class MachinesOnWire(Model):
-    """Machines in the nodes' network: `node` or `nodes`, `fixture` or `fixtures`, or both of them."""
+class NodesAndFixtures(Model):
+    """Machines: nodes, and those outside of the cluster."""
 
     node: StrictStr | None = None
     """A node by its name."""
@@ -101,6 +59,100 @@ class MachinesOnWire(Model):
     fixtures: FixtureNames | None = None
     """Several of them: `all` or a list of names."""
 
+    @property
+    def names(self) -> str | list[str]:
+        """The names of the nodes, or a group's; none where it's only about fixtures."""
+        return [self.node] if self.node is not None else (self.nodes or [])
+
+    @property
+    def outside(self) -> str | list[str]:
+        """The names of the fixtures, or `all`; none where it's only about nodes."""
+        return [self.fixture] if self.fixture is not None else (self.fixtures or [])
+
+    def __str__(self) -> str:
+        parts = [
+            ("node", self.node), ("nodes", self.nodes), ("fixture", self.fixture), ("fixtures", self.fixtures),
+        ]  # fmt: skip
+        return " and ".join(f"{name} {listed(value)}" for name, value in parts if value is not None)
+
+
+class NodesOrFixtures(NodesAndFixtures):
+    """Nodes, or machines outside of the cluster: exactly one of `node`, `nodes`, `fixture` and `fixtures`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> NodesOrFixtures:
+        if sum(each is not None for each in (self.node, self.nodes, self.fixture, self.fixtures)) != 1:
+            raise ValueError("say exactly one of node, nodes, fixture and fixtures")
+        return self
+
+
+class ComponentOfMachines(NodesOrFixtures):
+    """A component on nodes, or on machines outside of the cluster."""
+
+    component: ComponentName
+    """The component, as its program is called; of the machines outside of the cluster, those of an external etcd have one: `etcd`."""
+
+
+class DiskOfNodes(NodesOfIt):
+    """A disk of nodes."""
+
+    path: StrictStr
+    """Where the nodes have it: a path of their `disks`, or /var/local-path-provisioner with the addon local-path."""
+
+
+class NodesOrComponents(NodesOrFixtures):
+    """Nodes, or a component on them or on machines outside of the cluster."""
+
+    component: ComponentName | None = None
+    """The component, as its program is called; default: the nodes themselves."""
+
+    @model_validator(mode="after")
+    def _not_a_whole_fixture(self) -> NodesOrComponents:
+        _check_outside(self.outside, self.component)
+        return self
+
+
+class Victims(Machines):
+    """Nodes, a component on them or on machines outside of the cluster, or containers of pods.
+
+    It says exactly one of `pod`, `pods`, `node`, `nodes`, `fixture` and `fixtures`.
+    """
+
+    component: ComponentName | None = None
+    """The component of the machines, as its program is called; default: the nodes themselves."""
+
+    process: StrictStr | None = Field(default=None, min_length=1, examples=["bird"])
+    """All processes of the machines, those of containers too, that are of the program of this name."""
+
+    @model_validator(mode="after")
+    def _component_of_nodes(self) -> Victims:
+        if self.component is not None and self.process is not None:
+            raise ValueError("say component or process, not both")
+        for name in ("component", "process"):
+            if getattr(self, name) is not None and self.of_containers:
+                raise ValueError(f"{name} belongs to nodes")
+        _check_outside(self.outside, self.component or self.process)
+        return self
+
+    @property
+    def of_containers(self) -> bool:
+        """Whether it's about pods."""
+        return self.pod is not None or self.pods is not None
+
+    @property
+    def names(self) -> str | list[str]:
+        """The names of the nodes, or a group's; none where it's about others."""
+        return [self.node] if self.node is not None else (self.nodes or [])
+
+    @property
+    def outside(self) -> str | list[str]:
+        """The names of fixtures, or `all`; none where it's about others."""
+        return [self.fixture] if self.fixture is not None else (self.fixtures or [])
+
+
+class MachinesOnWire(NodesAndFixtures):
+    """Machines in the nodes' network: `node` or `nodes`, `fixture` or `fixtures`, or both of them."""
+
     @model_validator(mode="after")
     def _someone(self) -> MachinesOnWire:
         nodes, fixtures = (self.node, self.nodes), (self.fixture, self.fixtures)
@@ -109,17 +161,6 @@ class MachinesOnWire(Model):
         if nodes == fixtures == (None, None):
             raise ValueError("say which: node, nodes, fixture or fixtures")
         return self
-
-    @property
-    def names(self) -> str | list[str]:
-        """The names of the nodes, or a group's; none where it's only about fixtures."""
-        return [self.node] if self.node is not None else (self.nodes or [])
-
-    def __str__(self) -> str:
-        parts = [
-            ("node", self.node), ("nodes", self.nodes), ("fixture", self.fixture), ("fixtures", self.fixtures),
-        ]  # fmt: skip
-        return " and ".join(f"{name} {listed(value)}" for name, value in parts if value is not None)
 
 
 def _rate(text: str) -> str:
@@ -241,6 +282,14 @@ class Partition(Model):
 
     one_way: StrictBool = False
     """Lose only what `from` sends to `to`; the other way, all goes through."""
+
+
+def _check_outside(outside: str | Sequence[str], program: str | None) -> None:
+    """Raise ValueError for fixtures of which it isn't said what of them is meant."""
+    if outside and program is None:
+        raise ValueError(
+            "fixtures aren't switched off or paused: say which component of them, or pull their cable (linkDown)"
+        )
 
 
 def listed(value: str | Sequence[str] | None) -> str:

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from koalesce import process
-from koalesce.cluster import Node
+from koalesce.cluster import Machine
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
 from koalesce.steps.base import Errored, Failed, StepContext
@@ -147,10 +147,11 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class NodeLog:
-    """The log of a component on a node: kubelet, containerd, kube-proxy or another."""
+    """The log of a component on a node (kubelet, containerd, kube-proxy or another), or on a fixture."""
 
-    node: Node
+    node: Machine
     component: str
+    kind: Literal["node", "fixture"] = "node"
 
     @property
     def name(self) -> str:
@@ -206,7 +207,7 @@ class NodeLog:
         return self._log(kept, is_whole=is_whole or reaches_back)
 
     def _log(self, text: str, *, is_whole: bool) -> Log:
-        return Log(self.name, text, is_whole, {"node": self.node.name, "component": self.component})
+        return Log(self.name, text, is_whole, {self.kind: self.node.name, "component": self.component})
 
 
 def _window(since: Since, context: StepContext) -> dict[str, Any]:

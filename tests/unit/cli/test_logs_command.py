@@ -240,6 +240,24 @@ def test_following_goes_on_where_the_log_was_and_ends_on_demand(
     assert followers(folder) == []
 
 
+def test_what_a_command_follows_goes_on_behind_the_lines_that_were_there(
+    folder: Path, following: Callable[..., Following]
+) -> None:
+    path = folder / "one-kubelet.log"
+    logs, follows = ["sh", "-c", f"cat {path}"], ["sh", "-c", f"tail -n +$(($1 + 1)) -F {path} | cat", "sh"]
+    change_nodes(folder, lambda nodes: nodes[0].update(logs={"kubelet": logs}, follows={"kubelet": follows}))
+    write(folder, "one-kubelet", klog(9, "a"), klog(8, "b"), klog(7, "unfinished")[:-1])
+
+    command = following("dev", "one", "kubelet", "--follow", "--tail", "1")
+    assert command.line().endswith("b")
+    write(folder, "one-kubelet", ", finished\n")
+
+    assert command.line().endswith("unfinished, finished")
+    command.process.terminate()
+    assert command.process.wait(30) == exit_codes.INTERRUPTED
+    assert followers(folder) == []
+
+
 def test_following_ends_when_nobody_reads_any_more(folder: Path, following: Callable[..., Following]) -> None:
     write(folder, "one-kubelet", klog(9, "a"))
     command = following("dev", "one", "kubelet", "-f")
@@ -290,6 +308,20 @@ def test_colors_are_for_terminals(
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("\x1b[36mone kubelet |\x1b[0m I")
     assert second.startswith("\x1b[33mtwo kubelet |\x1b[0m I")
+
+
+def test_fixtures_on_which_something_runs_have_logs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = json.loads((folder / "outputs.json").read_text())
+    basis = {"kind": "host", "address": "198.18.1.10", "exec": ["env"]}
+    logs = {"etcd": ["cat", str(folder / "one-etcd.log")]}
+    outputs["fixtures"] = [{"name": "c1", **basis}, {"name": "e1", **basis, "logs": logs}]
+    (folder / "outputs.json").write_text(json.dumps(outputs))
+    write(folder, "one-etcd", etcd(1, "hello"))
+
+    assert main(["logs", "dev", "e1", "etcd"]) == exit_codes.PASSED
+    assert "hello" in capsys.readouterr().out
+    assert main(["logs", "dev", "c1"]) == exit_codes.USAGE
+    assert "there are: one, two, e1" in capsys.readouterr().err
 
 
 def test_a_control_plane_without_nodes_has_logs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

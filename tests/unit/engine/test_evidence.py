@@ -28,7 +28,9 @@ class Kube(FakeKube):
 def world(tmp_path: Path) -> tuple[FakeCluster, EvidenceWriter]:
     node = FakeNode("worker-1", answer=lambda command, _stdin: result(command, out=f"output of {command[-1]}"))
     node.logs = {"kubelet": ("cat", "/var/log/kubelet.log")}
-    fake = FakeCluster(nodes=[node])
+    etcd = FakeNode("e1", answer=node.answer)
+    etcd.logs = {"etcd": ("cat", "/var/log/etcd.log")}
+    fake = FakeCluster(nodes=[node], fixtures=[etcd])
     fake.kube = Kube()
     fake.add(
         made(
@@ -59,6 +61,7 @@ def test_logs_tables_and_the_state_of_nodes_are_kept(tmp_path: Path) -> None:
     assert found["namespaces/n/logs/web.c.previous.log"] == "web says ***"
     assert found["namespaces/n/pods.txt"] == "table of pods"
     assert found["nodes/worker-1/kubelet.log"] == "output of /var/log/kubelet.log"
+    assert found["fixtures/e1/etcd.log"] == "output of /var/log/etcd.log"
     assert "=== routes: ip route show table all" in found["nodes/worker-1/network.txt"]
     assert "=== iptables: iptables-save" in found["nodes/worker-1/network.txt"]
 

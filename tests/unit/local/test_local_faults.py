@@ -235,6 +235,21 @@ def test_a_component_of_a_node_that_was_booted_since_needs_no_undo(world: World,
     assert world.nodes["worker-1"].signals == []
 
 
+def test_a_component_of_a_fixture_is_stopped_and_started_as_a_nodes(world: World, faults: Faults) -> None:
+    world.fixtures["e1"] = Node("e1", running={"etcd": 10})
+
+    undo = faults.begin(fault("stop-component", "e1", component="etcd"))
+    assert world.fixtures["e1"].running == {"etcd": 0}
+    undo()
+
+    assert world.fixtures["e1"].running["etcd"]
+    with pytest.raises(ClusterError, match="e1 runs no kubelet; it runs etcd"):
+        faults.begin(fault("stop-component", "e1", component="kubelet"))
+    world.gone.add("e1")
+    with pytest.raises(ClusterError, match="e1 has ended"):
+        faults.begin(fault("kill-component", "e1", component="etcd"))
+
+
 def test_the_node_of_the_control_plane_stays_on(world: World, faults: Faults) -> None:
     with pytest.raises(ClusterError, match="control-plane holds the cluster's state"):
         faults.begin(fault("restart-node", "worker-1", "control-plane"))

@@ -14,6 +14,7 @@ from koalesce.local.cgroups import Hierarchy, Layout
 from koalesce.local.outputs import outputs
 from koalesce.local.request import LocalRequest, NodeSpec, from_mapping
 from koalesce.pki import Pki, PkiRequest
+from koalesce.terraform.contract import check_outputs
 from koalesce.toolchain import LocalTools
 
 NODES = [
@@ -133,6 +134,16 @@ def test_an_external_etcd_is_on_fixtures_alone(certificates: Pki) -> None:
     paths = {file["path"] for file in control_plane.files(wanted, node, certificates)}
     assert "/etc/kubernetes/pki/apiserver-etcd-client.crt" in paths
     assert "/etc/kubernetes/pki/etcd/server.key" not in paths
+
+
+def test_its_logs_are_on_its_fixtures() -> None:
+    values = outputs(request(**EXTERNAL), Path("/state"), port=1, pid=42, capabilities=[])
+
+    check_outputs({**values, "cleanup": {"argv": ["koalesce"]}})
+    assert not any("etcd" in node["logs"] for node in values["nodes"])
+    init = ["cat", "/var/init.log"]
+    logs = {"etcd": ["cat", "/var/log/koalesce/etcd.log"], "init": init}
+    assert [fixture["logs"] for fixture in values["fixtures"]] == [{}, logs, logs]
 
 
 def test_only_fixtures_with_a_member_have_what_it_needs(certificates: Pki, tmp_path: Path) -> None:

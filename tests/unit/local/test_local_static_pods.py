@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +69,76 @@ def test_logs_are_those_of_the_pods() -> None:
 
     assert node["logs"]["etcd"] == ["cat", "/var/log/koalesce/etcd.log"]
     assert "/var/log/pods/kube-system_kube-apiserver-cp_*/kube-apiserver/*.log" in node["logs"]["kube-apiserver"][2]
+    assert set(node["follows"]) == set(COMPONENTS[1:])
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """Where the logs of a pod's containers lie."""
+    folder = tmp_path / "kube-system_etcd-cp_0123" / "etcd"
+    folder.mkdir(parents=True)
+    return folder
+
+
+class Followed:
+    """What follows the logs, in a process of its own."""
+
+    def __init__(self, folder: Path, lines: int) -> None:
+        *words, script, name = static_pods.follow_command("etcd", "cp")
+        command = [*words, script.replace("/var/log/pods", str(folder)), name, str(lines)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def line(self) -> str:
+        """The next line, at most a minute from now."""
+        assert self.process.stdout is not None
+        timer = threading.Timer(60, self.kill)
+        timer.start()
+        try:
+            return self.process.stdout.readline().rstrip("\n")
+        finally:
+            timer.cancel()
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        self.kill()
+        self.process.communicate()
+
+
+def add(file: Path, *texts: str) -> None:
+    with file.open("a") as log:
+        log.write("".join(f"2026-01-02T03:04:05.678901234Z stderr F {text}\n" for text in texts))
+
+
+def test_following_goes_on_behind_what_is_known_and_with_containers_that_come_later(
+    tmp_path: Path, written: Path
+) -> None:
+    add(written / "0.log", "a", "b")
+    add(written / "1.log", "c", "d  e")
+    followed = Followed(tmp_path, 3)
+    try:
+        assert followed.line() == "d  e"
+        add(written / "1.log", "f")
+        assert followed.line() == "f"
+        add(written / "2.log", "g")
+        assert followed.line() == "g"
+        (written / "0.log").unlink()
+        add(written / "2.log", "h")
+        assert followed.line() == "h"
+    finally:
+        followed.end()
+
+
+def test_a_pod_that_is_not_there_yet_is_followed_too(tmp_path: Path) -> None:
+    followed = Followed(tmp_path, 0)
+    try:
+        later = tmp_path / "kube-system_etcd-cp_4567" / "etcd"
+        later.mkdir(parents=True)
+        add(later / "0.log", "a")
+        assert followed.line() == "a"
+    finally:
+        followed.end()
 
 
 class Node:

@@ -100,6 +100,26 @@ KUBELET = {"node": "worker-1", "component": "kubelet"}
             "degrade the link of node worker-1 and fixture c1: latency 50ms, loss 2.5%",
         ),
         (
+            {"stop": {"fixture": "c1", "component": "etcd"}},
+            Fault(kind="stop-component", machines=("c1",), component="etcd"),
+            "stop etcd on fixture c1",
+        ),
+        (
+            {"restart": {"fixtures": "all", "component": "etcd"}},
+            Fault(kind="restart-component", machines=("c1",), component="etcd"),
+            "restart etcd on fixtures all",
+        ),
+        (
+            {"kill": {"fixtures": ["c1"], "process": "gobgpd"}},
+            Fault(kind="kill-process", machines=("c1",), process="gobgpd"),
+            "kill gobgpd on fixtures c1",
+        ),
+        (
+            {"pause": {"fixture": "c1", "component": "etcd"}},
+            Fault(kind="pause-component", machines=("c1",), component="etcd"),
+            "pause etcd on fixture c1",
+        ),
+        (
             {"remove": {"node": "worker-1", "chain": "KUBE-SERVICES", "table": "nat"}},
             Fault(kind="remove-state", machines=("worker-1",), state={"chain": "KUBE-SERVICES", "table": "nat"}),
             "remove chain KUBE-SERVICES, table nat from node worker-1",
@@ -133,6 +153,7 @@ def test_a_pod_that_is_not_there_may_yet_come(cluster: FakeCluster) -> None:
             "there is no node worker-9; the cluster has control-plane, worker-1, worker-2",
         ),
         ({"linkDown": {"fixture": "c2"}}, "there is no fixture c2; there are: c1"),
+        ({"stop": {"fixture": "c2", "component": "etcd"}}, "there is no fixture c2; there are: c1"),
         (
             {"partition": {"from": {"nodes": "all"}, "to": {"node": "worker-1"}}},
             "worker-1 can't be cut off from itself",
@@ -171,7 +192,16 @@ def test_what_can_not_be_undone_is_an_error(cluster: FakeCluster) -> None:
     [
         ({}, "say exactly one of stop, kill, pause, restart, linkDown, partition"),
         ({"stop": KUBELET, "restart": KUBELET}, "say exactly one of"),
-        ({"stop": {"node": "a", "nodes": "all", "component": "etcd"}}, "say exactly one of node and nodes"),
+        (
+            {"stop": {"node": "a", "nodes": "all", "component": "etcd"}},
+            "say exactly one of node, nodes, fixture and fix",
+        ),
+        (
+            {"stop": {"node": "a", "fixture": "b", "component": "etcd"}},
+            "say exactly one of node, nodes, fixture and fix",
+        ),
+        ({"kill": {"fixture": "c1"}}, "say which component of them"),
+        ({"restart": {"fixtures": "all"}}, "say which component of them"),
         ({"kill": {"pods": "app=web", "component": "etcd"}}, "component belongs to nodes"),
         ({"linkDown": {}}, "say which"),
         ({"stop": KUBELET, "for": "1s", "id": "a"}, "nothing to stop"),

@@ -293,6 +293,24 @@ def test_the_log_of_a_component_on_nodes(cluster: FakeCluster) -> None:
     assert missing.message == 'kubelet on worker-1: "x" isn\'t in the log'
 
 
+def test_the_log_of_what_runs_on_fixtures() -> None:
+    fixture = FakeNode("e1", answer=Machine("ready to serve\n"))
+    fixture.logs = {"etcd": ("cat-log",)}
+    cluster = FakeCluster(fixtures=[fixture, FakeNode("c1")])
+
+    outcome = attempt(cluster, fixture="e1", component="etcd", contains="ready")
+    other = attempt(cluster, fixtures=["c1"], component="etcd", contains="ready")
+
+    assert isinstance(outcome, Passed)
+    assert outcome.value == {
+        "fixture": "e1",
+        "component": "etcd",
+        "text": "ready to serve",
+        "lines": [],
+    }
+    assert other == Errored("c1 has no log of etcd; it has none", final=True)
+
+
 def test_the_log_of_a_component_since_the_step_began(cluster: FakeCluster) -> None:
     machine = node_log(cluster, "old\n")
     given = context(cluster)
@@ -339,8 +357,8 @@ def test_lines_since_a_time() -> None:
     [
         ({"pod": "a"}, "say what the log must hold"),
         ({"contains": "x"}, "say exactly one of pod, pods, node, nodes"),
-        ({"node": "a", "contains": "x"}, "component says whose log it is on a node"),
-        ({"pod": "a", "component": "kubelet", "contains": "x"}, "component says whose log it is on a node"),
+        ({"node": "a", "contains": "x"}, "component says whose log it is on a machine"),
+        ({"pod": "a", "component": "kubelet", "contains": "x"}, "component says whose log it is on a machine"),
         ({"pod": "a", "contains": "x", "since": "yesterday"}, "none of step, test, all"),
         ({"pod": "a", "matches": "("}, "regular expression"),
         ({"pod": "a", "lines": {"matches": "("}}, "regular expression"),
