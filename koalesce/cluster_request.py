@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["control-plane", "worker"]
-FixtureKind = Literal["host", "router"]
+FixtureKind = Literal["host", "resolver", "router"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +50,15 @@ class RegistryRequest:
 class FixtureRequest:
     """One machine outside of the cluster to make; its name is none of a node's.
 
-    `router` says what a router does, in the form of `koalesce.local.routers`; empty for others.
+    `router` says what a router does, in the form of `koalesce.local.routers`, `resolver` what a resolver knows, in that of
+    `koalesce.local.resolvers`; both are empty for others.
     """
 
     name: str
     kind: FixtureKind = "host"
     subnet: str = ""
     router: Mapping[str, Any] = field(default_factory=dict)
+    resolver: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

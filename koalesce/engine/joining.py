@@ -130,10 +130,11 @@ def _fixtures(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> I
     subnets = {fixture["name"]: fixture.get("subnet") or "" for fixture in actual}
     if moved := [each.name for each in request.fixtures if subnets.get(each.name, each.subnet) != each.subnet]:
         yield f"its fixture {', '.join(moved)} is in another subnet"
-    does = {fixture["name"]: json.loads(fixture.get("router") or "{}") for fixture in actual}
     for fixture in request.fixtures:
-        if fixture.name in does and fixture.name not in missing and _plain(fixture.router) != does[fixture.name]:
-            yield f"its router {fixture.name} has other settings"
+        found = next((each for each in actual if each["name"] == fixture.name and fixture.name not in missing), {})
+        for kind, wanted in (("router", fixture.router), ("resolver", fixture.resolver)):
+            if found and _plain(wanted) != json.loads(found.get(kind) or "{}"):
+                yield f"its {kind} {fixture.name} has other settings"
 
 
 def _is_to_install(loaded: LoadedSpec, network: str, found: Made) -> bool:

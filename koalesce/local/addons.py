@@ -33,7 +33,7 @@ PROVISIONER = "koalesce.dev/local-path"  # of the StorageClass; see `koalesce.lo
 TOLERATED = "node-role.kubernetes.io/control-plane"  # by CoreDNS' pods
 DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
 _HASH_LABEL = "pod-template-hash"
-_A, _AAAA = 1, 28
+_A, _SOA, _AAAA = 1, 6, 28
 _QUESTION = "kubernetes.default.svc.cluster.local"
 
 
@@ -171,14 +171,14 @@ def _owner(controller: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def answers(namespace: NetNamespace, server: str, *, seconds: float = 0.15) -> bool:
-    """Whether a DNS server, asked from a network namespace, knows the cluster's API Service (RFC 1035, 4.1)."""
+def answers(namespace: NetNamespace, server: str, zone: str = "", *, seconds: float = 0.15) -> bool:
+    """Whether a DNS server, asked from a network namespace, knows a zone, or else the cluster's API Service (RFC 1035, 4.1)."""
     is_ipv6 = family_of(server) == "IPv6"
     with namespace.entered():
         asking = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
     with asking, contextlib.suppress(OSError):
         asking.settimeout(seconds)
-        asking.sendto(_query(_QUESTION, _AAAA if is_ipv6 else _A), (server, 53))
+        asking.sendto(_query(zone, _SOA) if zone else _query(_QUESTION, _AAAA if is_ipv6 else _A), (server, 53))
         answer = asking.recv(512)
         _, flags, _, answers_count = struct.unpack("!HHHH", answer[:8])
         return bool(flags & 0x800F == 0x8000 and answers_count > 0)

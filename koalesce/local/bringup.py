@@ -15,7 +15,7 @@ from pathlib import Path
 
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resources, routers
+from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resolvers, resources, routers
 from koalesce.local.api import Deadline
 from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
@@ -40,7 +40,7 @@ _TOO_OFTEN = 4
 _BOOT_PATIENCE = 60.0
 LOGS_BELOW = f"var{LOGS.removeprefix('/var')}"  # what a node's services wrote, below its folder
 _CGROUP_PATIENCE = 5.0
-_ROUTER_PATIENCE = 30.0
+_FIXTURE_PATIENCE = 30.0
 
 
 @dataclass(slots=True)
@@ -126,9 +126,11 @@ class Bringup:
         )
         self.capabilities = self._start.run()
         for fixture in request.fixtures:  # they had all the cluster's start to begin
+            node, deadline = self.fixtures[fixture.name], Deadline(_FIXTURE_PATIENCE, self._check)
             if fixture.router:
-                node = self.fixtures[fixture.name]
-                routers.await_answer(node, fixture.router, Deadline(_ROUTER_PATIENCE, self._check))
+                routers.await_answer(node, fixture.router, deadline)
+            if fixture.resolver:
+                resolvers.await_answer(node, fixture.address, fixture.resolver, deadline)
         (self.folder / "kubeconfig").touch(mode=0o600)
         (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", f"https://127.0.0.1:{self.forwarder.port}"))
 
@@ -184,6 +186,8 @@ class Bringup:
         for fixture in request.fixtures:
             if fixture.router:
                 routers.start(self.fixtures[fixture.name], fixture.router)
+            if fixture.resolver:
+                resolvers.start(self.fixtures[fixture.name])
 
     def _make_node(self, number: int, spec: NodeSpec, layout: Layout, pki: Pki) -> None:
         share = resources.shares(self.request.nodes)[spec.name]

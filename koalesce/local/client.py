@@ -74,7 +74,12 @@ def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mappi
         return wanted.tools, store
     found = asdict(
         toolchain.local_cluster(
-            wanted.kubernetes, dns=wanted.dns, static=wanted.static, addons=wanted.addons, routers=wanted.routers
+            wanted.kubernetes,
+            dns=wanted.dns,
+            static=wanted.static,
+            addons=wanted.addons,
+            routers=wanted.routers,
+            resolver=bool(wanted.resolvers),
         )
     )
     values = {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from koalesce.addresses import BALANCED, FABRIC, Family, family_of
 from koalesce.local.noderoot import File
@@ -157,7 +157,17 @@ def fixture_uplink(request: LocalRequest, fixture: FixtureSpec) -> list[str]:
     routes = [f"route add {other or _DEFAULT} via {gateways['IPv4']}" for other in away]
     balanced = request.families if "load-balancer" in request.addons else ()
     routes += [f"route add {BALANCED[family]} via {gateways[family]}" for family in balanced]
+    if fixture.resolver and _has_pod_routes(request):  # pods ask it by addresses of their own
+        routes += [
+            f"route add {pods} via {gateways[family]}" for pods, family in _ranges(request) if family in gateways
+        ]
+        routes += _pod_routes([node for node in request.nodes if node.subnet == fixture.subnet])
     return ["link set lo up", *addresses, "link set eth0 up", *routes]
+
+
+def _ranges(request: LocalRequest) -> Iterator[tuple[str, Family]]:
+    """The ranges of pods beyond a router, where there is one."""
+    return zip(request.pod_cidrs, request.families, strict=True) if request.subnets else iter(())
 
 
 def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from koalesce.local import control_plane, etcd, kubelet, network, routers
+from koalesce.local import control_plane, etcd, kubelet, network, resolvers, routers
 from koalesce.local.cgroups import Layout
 from koalesce.local.node import ENVIRONMENT
 from koalesce.local.nodeinit import InitConfig
@@ -62,7 +62,7 @@ def plan(
     `share` is what it has of the machine's processors and memory. `folder` is the node's own on this machine, `on_disk`: whether overlays can be made there (else they are kept in memory).
     """
     # Nothing answers there unless the cluster has egress: then a look-up fails at once and not after a time-out.
-    files = _identity(node.name, request.nodes, resolver=request.gateway) + _borrowed(tools)
+    files = _identity(node.name, request.nodes, request.resolvers or [request.gateway]) + _borrowed(tools)
     if request.schedulable:
         sandbox = tools.images["pause"]
         files += kubelet.files(
@@ -121,15 +121,18 @@ def plan_fixture(
     program = routers.PROGRAMS[router.program] if router else None
     layers = [*([Path(tools.routers[router.program])] if router else []), *tools.system]
     own = {f"{_TOOLS}/{PROBE}": tools.probe, **({f"{_TOOLS}/etcd": tools.etcd} if is_member else {})}
+    if fixture.resolver and tools.resolver:
+        own[resolvers.PROGRAM] = tools.resolver
     binds = [Bind(source=str(source), target=target, writable=False) for target, source in own.items()]
-    # Nothing answers on its own address unless a test has something answer there: a look-up fails at once.
+    # Without a resolver nothing answers on its own address unless a test has something answer there: a look-up fails at once.
     files = _identity(
         fixture.name,
         [*request.nodes, *request.fixtures],
-        resolver="127.0.0.1",
+        ["127.0.0.1"] if fixture.resolver else request.resolvers or ["127.0.0.1"],
         groups=program.groups if program else (),
     )
     files += [*_borrowed(tools), *(routers.files(router) if router else ())]
+    files += resolvers.files(fixture.resolver) if fixture.resolver else []
     links = {**_host_links(tools), f"{_TOOLS}/bin/{PROBE}": f"../{PROBE}"}
     if is_member:
         files += etcd.files(pki)
@@ -151,13 +154,13 @@ def plan_fixture(
 
 
 def _identity(
-    name: str, known: Sequence[NodeSpec | FixtureSpec], *, resolver: str, groups: Sequence[str] = ()
+    name: str, known: Sequence[NodeSpec | FixtureSpec], name_servers: Sequence[str], *, groups: Sequence[str] = ()
 ) -> list[File]:
     hosts = "".join(f"{address} {other.name}\n" for other in known for address in other.addresses)
     texts = {
         "hostname": f"{name}\n",
         "hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{hosts}",
-        "resolv.conf": f"nameserver {resolver}\n",
+        "resolv.conf": "".join(f"nameserver {address}\n" for address in name_servers),
         "machine-id": f"{uuid.uuid4().hex}\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n",
         "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",

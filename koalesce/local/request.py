@@ -13,7 +13,7 @@ from typing import Any
 from koalesce.addons import ADDONS
 from koalesce.addresses import FABRIC, PODS, SERVICES, Family, Network, family_of
 from koalesce.errors import UsageError
-from koalesce.local import routers
+from koalesce.local import resolvers, routers
 from koalesce.local.ranges import (
     addresses_of,
     check_ranges,
@@ -23,6 +23,7 @@ from koalesce.local.ranges import (
     read_families,
     read_ranges,
 )
+from koalesce.local.resolvers import ResolverSpec
 from koalesce.local.routers import RouterSpec
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
@@ -43,7 +44,7 @@ _CONTROL_PLANES: Mapping[str, tuple[str, ...]] = {  # with what runs as static p
     "static": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
 _ETCDS: Mapping[str, tuple[str, ...]] = {"process": (), "static": ("etcd",), "external": ()}
-_FIXTURES = ("host", "router")
+_FIXTURES = ("host", "router", "resolver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +87,17 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixtureSpec:
-    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are. `router` says what a router does."""
+    """A machine outside of the cluster to make; `addresses` are in the fabric, as the nodes' are.
+
+    `router` says what a router does, `resolver` what a resolver knows.
+    """
 
     name: str
     kind: str
     addresses: tuple[str, ...]
     subnet: str = ""
     router: RouterSpec | None = None
+    resolver: ResolverSpec | None = None
 
     @property
     def address(self) -> str:
@@ -157,6 +162,11 @@ class LocalRequest:
     def routers(self) -> frozenset[str]:
         """The programs that make its fixtures routers."""
         return frozenset(fixture.router.program for fixture in self.fixtures if fixture.router)
+
+    @property
+    def resolvers(self) -> tuple[str, ...]:
+        """The addresses of its fixtures that are resolvers, as far as programs ask them."""
+        return tuple(fixture.address for fixture in self.fixtures if fixture.resolver)[: resolvers.MOST]
 
     @property
     def controls(self) -> tuple[NodeSpec, ...]:
@@ -387,7 +397,11 @@ def _fixtures(
     ]
     addresses = {**{node.name: node.address for node in nodes}, **{each.name: each.address for each in found}}
     return tuple(
-        replace(fixture, router=_router(item, number, addresses) if fixture.kind == "router" else None)
+        replace(
+            fixture,
+            router=_router(item, number, addresses) if fixture.kind == "router" else None,
+            resolver=resolvers.read(json.loads(item.get("resolver") or "{}")) if fixture.kind == "resolver" else None,
+        )
         for number, (item, fixture) in enumerate(zip(items, found, strict=True))
     )
 

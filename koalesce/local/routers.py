@@ -201,7 +201,52 @@ def _frr_services(router: RouterSpec) -> list[Service]:
     ]
 
 
+def _bird_files(router: RouterSpec) -> dict[str, str]:
+    """The configuration of BIRD (https://bird.network.cz/?get_doc&v=20); `import table` and `export table` keep what was received and sent."""
+    lines = [
+        "log stderr all;",
+        f"router id {router.router_id};",
+        "protocol device {",
+        "}",
+        "protocol direct {",
+        " ipv4;",
+        " ipv6;",
+        "}",
+    ]
+    for family in _FAMILIES:
+        exports = f" {family} {{ import all; export where source = RTS_BGP; }};"
+        lines += [f"protocol kernel kernel_{family} {{", " learn;", " merge paths on;", exports, "}"]
+        lines += [f"protocol static static_{family} {{", f" {family};", f'include "/etc/bird/{family}*.conf";', "}"]
+    for number, peer in enumerate(router.peers):
+        lines += [f"protocol bgp peer{number} {{", *(f" {line};" for line in _bird_neighbour(router, peer)), "}"]
+    return {"/etc/bird/bird.conf": "\n".join(lines) + "\n"}
+
+
+def _bird_neighbour(router: RouterSpec, peer: PeerSpec) -> Iterator[str]:
+    yield f"local port {router.port} as {router.asn}"
+    yield f"neighbor {peer.address} port {peer.port} as {peer.asn}"
+    yield f"multihop {peer.multihop}" if peer.multihop else "direct"
+    if peer.password:
+        yield f'password "{peer.password}"'
+    if peer.passive:
+        yield "passive on"
+    yield from (f"hold time {router.hold_time}", f"keepalive time {router.hold_time // 3}")
+    yield from (f"{timer} time {_RETRY}" for timer in ("connect delay", "connect retry"))
+    yield f"error wait time {_RETRY}, {_RETRY}"
+    yield f"graceful restart {'on' if router.graceful_restart else 'off'}"
+    if router.graceful_restart:
+        yield f"graceful restart time {router.graceful_restart}"
+    for family in _FAMILIES:
+        sources = "export where source ~ [RTS_BGP, RTS_STATIC]"
+        yield f"{family} {{ import all; {sources}; import table on; export table on; }}"
+
+
+def _bird_services(_router: RouterSpec) -> list[Service]:
+    return [Service(name="bird", argv=["/usr/sbin/bird", "-f"])]
+
+
 PROGRAMS: Mapping[str, Program] = {
+    "bird": Program(_bird_files, _bird_services, ("birdc", "show", "status"), folders=("/run/bird",)),
     "frr": Program(
         _frr_files,
         _frr_services,

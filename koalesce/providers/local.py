@@ -78,7 +78,12 @@ class LocalProvider:
         toolchain = Toolchain(progress=progress, cancel=cancel)
         routers = {str(fixture.router["program"]) for fixture in request.fixtures if fixture.router}
         tools = toolchain.local_cluster(
-            request.kubernetes, dns=request.dns, static=_static(request), addons=request.addons, routers=routers
+            request.kubernetes,
+            dns=request.dns,
+            static=_static(request),
+            addons=request.addons,
+            routers=routers,
+            resolver=any(fixture.kind == "resolver" for fixture in request.fixtures),
         )
         self._settings = {"tools": plain(tools), "image_store": str(toolchain.images.root)}
         return request

@@ -70,4 +70,9 @@ def _node(node: NodeRequest) -> dict[str, Any]:
 
 
 def _fixture(fixture: FixtureRequest) -> dict[str, Any]:
-    return {**plain(fixture), "router": json.dumps(plain(fixture.router), sort_keys=True) if fixture.router else ""}
+    """A fixture as the contract has it, what it does as text."""
+    does = {"router": plain(fixture.router), "resolver": plain(fixture.resolver)}
+    return {
+        **plain(fixture),
+        **{key: json.dumps(value, sort_keys=True) if value else "" for key, value in does.items()},
+    }

@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from koalesce.cluster_request import FixtureRequest, NodeRequest
+from koalesce.cluster_request import FixtureKind, FixtureRequest, NodeRequest
 from koalesce.durations import Duration
 from koalesce.spec.cluster import Cidr
 from koalesce.spec.common import Flag, Model, Text
+from koalesce.spec.resolvers import Resolver
 from koalesce.steps.vantage import NodeNames
 
 Asn = Annotated[int, Field(strict=True, ge=1, le=4294967295)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-_KINDS = ("router", "host", "resolver")
+_KINDS: tuple[FixtureKind, ...] = ("router", "host", "resolver")
 _OF_ROUTERS = ("asn", "router_id", "port", "hold_time", "graceful_restart", "peers")
 _SIDES = ("node", "nodes", "fixture", "address")
 _SHORTEST_HOLD, _LONGEST_HOLD, _LONGEST_RESTART = 3, 65535, 4095  # RFC 4271 4.2 and RFC 4724 3
@@ -100,10 +101,12 @@ class Fixture(Model):
     It reaches the nodes and their ports; pods and Services only where it has routes to them, as any machine outside.
     """
 
-    router: Literal["frr", "gobgpd"] | None = None
-    """A router that speaks BGP, by the program that makes it one, which comes from its Debian package. `frr` makes kernel routes of what it learns, so that
-    the machine reaches what its peers announce. `gobgpd` only knows them. Both forward packets, and answer steps of the type `bgp`; what they
-    announce is said by commands: `exec: {fixture: r1, command: [gobgp, global, rib, add, 203.0.113.0/24]}`."""
+    router: Literal["bird", "frr", "gobgpd"] | None = None
+    """A router that speaks BGP, by the program that makes it one, which comes from its Debian package. `frr` and `bird` make kernel routes of what they learn, so
+    that the machine reaches what its peers announce. `gobgpd` only knows them. All forward packets, and answer steps of the type `bgp`; what they
+    announce is said by commands: `exec: {fixture: r1, command: [gobgp, global, rib, add, 203.0.113.0/24]}`. `bird` announces the static routes of
+    `/etc/bird/ipv4*.conf` and `/etc/bird/ipv6*.conf`: `exec: {fixture: r1, command: [sh, -c, "echo 'route 203.0.113.0/24 blackhole;' >/etc/bird/ipv4.conf &&
+    birdc configure"]}`."""
 
     asn: Asn | None = None
     """A router's number of its autonomous system."""
@@ -131,8 +134,10 @@ class Fixture(Model):
     subnet: Cidr | None = None
     """The network that its address is from, as of nodes. Default: the one where all are that say none."""
 
-    resolver: Mapping[str, Any] | None = None
-    """A DNS server."""
+    resolver: Resolver | None = None
+    """A DNS server (CoreDNS) with zones of its own: `{zones: {example.org: [www A 203.0.113.7]}}`. Nodes and hosts ask it, as their
+    `/etc/resolv.conf` says (the first three, if there are several), and so does the cluster's DNS for names that aren't the cluster's.
+    Over the built-in network pods ask it by its address. What it was asked is in `/var/log/koalesce/coredns.log`."""
 
     @field_validator("peers")
     @classmethod
@@ -153,6 +158,8 @@ class Fixture(Model):
         for name in _OF_ROUTERS:
             if self.router is None and name in self.model_fields_set:
                 raise ValueError(f"{fields[name].alias} belongs to a router")
+        if self.router == "bird" and any('"' in (peer.password or "") for peer in self.peers):
+            raise ValueError("bird takes no password with a quotation mark in it")
         if self.router is not None and self.asn is None:
             raise ValueError("asn is missing: the number of the router's autonomous system")
         return self
@@ -162,10 +169,12 @@ def fixture_requests(fixtures: Mapping[str, Fixture], nodes: Sequence[NodeReques
     """What to ask a cluster provider for."""
     return tuple(
         FixtureRequest(
-            name=name, kind="router", subnet=fixture.subnet or "", router=_router(name, fixture, fixtures, nodes)
+            name=name,
+            kind=next(kind for kind in _KINDS if getattr(fixture, kind) is not None),
+            subnet=fixture.subnet or "",
+            router=_router(name, fixture, fixtures, nodes) if fixture.router else {},
+            resolver=fixture.resolver.request() if fixture.resolver else {},
         )
-        if fixture.router
-        else FixtureRequest(name=name, subnet=fixture.subnet or "")
         for name, fixture in fixtures.items()
     )
 

@@ -16,11 +16,6 @@ def _given(value: Any) -> bool:
     return value not in (None, False, 0, "", [], {})
 
 
-def _said(value: Any) -> bool:
-    """Anything at all, be it empty."""
-    return value is not None
-
-
 @dataclass(frozen=True, slots=True)
 class Unsupported:
     """A field (`*` stands for any item of a list or a map) whose values of some kind can't be served."""
@@ -34,7 +29,6 @@ _CLUSTER = (Unsupported(("etcd", "mode"), lambda value: value == "external", "an
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),
-    Unsupported(("fixtures", "*", "resolver"), _said),
 )
 
 

@@ -17,6 +17,7 @@ from koalesce.matching.flaws import refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.objects.reading import shortened
+from koalesce.steps.routing.birdc import BIRDC
 from koalesce.steps.routing.expected import ROUTES, SESSIONS, Routes, Sessions
 from koalesce.steps.routing.gobgp import GOBGP
 from koalesce.steps.routing.speaker import ESTABLISHED, Ask, Side, Speaker, Unreadable
@@ -25,24 +26,24 @@ from koalesce.steps.state.items import at, together
 from koalesce.steps.state.view import Item
 from koalesce.steps.vantage import Machines, taken
 
-_SPEAKERS = {"gobgp": GOBGP, "vtysh": VTYSH}
-_OF_PROGRAMS = {"gobgpd": GOBGP, "frr": VTYSH}
+_SPEAKERS = {"birdc": BIRDC, "gobgp": GOBGP, "vtysh": VTYSH}
+_OF_PROGRAMS = {"bird": BIRDC, "frr": VTYSH, "gobgpd": GOBGP}
 _PARALLEL = 16
 
 
 class Bgp(Machines, Assertion, key="bgp"):
     """Say which BGP sessions or routes there must be at a router among the fixtures, in pods or on nodes, which must all be as said.
 
-    Exactly one of `sessions` and `routes` is looked at. What is there is asked of the program itself, by `gobgp` or `vtysh`, which has to be where it
+    Exactly one of `sessions` and `routes` is looked at. What is there is asked of the program itself, by `gobgp`, `vtysh` or `birdc`, which has to be where it
     runs. Its items are compared as objects are in `assert`; `exactly` says all of them as a table, and so does what a failure shows. That a route isn't there
     proves nothing unless a session is up by which it might come (or `mayNotExist: true` stands beside the step).
     """
 
     polls = True
 
-    program: Literal["gobgp", "vtysh"] | None = None
-    """What to ask: `gobgp` (gobgpd, kube-router, whatever has GoBGP inside) or `vtysh` (FRR). Default: what the fixture runs; in pods and on nodes
-    `gobgp`."""
+    program: Literal["birdc", "gobgp", "vtysh"] | None = None
+    """What to ask: `gobgp` (gobgpd, kube-router, whatever has GoBGP inside), `vtysh` (FRR) or `birdc` (BIRD 2). Default: what the fixture runs; in pods and
+    on nodes `gobgp`."""
 
     sessions: Sessions | None = None
     """Sessions with peers: `peer` (its address), `name` (of the node or fixture with that address, or empty), `state` (`Idle`, `Connect`, `Active`, `OpenSent`,

@@ -32,6 +32,7 @@ COMMANDS = {
 }
 # Programs that make a machine a router, each with the files that it takes and the Debian package that has them.
 ROUTERS = {
+    "bird": ("bird2", ("usr/sbin/bird", "usr/sbin/birdc")),
     "frr": ("frr", ("usr/lib/frr/zebra", "usr/lib/frr/bgpd", "usr/bin/vtysh")),
     "gobgpd": ("gobgpd", ("usr/bin/gobgpd", "usr/bin/gobgp")),
 }

@@ -37,7 +37,7 @@ class LocalTools:
     unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
     tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `metrics-server` (with that addon), `probe`
     (agnhost and small tools), and components of the control plane, where they are asked for. `routers` are such roots by the program
-    (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it.
+    (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it. `resolver` is the binary that makes one a resolver, if any is.
     """
 
     kubernetes: Path
@@ -49,6 +49,7 @@ class LocalTools:
     probe: Path
     images: Mapping[str, str]
     routers: Mapping[str, str] = field(default_factory=dict)
+    resolver: Path | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LocalTools:
@@ -127,10 +128,11 @@ class Toolchain:
         static: Sequence[str] = (),
         addons: Collection[str] = (),
         routers: Collection[str] = (),
+        resolver: bool = False,
     ) -> LocalTools:
         """Everything that a local cluster of this Kubernetes version needs, found or made.
 
-        `static` components have images, and fixtures are made `routers` by these programs.
+        `static` components have images, fixtures are made `routers` by these programs, and with `resolver` resolvers.
         """
         version = self.resolve_version(kubernetes)
         self._shelf.sweep()
@@ -150,6 +152,7 @@ class Toolchain:
             probe=self.tool("koalesce-probe") / "koalesce-probe",
             images={**self._images(version, wanted), **self._static_images(version, static)},
             routers={program: str(self._router(program)) for program in sorted(routers)},
+            resolver=self.tool("coredns") / "coredns" if resolver else None,
         )
 
     def tool(self, name: str, version: str | None = None) -> Path:

@@ -38,8 +38,8 @@ variable "nodes" {
 }
 
 variable "fixtures" {
-  description = "Machines outside of the cluster to make, in the nodes' network; kind is host or router, subnet is the network of its address (empty: the provider's choice), router says what a router does as JSON (program, asn, peers …)."
-  type        = list(object({ name = string, kind = string, subnet = optional(string, ""), router = optional(string, "") }))
+  description = "Machines outside of the cluster to make, in the nodes' network; kind is host, router or resolver, subnet is the network of its address (empty: the provider's choice), router says what a router does as JSON (program, asn, peers …), resolver what a resolver knows (zones, ttl)."
+  type        = list(object({ name = string, kind = string, subnet = optional(string, ""), router = optional(string, ""), resolver = optional(string, "") }))
   default     = []
   nullable    = false
 }

@@ -22,7 +22,7 @@ SPECS = ROOT / "specs"
 
 NAMES = (
     "quickstart", "kube-router", "kube-router-bgp", "kube-proxy", "coredns", "flannel",
-    pytest.param("etcd", marks=LONG),
+    pytest.param("etcd", marks=LONG), pytest.param("metallb", marks=LONG),
 )  # fmt: skip
 CELLS = {"kube-proxy": "proxy=iptables"}  # what is run of a spec with a matrix
 
@@ -152,6 +152,12 @@ REGRESSIONS = (
         red=("--set", "proxy=nftables"),
         said=r"connectivity: 1 of 3 pairs differ: mirror .* → mirror on control-plane .*: dropped .*, expected allowed$",
     ),
+    Regression(
+        spec="kube-proxy-reused-address",
+        green=(),
+        red=("--kubernetes", "1.34"),
+        said=r"connectivity: 1 of 2 pairs differ: .* → web .*: (rejected|refused).*, expected allowed$",
+    ),
 )
 
 
@@ -215,6 +221,12 @@ WRONG = {
         '      - exec: {pod: client, namespace: "${{ setup.namespace }}", command: [etcdctl, del, kept/1], stdout: "1"}\n',
         test="nothing that was confirmed is lost when the leader stands still and a member is killed",
         said=r"(?s)every member has all .*kept/1\b",
+    ),
+    "metallb": Wrong(
+        right='communities: ["64512:100"]\n        timeout: 60s',
+        wrong='communities: ["64512:200"]\n        timeout: 3s',
+        test="every node announces the address, and nothing else",
+        said=r"64512:100.*expected.*64512:200|64512:200",
     ),
     "coredns": Wrong(
         right='stdout: {contains: "status: NXDOMAIN"}',

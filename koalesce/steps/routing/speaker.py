@@ -59,7 +59,7 @@ def route(prefix: str, family: Family, paths: Sequence[Mapping[str, Any]]) -> It
     return {
         "prefix": prefix,
         "family": family,
-        "nextHops": in_order(path["nextHop"] for path in paths),
+        "nextHops": in_order(path["nextHop"] for path in paths if path["nextHop"]),
         "asPath": best["asPath"],
         "communities": in_order(best["communities"]),
         "peers": in_order(path["peer"] for path in paths if path["peer"]),

@@ -189,6 +189,16 @@ def test_a_fixture_is_a_machine_with_nothing_of_a_cluster_on_it(tools: LocalTool
             "/etc/frr/bgpd.conf",
             ["router bgp 64513", " neighbor 198.18.0.11 remote-as 64512", ' neighbor 198.18.0.11 password p"w'],
         ),
+        (
+            "bird",
+            "/etc/bird/bird.conf",
+            [
+                " local port 179 as 64513;",
+                " neighbor 198.18.0.11 port 179 as 64512;",
+                " graceful restart time 60;",
+                " direct;",
+            ],
+        ),
     ],
 )
 def test_a_router_has_its_program_and_its_configuration_to_itself(
@@ -218,6 +228,33 @@ def test_a_router_has_its_program_and_its_configuration_to_itself(
     assert [line for line in said if line not in texts(config)[path].splitlines()] == []
     assert next(file["mode"] for file in root["files"] if file["path"] == path) == 0o600
     assert plan(with_router, certificates, fixtures=fixtures)["root"]["usr"] == [str(tools.system[0] / "usr"), "/usr"]
+
+
+def test_a_resolver_has_its_zones_and_is_whom_nodes_and_hosts_ask(tools: LocalTools, certificates: pki.Pki) -> None:
+    resolver = json.dumps({"zones": {"example.org": ["www A 203.0.113.7"]}, "ttl": 60})
+    fixtures = [{"name": "c1", "kind": "host"}, {"name": "d1", "kind": "resolver", "resolver": resolver}]
+    request = from_mapping(
+        {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": NODES, "fixtures": fixtures}
+    )
+    with_coredns = replace(tools, resolver=Path("/cache/coredns/coredns"))
+
+    host, server = (
+        nodeplan.plan_fixture(
+            request, fixture, with_coredns, certificates, folder=Path("/state/x"), layout=LAYOUT, cgroups=[]
+        )
+        for fixture in request.fixtures
+    )
+
+    files = texts(server)
+    assert "    file /etc/coredns/example.org.zone example.org\n" in files["/etc/coredns/Corefile"]
+    assert files["/etc/coredns/example.org.zone"].splitlines()[:2] == ["$ORIGIN example.org.", "$TTL 60"]
+    assert files["/etc/coredns/example.org.zone"].splitlines()[-1] == "www A 203.0.113.7"
+    assert {bind["target"]: bind["source"] for bind in server["root"]["binds"]}[
+        "/opt/koalesce/coredns"
+    ] == "/cache/coredns/coredns"
+    asked = [texts(each)["/etc/resolv.conf"] for each in (server, host, plan(tools, certificates, fixtures=fixtures))]
+    assert asked == ["nameserver 127.0.0.1\n", "nameserver 198.18.1.11\n", "nameserver 198.18.1.11\n"]
+    assert "/etc/coredns/Corefile" not in texts(host)
 
 
 def test_nodes_know_nothing_of_fixtures(tools: LocalTools, certificates: pki.Pki) -> None:

@@ -130,7 +130,9 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         system=(folder / "system",),
         images={"pause": "koalesce.dev/pause:1"},
     )
-    monkeypatch.setattr(Toolchain, "local_cluster", lambda self, version, *, dns, static, addons, routers: tools)
+    monkeypatch.setattr(
+        Toolchain, "local_cluster", lambda self, version, *, dns, static, addons, routers, resolver: tools
+    )
     provider = LocalProvider()
     provider.prepare(request(), progress=lambda line: None, cancel=None)
     return provider
@@ -150,7 +152,14 @@ def test_images_are_made_of_what_runs_as_static_pods(
     asked: list[tuple[str, ...]] = []
 
     def local_cluster(
-        self: Toolchain, version: str, *, dns: str, static: tuple[str, ...], addons: tuple[str, ...], routers: set[str]
+        self: Toolchain,
+        version: str,
+        *,
+        dns: str,
+        static: tuple[str, ...],
+        addons: tuple[str, ...],
+        routers: set[str],
+        resolver: bool,
     ) -> LocalTools:
         asked.append(static)
         paths: dict[str, Any] = dict.fromkeys(LocalTools.__dataclass_fields__, tmp_path)

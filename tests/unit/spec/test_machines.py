@@ -23,6 +23,16 @@ def test_what_is_said_is_asked_for_and_nothing_else() -> None:
     assert router == FixtureRequest(name="r1", kind="router", router={"program": "gobgpd", "asn": 64513, "peers": []})
 
 
+def test_a_resolver_takes_records_in_one_form() -> None:
+    zones = {"Example.ORG.": ["www a  203.0.113.7", "@ 300 MX 10 mail", 'x TXT "a b" c'], "x": ["* AAAA ::1"]}
+    (resolver,) = requests(d1={"resolver": {"zones": zones, "ttl": "1m"}, "subnet": "198.19.1.0/24"})
+
+    known = {"example.org": ["www A 203.0.113.7", "@ 300 MX 10 mail", 'x TXT "a b" c'], "x": ["* AAAA ::1"]}
+    assert resolver == FixtureRequest(
+        name="d1", kind="resolver", subnet="198.19.1.0/24", resolver={"zones": known, "ttl": 60}
+    )
+
+
 @pytest.mark.parametrize(
     ("nodes", "names"), [("all", ["cp", "w1"]), ("workers", ["w1"]), ("controlPlane", ["cp"]), (["w1"], ["w1"])]
 )

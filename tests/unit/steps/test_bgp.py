@@ -31,6 +31,27 @@ VTYSH = {
 }
 
 
+BIRD = {
+    "birdc show protocols all": "protocols",
+    "birdc show route all table master4": "ipv4",
+    "birdc show route all import table peer0.ipv4": "received",
+    "birdc show route all export table peer0.ipv4": "sent",
+}
+
+
+def bird(**other: str) -> FakeCluster:
+    """A fixture `r1` with a peer `r2`, which says what a real BIRD had said; `other` texts by file."""
+
+    def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        name = BIRD.get(" ".join(command), "")
+        path = DATA / f"bird-{name}.txt"
+        if name not in other and not path.exists():
+            return result(command, err="Unable to connect to server control socket", code=1)
+        return result(command, out=other.get(name) or path.read_text())
+
+    return FakeCluster(fixtures=[FakeNode("r1", program="bird", answer=answer), FakeNode("r2", address="10.77.0.2")])
+
+
 def router(program: str = "gobgp-3", **other: str) -> FakeCluster:
     """A fixture `r1` with a peer `r2`, which says what a real one had said; `other` texts by file."""
     files = VTYSH if program == "frr" else GOBGP
@@ -71,6 +92,97 @@ def test_all_programs_tell_sessions_alike(program: str) -> None:
             "accepted": 3,
         }
     ]
+
+
+def test_bird_tells_sessions_as_others_do() -> None:
+    outcome = attempt(bird(), sessions={"exactly": ["r2", {"peer": "10.77.0.9", "state": "Connect"}]})
+
+    assert isinstance(outcome, Passed), outcome
+    assert outcome.value == [
+        {
+            "peer": "10.77.0.2",
+            "name": "r2",
+            "state": "Established",
+            "asn": 64513,
+            "localASN": 64515,
+            "routerID": "198.18.1.10",
+            "localAddress": "10.77.0.1",
+            "holdTime": 30,
+            "gracefulRestart": False,
+            "accepted": 3,
+        },
+        {
+            "peer": "10.77.0.9",
+            "name": "",
+            "state": "Connect",
+            "asn": 64599,
+            "localASN": 64515,
+            "routerID": "",
+            "localAddress": "",
+            "holdTime": 0,
+            "gracefulRestart": False,
+            "accepted": 0,
+        },
+    ]
+
+
+def test_bird_tells_routes_of_bgp_and_its_own_and_none_that_the_kernel_had_before() -> None:
+    learnt = {
+        "prefix": "203.0.113.0/24",
+        "peers": ["10.77.0.2"],
+        "nextHops": ["10.77.0.2"],
+        "asPath": [64513],
+        "communities": ["no-export", "64513:100"],
+        "origin": "incomplete",
+        "med": 0,
+        "stale": False,
+    }
+    other = {"prefix": "198.51.100.0/24", "nextHops": ["10.77.0.77"], "med": 20, "communities": []}
+    own = {"prefix": "192.0.2.0/24", "nextHops": [], "peers": [], "asPath": []}
+
+    assert isinstance(found := attempt(bird(), routes={"exactly": [learnt, other, own]}), Passed), found
+    assert isinstance(found := attempt(bird(), routes={"receivedFrom": "r2", "exactly": [learnt, other]}), Passed), (
+        found
+    )
+    assert isinstance(found := attempt(bird(), routes={"sentTo": "r2", "exactly": ["192.0.2.0/24"]}), Passed), found
+
+
+def test_of_what_bird_sends_only_prefixes_are_known() -> None:
+    outcome = attempt(bird(), routes={"sentTo": "r2", "exactly": [{"prefix": "192.0.2.0/24", "asPath": [64515]}]})
+
+    assert outcome == Errored("r1: birdc tells only the prefixes of what is sent: look at the peer's routes")
+
+
+def test_several_paths_of_bird_and_those_of_a_peer_that_restarts() -> None:
+    text = """BIRD 2.0.12 ready.
+Table master4:
+203.0.113.0/24       unicast [peer0 12:10:08.798] * (100s/10) [AS64513i]
+\tvia 10.77.0.2 on va
+\tType: BGP univ
+\tBGP.origin: IGP
+\tBGP.as_path: 64513 {64600 64601}
+\tBGP.next_hop: 10.77.0.2
+                     unicast [peer1 12:10:08.798] (100) [AS64599i]
+\tvia 10.77.0.9 on va
+\tType: BGP univ
+\tBGP.as_path: 64599
+\tBGP.next_hop: 10.77.0.9
+"""
+    wanted = {
+        "prefix": "203.0.113.0/24",
+        "nextHops": ["10.77.0.2", "10.77.0.9"],
+        "peers": ["10.77.0.2", "10.77.0.9"],
+        "asPath": [64513, "{64600,64601}"],
+        "stale": True,
+    }
+
+    assert isinstance(found := attempt(bird(ipv4=text), routes={"exactly": [wanted]}), Passed), found
+
+
+def test_what_bird_says_in_another_form_is_an_error_and_no_absence() -> None:
+    outcome = attempt(bird(ipv4="syntax error\n"), routes={"count": 0})
+
+    assert outcome == Errored("r1: birdc printed what is no route: 'syntax error'")
 
 
 @pytest.mark.parametrize("program", ["gobgp-3", "gobgp-4", "frr"])
