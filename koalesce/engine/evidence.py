@@ -83,7 +83,7 @@ def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: Evid
     writer.deadline = time.monotonic() + TIME
     _learn_secrets(writer, cluster, namespaces)
     nodes: Jobs = {}
-    for node in cluster.nodes:
+    for node in cluster.present:
         nodes |= _under(f"nodes/{node.name}", node_jobs(node))
     nodes["cluster/nodes.txt"] = partial(_table, cluster, "nodes", None)
     nodes["cluster/describe.txt"] = partial(_describe_nodes, cluster)

@@ -53,6 +53,7 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "pod_cidrs": list(node.pod_cidrs),
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
         "logs": {**logs, "init": ["cat", "/var/init.log"]},
+        "spare": node.spare,
     }
 
 

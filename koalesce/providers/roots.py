@@ -146,6 +146,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
         pod_cidrs=tuple(entry.get("pod_cidrs") or [cidr for cidr in (entry["pod_cidr"],) if cidr]),
         exec=tuple(entry["exec"]),
         logs={component: tuple(argv) for component, argv in entry["logs"].items()},
+        is_spare=entry.get("spare", False),
     )
 
 
