@@ -29,6 +29,7 @@ FaultKind = Literal[
     "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
     "restart-component", "restart-node", "stop-component",
     "degrade-link", "kill-process", "pause-process", "remove-state",
+    "add-node", "remove-node",
 ]  # fmt: skip
 
 
@@ -77,6 +78,7 @@ class Node(Machine):
     role: Role
     pod_cidr: str = ""
     pod_cidrs: tuple[str, ...] = ()
+    is_spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,13 @@ class Cluster:
     probe: Path | None = None
     # What its provider can do to it; None: nothing.
     faults: FaultService | None = None
+    # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed.
+    moved: set[str] = field(default_factory=set)
+
+    @property
+    def present(self) -> tuple[Node, ...]:
+        """The nodes that are part of it now."""
+        return tuple(node for node in self.nodes if node.is_spare == (node.name in self.moved))
 
     @property
     def is_borrowed(self) -> bool:

@@ -23,7 +23,7 @@ class NodeRequest:
     """One node to make. `name` is its Kubernetes name; it has `cpu` processors and `memory` bytes (0: the provider's choice).
 
     `subnet` is the network that its address is from; empty: the provider's choice. `kubelet` are fields of its KubeletConfiguration, over
-    the provider's.
+    the provider's. A `spare` one is kept aside: it isn't part of the cluster until it's added.
     """
 
     name: str
@@ -35,6 +35,7 @@ class NodeRequest:
     subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     disks: tuple[DiskRequest, ...] = ()
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

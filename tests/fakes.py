@@ -459,9 +459,11 @@ class FakeNode:
         further: Sequence[str] = (),
         pod_cidr: str = "10.244.0.0/24",
         program: str = "",
+        is_spare: bool = False,
         answer: Callable[[Sequence[str], bytes | None], Result] | None = None,
     ) -> None:
         self.name = name
+        self.is_spare = is_spare
         self.program = program
         self.role = role
         self.address = address
@@ -498,6 +500,7 @@ class FakeCluster:
         self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset({"chaos", "host-exec", "node-exec"})
         self.faults: FaultService | None = None
+        self.moved: set[str] = set()
         self.add(*objects)
 
     def add(self, *objects: Mapping[str, Any]) -> None:
@@ -528,6 +531,7 @@ class FakeCluster:
             service_cidr="10.96.0.0/16",
             host_exec=self.host_exec,
             faults=self.faults,
+            moved=self.moved,
         )
 
 

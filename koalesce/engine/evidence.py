@@ -83,7 +83,7 @@ def _look_at_cluster(cluster: Cluster, namespaces: tuple[str, ...], writer: Evid
     writer.deadline = time.monotonic() + TIME
     _learn_secrets(writer, cluster, namespaces)
     nodes: Jobs = {}
-    for node in cluster.nodes:
+    for node in cluster.present:
         nodes |= _under(f"nodes/{node.name}", node_jobs(node))
     for fixture in cluster.fixtures:
         nodes |= _under(f"fixtures/{fixture.name}", node_jobs(fixture))

@@ -93,6 +93,8 @@ def _nodes(request: ClusterRequest, actual: Sequence[Mapping[str, Any]]) -> Iter
             yield f"its node {node.name} is in {_subnet(there)}, not in {node.subnet or 'the common one'}"
         if there and not _holds(_plain(node.kubelet), json.loads(there.get("kubelet") or "{}")):
             yield f"its node {node.name} lacks settings of its kubelet: {_text(_plain(node.kubelet))}"
+        if there and bool(there.get("spare")) != node.spare:
+            yield f"its node {node.name} is {'kept aside (spare)' if there.get('spare') else 'there from the start'}"
         if there:
             yield from _disks(node, there)
 

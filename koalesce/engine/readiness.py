@@ -25,7 +25,7 @@ def await_nodes(waiter: Waiter, cluster: Cluster) -> None:
 
     def look(view: View) -> Outcome:
         found = {node["metadata"]["name"]: node for node in view.list(nodes)}
-        lacking = [_why(node.name, found.get(node.name)) for node in cluster.nodes]
+        lacking = [_why(node.name, found.get(node.name)) for node in cluster.present]
         unready = [reason for reason in lacking if reason]
         return Failed("; ".join(unready)) if unready else Passed(f"{len(found)} nodes are Ready")
 
@@ -41,7 +41,7 @@ def await_whole(waiter: Waiter, cluster: Cluster) -> None:
 
     def look(_view: View) -> Outcome:
         found = {node["metadata"]["name"]: node for node in cluster.kube.list(nodes)}
-        lacking = [_why(node.name, found.get(node.name)) or _closed(found[node.name]) for node in cluster.nodes]
+        lacking = [_why(node.name, found.get(node.name)) or _closed(found[node.name]) for node in cluster.present]
         unready = [reason for reason in lacking if reason]
         return Failed("; ".join(unready)) if unready else Passed(f"{len(found)} nodes are Ready")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from koalesce import pki as certificates
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError
 from koalesce.local import cgroups, machine, netns, network, nodeplan, outside, resolvers, resources, routers
-from koalesce.local.api import Deadline
+from koalesce.local.api import Api, Deadline
 from koalesce.local.backends import Backends
 from koalesce.local.cgroups import Layout
 from koalesce.local.control_start import said
@@ -162,7 +162,7 @@ class Bringup:
             self.phases.say(f"this machine forwards nothing for the cluster ({', '.join(chains)}); {outside.REMEDY}")
 
     def _start_inits(self) -> None:
-        for spec in self.request.nodes:
+        for spec in self.request.first_nodes:
             self.nodes[spec.name] = self._started(spec.name, self.folder / "nodes" / spec.name)
         for fixture in self.request.fixtures:
             self.fixtures[fixture.name] = self._started(fixture.name, self.folder / "fixtures" / fixture.name)
@@ -173,7 +173,8 @@ class Bringup:
         self.ledger.record(request.name, *(Thing("cgroup", str(path)) for path in layout.folders(mark)))
         self.phases.groups = layout.folders(mark)
         for number, spec in enumerate(request.nodes):
-            self._make_node(number, spec, layout, pki)
+            if not spec.spare:
+                self._make_node(number, spec, layout, pki)
         for number, fixture in enumerate(request.fixtures):
             folder, groups = self.folder / "fixtures" / fixture.name, cgroups.make(layout, mark, fixture.name)
             config = nodeplan.plan_fixture(
@@ -270,7 +271,7 @@ class Bringup:
             node.wait_ended()
 
     def boot(self, name: str) -> None:
-        """Make a node anew that has ended, without anything that it knew, and start what runs on it.
+        """Make a node that has ended anew, without anything that it knew, or one that was never made, and start what runs on it.
 
         Called from a thread that outlives it, in the cluster's network namespace.
         """
@@ -283,16 +284,27 @@ class Bringup:
             cgroups.remove(self.groups(name), seconds=_CGROUP_PATIENCE)
             with contextlib.suppress(ProvisionError):  # it is gone with the node's namespace, or just going
                 netns.ip(f"link del {network.node_link(number)}")
-            logs = _saved_logs(folder)
-            shutil.rmtree(folder)
+            logs = _saved_logs(folder) if folder.exists() else None
+            shutil.rmtree(folder, ignore_errors=logs is None)
             node = self.nodes[name] = self._started(name, folder)
-            logs.rename(folder / LOGS_BELOW)
+            if logs is not None:
+                logs.rename(folder / LOGS_BELOW)
             self._make_node(number, spec, self._layout, self._start.pki)
             node.wait_up()
             self.gone.discard(name)
             self.failures.clear()
             deadline = Deadline(_BOOT_PATIENCE, self._check)
             replace(self._start, deadline=deadline).boot(spec)
+
+    def api(self) -> Api:
+        """The API of the cluster, which is up, as it is reached from its network."""
+        assert self._start is not None  # noqa: S101 - it is up
+        return Api(self._start.pki, self.request.api_address)
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Until when to wait for something of the cluster, whatever ended there before."""
+        self.failures.clear()
+        return Deadline(seconds, self._check)
 
     def close(self) -> None:
         """End the nodes, the fixtures and the ways to them; what else there is is in the ledger. The mirror ends with this process."""

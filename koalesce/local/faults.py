@@ -15,7 +15,7 @@ from typing import Any
 
 from koalesce import process
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import cgroups, components, disks, netns, network, processes, shaping
+from koalesce.local import cgroups, components, disks, membership, netns, network, processes, shaping
 from koalesce.local.bringup import Bringup
 from koalesce.local.egress import nft
 from koalesce.local.hoststate import host_state
@@ -58,7 +58,10 @@ class Faults:
         }  # fmt: skip
         on_nodes = {"kill-node": self._cut_power, "restart-node": self._reboot, "pause-node": self._freeze}
         on_containers = {"kill-container": self._kill_container, "pause-container": self._pause_container}
-        if act := on_components.get(kind):
+        if kind in ("add-node", "remove-node"):
+            move = self._add if kind == "add-node" else self._remove_node
+            yield from (lambda undos, name=name: move(undos, name) for name in machines)
+        elif act := on_components.get(kind):
             yield from (lambda undos, name=name: act(undos, self._machine(name), component) for name in machines)
         elif do := on_nodes.get(kind):
             yield from (lambda undos, name=name: do(undos, self._node(name)) for name in machines)
@@ -161,6 +164,23 @@ class Faults:
 
     def _boot(self, name: str) -> None:
         self._boots.submit(self.bringup.boot, name).result()
+
+    def _add(self, undos: contextlib.ExitStack, name: str) -> None:
+        membership.check_new(self.bringup, name)
+        self._hold(undos, f"{name} is being added or removed", "moved", name)
+        undos.callback(membership.leave, self.bringup, name)
+        membership.join(self.bringup, name, self._boot)
+
+    def _remove_node(self, undos: contextlib.ExitStack, name: str) -> None:
+        self._node(name)
+        membership.check_leaving(self.bringup, name)
+        self._hold(undos, f"{name} is being added or removed", "moved", name)
+        undos.callback(self._bring_back, name, membership.node_of(self.bringup, name))
+        membership.leave(self.bringup, name)
+
+    def _bring_back(self, name: str, before: Mapping[str, Any]) -> None:
+        membership.join(self.bringup, name, self._boot, before)
+        membership.await_ready(self.bringup, name)
 
     def _freeze(self, undos: contextlib.ExitStack, node: RunningNode) -> None:
         self._hold(undos, f"{node.name} is paused", "paused", node.name)

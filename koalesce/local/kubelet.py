@@ -77,29 +77,33 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
 
 
 def stored_node(node: NodeSpec) -> tuple[str, str]:
-    """The Node that the kubelet finds when it registers: there is nothing to wait for.
+    """The Node that the kubelet finds when it registers, as key and value (JSON in base64) of the datastore.
 
-    As key and value (JSON in base64) of the datastore, since what the API server's admission adds to a new one is the taint alone.
+    What the API server's admission adds to a new one is the taint alone.
     """
-    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(node_object(node)).encode()).decode()
+    document = node_object(node)
+    document["metadata"] |= {
+        "uid": str(uuid.uuid4()),
+        "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    document["spec"]["taints"].append({"key": NOT_READY, "effect": "NoSchedule"})
+    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
 
 
 def node_object(node: NodeSpec) -> dict[str, Any]:
-    """The Node of a machine before its kubelet has registered, with its pod CIDR and labels."""
+    """A new Node, with its pod CIDR and labels: there is nothing to wait for."""
     role = {"node-role.kubernetes.io/control-plane": ""} if node.is_control_plane else {}
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": node.name,
-            "uid": str(uuid.uuid4()),
-            "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "labels": {"kubernetes.io/hostname": node.name, **role, **node.labels},
         },
         "spec": {
             "podCIDR": node.pod_cidrs[0],
             "podCIDRs": list(node.pod_cidrs),
-            "taints": [*(dict(taint) for taint in node.taints), {"key": NOT_READY, "effect": "NoSchedule"}],
+            "taints": [dict(taint) for taint in node.taints],
         },
         # kube-proxy looks for it at once, and then only every second.
         "status": {

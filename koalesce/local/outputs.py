@@ -53,6 +53,7 @@ def _node(request: LocalRequest, node: NodeSpec, folder: Path) -> dict[str, Any]
         "exec": exec_prefix(folder / "nodes" / node.name / "process"),
         "logs": {**logs, **_INIT},
         "follows": follows,
+        "spare": node.spare,
     }
 
 

@@ -59,7 +59,8 @@ class DiskSpec:
 class NodeSpec:
     """A node to make; `addresses` are in the fabric, `pod_cidrs` its shares of the pods' addresses: one for each family.
 
-    `cpu` counts processors, `memory` bytes; 0: all that the machine has. `kubelet` are fields of its configuration, over ours.
+    `cpu` counts processors, `memory` bytes; 0: all that the machine has. `kubelet` are fields of its configuration, over ours. A `spare` one
+    isn't made with the cluster, but when it's added.
     """
 
     name: str
@@ -73,6 +74,7 @@ class NodeSpec:
     subnet: str = ""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     disks: tuple[DiskSpec, ...] = ()
+    spare: bool = False
 
     @property
     def is_control_plane(self) -> bool:
@@ -151,6 +153,11 @@ class LocalRequest:
     def control(self) -> NodeSpec:
         """The node that the control plane runs on, or the first of them."""
         return self.nodes[0]
+
+    @property
+    def first_nodes(self) -> tuple[NodeSpec, ...]:
+        """The nodes that it's made with."""
+        return tuple(node for node in self.nodes if not node.spare)
 
     @property
     def subnets(self) -> tuple[str, ...]:
@@ -325,6 +332,8 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
         raise ValueError(f"{len(names)} nodes are more than the {_MOST_NODES} that a local cluster can have")
     if len(set(names)) < len(names):
         raise ValueError("two nodes have the same name")
+    if any(item.get("spare") and item.get("role") == "control-plane" for item in items):
+        raise ValueError("a control plane can't be kept aside")
     if items and "control-plane" not in roles:
         raise ValueError("no node is of role control-plane")
     shares = zip(*(node_shares(network, len(names)) for network in pods), strict=True)
@@ -343,6 +352,7 @@ def _nodes(items: Sequence[Mapping[str, Any]], pods: Sequence[Network]) -> tuple
             memory=int(item.get("memory") or 0),
             kubelet=dict(json.loads(item.get("kubelet") or "{}")),
             disks=tuple(DiskSpec(path=disk["path"], size=int(disk["size"])) for disk in item.get("disks") or ()),
+            spare=bool(item.get("spare")),
         )
         for number, (item, role, share) in enumerate(zip(ordered, roles, shares, strict=False))
     )

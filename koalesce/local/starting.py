@@ -48,7 +48,7 @@ class Start:
 
     def run(self) -> frozenset[str]:
         """Start everything, wait until it works, and return what the cluster can do."""
-        specs = self.request.nodes if self.request.schedulable else ()
+        specs = self.request.first_nodes if self.request.schedulable else ()
         with ThreadPoolExecutor(
             max_workers=len(specs) + len(self.request.controls) + 2, thread_name_prefix="start"
         ) as pool:
@@ -145,7 +145,8 @@ class Start:
             self.deadline.until(
                 "etcd to answer", datastore.answers, why=lambda: self._controls.said_by(members, etcd.NAME)
             )
-            datastore.write(dict(kubelet.stored_node(spec) for spec in self.request.nodes if self.request.schedulable))
+            planted = self.request.first_nodes if self.request.schedulable else ()
+            datastore.write(dict(map(kubelet.stored_node, planted)))
             return self.seeds.plant(datastore)
 
     def _start_early(self, spec: NodeSpec) -> None:

@@ -150,7 +150,7 @@ class Supervisor:
                 name=request.name,
                 run_id=request.run_id,
                 kubernetes=request.kubernetes,
-                nodes=tuple(node.name for node in request.nodes) if request.schedulable else (),
+                nodes=tuple(node.name for node in request.first_nodes) if request.schedulable else (),
                 folder=str(folder),
                 kubeconfig=str(folder / "kubeconfig"),
                 supervisor=Process.of(os.getpid()),
@@ -202,7 +202,7 @@ class Supervisor:
             address=self.request.api_address,
             etcd=self.request.etcd_address,
             dns=self.request.dns_ip if self.request.dns != "none" else "",
-            nodes=tuple(node.name for node in self.request.nodes) if self.request.schedulable else (),
+            nodes=tuple(node.name for node in self.request.first_nodes) if self.request.schedulable else (),
             machines={name: node.pid for name, node in {**bringup.nodes, **bringup.fixtures}.items()},
             groups=tuple(Path(thing.name) for thing in things if thing.kind == "cgroup"),
         )

@@ -99,7 +99,7 @@ class JoinedCluster:
             raise ValueError("up() comes before supply()")
         provider = self._provider or provider_of(self.cluster.provider)
         images = outside_of((registry["name"] for registry in self._registries), images)
-        for node in self.cluster.nodes:
+        for node in self.cluster.present:
             if images and (problem := provider.supply(node, images)):
                 raise ProvisionError(f"{node.name}: {problem}")
 

@@ -36,7 +36,7 @@ _MADE = {
     "registries": "cluster.registries",
     "addons": "cluster.addons",
 }
-_OF_NODES = ("labels", "taints", "cpu", "memory", "subnet", "kubelet", "disks")
+_OF_NODES = ("labels", "taints", "cpu", "memory", "subnet", "kubelet", "disks", "spare")
 
 
 class KubeconfigProvider:

@@ -37,7 +37,7 @@ class LocalProvider:
         {
             "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
             "pause-node", "restart-component", "restart-node", "stop-component",
-            "degrade-link", "kill-process", "pause-process", "remove-state",
+            "degrade-link", "kill-process", "pause-process", "remove-state", "add-node", "remove-node",
         }
     )  # fmt: skip
 

@@ -148,6 +148,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
         exec=tuple(entry["exec"]),
         logs=_commands(entry, "logs"),
         follows=_commands(entry, "follows"),
+        is_spare=entry.get("spare", False),
     )
 
 

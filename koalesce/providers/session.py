@@ -322,7 +322,7 @@ def ready_event(
     """That a cluster is up for a spec; `shared`: it was up before, and stays; `reused`: an earlier spec had it made."""
     nodes: tuple[Mapping[str, Any], ...] = tuple(
         {"name": node.name, "role": node.role, "address": node.address, "podCIDR": node.pod_cidr}
-        for node in cluster.nodes
+        for node in cluster.present
     )
     return ClusterReady(
         spec=spec,

@@ -121,6 +121,10 @@ class NodeSpec(Model):
     """The network that its address is from, for a link of its own with others of it: `198.19.1.0/24`. A router joins the subnets of a cluster. Those of local
     clusters are of IPv4, out of 198.19.0.0/18. Default: the one where all are that say none."""
 
+    spare: Flag = False
+    """Kept aside: it isn't part of the cluster until a test has it join by `nodes: {add: {node: …}}`, and leaves it at that test's end. A worker only. Steps
+    about `all` nodes leave it out as long; `${{ nodes }}` has it, as its addresses are known."""
+
     kubelet: KubeletFields = Field(default_factory=dict, examples=[{"maxPods": 20}])
     """Fields of its kubelet's KubeletConfiguration, over those of `cluster.kubelet`: `{maxPods: 20}`."""
 
@@ -138,6 +142,13 @@ class NodeSpec(Model):
                 f"{text} is less than the {least} that a node of role {info.data.get('role', 'worker')} needs for itself"
             )
         return text
+
+    @field_validator("spare")
+    @classmethod
+    def _is_a_worker(cls, spare: bool, info: ValidationInfo) -> bool:
+        if spare and info.data.get("role", "worker") != "worker":
+            raise ValueError("a control plane is there from the start; only workers can be kept aside")
+        return spare
 
 
 class NodeCounts(Model):
@@ -424,6 +435,7 @@ def _request(node: NodeSpec, index: int, number: int, total: int) -> NodeRequest
         subnet=node.subnet or "",
         kubelet=node.kubelet,
         disks=tuple(disk.request for disk in node.disks),
+        spare=node.spare,
     )
 
 

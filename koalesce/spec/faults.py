@@ -78,6 +78,29 @@ class _Chaos:
             return
         for verb, target in body.items() if isinstance(body, Mapping) else ():
             yield from self._unknown_nodes((verb,), target)
+            if verb in ("add", "remove") and isinstance(target, Mapping):
+                yield from self._immovable(verb, target)
+
+    def _immovable(self, verb: str, target: Mapping[str, Any]) -> Iterator[Problem]:
+        """Nodes that can't join, as they are there from the start, or that can't leave."""
+        several = target.get("nodes")
+        names: list[Any] = [target.get("node"), *(several if isinstance(several, list) else ())]
+        for node in self.cluster.node_requests():
+            if node.name in names and verb == "add" and not node.spare:
+                yield self.entry.problem(
+                    (self.entry.key, verb),
+                    f"{node.name} is there from the start",
+                    key=True,
+                    hint="say spare: true of the node",
+                )
+            if (
+                verb == "remove"
+                and node.role == "control-plane"
+                and (node.name in names or several in ("all", "controlPlane"))
+            ):
+                yield self.entry.problem(
+                    (self.entry.key, verb), f"{node.name} runs a control plane, which can't be removed", key=True
+                )
 
     def _refusal(self) -> Problem | None:
         """What the cluster's provider can't do."""

@@ -166,7 +166,7 @@ class NetworkPolicyStep(Course, key="network-policy"):
 
     def stages(self, context: StepContext) -> Generator[Stage, Ended, Outcome]:
         """The grid first, then the changes of one case after the other."""
-        nodes = [node for node in context.cluster.nodes if node.exec]
+        nodes = [node for node in context.cluster.present if node.exec]
         if not nodes:
             return Errored("the cluster gives no way to run commands on its nodes", final=True)
         families = self.ip_families or [family_of(each) for each in context.cluster.pod_cidrs]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
@@ -10,6 +11,7 @@ from koalesce.cluster import Node
 from koalesce.kube import ApiError
 from koalesce.steps.administration.changes import Change, Labelled, Tainted, Untainted, cordoning, put_back
 from koalesce.steps.administration.draining import Drain
+from koalesce.steps.administration.moving import Moved
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.faults.targets import NodesOfIt, listed
 from koalesce.steps.inside.places import nodes_of
@@ -17,16 +19,17 @@ from koalesce.steps.objects.acting import refused
 from koalesce.steps.objects.ownership import Place
 from koalesce.steps.objects.reading import Reader
 
-VERBS = ("cordon", "uncordon", "drain", "label", "taint", "untaint")
+VERBS = ("cordon", "uncordon", "drain", "label", "taint", "untaint", "add", "remove")
 _CONFLICT = 409
 _BEFORE = "nodes as they were"
 
 
 class Nodes(Assertion, key="nodes"):
-    """Do to nodes what administrators do to them: exactly one of `cordon`, `uncordon`, `drain`, `label`, `taint` and `untaint`.
+    """Do to nodes what administrators do to them, exactly one thing: `cordon`, `uncordon`, `drain`, `label`, `taint`, `untaint`, `add` or `remove`.
 
     Only a test that says `disruptive: true` may do this. All but the pods that `drain` sends away is put back at the test's end. `drain` waits until
-    the pods are gone, up to the step's `timeout`; the others are done at once.
+    the pods are gone, `add` until the nodes are Ready, up to the step's `timeout`; the others are done at once. `add` and `remove` take a provider
+    that can (`requires: [chaos]` skips the test elsewhere).
     """
 
     writes: ClassVar[bool] = True
@@ -50,11 +53,23 @@ class Nodes(Assertion, key="nodes"):
     untaint: Untainted | None = None
     """Remove taints: `{node: worker-1, taints: [{key: dedicated}]}`; that there is none is a failure, unless `mayNotExist`."""
 
+    add: Moved | None = None
+    """Have nodes join that the cluster keeps aside (`spare: true`), and wait until they are Ready: `{node: worker-3}`."""
+
+    remove: Moved | None = None
+    """Have nodes leave: they are switched off at once, all that they know is lost, and their Node objects are deleted. Drain them before, if
+    their pods are to go in order."""
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Nodes:
         if len([name for name in VERBS if getattr(self, name) is not None]) != 1:
             raise ValueError(f"say exactly one of {', '.join(VERBS)}")
         return self
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """A provider that can make and end nodes, where they join or leave."""
+        return frozenset({"chaos"}) if {"add", "remove"} & written.keys() else frozenset()
 
     @property
     def _verb(self) -> tuple[str, NodesOfIt]:
@@ -70,6 +85,8 @@ class Nodes(Assertion, key="nodes"):
         verb, target = self._verb
         if not context.disruptive:
             return Errored("only a test that says disruptive: true may do this", final=True)
+        if verb in ("add", "remove") and isinstance(target, Moved):
+            return target.move("add" if verb == "add" else "remove", context)
         nodes = nodes_of(target.names, context.cluster)
         if isinstance(nodes, Errored):
             return nodes

@@ -32,8 +32,8 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), subnet is the network of its address (empty: the provider's choice), kubelet has fields of KubeletConfiguration as JSON, disks are file systems of a size in bytes."
-  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), subnet = optional(string, ""), kubelet = optional(string, ""), disks = optional(list(object({ path = string, size = number })), []) }))
+  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), subnet is the network of its address (empty: the provider's choice), kubelet has fields of KubeletConfiguration as JSON, disks are file systems of a size in bytes, spare ones are kept aside until they are added."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), subnet = optional(string, ""), kubelet = optional(string, ""), disks = optional(list(object({ path = string, size = number })), []), spare = optional(bool, false) }))
   nullable    = false
 }
 

@@ -106,11 +106,13 @@ def nodes_of(names: str | list[str], cluster: Cluster) -> list[Node] | Errored:
     """The cluster's nodes of a group or a list of names."""
     if isinstance(names, str):
         roles = {"all": ("worker", "control-plane"), "workers": ("worker",), "controlPlane": ("control-plane",)}[names]
-        found = [node for node in cluster.nodes if node.role in roles]
+        found = [node for node in cluster.present if node.role in roles]
         return found or Errored(f"the cluster has no nodes that are {names}", final=True)
     known = {node.name: node for node in cluster.nodes}
     if missing := [name for name in names if name not in known]:
         return Errored(f"there is no node {missing[0]}; the cluster has {', '.join(known) or 'none'}", final=True)
+    if away := [name for name in names if known[name] not in cluster.present]:
+        return Errored(f"node {away[0]} isn't part of the cluster now", final=True)
     return [known[name] for name in names]
 
 

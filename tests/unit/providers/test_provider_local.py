@@ -101,6 +101,7 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "subnet": "",
         "kubelet": "",
         "disks": [{"path": "/mnt/data", "size": 2**20}],
+        "spare": False,
     }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from koalesce.kube import ApiError
 from koalesce.kube.errors import Cause
 from koalesce.steps.base import Errored, Failed, Passed, StepContext
-from tests.fakes import FakeCluster, FakeNode, api_error, context, made, running_pod, step
+from tests.fakes import FakeCluster, FakeFaults, FakeNode, api_error, context, made, running_pod, step
 
 
 def node(name: str = "worker-1", **spec: Any) -> dict[str, Any]:
@@ -199,3 +199,62 @@ def test_it_takes_a_test_that_is_disruptive(cluster: FakeCluster) -> None:
 def test_what_makes_no_sense_is_invalid(text: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         step(f"nodes: {text}")
+
+
+@pytest.fixture
+def moving() -> FakeCluster:
+    """A cluster with a spare node, `late`, and a provider that moves nodes."""
+    found = FakeCluster(
+        node(), made("Node", "late", spec={}), nodes=[FakeNode("worker-1"), FakeNode("late", is_spare=True)]
+    )
+    found.faults = FakeFaults(kinds=frozenset({"add-node", "remove-node"}))
+    return found
+
+
+def say_ready(cluster: FakeCluster, name: str, **spec: Any) -> None:
+    cluster.add(made("Node", name, spec=spec, status={"conditions": [{"type": "Ready", "status": "True"}]}))
+
+
+def test_a_spare_node_joins_once_and_is_awaited_and_leaves_at_the_end(moving: FakeCluster) -> None:
+    given, wanted = context(moving, disruptive=True), step("nodes: {add: {node: late}}")
+
+    assert wanted.attempt(given) == Failed("node/late is not Ready: it has not said anything yet", "Ready", "not Ready")
+    say_ready(moving, "late", taints=[{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
+    assert wanted.attempt(given) == Failed(
+        "node/late still has the taint node.kubernetes.io/not-ready", "Ready", "not Ready"
+    )
+    say_ready(moving, "late")
+    assert wanted.attempt(given) == Passed("add: late joined", {"nodes": ["late"]})
+
+    assert isinstance(moving.faults, FakeFaults)
+    assert [(each.kind, each.machines) for each in moving.faults.begun] == [("add-node", ("late",))]
+    assert [each.name for each in moving.real().present] == ["worker-1", "late"]
+    moving.scope.unwind()
+    assert [each.name for each in moving.real().present] == ["worker-1"]
+    assert moving.faults.log == ["begin", "undo"]
+
+
+def test_a_node_that_was_removed_is_nobodys_target_until_it_is_back(moving: FakeCluster) -> None:
+    outcome = step("nodes: {remove: {node: worker-1}}").attempt(context(moving, disruptive=True))
+    later = step("nodes: {cordon: {node: worker-1}}").attempt(context(moving, disruptive=True))
+
+    assert outcome == Passed("remove: worker-1 left", {"nodes": ["worker-1"]})
+    assert later == Errored("node worker-1 isn't part of the cluster now", final=True)
+    moving.scope.unwind()
+    assert isinstance(step("nodes: {cordon: {node: worker-1}}").attempt(context(moving, disruptive=True)), Passed)
+
+
+def test_what_can_not_move_is_an_error(moving: FakeCluster) -> None:
+    given = context(moving, disruptive=True)
+
+    there = step("nodes: {add: {node: worker-1}}").attempt(given)
+    moving.faults = FakeFaults(kinds=frozenset({"add-node"}), refusal="late is part of the cluster already")
+    refused = step("nodes: {add: {nodes: all}}").attempt(context(moving, disruptive=True))
+    moving.faults = None
+    nobody = step("nodes: {remove: {node: worker-1}}").attempt(context(moving, disruptive=True))
+
+    assert there == Errored("worker-1 is no node that is kept aside; there are: late", final=True)
+    assert refused == Errored("late is part of the cluster already", final=True)
+    assert nobody == Errored("the provider fake can't remove nodes", final=True)
+    moving.scope.unwind()
+    assert moving.moved == set()
