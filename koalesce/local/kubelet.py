@@ -20,6 +20,8 @@ NOT_READY = "node.kubernetes.io/not-ready"
 SERVICES = ("containerd", "kubelet", "kube-proxy")
 _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _PKI = "/etc/kubernetes/pki"
+# What the kubelet keeps free on its disks, in percent, unless it is told otherwise.
+_DISKS = {"/var/lib/kubelet": ("nodefs.available", 10), "/var/lib/containerd": ("imagefs.available", 15)}
 
 
 def files(
@@ -37,7 +39,7 @@ def files(
         File(path="/etc/kubernetes/kubelet.conf", mode=0o600, text=pki.kubeconfig(f"kubelet/{name}", request.api_url)),
         _json_file(
             "/var/lib/kubelet/config.yaml",
-            merged(_kubelet_configuration(request, cgroup_version, reserved), node.kubelet),
+            merged(_kubelet_configuration(request, cgroup_version, reserved) | _eviction(node), node.kubelet),
         ),
     ]
     if request.kube_proxy != "none":
@@ -175,14 +177,24 @@ def _kubelet_configuration(request: LocalRequest, cgroup_version: int, reserved:
         "failSwapOn": False,
         "serializeImagePulls": False,
         "registryPullQPS": 0,
-        # The disk is the machine's own: how full it is says nothing about the cluster.
-        "evictionHard": dict.fromkeys(("imagefs.available", "nodefs.available", "nodefs.inodesFree"), "0%"),
         "imageGCHighThresholdPercent": 100,
         **({"systemReserved": dict(reserved)} if reserved else {}),
         "featureGates": dict(request.feature_gates),
         # From 1.35 on a kubelet refuses cgroup v1 unless it is told not to (KEP-5573); the field is there since 1.31.
         **({"failCgroupV1": False} if cgroup_version == 1 else {}),
     }
+
+
+def _eviction(node: NodeSpec) -> dict[str, Any]:
+    """Disks of the node's own are looked after as by default; any other is the machine's: how full it is says nothing about the cluster.
+
+    What has to be free is said in bytes: a disk that a fault has filled is smaller, of which a tenth would soon be free again.
+    """
+    hard = dict.fromkeys(("imagefs.available", "nodefs.available", "nodefs.inodesFree"), "0%")
+    sizes = {disk.path: disk.size for disk in node.disks}
+    own = {signal: str(sizes[path] * percent // 100) for path, (signal, percent) in _DISKS.items() if sizes.get(path)}
+    # By default a node is said to be under pressure for five minutes more.
+    return {"evictionHard": {**hard, **own}, **({"evictionPressureTransitionPeriod": "5s"} if own else {})}
 
 
 def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Disk(Model):
 
     path: Annotated[Text, AfterValidator(as_place)] = Field(examples=["/mnt/data"])
     """Where the node has it, such as /mnt/data. With /var/lib/kubelet the kubelet's volumes and containers' own files are on it, with
-    /var/lib/containerd images and containers, with /var/lib/etcd the control plane's data."""
+    /var/lib/containerd images and containers, with /var/lib/etcd the control plane's data. Of the first the kubelet keeps a tenth free, of the second
+    15 %, as by default: when less is left, its node has DiskPressure, and pods are evicted; `kubelet` has the last word (`evictionHard`)."""
 
     size: Annotated[Text, AfterValidator(_size)] = Field(examples=["100Mi"])
     """How much it holds, such as 100Mi."""

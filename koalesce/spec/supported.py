@@ -25,7 +25,7 @@ class Unsupported:
     what: str = ""
 
 
-_CLUSTER = (Unsupported(("etcd", "mode"), lambda value: value == "external", "an etcd outside of the cluster is"),)
+_CLUSTER = (Unsupported(("etcd", "endpoints"), what="an etcd that is there already is"),)
 
 UNSUPPORTED: tuple[Unsupported, ...] = (
     *(replace(row, path=(*where, *row.path)) for where in (("cluster",), ("clusters", "*")) for row in _CLUSTER),

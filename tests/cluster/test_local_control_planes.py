@@ -1,9 +1,10 @@
-"""One real cluster of three control planes, of static pods with members of etcd beside them: it bears the loss of any of them."""
+"""One real cluster of three control planes, of static pods with members of etcd beside them, of both families: it bears the loss of any of them."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from koalesce.cluster import Fault
+from koalesce.cli.node_logs import NodeLog, followed
+from koalesce.cluster import Fault, Machine
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import Kube
 from koalesce.local import client
@@ -24,7 +26,7 @@ from tests.long import long
 NAME = "t-control-planes"
 NODES = ("cp-1", "cp-2", "cp-3")
 STATIC = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-VIRTUAL = "198.18.0.2"
+VIRTUAL = "fd4b:6f61:6c65::2"
 SYSTEM = "kube-system"
 
 pytestmark = [*LOCAL_CLUSTERS]
@@ -86,7 +88,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = ledger.folder / NAME
     request = {
         "name": NAME, "kubernetes_version": "1.37.2", "nodes": [{"name": name, "role": "control-plane"} for name in NODES],
-        "control_plane": "static", "dns": "none", "state_dir": str(folder), "settings": {"timeout": 600},
+        "control_plane": "static", "dns": "none", "ip_families": ["IPv6", "IPv4"], "state_dir": str(folder), "settings": {"timeout": 600},
     }  # fmt: skip
     client.up(json.dumps(request), ledger=ledger, progress=lambda line: None)
     kube = Kube(folder / "kubeconfig")
@@ -131,7 +133,7 @@ def test_static_pods_are_shown_as_everywhere(cluster: Cluster) -> None:
 
 
 def test_nodes_reach_the_api_at_the_virtual_address(cluster: Cluster) -> None:
-    assert f"https://{VIRTUAL}:6443" in cluster.run("cp-3", "cat", "/etc/kubernetes/kubelet.conf").stdout
+    assert f"https://[{VIRTUAL}]:6443" in cluster.run("cp-3", "cat", "/etc/kubernetes/kubelet.conf").stdout
     assert VIRTUAL not in {address for item in cluster.outputs["nodes"] for address in item["addresses"]}
     assert cluster.run("cp-3", "timeout", "10", "bash", "-c", f"exec 3<>/dev/tcp/{VIRTUAL}/6443").returncode == 0
 
@@ -156,11 +158,26 @@ def test_without_a_component_of_one_the_api_takes_changes(cluster: Cluster, comp
     assert cluster.run("cp-1", "pgrep", "-x", program).returncode == 0
 
 
-def test_a_static_pod_that_is_killed_is_started_again(cluster: Cluster) -> None:
+def test_a_static_pod_that_is_killed_is_started_again_and_its_log_is_followed_into_the_new_one(
+    cluster: Cluster,
+) -> None:
     before = cluster.run("cp-2", "pgrep", "-x", "kube-scheduler").stdout
+    lines: list[str] = []
+    troubles: list[KoalesceError] = []
+    (entry,) = [item for item in cluster.outputs["nodes"] if item["name"] == "cp-2"]
+    node = Machine(
+        name="cp-2", address="", exec=entry["exec"], **{kind: {"kube-scheduler": entry[kind]["kube-scheduler"]} for kind in ("logs", "follows")}
+    )  # fmt: skip
+    log = NodeLog(node, "kube-scheduler")
+    with tempfile.TemporaryFile() as copy:
+        log.copy(copy)
+        begin = log.end_of(copy)
 
-    cluster.begin("kill-component", "cp-2", component="kube-scheduler").undo()
+    with followed([(log, begin)], lambda _, line: lines.append(line), troubles.append):
+        cluster.begin("kill-component", "cp-2", component="kube-scheduler").undo()
+        eventually(lambda: troubles or any("Starting Kubernetes Scheduler" in line for line in lines))
 
+    assert troubles == []
     assert cluster.run("cp-2", "pgrep", "-x", "kube-scheduler").stdout not in ("", before)
 
 

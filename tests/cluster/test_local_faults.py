@@ -23,9 +23,11 @@ from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
+from tests.long import long
 
 NAME = "t-faults"
 NODES = ("control-plane", "worker-1")
+DISK = "/var/lib/kubelet"
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.66.1"
 # Begins a fault and is killed before it undoes it.
 BEGIN = """
@@ -76,6 +78,13 @@ class Cluster:
         conditions = self.node(name)["status"]["conditions"]
         return [each["status"] for each in conditions if each["type"] == "Ready"] == ["True"]
 
+    def is_under_pressure(self, name: str) -> tuple[bool, bool]:
+        """Whether a node says so of its disks, and whether pods are kept away for it."""
+        node = self.node(name)
+        said = [each["status"] for each in node["status"]["conditions"] if each["type"] == "DiskPressure"]
+        taints = [taint["key"] for taint in node["spec"].get("taints", ())]
+        return said == ["True"], "node.kubernetes.io/disk-pressure" in taints
+
     def begin(self, kind: Any, *machines: str, **more: Any) -> LocalFault:
         return self.faults.begin(Fault(kind=kind, machines=machines, **more))
 
@@ -85,7 +94,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes, which at the end have their supervisor killed while one of them stands still."""
     ledger = Ledger(tmp_path_factory.mktemp("state") / "clusters")
     folder = ledger.folder / NAME
-    nodes = [{"name": name, "role": "worker" if "worker" in name else "control-plane"} for name in NODES]
+    nodes: list[dict[str, Any]] = [
+        {"name": "control-plane", "role": "control-plane"},
+        {"name": "worker-1", "role": "worker", "disks": [{"path": DISK, "size": 256 * 2**20}]},
+    ]
     request = {"name": NAME, "kubernetes_version": "1.37.2", "nodes": nodes, "state_dir": str(folder)}
     client.up(json.dumps(request), ledger=ledger, progress=lambda line: None)
     faults = LocalFaults(name=NAME, kinds=LocalProvider.fault_kinds, ledger=ledger)
@@ -358,6 +370,21 @@ def test_pods_run_on_a_node_that_was_restarted(cluster: Cluster) -> None:
     eventually(lambda: _container(cluster, "after"))
 
 
+@long
+def test_a_disk_of_the_kubelet_that_is_full_puts_its_node_under_pressure_until_it_is_not(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("evicted", ["/agnhost", "pause"]))
+    eventually(lambda: _container(cluster, "evicted"))
+
+    fault = cluster.begin("fill-disk", "worker-1", path=DISK)
+    eventually(lambda: cluster.is_under_pressure("worker-1") == (True, True))
+    eventually(lambda: _reason(cluster, "evicted") == "Evicted", 240)  # one pod after the other
+    fault.undo()
+
+    eventually(lambda: cluster.is_under_pressure("worker-1") == (False, False), 120)
+    cluster.kube.create(_pod("later", ["/agnhost", "pause"]))
+    eventually(lambda: _container(cluster, "later"))
+
+
 def test_the_node_of_the_control_plane_stays_on(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match="control-plane holds the cluster's state"):
         cluster.begin("kill-node", "control-plane")
@@ -379,3 +406,9 @@ def _container(cluster: Cluster, pod: str) -> str:
     statuses = found["status"].get("containerStatuses", ()) if found else ()
     running = [status["containerID"] for status in statuses if "running" in status["state"]]
     return running[0].rpartition("/")[2] if running else ""
+
+
+def _reason(cluster: Cluster, pod: str) -> str:
+    """Why a pod has ended; empty if it's not said."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    return str(found["status"].get("reason", "")) if found else ""

@@ -131,6 +131,27 @@ def test_settings_of_a_kubelet_are_laid_over_ours(certificates: Pki) -> None:
     assert "maxPods" not in configuration(1)
 
 
+@pytest.mark.parametrize(
+    ("disks", "kept"),
+    [
+        ({"/mnt/data": 1000}, {}),
+        ({"/var/lib/kubelet": 1000}, {"nodefs.available": "100"}),
+        ({"/var/lib/kubelet": 1000, "/var/lib/containerd": 2000}, {"nodefs.available": "100", "imagefs.available": "300"}),
+    ],
+)  # fmt: skip
+def test_kubelets_keep_room_on_disks_of_their_own_alone(
+    certificates: Pki, disks: dict[str, int], kept: dict[str, str]
+) -> None:
+    own = [{"path": path, "size": size} for path, size in disks.items()]
+    wanted = request(nodes=[NODES[0], {**NODES[1], "disks": own}])
+    files = kubelet.files(wanted, wanted.nodes[1], certificates, sandbox="p:1", cgroup_version=2, reserved={})
+    found = json.loads(next(file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml"))
+
+    nothing = {"imagefs.available": "0%", "nodefs.available": "0%", "nodefs.inodesFree": "0%"}
+    assert found["evictionHard"] == {**nothing, **kept}
+    assert found.get("evictionPressureTransitionPeriod") == ("5s" if kept else None)
+
+
 def test_keys_are_for_root_only(certificates: Pki) -> None:
     wanted = request()
     files = [
