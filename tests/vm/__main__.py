@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out
         else ": the processor doesn't help here, so that everything takes some ten times as long"
     )
     print(f"starting a virtual machine with {accelerated}{slow}", flush=True)
-    shutil.copy(find_binary(), out / "terraform")
+    _lend(out / "bin")
     (out / "task.json").write_text(json.dumps(task))
     argv = machine.command(
         guest,
@@ -101,6 +101,14 @@ def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out
     for each in ended["commands"]:
         print(f"{'ok  ' if each['code'] == 0 else 'FAIL'}  {each['seconds']:7.1f} s  {' '.join(each['command'][2:])}")
     return 1 if ended["left"] or any(each["code"] for each in ended["commands"]) else 0
+
+
+def _lend(folder: Path) -> None:
+    """This machine's Terraform, and its kubectl for steps that call it."""
+    folder.mkdir()
+    shutil.copy(find_binary(), folder / "terraform")
+    if kubectl := shutil.which("kubectl"):
+        shutil.copy(kubectl, folder / "kubectl")
 
 
 def _unknown(out: Path, why: str) -> int:

@@ -13,14 +13,13 @@ from typing import TextIO
 _OUT = Path("/out")
 _ENVIRONMENT = {
     "HOME": "/root",
-    "PATH": "/opt/koalesce/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": "/out/bin:/opt/koalesce/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "PYTHONPATH": "/repo",
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "NO_COLOR": "1",
     "KOALESCE_CACHE_DIR": "/cache",
     "KOALESCE_STATE_DIR": "/var/lib/koalesce",
-    "KOALESCE_TERRAFORM": "/out/terraform",
     "KOALESCE_TOOL_RUNC": "/usr/sbin",
 }
 
@@ -60,7 +59,7 @@ def _machine() -> str:
     cgroups = [line.split()[2] for line in Path("/proc/mounts").read_text().splitlines() if "/sys/fs/cgroup" in line]
     memory = Path("/proc/meminfo").read_text().split()[1]
     return (
-        f"Linux {platform.release()}, {os.cpu_count()} processors, {int(memory) >> 20} GiB of memory, "
+        f"Linux {platform.release()}, {os.cpu_count()} processors, {int(memory) / 2**20:.1f} GiB of memory, "
         f"cgroups: {' '.join(cgroups)}, up after {time.monotonic():.0f} s"
     )
 
