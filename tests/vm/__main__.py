@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from koalesce.assets import cache_dir
@@ -20,6 +19,7 @@ from koalesce.terraform.binary import find_binary
 from tests.vm import disk, machine
 
 _HERE = Path(__file__).parent
+_OUT = disk.CHECKOUT / ".koalesce" / "vm"  # what came out of the last run: its log, its console, evidence of failures
 _LEGACY = "systemd.unified_cgroup_hierarchy=0"
 _LAST_LINES = 30
 
@@ -30,15 +30,20 @@ def main() -> int:
     if missing := _missing():
         print(f"no virtual machine can be made here: {missing}", file=sys.stderr)
         return 2
-    specs: list[Path] = args.specs or sorted(_HERE.glob("*.yaml"))
+    specs = [path.resolve() for path in args.specs or sorted(_HERE.glob("*.yaml"))]
+    if outside := [str(path) for path in specs if not path.is_relative_to(disk.CHECKOUT) or not path.is_file()]:
+        print(f"the guest sees files of {disk.CHECKOUT} only, not {', '.join(outside)}", file=sys.stderr)
+        return 2
     task = [["python", "-m", "koalesce", "doctor"]]
-    task += [
-        ["python", "-m", "koalesce", "run", str(spec.resolve().relative_to(disk.CHECKOUT)), "-v"] for spec in specs
-    ]
+    task += [["python", "-m", "koalesce", "run", str(path.relative_to(disk.CHECKOUT)), "-v"] for path in specs]
     try:
         guest = disk.provide()
-        with tempfile.TemporaryDirectory(prefix="koalesce-vm-") as folder:
-            return _run(args, guest, task, Path(folder))
+        if args.disk:
+            print(f"the disk is {guest.disk}")
+            return 0
+        shutil.rmtree(_OUT, ignore_errors=True)
+        _OUT.mkdir(parents=True)
+        return _run(args, guest, task, _OUT)
     except KoalesceError as error:
         print(f"no virtual machine can be made here: {error.message}", file=sys.stderr)
         if error.hint:
@@ -73,9 +78,6 @@ def _missing() -> str:
 
 
 def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out: Path) -> int:
-    if args.disk:
-        print(f"the disk is {guest.disk}")
-        return 0
     accelerated = args.accelerator or machine.accelerator()
     slow = (
         ""
@@ -93,6 +95,7 @@ def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out
         options=_LEGACY if args.cgroup == "v1" else "",
     )
     has_ended = machine.run(argv, guest, out, seconds=args.minutes * 60, tell=lambda line: print(line, flush=True))
+    shutil.rmtree(out / "bin")
     if not (out / "ended.json").exists():
         return _unknown(
             out, "it ended before its task" if has_ended else f"it was ended after {args.minutes:g} minutes"

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TextIO
 
 _OUT = Path("/out")
+_CHECKOUT = Path("/checkout")
 _ENVIRONMENT = {
     "HOME": "/root",
     "PATH": "/out/bin:/opt/koalesce/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "PYTHONPATH": "/repo",
+    "PYTHONPATH": str(_CHECKOUT),
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
     "NO_COLOR": "1",
@@ -28,6 +29,8 @@ def main() -> None:
     _share("out", _OUT, "rw,cache=none")
     _share("cache", Path("/mnt/cache"), "ro,cache=loose")
     _overlay(Path("/mnt/cache"), Path("/cache"))
+    _overlay(Path("/repo"), _CHECKOUT)
+    _keep(_CHECKOUT / ".koalesce", _OUT / "evidence")
     task = json.loads((_OUT / "task.json").read_text())
     with (_OUT / "log.txt").open("a", buffering=1) as log:
         print(_machine(), file=log)
@@ -46,13 +49,20 @@ def _share(tag: str, at: Path, options: str) -> None:
 
 def _overlay(lower: Path, at: Path) -> None:
     """What is written there goes to memory."""
-    memory = Path("/mnt/memory")
-    memory.mkdir()
+    memory = Path("/mnt/memory", at.name)
+    memory.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "none", memory], check=True)
     for folder in (memory / "upper", memory / "work", at):
         folder.mkdir()
     options = f"lowerdir={lower},upperdir={memory}/upper,workdir={memory}/work"
     subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", at], check=True)
+
+
+def _keep(folder: Path, at: Path) -> None:
+    """What is written to this folder comes out."""
+    for path in (folder, at):
+        path.mkdir(exist_ok=True)
+    subprocess.run(["mount", "--bind", at, folder], check=True)
 
 
 def _machine() -> str:
@@ -76,7 +86,7 @@ def _carry_out(argv: list[str], log: TextIO) -> dict[str, object]:
     print(f"\n$ {' '.join(argv)}", file=log, flush=True)
     began = time.monotonic()
     code = subprocess.run(
-        argv, cwd="/repo", env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        argv, cwd=_CHECKOUT, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
     ).returncode
     seconds = round(time.monotonic() - began, 1)
     print(f"ended with {code} after {seconds} s", file=log, flush=True)
