@@ -12,6 +12,7 @@ from typing import TextIO
 
 _OUT = Path("/out")
 _CHECKOUT = Path("/checkout")
+_OF_MODULES = ("tunl0", "gre0", "gretap0", "erspan0", "dummy0")  # made by the kernel, where it loads the module
 _ENVIRONMENT = {
     "HOME": "/root",
     "PATH": "/out/bin:/opt/koalesce/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -77,7 +78,7 @@ def _machine() -> str:
 def _traces() -> set[str]:
     """What clusters make that doesn't end with a process: cgroups, links, mounts."""
     groups = {f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob("**/koalesce*") if path.is_dir()}
-    links = {f"link {path.name}" for path in Path("/sys/class/net").iterdir()}
+    links = {f"link {path.name}" for path in Path("/sys/class/net").iterdir() if path.name not in _OF_MODULES}
     mounts = {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()}
     return groups | links | {f"mount {mount}" for mount in mounts if "koalesce" in mount}
 
