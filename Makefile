@@ -75,6 +75,10 @@ soak: toolchain ## Up and down 100 times (CYCLES=N); interrupt and kill commands
 conformance: toolchain ## Run upstream's conformance tests on a local cluster (an hour, and 20 minutes more the first time; no part of `make test`)
 	$(BIN)/python -m tests.conformance
 
+.PHONY: vm-test
+vm-test: toolchain ## Run tests/vm/*.yaml (SPECS=…) in a virtual machine with cgroup v2 and all kernel modules (no part of `make test`)
+	$(BIN)/python -m tests.vm $(SPECS)
+
 .PHONY: clean
 clean: ## Remove the Python environment and caches of checkers (not the toolchain)
 	rm -rf $(VENV) build/docs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

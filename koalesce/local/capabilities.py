@@ -8,10 +8,11 @@ from koalesce.local.request import LocalRequest
 
 # What every local cluster can do, whatever the kernel.
 ALWAYS = ("chaos", "disruption", "host-exec", "node-exec", "node-kill", "privileged")
+_FOU = "ip fou add port 5555 ipproto 4"
 # Each is tried in a network namespace of its own, with the commands that a node has; it works if its command ends with 0.
 _TRIALS = {
     "dummy": "ip link add t1 type dummy",
-    "fou": "ip fou add port 5555 ipproto 4",
+    "fou": f"{_FOU} || {{ modprobe fou && {_FOU}; }}",  # unlike other modules it isn't loaded by being used
     "geneve": "ip link add t2 type geneve id 1 remote 127.0.0.2",
     "gre": "ip link add t3 type gre local 127.0.0.1 remote 127.0.0.2",
     "ipip": "ip link add t4 type ipip local 127.0.0.1 remote 127.0.0.2",

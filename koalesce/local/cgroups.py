@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -16,9 +17,14 @@ from koalesce.local.noderoot import CgroupMount
 TOP = "koalesce"
 _NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 _NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
+# What is switched on for groups below the machine's own on v2. systemd switches these off again once nobody has them; it leaves others on for ever.
+_HANDED_DOWN = (*_NEEDED_V2, "io")
 _INIT = "init"
+_RACES = 10  # how often the folder that clusters share may go while a node's is made
 # The file that freezes a group, and what it is told to: of v1's controller freezer, and of v2 (cgroups(7)).
 _FREEZE_TRY = 0.5
+# A group of v2 with processes hands nothing down, unless it is the root of the machine ("no internal processes", cgroups(7)).
+_MOVE = "cd /sys/fs/cgroup && mkdir -p init && xargs -rn1 <cgroup.procs >init/cgroup.procs"
 _FREEZERS = {"freezer.state": ("FROZEN", "THAWED"), "cgroup.freeze": ("1", "0")}
 
 
@@ -65,9 +71,10 @@ class Layout:
             mounts.append({"kind": "cgroup", "options": options, "target": name, "links": links})
         return mounts
 
-    def evacuation(self) -> dict[str, list[str]]:
-        """What the init of a node has to do on v2 (`InitConfig.evacuate`)."""
-        return {_INIT: list(self.hierarchies[0].controllers)} if self.version == 2 else {}
+    @property
+    def evacuation(self) -> str:
+        """Where the init of a node has to move to on v2 (`InitConfig.evacuate`)."""
+        return _INIT if self.version == 2 else ""
 
 
 def detect(mountinfo: str | None = None) -> Layout:
@@ -109,35 +116,78 @@ def _unique(hierarchies: Sequence[Hierarchy]) -> tuple[Hierarchy, ...]:
 
 
 def make(layout: Layout, *parts: str) -> list[Path]:
-    """Make the folders of a node in all hierarchies, ready to take processes; returns them."""
+    """Make the folders of a node in all hierarchies, ready to take processes; returns them. ProvisionError if they can't be made."""
     for hierarchy in layout.hierarchies:
-        folder = hierarchy.path
-        for part in (TOP, *parts):
-            if hierarchy.version == 2:
-                _hand_down(folder, hierarchy.controllers)
-            folder = folder / part
-            folder.mkdir(exist_ok=True)
-            if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
-                _copy_cpuset(folder)
-        if hierarchy.version == 2:
-            _check_handed_down(folder)
+        for attempt in reversed(range(_RACES)):
+            try:
+                _make(hierarchy, (TOP, *parts))
+                break
+            except OSError as error:
+                # Another cluster may have been the last, and have taken the folder that they share with it.
+                if not attempt or not isinstance(error, FileNotFoundError):
+                    raise _refused(f"cgroups can't be made below {hierarchy.path}", error) from error
     return layout.folders(*parts)
 
 
-def _hand_down(folder: Path, controllers: Sequence[str]) -> None:
-    """Enable each controller for the groups below (cgroups(7)); those that can't be are seen as missing later."""
-    for controller in controllers:
-        with contextlib.suppress(OSError):
-            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+def refusal(layout: Layout) -> ProvisionError | None:
+    """Why nodes can't have cgroups with the controllers that they need, found out by making one and removing it; None if they can."""
+    trial = f"{TOP}-trial-{os.getpid()}"
+    try:
+        for hierarchy in layout.hierarchies:
+            _make(hierarchy, (trial,))
+    except OSError as error:
+        return _refused(f"cgroups can't be made below {hierarchy.path}", error)
+    except ProvisionError as error:
+        return error
+    finally:
+        for hierarchy in layout.hierarchies:
+            _remove_tree(hierarchy.path / trial)
+    return None
 
 
-def _check_handed_down(folder: Path) -> None:
+def _make(hierarchy: Hierarchy, parts: Sequence[str]) -> None:
+    folder, problem = hierarchy.path, None
+    for part in parts:
+        if hierarchy.version == 2:
+            problem = _hand_down(folder, is_ours=folder != hierarchy.path) or problem
+        folder = folder / part
+        folder.mkdir(exist_ok=True)
+        if "cpuset" in hierarchy.controllers and hierarchy.version == 1:
+            _copy_cpuset(folder)
+    if hierarchy.version == 2:
+        _check_handed_down(hierarchy.path, folder, problem)
+
+
+def _hand_down(folder: Path, *, is_ours: bool) -> OSError | None:
+    """Enable controllers for the groups below (cgroups(7)); an error, if they can't be: they are seen as missing later.
+
+    All at once: those that can be without `memory` would make a group with processes a threaded domain, which then takes no other groups.
+    """
+    present, on = ((folder / name).read_text().split() for name in ("cgroup.controllers", "cgroup.subtree_control"))
+    wanted = present if is_ours else [name for name in _HANDED_DOWN if name in present]
+    if off := [f"+{name}" for name in wanted if name not in on]:
+        try:
+            (folder / "cgroup.subtree_control").write_text(" ".join(off))
+        except OSError as error:
+            return error
+    return None
+
+
+def _check_handed_down(top: Path, folder: Path, problem: OSError | None) -> None:
     present = (folder / "cgroup.controllers").read_text().split()
     if missing := [controller for controller in _NEEDED_V2 if controller not in present]:
-        raise ProvisionError(
-            f"the cgroup controllers {', '.join(missing)} are not handed down to {folder}",
-            hint="in a container, move its processes out of the root cgroup, or run it with the host's cgroup namespace",
+        raise _refused(f"the cgroup controllers {', '.join(missing)} are not handed down below {top}", problem)
+
+
+def _refused(text: str, error: OSError | None) -> ProvisionError:
+    """An error whose hint is of the reason that the kernel gave."""
+    reason = f"{text}: {os.strerror(error.errno)}" if error and error.errno else text
+    if error and error.errno == errno.EBUSY:
+        return ProvisionError(
+            reason, hint=f"this is a container, whose processes are in its root cgroup; move them: {_MOVE}"
         )
+    hint = "in a container, run it as a privileged one, with the host's cgroup namespace (--cgroupns=host)"
+    return ProvisionError(reason, hint=hint)
 
 
 def _copy_cpuset(folder: Path) -> None:
@@ -171,7 +221,11 @@ def cpu_seconds(folders: Sequence[Path]) -> float:
 
 
 def kill(folders: Sequence[Path]) -> None:
-    """End every process in these groups, frozen ones too."""
+    """End every process in these groups, frozen ones too; on v2 (since Linux 5.14) also what they start meanwhile."""
+    for folder in folders:
+        if (folder / "cgroup.kill").exists() and os.getpid() not in processes([folder]):
+            with contextlib.suppress(OSError):
+                (folder / "cgroup.kill").write_text("1")
     for pid in processes(folders) - {os.getpid()}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from koalesce.errors import ProvisionError
-from koalesce.local import machine, outside
+from koalesce.local import cgroups, machine, outside
 from koalesce.local.sysctls import NEEDED
 
 State = Literal["good", "noted", "lacking"]
@@ -74,6 +74,8 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
 
 def trials() -> list[Finding]:
     """What can only be told by trying, where nothing that is known of speaks against it."""
+    if refused := cgroups.refusal(cgroups.detect()):
+        return [Finding("cgroups", "lacking", refused.message, refused.hint or "")]
     if why := machine.refusal():
         text = f"root is refused namespaces, mounts or devices here: {why}"
         return [Finding("mounts", "lacking", text, f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}")]

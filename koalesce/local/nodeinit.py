@@ -33,14 +33,13 @@ _FILES = 1048576
 class InitConfig(TypedDict):
     """What the init of a node is told. `cgroups` are the folders that the node joins, one of each hierarchy.
 
-    `evacuate` names the cgroup below the node's own that it moves to on cgroup v2, and the controllers that are then handed
-    down; empty on v1.
+    `evacuate` names the cgroup below the node's own that it moves to on cgroup v2, so that controllers can be handed down; empty on v1.
     """
 
     hostname: str
     parent: int
     cgroups: list[str]
-    evacuate: dict[str, list[str]]
+    evacuate: str
     root: RootPlan
     environment: dict[str, str]
 
@@ -261,16 +260,17 @@ def _stay_outside(control: socket.socket, pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _evacuate(folders: list[str], groups: dict[str, list[str]]) -> None:
+def _evacuate(folders: list[str], group: str) -> None:
     """On cgroup v2 a group with processes can't hand controllers down: move to a group below, before the init is born there.
 
-    The cgroup namespace exists already, and its root is the node's group.
+    The cgroup namespace exists already, and its root is the node's group. What came down to that is handed on.
     """
-    for folder in folders:
-        for name, controllers in groups.items():
-            os.makedirs(f"{folder}/{name}", exist_ok=True)  # noqa: PTH103
-            _write(f"{folder}/{name}/cgroup.procs", "0")
-            _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in controllers))
+    for folder in folders if group else ():
+        os.makedirs(f"{folder}/{group}", exist_ok=True)  # noqa: PTH103
+        _write(f"{folder}/{group}/cgroup.procs", "0")
+        with open(f"{folder}/cgroup.controllers") as file:  # noqa: PTH123
+            controllers = file.read().split()
+        _write(f"{folder}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in controllers))
 
 
 def _limits() -> None:

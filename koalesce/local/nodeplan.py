@@ -97,7 +97,7 @@ def _told(name: str, root: RootPlan, layout: Layout, cgroups: Sequence[Path]) ->
         hostname=name,
         parent=os.getpid(),
         cgroups=[str(path) for path in cgroups],
-        evacuate=layout.evacuation(),
+        evacuate=layout.evacuation,
         root=root,
         environment=ENVIRONMENT,
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -64,19 +66,149 @@ def test_v2_has_one_hierarchy_whose_init_moves_down(unified: Path) -> None:
 
     assert layout.version == 2
     assert layout.mounts() == [{"kind": "cgroup2", "options": "", "target": "", "links": []}]
-    assert layout.evacuation() == {"init": ["cpuset", "cpu", "io", "memory", "pids"]}
+    assert layout.evacuation == "init"
 
 
-def test_v2_that_hands_nothing_down_says_what_to_do(unified: Path) -> None:
+def group(folder: Path, controllers: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cgroup.controllers").write_text(f"{controllers}\n")
+    (folder / "cgroup.subtree_control").touch()
+    return folder
+
+
+def test_v2_that_hands_nothing_down_says_so(unified: Path) -> None:
     for folder in (unified / "koalesce", unified / "koalesce" / "c1"):
-        folder.mkdir()
-        (folder / "cgroup.controllers").write_text("cpu pids\n")
-        (folder / "cgroup.subtree_control").touch()
+        group(folder, "cpu pids")
 
-    with pytest.raises(ProvisionError, match="cpuset, memory are not handed down") as caught:
+    with pytest.raises(ProvisionError, match="cpuset, memory are not handed down below") as caught:
         cgroups.make(Layout((Hierarchy(unified, 2),)), "c1")
 
-    assert "root cgroup" in str(caught.value.hint)
+    assert "privileged" in str(caught.value.hint)
+
+
+class Switches:
+    """What is written to the files of cgroups that switch controllers on, as cgroup v2 takes it; and who refuses it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.written: dict[str, list[str]] = {}
+        self.refused: OSError | None = None
+        self._write = Path.write_text
+        monkeypatch.setattr(Path, "write_text", lambda path, text: self.write(path, text))
+
+    def write(self, path: Path, text: str) -> int:
+        if path.name != "cgroup.subtree_control" or not text.startswith("+"):
+            return self._write(path, text)
+        if self.refused:
+            raise self.refused
+        self.written.setdefault(path.parent.name, []).append(text)
+        return len(text)
+
+
+@pytest.fixture
+def switches(monkeypatch: pytest.MonkeyPatch) -> Switches:
+    return Switches(monkeypatch)
+
+
+def test_of_the_machines_controllers_only_those_are_switched_on_that_nodes_need(
+    unified: Path, switches: Switches
+) -> None:
+    (group(unified, "cpuset cpu io memory hugetlb pids rdma misc") / "cgroup.subtree_control").write_text(
+        "hugetlb pids\n"
+    )
+    for folder in (unified / "koalesce", unified / "koalesce" / "c1"):
+        group(folder, "cpuset cpu io memory hugetlb pids")  # hugetlb was on before
+
+    cgroups.make(Layout((Hierarchy(unified, 2),)), "c1")
+
+    assert switches.written == {
+        unified.name: ["+cpu +cpuset +memory +io"],
+        "koalesce": ["+cpuset +cpu +io +memory +hugetlb +pids"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "hint"),
+    [
+        (
+            errno.EBUSY,
+            "not handed down below .*: Device or resource busy",
+            "xargs -rn1 <cgroup.procs >init/cgroup.procs",
+        ),
+        (errno.EACCES, "not handed down below .*: Permission denied", "--cgroupns=host"),
+    ],
+)
+def test_in_a_container_it_is_told_what_to_do(
+    unified: Path, switches: Switches, number: int, text: str, hint: str
+) -> None:
+    for folder in (unified / "koalesce", unified / "koalesce" / "c1"):
+        group(folder, "")
+    switches.refused = OSError(number, "")
+
+    with pytest.raises(ProvisionError, match=text) as caught:
+        cgroups.make(Layout((Hierarchy(unified, 2),)), "c1")
+
+    assert hint in str(caught.value.hint)
+
+
+def test_cgroups_that_are_read_only_are_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(path: Path, mode: int = 0, parents: bool = False, exist_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+
+    with pytest.raises(ProvisionError, match="can't be made below /cg: Read-only file system") as caught:
+        cgroups.make(Layout((Hierarchy(Path("/cg"), 1, "pids"),)), "c1")
+
+    assert "privileged" in str(caught.value.hint)
+
+
+def test_a_folder_that_goes_with_the_last_other_cluster_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = Path.mkdir, []
+
+    def mkdir(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        made.append(path.name)
+        if made == ["koalesce", "c1"]:
+            path.parent.rmdir()
+        make(path, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+
+    (folder,) = cgroups.make(Layout((Hierarchy(tmp_path, 1, "pids"),)), "c1")
+
+    assert folder.is_dir()
+    assert made == ["koalesce", "c1", "koalesce", "c1"]
+
+
+def test_a_trial_tells_what_is_missing_and_leaves_nothing(tmp_path: Path, unified: Path) -> None:
+    legacy = Layout((Hierarchy(tmp_path / "pids", 1, "pids"),))
+    legacy.hierarchies[0].path.mkdir()
+
+    assert cgroups.refusal(legacy) is None
+    assert list(legacy.hierarchies[0].path.iterdir()) == []
+
+    refused = cgroups.refusal(Layout((Hierarchy(tmp_path / "nowhere", 1, "pids"),)))
+    assert refused is not None
+    assert refused.message.startswith(f"cgroups can't be made below {tmp_path}/nowhere")
+
+
+def test_on_v2_a_group_is_ended_as_a_whole(unified: Path) -> None:
+    (unified / "cgroup.kill").touch()
+    (unified / "cgroup.procs").touch()
+
+    cgroups.kill([unified])
+
+    assert (unified / "cgroup.kill").read_text() == "1"
+
+
+def test_a_group_is_not_ended_with_who_ends_it(unified: Path) -> None:
+    (unified / "cgroup.kill").touch()
+    (unified / "cgroup.procs").write_text(f"{os.getpid()}\n")
+
+    cgroups.kill([unified])
+
+    assert (unified / "cgroup.kill").read_text() == ""
 
 
 def test_v2_without_a_controller_is_named(unified: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.errors import ProvisionError
-from koalesce.local import health, outside
+from koalesce.local import cgroups, health, outside
 from koalesce.local import machine as local_machine
 from koalesce.local.cgroups import Hierarchy, Layout
 
@@ -200,6 +200,7 @@ def test_what_is_refused_shows_when_it_is_tried(tmp_path: Path, monkeypatch: pyt
     unshare.write_text("#!/bin/sh\necho 'mount: /mnt: permission denied.' >&2\nexit 32\n")
     unshare.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(cgroups, "refusal", lambda layout: None)
 
     (found,) = health.trials()
 
@@ -208,3 +209,14 @@ def test_what_is_refused_shows_when_it_is_tried(tmp_path: Path, monkeypatch: pyt
     )  # fmt: skip
     unshare.write_text("#!/bin/sh\nexit 0\n")
     assert [finding.state for finding in health.trials()] == ["good"]
+
+
+def test_cgroups_that_can_not_be_made_are_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = ProvisionError("cgroups can't be made below /sys/fs/cgroup", hint="run it as a privileged one")
+    monkeypatch.setattr(cgroups, "refusal", lambda layout: refused)
+
+    (found,) = health.trials()
+
+    assert (found.state, str(found)) == (
+        "lacking", "cgroups can't be made below /sys/fs/cgroup (run it as a privileged one)"
+    )  # fmt: skip

@@ -65,6 +65,26 @@ def test_a_trial_that_fails_says_nothing() -> None:
     assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == "good\n"
 
 
+def test_a_module_that_is_not_loaded_by_being_used_is_loaded_for_the_trial(tmp_path: Path) -> None:
+    programs = {
+        "unshare": 'shift; exec "$@"',
+        "ip": f'case "$*" in "fou "*) test -e {tmp_path}/loaded ;; *) exit 1 ;; esac',
+        "modprobe": f'test "$1" != fou || touch {tmp_path}/loaded',
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    wanted = from_mapping({"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/s"})
+
+    def run(command: Sequence[str]) -> str:
+        return subprocess.run(command, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}).stdout
+
+    found = capabilities.probe(wanted, run, cgroup_version=2)
+
+    assert "fou" in found
+    assert "gre" not in found
+
+
 def test_waiting_ends_with_the_reason() -> None:
     with pytest.raises(ClusterError) as caught:
         Deadline(0, lambda: None).until("rain", lambda: False, why=lambda: "it is sunny")
