@@ -27,17 +27,15 @@ SHARED = [path for path in EXAMPLES if not cluster_of(path)]
 @pytest.fixture(scope="module")
 def examples(machine: Machine, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One run of all examples that share a cluster."""
-    return run(
-        machine, tmp_path_factory.mktemp("examples"), list(valid(SHARED)), "--cluster", cluster, "--parallel", "8"
-    )
+    flags = ("--cluster", cluster, "--parallel", "8", "-p", "3")
+    return run(machine, tmp_path_factory.mktemp("examples"), list(valid(SHARED)), *flags)
 
 
 @pytest.fixture(scope="module")
 def failures(machine: Machine, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """One run of all specs that must fail."""
-    return run(
-        machine, tmp_path_factory.mktemp("failing"), list(valid(FAILING)), "--cluster", cluster, "--parallel", "16"
-    )
+    flags = ("--cluster", cluster, "--parallel", "16", "-p", "3")
+    return run(machine, tmp_path_factory.mktemp("failing"), list(valid(FAILING)), *flags)
 
 
 def check_green(ran: Ran, path: Path) -> None:

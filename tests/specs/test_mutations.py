@@ -132,7 +132,7 @@ def mutated(home: Path) -> list[Mutated]:
 @pytest.fixture(scope="module")
 def ran(mutated: list[Mutated], machine: Machine, cluster: str, home: Path) -> Ran:
     specs = [each.path for each in mutated]
-    return run(replace(machine, home=home), home, specs, "--cluster", cluster, "--parallel", "16")
+    return run(replace(machine, home=home), home, specs, "--cluster", cluster, "--parallel", "16", "-p", "3")
 
 
 def test_the_sample_is_valid_and_large_enough(mutated: list[Mutated]) -> None:
