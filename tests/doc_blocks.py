@@ -44,9 +44,10 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Its commands as words; comments and what stands before a command in its line (`cd x &&`) are left out."""
+        """Its commands as words; comments and what stands before a command in its line (`cd x &&`) or takes its output (`| jq`) are left out."""
         lines = self.text.replace("\\\n", " ").splitlines()
-        found = [shlex.split(part, comments=True) for line in lines for part in re.split(r" && ", line)]
+        parts = [part.partition(" | ")[0] for line in lines for part in line.split(" && ")]
+        found = [shlex.split(part, comments=True) for part in parts]
         return [words for words in found if words]
 
 

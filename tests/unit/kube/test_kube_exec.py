@@ -161,12 +161,13 @@ def test_a_silent_command_ends_at_the_deadline(kube: Kube, api: FakeApi) -> None
 
 
 def test_a_command_can_be_cancelled(kube: Kube, api: FakeApi) -> None:
+    cancel = threading.Event()
+
     def command(connection: ExecConnection) -> None:
+        threading.Timer(0.2, cancel.set).start()
         connection.receive()
 
     api.on_exec = command
-    cancel = threading.Event()
-    threading.Timer(0.1, cancel.set).start()
 
     with pytest.raises(ExecTimeout) as caught:
         kube.exec("web", ["sleep", "inf"], namespace="one", cancel=cancel)

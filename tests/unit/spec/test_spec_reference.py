@@ -38,9 +38,9 @@ def test_models_below_are_told_once_each() -> None:
 
 
 def test_what_this_version_can_not_do_is_said_at_the_field() -> None:
-    mode = next(each for each in REFERENCE_TEXT.model("EtcdSpec").fields if each.name == "mode")
+    endpoints = next(each for each in REFERENCE_TEXT.model("EtcdSpec").fields if each.name == "endpoints")
 
-    assert mode.limits == "an etcd outside of the cluster is not supported by this version"
+    assert endpoints.limits == "an etcd that is there already is not supported by this version"
     assert REFERENCE_TEXT.step("sleep").model.fields[0].limits == ""
 
 
