@@ -75,12 +75,12 @@ def test_a_volume_comes_with_its_claim_and_goes_when_it_is_released(looking: Loo
     eventually(lambda: kube.get(volumes, name))
     volume = looking.get("persistentvolumes", name)
     assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"] == "local-path"
-    assert looking.ran == [("w1", "mkdir")]
+    assert set(looking.ran) == {("w1", "mkdir")}  # twice if the watch tells late of the volume
 
     kube.delete(kube.resource("persistentvolumeclaims"), "data", namespace)
     kube.patch(volumes, name, None, {"status": {"phase": "Released"}}, subresource="status")
 
-    eventually(lambda: looking.ran[1:] == [("w1", "rm")])
+    eventually(lambda: looking.ran[-1] == ("w1", "rm"))
     # Somebody else takes the finalizer away, once nobody uses the volume.
     eventually(
         lambda: "deletionTimestamp" in (kube.get(volumes, name) or {"metadata": {"deletionTimestamp": ""}})["metadata"]
