@@ -82,7 +82,7 @@ def add_values(parser: argparse._ActionsContainer) -> None:
 
 
 def add_existing(parser: argparse._ActionsContainer) -> None:
-    """Declare which existing cluster is meant, for the provider kubeconfig."""
+    """Declare which existing cluster is meant, for the provider kubeconfig, or which machines, for the provider ssh."""
     parser.add_argument("--context", metavar="NAME", help="the context that leads to it (provider kubeconfig)")
     parser.add_argument(
         "--kubeconfig", metavar="FILE", help="the file that has the context (default: $KUBECONFIG, or ~/.kube/config)"
@@ -94,10 +94,13 @@ def add_existing(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--allow-disruption", action="store_true", help="run disruptive tests there as well, which others may notice"
     )
+    parser.add_argument(
+        "--machines", metavar="FILE", help="the list of machines that clusters are made on (provider ssh)"
+    )
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """What the command line says of the provider kubeconfig; remembers what the user owns. UsageError for what leads nowhere."""
+    """What the command line says of the providers kubeconfig and ssh; remembers what the user owns. UsageError for what leads nowhere."""
     if args.i_own and args.context and args.i_own != args.context:
         raise UsageError(f"--i-own {args.i_own} is another context than --context {args.context}")
     said = {
@@ -110,7 +113,12 @@ def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         from koalesce.providers import contexts
 
         contexts.confirm(contexts.find(args.i_own, args.kubeconfig or ""))
-    return {"kubeconfig": settings} if settings else {}
+    found: dict[str, dict[str, Any]] = {"kubeconfig": settings} if settings else {}
+    if args.machines:
+        from koalesce.providers import machine_list
+
+        found["ssh"] = machine_list.read(_path(args.machines))
+    return found
 
 
 def add_variables(parser: argparse._ActionsContainer) -> None:

@@ -10,6 +10,7 @@ from koalesce.errors import UsageError
 from koalesce.providers.base import Provider
 from koalesce.providers.kubeconfig import KubeconfigProvider
 from koalesce.providers.local import LocalProvider
+from koalesce.providers.ssh import SshProvider
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -18,6 +19,7 @@ GROUP = "koalesce.providers"  # of entry points, by which other packages bring p
 BUILT_IN: Mapping[str, Callable[[], Provider]] = {
     "kubeconfig": KubeconfigProvider,
     "local": LocalProvider,
+    "ssh": SshProvider,
 }
 
 
@@ -72,4 +74,4 @@ def _loaded(entry: EntryPoint) -> Callable[[], Provider]:
         ) from error
 
 
-__all__ = ["BUILT_IN", "REGISTRY", "KubeconfigProvider", "LocalProvider", "Provider", "provider"]
+__all__ = ["BUILT_IN", "REGISTRY", "KubeconfigProvider", "LocalProvider", "Provider", "SshProvider", "provider"]

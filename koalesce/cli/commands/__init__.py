@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "list": Entry("list specs and their tests"),
     "local": Entry("make and keep clusters on this machine", hidden=True),
     "logs": Entry("show the logs of the components on a cluster's nodes"),
+    "machines": Entry("make and remove clusters on machines that are reached by SSH", hidden=True),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "plan": Entry("show the steps that a run would take, and Terraform's plan of its clusters"),
     "report": Entry("make reports of a run from its events"),

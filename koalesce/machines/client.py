@@ -1,0 +1,153 @@
+"""Makes and removes clusters on machines: what `koalesce machines up` and `down` do for Terraform."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from koalesce.clock import SystemClock
+from koalesce.errors import KoalesceError, ProvisionError, TeardownError
+from koalesce.local.ledger import Entry, Ledger, Thing
+from koalesce.local.phases import Phases
+from koalesce.machines import outputs, removal, request
+from koalesce.machines.bringup import Bringup
+from koalesce.machines.request import Account, MachinesRequest, Saved
+from koalesce.machines.shell import Shell, exec_script, write_config
+from koalesce.toolchain import ImageStore, LocalTools, Toolchain
+
+PROVIDER = "ssh"
+OUTPUTS = "outputs.json"
+_SAVED = "machines.json"
+_EXEC = "exec"
+
+
+def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], None] = lambda line: None) -> None:
+    """Make the cluster that a request (JSON) asks for; KoalesceError if it can't be made.
+
+    What was made until then is known to the ledger, and to the machines themselves.
+    """
+    wanted = request.parse(text)
+    ledger = ledger or Ledger()
+    name, folder = wanted.cluster.name, wanted.cluster.state_dir
+    if folder.exists() and any(folder.iterdir()):
+        raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
+    tools, store = _tools(wanted, progress)
+    identity = f"{name}-{secrets.token_hex(8)}"
+    is_plain = ledger.find(name) is None  # Terraform alone keeps what it makes until its destroy
+    ledger.change(
+        name, provider=PROVIDER, run_id=wanted.cluster.run_id, kubernetes=wanted.cluster.kubernetes,
+        nodes=tuple(node.name for node in wanted.cluster.nodes), folder=str(folder), kubeconfig=str(folder / "kubeconfig"),
+        things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {}),
+    )  # fmt: skip
+    _prepare(folder, wanted, identity)
+    shells = _shells(folder, wanted.accounts, wanted.known_hosts)
+    bringup = Bringup(
+        request=wanted, tools=tools, store=store, folder=folder, identity=identity, shells=shells,
+        phases=Phases(SystemClock(), progress),
+    )  # fmt: skip
+    try:
+        abilities = bringup.run()
+    except KoalesceError as error:
+        if kept := _keep_evidence(bringup, ledger.log(name)):
+            error.message += f"\nwhat services on the machines wrote is in {kept}"
+        raise
+    shutil.rmtree(folder / "images", ignore_errors=True)
+    values = outputs.outputs(wanted, folder, exec_of=lambda node: [str(_program(folder, node))], capabilities=abilities)
+    (folder / OUTPUTS).touch(mode=0o600)
+    (folder / OUTPUTS).write_text(json.dumps(values, indent=2), encoding="utf-8")
+    ledger.change(name, ready=True)
+
+
+def down(name: str, *, ledger: Ledger | None = None) -> None:
+    """Remove a cluster from its machines, and our own files; without one of this name all is well. TeardownError says what is left."""
+    ledger = ledger or Ledger()
+    entry = ledger.find(name)
+    if entry is None or not entry.folder:
+        return
+    folder = Path(entry.folder)
+    if (folder / _SAVED).exists():
+        saved = request.of_saved(folder / _SAVED)
+        shells = list(_shells(folder, saved.accounts, saved.known_hosts).values())
+        with ThreadPoolExecutor(max_workers=len(shells)) as pool:
+            failures = [text for text in pool.map(lambda shell: _removed(shell, saved), shells) if text]
+        if failures:
+            raise TeardownError("\n".join(failures), command=f"koalesce down {name}")
+        for shell in shells:
+            shell.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    if entry.keep and not entry.session:
+        ledger.remove(name)
+
+
+def remains(entry: Entry) -> list[str]:
+    """What is still there of a cluster: on its machines, where they can be asked, and our own files."""
+    folder = Path(entry.folder) if entry.folder else None
+    if folder is None or not folder.exists():
+        return []
+    own = [f"folder {folder}"]
+    if not (folder / _SAVED).exists():
+        return own
+    saved = request.of_saved(folder / _SAVED)
+    shells = _shells(folder, saved.accounts, saved.known_hosts).values()
+    with ThreadPoolExecutor(max_workers=len(saved.accounts)) as pool:
+        return [*(text for text in pool.map(lambda shell: _left(shell, saved), shells) if text), *own]
+
+
+def _tools(wanted: MachinesRequest, progress: Callable[[str], None]) -> tuple[LocalTools, ImageStore]:
+    """What was found or made before, or is now, where Terraform alone makes the cluster."""
+    cluster = wanted.cluster
+    if cluster.tools and cluster.image_store:
+        return LocalTools.from_json(cluster.tools), ImageStore(cluster.image_store)
+    toolchain = Toolchain(progress=progress)
+    return toolchain.local_cluster(cluster.kubernetes, dns=cluster.dns), toolchain.images
+
+
+def _prepare(folder: Path, wanted: MachinesRequest, identity: str) -> None:
+    """Write down how the machines are reached before anything is put on them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    (folder / _SAVED).write_text(request.saved(wanted, identity), encoding="utf-8")
+    write_config(folder, wanted.accounts, wanted.known_hosts)
+    (folder / _EXEC).mkdir(exist_ok=True)
+    for account in wanted.accounts:
+        program = _program(folder, account.node)
+        program.write_text(exec_script(folder, account), encoding="utf-8")
+        program.chmod(0o700)
+
+
+def _program(folder: Path, node: str) -> Path:
+    return folder / _EXEC / node
+
+
+def _shells(folder: Path, accounts: Sequence[Account], known_hosts: str) -> dict[str, Shell]:
+    return {each.node: Shell(account=each, folder=folder, known_hosts=known_hosts) for each in accounts}
+
+
+def _removed(shell: Shell, saved: Saved) -> str:
+    try:
+        removal.remove(shell, saved.identity)
+    except KoalesceError as error:
+        return f"{error.message}; what the cluster has left there stays until it can be removed"
+    return ""
+
+
+def _left(shell: Shell, saved: Saved) -> str:
+    try:
+        found = removal.record(shell)
+    except KoalesceError as error:
+        return f"what may be left there can't be told: {error.message}"
+    return f"the cluster's files and services on {shell.account}" if found and found.identity == saved.identity else ""
+
+
+def _keep_evidence(bringup: Bringup, path: Path) -> str:
+    """Write what the machines' services wrote to a file that outlives the cluster; its path, or nothing where there is nothing."""
+    parts = [f"==> {name}\n{text}" for name, text in bringup.evidence() if text.strip()]
+    if not parts:
+        return ""
+    path.touch(mode=0o600)
+    path.write_text("\n".join(parts), encoding="utf-8")
+    return str(path)

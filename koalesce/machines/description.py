@@ -1,0 +1,162 @@
+"""A machine that is to become a node, described once: files, links, programs, services and settings. Pure data, whoever puts it there."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce.addresses import Family
+from koalesce.local import control_plane, kubelet, network, nodeplan
+from koalesce.local.node import ENVIRONMENT, Service
+from koalesce.local.nodeinit import LOGS
+from koalesce.local.noderoot import File
+from koalesce.local.request import NodeSpec
+from koalesce.machines import layout
+from koalesce.machines.request import MachinesRequest
+from koalesce.pki import Pki
+from koalesce.toolchain import LocalTools
+
+_NETWORK_SCRIPT = f"{layout.TOOLS}/network.sh"
+_QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is put on a machine.
+
+    `programs` are files and folders of this machine by their places there, `services` in the order of their start: each has a unit among
+    the `files`. `settings` are those below /proc/sys that change.
+    """
+
+    files: tuple[File, ...]
+    links: Mapping[str, str]
+    programs: Mapping[str, Path]
+    services: tuple[str, ...]
+    settings: Mapping[str, str]
+
+
+def describe(
+    request: MachinesRequest, node: NodeSpec, tools: LocalTools, pki: Pki, *, cgroup_version: int, resolver: str
+) -> Description:
+    """What makes a machine this node. `resolver` is the file that its pods' resolvers come from."""
+    cluster = request.cluster
+    # What a spec says of kubelets wins over what the machine is like.
+    placed = dataclasses.replace(node, kubelet={"resolvConf": resolver, **node.kubelet})
+    services = _services(request, node)
+    settings = {**layout.KERNEL_SETTINGS, **network.NODE_SYSCTLS}
+    sandbox = tools.images["pause"]
+    files = [
+        *kubelet.files(cluster, placed, pki, sandbox=sandbox, cgroup_version=cgroup_version, reserved={}),
+        *network.cni_files(cluster, node),
+        *(control_plane.files(cluster, node, pki) if node.is_control_plane else ()),
+        File(path=_NETWORK_SCRIPT, mode=0o755, text=_network_script(request, node, settings)),
+        *(_unit_file(cluster.name, service) for service in services),
+    ]
+    return Description(
+        files=tuple(files),
+        links=_links(node, tools),
+        programs=_programs(node, tools),
+        services=tuple(service.name for service in services),
+        settings=settings,
+    )
+
+
+def _services(request: MachinesRequest, node: NodeSpec) -> list[Service]:
+    network_service = Service(name=layout.NETWORK, argv=["/bin/sh", _NETWORK_SCRIPT], environment={}, restart=False)
+    return [
+        network_service,
+        *control_plane.services(request.cluster, node).values(),
+        *kubelet.services(request.cluster, node).values(),
+    ]
+
+
+def _links(node: NodeSpec, tools: LocalTools) -> dict[str, str]:
+    links = nodeplan.tool_links(tools)
+    if node.is_control_plane:
+        return links
+    return {path: target for path, target in links.items() if not target.startswith("../etcd/")}
+
+
+def _programs(node: NodeSpec, tools: LocalTools) -> dict[str, Path]:
+    places = {**nodeplan.tool_places(tools), layout.CNI: tools.cni}
+    return {place: path for place, path in places.items() if node.is_control_plane or Path(place).name != "etcd"}
+
+
+def _network_script(request: MachinesRequest, node: NodeSpec, settings: Mapping[str, str]) -> str:
+    """Sets what is gone after a boot: modules, settings, routes to the pods of other machines, rules."""
+    cluster = request.cluster
+    lines = [f"modprobe {module} 2>/dev/null || true" for module in layout.MODULES]
+    lines += [f"{_setting(path, value)}" for path, value in settings.items()]
+    if cluster.network == "bridge":
+        others = [other for other in cluster.nodes if other.name != node.name]
+        routes = [
+            (share, address)
+            for other in others
+            for share, address in zip(other.pod_cidrs, other.addresses, strict=True)
+        ]
+        lines += [f"ip route replace {share} via {address}" for share, address in routes]
+        machines: Mapping[Family, Sequence[str]] = {"IPv4": tuple(each.address for each in cluster.nodes)}
+        for command, rules in network.masquerading(cluster, machines):
+            chain = "iptables -t nat -n -L KOALESCE-MASQUERADE >/dev/null 2>&1"
+            lines.append(f"{chain} || {shlex.join(command)} <<'END'\n{rules}END")
+    return "set -e\n" + "\n".join(lines) + "\n"
+
+
+def _setting(path: str, value: str) -> str:
+    """What sets a setting that the kernel has and that is another; what can't be set is seen where it matters."""
+    file = f"/proc/sys/{path}"
+    return f'[ ! -e {file} ] || [ "$(cat {file})" = "{value}" ] || echo {shlex.quote(value)} > {file} || true'
+
+
+def _unit_file(cluster: str, service: Service) -> File:
+    return File(path=f"{layout.UNITS}/{layout.unit(service.name)}", mode=0o644, text=unit(cluster, service))
+
+
+def unit(cluster: str, service: Service) -> str:
+    """The unit of a service (systemd.service(5)), whose log is where nodes have theirs."""
+    log = f"append:{LOGS}/{service.name}.log"
+    variables = {**ENVIRONMENT, "PATH": f"{ENVIRONMENT['PATH']}:/usr/local/bin", **service.environment}
+    lasting = (
+        ("Type=simple", "Restart=always", "RestartSec=1")
+        if service.restart
+        else ("Type=oneshot", "RemainAfterExit=yes")
+    )
+    after = "network-online.target" if service.name == layout.NETWORK else layout.unit(layout.NETWORK)
+    # Containers live on when what has started them is started again, as they do where containerd is a package's.
+    grouping = ("Delegate=yes", "KillMode=process") if service.name in ("containerd", "kubelet") else ()
+    return "\n".join(
+        (
+            "[Unit]",
+            f"Description={service.name} of the cluster {cluster}",
+            f"After={after}",
+            f"Wants={after}",
+            "StartLimitIntervalSec=0",
+            "",
+            "[Service]",
+            f"ExecStart={_command_line(service.argv)}",
+            *(f"Environment={_quoted(f'{name}={value}')}" for name, value in variables.items()),
+            *lasting,
+            *grouping,
+            "LimitNOFILE=1048576",
+            "LimitNPROC=infinity",
+            "TasksMax=infinity",
+            f"StandardOutput={log}",
+            f"StandardError={log}",
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        )
+    )
+
+
+def _command_line(argv: Sequence[str]) -> str:
+    return " ".join(map(_quoted, argv))
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it (systemd.syntax(7)), with nothing that it would replace."""
+    return f'"{word.translate(_QUOTED)}"'

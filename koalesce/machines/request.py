@@ -1,0 +1,145 @@
+"""What a cluster on given machines shall be: the JSON that Terraform hands to `koalesce machines up`, read and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from koalesce.errors import ProvisionError, UsageError
+from koalesce.local import request as local
+from koalesce.local.request import LocalRequest, NodeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How a node's machine is reached: `key` is a file (empty: the agent's keys), `node` the node's name, `address` the node's in the cluster."""
+
+    node: str
+    host: str
+    port: int
+    user: str
+    key: str
+    address: str
+
+    @property
+    def is_root(self) -> bool:
+        """Whether commands needn't ask for a root's rights."""
+        return self.user == "root"
+
+    def __str__(self) -> str:
+        return f"{self.node} ({self.user}@{self.host}{f':{self.port}' if self.port != 22 else ''})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinesRequest:
+    """A cluster on given machines. `cluster` says what it is like, as for one on this machine; `accounts` has one for each of its nodes.
+
+    `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run.
+    """
+
+    cluster: LocalRequest
+    accounts: tuple[Account, ...]
+    known_hosts: str
+    images: tuple[str, ...]
+
+    def node(self, name: str) -> NodeSpec:
+        """The node of this name."""
+        return next(node for node in self.cluster.nodes if node.name == name)
+
+
+def parse(text: str) -> MachinesRequest:
+    """Read a request; UsageError says what is wrong with it, ProvisionError which machine's name leads nowhere."""
+    try:
+        return from_mapping(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"the request for a cluster on machines isn't valid: {reason}") from error
+
+
+def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
+    """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
+    cluster = local.from_mapping(data)
+    settings = data.get("settings") or {}
+    machines, nodes = settings.get("machines") or (), cluster.nodes
+    if not data.get("nodes"):
+        raise ValueError("a cluster on machines has at least one node")
+    if len(machines) < len(nodes):
+        raise ValueError(f"there are {len(machines)} machines for {len(nodes)} nodes")
+    accounts = tuple(_account(node.name, machine) for node, machine in zip(nodes, machines, strict=False))
+    placed = tuple(
+        dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
+    )
+    members = tuple(node for node in placed if any(node.name == member.name for member in cluster.members))
+    return MachinesRequest(
+        cluster=dataclasses.replace(cluster, nodes=placed, members=members),
+        accounts=accounts,
+        known_hosts=str(settings["known_hosts"]),
+        images=tuple(data.get("images") or ()),
+    )
+
+
+def _account(node: str, machine: Mapping[str, Any]) -> Account:
+    host = str(machine["host"])
+    return Account(
+        node=node,
+        host=host,
+        port=int(machine.get("port") or 22),
+        user=str(machine.get("user") or "root"),
+        key=str(machine.get("key") or ""),
+        address=str(machine.get("address") or "") or _resolved(host),
+    )
+
+
+def _resolved(host: str) -> str:
+    """The address that a machine's name leads to, which is then its node's."""
+    try:
+        return str(ipaddress.IPv4Address(host))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(host, None, family=socket.AF_INET)[0][4][0])
+    except OSError as error:
+        raise ProvisionError(
+            f"the machine's name {host} leads to no address: {error.strerror}",
+            hint="say its IPv4 address as host",
+        ) from error
+
+
+def saved(request: MachinesRequest, identity: str) -> str:
+    """What `of_saved` needs to remove the cluster: a text to keep in its folder."""
+    return json.dumps(
+        {
+            "identity": identity,
+            "known_hosts": request.known_hosts,
+            "accounts": [dataclasses.asdict(account) for account in request.accounts],
+        },
+        indent=2,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What is kept of a request: how its machines are reached, and by what they tell this cluster from others."""
+
+    identity: str
+    known_hosts: str
+    accounts: tuple[Account, ...]
+
+
+def of_saved(path: Path) -> Saved:
+    """Read it again; ProvisionError if it can't be."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Saved(
+            identity=data["identity"],
+            known_hosts=data["known_hosts"],
+            accounts=tuple(Account(**account) for account in data["accounts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProvisionError(f"{path} doesn't say which machines the cluster is on: {error}") from error

@@ -1,0 +1,168 @@
+"""Commands on machines by SSH: one connection a machine, which all its commands share, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from koalesce import process
+from koalesce.errors import ProvisionError
+from koalesce.machines.request import Account
+
+CONFIG = "ssh_config"
+_CONTROL = "c"  # the folder of the sockets of connections: their paths may have 108 bytes (unix(7))
+_LONGEST_SOCKET = 85  # ssh adds a suffix while it makes one
+_FAILED = 255  # ssh's own code, where no command of the machine's has ended (ssh(1))
+_CONNECT = 30.0
+_PATH = "/opt/koalesce/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What ssh says, what it means, and what to do.
+_REFUSALS = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than {known_hosts} says",
+     "if the machine was set up anew, replace its line there; otherwise somebody else may answer in its place"),
+    (r"Host key verification failed|No \S+ host key is known", "has a host key that {known_hosts} doesn't say",
+     "add it, once you have compared it with the machine's own: ssh-keyscan -p {port} {host} | tee /dev/stderr | ssh-keygen -lf -"),
+    (r"Permission denied", "doesn't let {user} in with {key}",
+     "add the public key to ~{user}/.ssh/authorized_keys there, or say another key or user"),
+    (r"Connection refused", "refuses connections on port {port}", "see that sshd runs there, and on which port"),
+    (r"Could not resolve hostname", "has a name that leads nowhere", "say its address as host"),
+    (r"timed out|No route to host|Network is unreachable|Connection (closed|reset)|Broken pipe|not responding", "doesn't answer",
+     "see that it is on, and that this machine reaches it"),
+)  # fmt: skip
+
+
+class Unreachable(ProvisionError):
+    """A machine can't be reached, or doesn't let us in."""
+
+
+def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path) -> str:
+    """The text of a configuration by which ssh reaches each machine under its node's name, and nobody in its place."""
+    hosts = []
+    for number, account in enumerate(accounts):
+        socket = folder / _CONTROL / str(number)
+        shared = f'  ControlPath "{socket}"\n' if len(str(socket)) <= _LONGEST_SOCKET else ""
+        key = f'  IdentityFile "{account.key}"\n  IdentitiesOnly yes\n' if account.key else ""
+        hosts.append(
+            f"Host {account.node}\n  HostName {account.host}\n  Port {account.port}\n  User {account.user}\n{key}{shared}"
+        )
+    return (
+        "".join(hosts) + "Host *\n"
+        "  BatchMode yes\n"
+        "  StrictHostKeyChecking yes\n"
+        f'  UserKnownHostsFile "{known_hosts}"\n'
+        "  GlobalKnownHostsFile /dev/null\n"
+        "  UpdateHostKeys no\n"
+        "  ConnectTimeout 15\n"
+        "  ServerAliveInterval 5\n"
+        "  ServerAliveCountMax 6\n"
+        "  LogLevel ERROR\n"
+    )
+
+
+def write_config(folder: Path, accounts: Iterable[Account], known_hosts: str) -> None:
+    """Write it where `Shell` looks for it."""
+    (folder / _CONTROL).mkdir(mode=0o700, exist_ok=True)
+    (folder / CONFIG).write_text(ssh_config(accounts, known_hosts, folder), encoding="utf-8")
+
+
+def exec_script(folder: Path, account: Account) -> str:
+    """A program that runs its arguments as a command on a machine, as root: ssh itself would join them by blanks."""
+    words = ["ssh", "-F", str(folder / CONFIG), account.node, "--"]
+    return f"""#!/bin/sh
+# Runs a command on {account}.
+command={shlex.quote(shlex.join(_as_root(account, ["env", f"PATH={_PATH}"])))}
+for word do
+  quoted=$(printf '%s.' "$word" | sed "s/'/'\\\\\\\\''/g")
+  command="$command '${{quoted%.}}'"
+done
+exec {shlex.join(words)} "$command"
+"""
+
+
+def _as_root(account: Account, command: Iterable[str]) -> list[str]:
+    return [*(() if account.is_root else ("sudo", "-n", "--")), *command]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """A machine's shell; `folder` has the configuration of ssh."""
+
+    account: Account
+    folder: Path
+    known_hosts: str
+
+    def open(self) -> None:
+        """Connect, so that the commands to come needn't; Unreachable says why that can't be."""
+        words = ["-o", "ControlMaster=auto", "-o", "ControlPersist=15m", self.account.node, "--", "true"]
+        done = subprocess.run(  # its connection stays, and must not hold a pipe of ours
+            self._ssh(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=self._errors.open("wb"), check=False, timeout=2 * _CONNECT, start_new_session=True,
+        )  # fmt: skip
+        said = self._errors.read_text(errors="replace")
+        self._errors.unlink(missing_ok=True)
+        if done.returncode:
+            raise self._unreachable(said)
+        if not self.account.is_root:
+            self._check_sudo()
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes | BinaryIO | None = None,
+        timeout: float = 60.0,
+        cancel: process.Cancel | None = None,
+    ) -> process.Result:
+        """Run a script of sh(1) as root; its code isn't checked. Unreachable where it can't be run."""
+        words = [self.account.node, "--", shlex.join(_as_root(self.account, ["sh", "-c", script]))]
+        done = process.run(
+            self._ssh(words), stdin=stdin, timeout=timeout, cancel=cancel, dies_with_us=True, cap=64 * 1024 * 1024
+        )
+        if done.code == _FAILED:
+            raise self._unreachable(done.err)
+        return done
+
+    def do(self, what: str, script: str, *, stdin: bytes | BinaryIO | None = None, timeout: float = 60.0) -> str:
+        """Run a script, and return its output; ProvisionError says what didn't work, and how the machine put it."""
+        done = self.run(script, stdin=stdin, timeout=timeout)
+        if done.code:
+            said = (done.err.strip() or done.out.strip())[-1500:] or f"exit code {done.code}"
+            raise ProvisionError(f"{self.account}: {what}: {said}")
+        return done.out
+
+    def close(self) -> None:
+        """End the connection."""
+        with contextlib.suppress(process.CommandTimeout):  # it ends by itself once nobody has used it for a while
+            process.run(self._ssh(["-O", "exit", self.account.node]), timeout=5.0)
+
+    @property
+    def _errors(self) -> Path:
+        return self.folder / f".{self.account.node}.ssh"
+
+    def _ssh(self, words: Iterable[str]) -> list[str]:
+        return ["ssh", "-F", str(self.folder / CONFIG), *words]
+
+    def _check_sudo(self) -> None:
+        done = self.run("true")
+        if done.code:
+            said = done.err.strip().splitlines()
+            raise ProvisionError(
+                f"{self.account}: {self.account.user} may not become root without a password: {said[-1] if said else 'sudo failed'}",
+                hint=f"have `{self.account.user} ALL=(ALL) NOPASSWD: ALL` in /etc/sudoers.d there, or say user: root",
+            )
+
+    def _unreachable(self, said: str) -> Unreachable:
+        account = self.account
+        known = {
+            "known_hosts": self.known_hosts, "port": account.port, "host": account.host, "user": account.user,
+            "key": account.key or "the keys of the agent",
+        }  # fmt: skip
+        for pattern, meaning, hint in _REFUSALS:
+            if re.search(pattern, said, re.IGNORECASE):
+                return Unreachable(f"{account} {meaning.format(**known)}", hint=hint.format(**known))
+        return Unreachable(f"{account} can't be reached: {said.strip()[-500:] or 'ssh ended without a word'}")
