@@ -71,12 +71,13 @@ def down(name: str, *, ledger: Ledger | None = None) -> None:
     folder = Path(entry.folder)
     if (folder / _SAVED).exists():
         saved = request.of_saved(folder / _SAVED)
-        shells = list(_shells(folder, saved.accounts, saved.known_hosts).values())
+        shells = _shells(folder, saved.accounts, saved.known_hosts)
+        taken = [shell for shell in shells.values() if shell.is_taken]
         with ThreadPoolExecutor(max_workers=len(shells)) as pool:
-            failures = [text for text in pool.map(lambda shell: _removed(shell, saved), shells) if text]
+            failures = [text for text in pool.map(lambda shell: _removed(shell, saved), taken) if text]
         if failures:
             raise TeardownError("\n".join(failures), command=f"koalesce down {name}")
-        for shell in shells:
+        for shell in shells.values():
             shell.close()
     shutil.rmtree(folder, ignore_errors=True)
     if entry.keep and not entry.session:
@@ -93,8 +94,9 @@ def remains(entry: Entry) -> list[str]:
         return own
     saved = request.of_saved(folder / _SAVED)
     shells = _shells(folder, saved.accounts, saved.known_hosts).values()
-    with ThreadPoolExecutor(max_workers=len(saved.accounts)) as pool:
-        return [*(text for text in pool.map(lambda shell: _left(shell, saved), shells) if text), *own]
+    taken = [shell for shell in shells if shell.is_taken]
+    with ThreadPoolExecutor(max_workers=len(shells)) as pool:
+        return [*(text for text in pool.map(lambda shell: _left(shell, saved), taken) if text), *own]
 
 
 def _tools(wanted: MachinesRequest, progress: Callable[[str], None]) -> tuple[LocalTools, ImageStore]:

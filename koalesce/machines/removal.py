@@ -73,6 +73,7 @@ def claim(shell: Shell, name: str, identity: str, settings: Iterable[str]) -> No
     """Write the record of a machine that nothing has been changed on yet; ProvisionError where another cluster was faster."""
     first = shell.do("its network can't be looked at", nodestate.SCRIPT)
     nodestate.read(first)
+    shell.take()
     told = {"identity": identity, "network": first, "settings": _settings(shell, settings)}
     shell.do("it can't be taken", f"NAME={shlex.quote(name)}{_CLAIM}", stdin=json.dumps(told).encode())
 

@@ -19,7 +19,7 @@ CONFIG = "ssh_config"
 _CONTROL = "c"  # the folder of the sockets of connections: their paths may have 108 bytes (unix(7))
 _LONGEST_SOCKET = 85  # ssh adds a suffix while it makes one
 _FAILED = 255  # ssh's own code, where no command of the machine's has ended (ssh(1))
-_CONNECT = 30.0
+_CONNECT = 60.0
 _PATH = "/opt/koalesce/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What ssh says, what it means, and what to do.
 _REFUSALS = (
@@ -99,13 +99,17 @@ class Shell:
     def open(self) -> None:
         """Connect, so that the commands to come needn't; Unreachable says why that can't be."""
         words = ["-o", "ControlMaster=auto", "-o", "ControlPersist=15m", self.account.node, "--", "true"]
-        done = subprocess.run(  # its connection stays, and must not hold a pipe of ours
-            self._ssh(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=self._errors.open("wb"), check=False, timeout=2 * _CONNECT, start_new_session=True,
-        )  # fmt: skip
+        with self._errors.open("wb") as errors:  # the connection stays, and must not hold a pipe of ours
+            try:
+                code = subprocess.run(
+                    self._ssh(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, check=False,
+                    timeout=_CONNECT, start_new_session=True,
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise self._unreachable("timed out") from error
         said = self._errors.read_text(errors="replace")
         self._errors.unlink(missing_ok=True)
-        if done.returncode:
+        if code:
             raise self._unreachable(said)
         if not self.account.is_root:
             self._check_sudo()
@@ -135,10 +139,23 @@ class Shell:
             raise ProvisionError(f"{self.account}: {what}: {said}")
         return done.out
 
+    def take(self) -> None:
+        """Note that something is about to be put on the machine."""
+        self._taken.touch(mode=0o600)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether something may have been put there."""
+        return self._taken.exists()
+
     def close(self) -> None:
         """End the connection."""
         with contextlib.suppress(process.CommandTimeout):  # it ends by itself once nobody has used it for a while
             process.run(self._ssh(["-O", "exit", self.account.node]), timeout=5.0)
+
+    @property
+    def _taken(self) -> Path:
+        return self.folder / f"{self.account.node}.taken"
 
     @property
     def _errors(self) -> Path:

@@ -1,0 +1,59 @@
+"""What a machine is like, and what speaks against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import Any
+
+import pytest
+
+from koalesce.machines.survey import Survey, problems, read
+
+OUTPUT = f"""machine {platform.machine()}
+init systemd
+system Debian GNU/Linux 12 (bookworm)
+cgroups 2 cpuset cpu io memory hugetlb pids
+address 127.0.0.1
+address 192.0.2.10
+space 10485760
+resolver /run/systemd/resolve/resolv.conf
+"""
+
+
+def test_a_machine_as_it_should_be_has_no_problems() -> None:
+    found = read(OUTPUT)
+
+    assert list(problems(found, "192.0.2.10")) == []
+    assert (found.cgroup_version, found.resolver) == (2, "/run/systemd/resolve/resolv.conf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"machine": "riscv64"}, "it is a machine of riscv64"),
+        ({"init": "busybox", "system": "Alpine Linux v3.22"}, "its init is busybox (Alpine Linux v3.22)"),
+        ({"controllers": frozenset(("cpu", "cpuset", "pids"))}, "no cgroup controller memory"),
+        ({"lacking": ("iptables-restore", "iptables-save", "ip")}, "apt-get install iproute2 iptables"),
+        ({"present": ("/etc/containerd",)}, "it has /etc/containerd already"),
+        ({"used": "other"}, "in use by the cluster other"),
+        ({"addresses": frozenset(("10.0.0.1",))}, "it hasn't the address 192.0.2.10"),
+        ({"space": 1024**3}, "1.0 GiB free"),
+    ],
+)
+def test_what_speaks_against_a_machine_is_said(changes: dict[str, Any], message: str) -> None:
+    found: Survey = dataclasses.replace(read(OUTPUT), **changes)
+
+    (problem,) = problems(found, "192.0.2.10")
+
+    assert message in problem
+
+
+def test_all_that_speaks_against_a_machine_is_said_at_once() -> None:
+    found = read(
+        OUTPUT.replace("systemd\n", "init\n").replace("cgroups 2", "cgroups 2 x").replace("memory", "")
+        + "lacks tar\nhas /opt/cni\nused a\n"
+    )
+
+    assert len(list(problems(found, "192.0.2.10"))) == 4
+    assert (found.lacking, found.present, found.used) == (("tar",), ("/opt/cni",), "a")
