@@ -62,7 +62,7 @@ def hold_kept(name: str) -> Hold:
     hold = ledger.try_hold(name)
     if hold is None:
         raise UsageError(f"cluster {name} is in use by a run", hint="wait for that run, or end it")
-    if not entry.is_supervised and provider_of(entry.provider).makes_clusters:
+    if not entry.is_supervised and (entry.supervisor is not None or entry.provider == "local"):
         hold.release()
         raise UsageError(f"the processes of cluster {name} have ended", hint=f"koalesce down {name} removes the rest")
     return hold

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from koalesce.errors import KoalesceError, TeardownError, UsageError
@@ -48,14 +49,18 @@ def sweep(
 
 
 def state(entry: Entry, ledger: Ledger) -> State:
-    """Who answers for a cluster: a living run, people (kept), or nobody any more: then it is dead, as is one without processes."""
+    """Who answers for a cluster: a living run, people (kept), or nobody any more: then it is dead, as is one without processes.
+
+    One that never had processes here, and whose time is over, has nobody who would end it: it's dead, too.
+    """
     if is_held(entry.name, ledger):
         return "running"
     if entry.is_supervised and not entry.session:
         return "kept"  # plain Terraform made it
     if entry.is_supervised:
         return "kept" if entry.keep else "dead"
-    return "kept" if entry.keep and entry.supervisor is None else "dead"
+    is_left = entry.keep and entry.supervisor is None and not entry.is_over(datetime.now(UTC))
+    return "kept" if is_left else "dead"
 
 
 def condition(entry: Entry, ledger: Ledger) -> Condition:

@@ -89,7 +89,7 @@ def usage(ready: ClusterReady) -> str:
         f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {nodes}",
         f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
         *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node and not is_borrowed else []),
-        *([f"  koalesce reset {ready.cluster}   # back to how it is now"] if not is_borrowed else []),
+        *([f"  koalesce reset {ready.cluster}   # back to how it is now"] if ready.provider == "local" else []),
         f"  koalesce down {ready.cluster}   # {'leave it' if is_borrowed else 'destroy it'}",
     ]
     return "\n".join(lines)

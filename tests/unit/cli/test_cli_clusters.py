@@ -96,6 +96,16 @@ def test_of_a_cluster_whose_processes_ended_nothing_can_be_reset(
     assert ledger.try_hold("a") is not None
 
 
+def test_a_cluster_on_machines_is_not_reset_and_the_reason_is_said(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(replace(kept("a"), ready=True, provider="ssh"))
+
+    assert main(["reset", "a"]) == exit_codes.USAGE
+
+    assert "a is on machines of yours, which can't be brought back to a first state" in capsys.readouterr().err
+
+
 def test_reset_says_what_still_differs(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -620,6 +620,8 @@ def test_machines_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: W
         ({"session": {"terraform": "/a"}}, "dead"),
         ({"session": {"terraform": "/a"}, "supervisor": LIVING}, "dead"),
         ({"session": {"terraform": "/a"}, "keep": True}, "kept"),
+        ({"session": {"ttl": 60}, "keep": True, "created": "2020-01-01T00:00:00+00:00"}, "dead"),
+        ({"session": {"ttl": 1e12}, "keep": True, "created": "2020-01-01T00:00:00+00:00"}, "kept"),
         ({"session": {"terraform": "/a"}, "keep": True, "supervisor": LIVING}, "kept"),
         ({"session": {"terraform": "/a"}, "keep": True, "supervisor": GONE}, "dead"),
         ({"supervisor": LIVING}, "kept"),
