@@ -1,0 +1,228 @@
+"""Machines to try the provider ssh on: Debian with systemd and sshd in systemd-nspawn, each with a network of its own on one bridge.
+
+The root file system is made once by mmdebstrap(1), and kept. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
+kubelets want and that are the whole machine's, are given to them after the boot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from koalesce.assets import cache_dir
+
+PACKAGES = (
+    "ca-certificates", "dbus", "iproute2", "ipset", "iptables", "kmod", "mount", "nftables", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv",
+)  # fmt: skip
+PROGRAMS = ("ip", "mmdebstrap", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
+_BOOT = 120.0
+_PAUSE = 0.2
+_GROUPS = Path("/sys/fs/cgroup")
+_LENT = """
+for place in /sys/fs/cgroup/*; do mount -o remount,bind,rw $place 2>/dev/null; done
+mount -o remount,bind,rw /proc/sys
+number=0
+for pair in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
+  number=$((number + 1))
+  echo ${pair#*=} > /run/lent$number
+  mount --bind /run/lent$number /proc/sys/${pair%=*}
+done
+[ -e /dev/kmsg ] || mknod /dev/kmsg c 1 11
+mount --make-rshared /
+"""
+
+
+def lacking() -> str:
+    """What this machine lacks for them, as a reason to skip; empty if nothing."""
+    if os.geteuid():
+        return "machines in systemd-nspawn need root"
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    return f"there is no {', '.join(missing)} here" if missing else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A running one."""
+
+    name: str
+    address: str
+    namespace: str
+    process: subprocess.Popen[bytes]
+
+    def cut_power(self) -> None:
+        """End it at once, with all that runs on it."""
+        for file in _GROUPS.glob(f"*/{self.namespace}/**/cgroup.procs"):
+            for pid in file.read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Machines on a bridge, and a place from which they are reached: `inside` is the argv prefix that runs a command there."""
+
+    folder: Path
+    machines: tuple[Machine, ...]
+    inside: tuple[str, ...]
+
+    @property
+    def key(self) -> Path:
+        """The key that opens them."""
+        return self.folder / "key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file of their keys."""
+        return self.folder / "known_hosts"
+
+    def list_file(self, name: str = "machines.yaml", **changes: str) -> Path:
+        """A list of them, as the provider reads it."""
+        fields: Mapping[str, str] = {"key": str(self.key), "knownHosts": str(self.known_hosts), **changes}
+        lines = [*(f"{name}: {value}" for name, value in fields.items())]
+        lines.append(f"machines: [{', '.join(machine.address for machine in self.machines)}]")
+        path = self.folder / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    def run(self, machine: Machine, command: str) -> str:
+        """Run a command of a shell on a machine."""
+        words = ["-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes"]
+        return _run([*self.inside, "ssh", *words, f"root@{machine.address}", command])
+
+
+@contextlib.contextmanager
+def machines(folder: Path, count: int) -> Iterator[Site]:
+    """So many machines that are up, and gone at the end."""
+    mark = f"kt{secrets.token_hex(2)}"
+    with contextlib.ExitStack() as stack:
+        _run(["ip", "netns", "add", mark])
+        stack.callback(_run, ["ip", "netns", "del", mark])
+        _ip(
+            mark,
+            "link set lo up",
+            "link add br0 type bridge forward_delay 0",
+            "addr add 10.77.0.1/24 dev br0",
+            "link set br0 up",
+        )
+        _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
+        inside = ("ip", "netns", "exec", mark)
+        made = tuple(_machine(stack, folder, mark, number) for number in range(1, count + 1))
+        site = Site(folder=folder, machines=made, inside=inside)
+        site.known_hosts.write_text(
+            "".join(
+                f"{each.address} {(folder / each.name / 'etc/ssh/ssh_host_ed25519_key.pub').read_text()}"
+                for each in made
+            )
+        )
+        for machine in made:
+            _await(site, machine)
+        yield site
+
+
+def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) -> Machine:
+    name, namespace = f"m{number}", f"{mark}m{number}"
+    address = f"10.77.0.{10 + number}"
+    root = folder / name
+    root.mkdir()
+    stack.callback(shutil.rmtree, root, ignore_errors=True)
+    _run(["tar", "-xpf", str(_root_archive()), "-C", str(root)])
+    _furnish(root, name, folder / "key.pub")
+    _run(["ip", "netns", "add", namespace])
+    stack.callback(_run, ["ip", "netns", "del", namespace])
+    _ip(mark, f"link add {name} type veth peer name eth0 netns {namespace}", f"link set {name} master br0 up")
+    _ip(
+        namespace,
+        "link set lo up",
+        f"addr add {address}/24 dev eth0",
+        "link set eth0 up",
+        "route add default via 10.77.0.1",
+    )
+    groups = [
+        place / namespace
+        for place in sorted(_GROUPS.iterdir())
+        if (place / "cgroup.procs").exists() and place.name != "unified"
+    ]
+    for group in groups:
+        group.mkdir()
+        stack.callback(_remove_group, group)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            if (group / setting).exists():
+                (group / setting).write_text((group.parent / setting).read_text())
+    log = stack.enter_context((folder / f"{name}.log").open("wb"))
+    process = subprocess.Popen(
+        ["sh", "-c", f'{"; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups) or ":"}; exec "$@"', "sh",
+         "systemd-nspawn", "--directory", str(root), "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
+         f"--network-namespace-path=/run/netns/{namespace}", f"--machine={name}", "--system-call-filter=add_key keyctl request_key bpf"],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
+    )  # fmt: skip
+    machine = Machine(name=name, address=address, namespace=namespace, process=process)
+    stack.callback(machine.cut_power)
+    return machine
+
+
+def _root_archive() -> Path:
+    archive = cache_dir() / "test-data" / "debian-12-sshd.tar"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        draft = archive.with_name(f".{archive.name}.{os.getpid()}.tar")
+        _run(
+            ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(draft)],
+            timeout=900.0,
+        )
+        draft.replace(archive)
+    return archive
+
+
+def _furnish(root: Path, name: str, key: Path) -> None:
+    """What makes it a machine of its own, which the key opens."""
+    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+    (root / "root/.ssh/authorized_keys").write_text(key.read_text())
+    (root / "etc/hostname").write_text(f"{name}\n")
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
+    (root / "etc/machine-id").write_text("")
+    (root / "etc/resolv.conf").write_text("nameserver 10.77.0.1\n")
+    for old in (root / "etc/ssh").glob("ssh_host_*"):
+        old.unlink()
+    _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(root / "etc/ssh/ssh_host_ed25519_key")])
+
+
+def _await(site: Site, machine: Machine) -> None:
+    """Wait until it lets us in, and give it what nspawn doesn't."""
+    deadline = time.monotonic() + _BOOT
+    while True:
+        try:
+            site.run(machine, _LENT)
+        except subprocess.CalledProcessError as error:
+            if time.monotonic() > deadline:
+                log = (site.folder / f"{machine.name}.log").read_text(errors="replace")[-2000:]
+                raise AssertionError(f"{machine.name} doesn't boot: {error.stderr}\n{log}") from error
+            time.sleep(_PAUSE)
+        else:
+            return
+
+
+def _remove_group(group: Path) -> None:
+    for folder in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _ip(namespace: str, *lines: str) -> None:
+    subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def _run(command: Sequence[str], *, timeout: float = 120.0) -> str:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=timeout, stdin=subprocess.DEVNULL
+    ).stdout
