@@ -18,7 +18,7 @@ from koalesce.machines.description import Description
 from koalesce.machines.shell import Shell
 
 _PATIENCE = 600.0
-IMPORT = "ctr --namespace k8s.io images import --all-platforms=false --local -"
+IMPORT = "ctr --namespace k8s.io images import --local -"
 # Nothing may be refused for who owns it or how it is called; what is there already stays what it is (a folder, or a link to one).
 _UNPACK = "tar -x -f - -C / --no-same-owner --keep-directory-symlink"
 

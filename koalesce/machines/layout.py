@@ -12,7 +12,7 @@ NETWORK = "network"  # the service that sets routes and rules, at each boot
 CNI = "/opt/cni/bin"
 # What a node's services read and write, each as a whole. None of it may be there before.
 PLACES = (
-    "/etc/cni", "/etc/containerd", "/etc/crictl.yaml", "/etc/kubernetes", "/opt/cni", TOOLS, "/run/cni-ipam", "/run/containerd",
+    "/etc/cni", "/etc/containerd", "/etc/crictl.yaml", "/etc/kubernetes", "/etc/nri", "/opt/cni", "/opt/containerd", "/opt/nri", TOOLS, "/run/cni-ipam", "/run/containerd",
     "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kube-proxy", "/var/lib/kubelet", "/var/log/containers",
     "/var/log/koalesce", "/var/log/pods",
 )  # fmt: skip

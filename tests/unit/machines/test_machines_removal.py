@@ -14,19 +14,9 @@ from koalesce.local import nodestate
 from koalesce.local.ledger import Entry, Ledger
 from koalesce.machines import client, removal, request, shell
 from koalesce.machines.request import Account
+from tests.unit.machines.told import network
 
 ACCOUNT = Account(node="cp", host="192.0.2.10", port=22, user="root", key="", address="192.0.2.10")
-MARK = "===koalesce===\n"
-
-
-def network(*links: str, routes: str = "", routes6: str = "", iptables: str = "") -> str:
-    """What a look at a machine with these links prints."""
-    shown = [
-        {"ifname": name, "flags": ["UP"], "mtu": 1500, "addr_info": [{"local": "192.0.2.10", "prefixlen": 24}]}
-        for name in ("lo", "eth0", *links)
-    ]
-    parts = [json.dumps(shown) + "\n", "", routes, routes6, "", "", "", iptables, "", "", ""]
-    return "".join(MARK + part for part in parts)
 
 
 class FakeShell(shell.Shell):

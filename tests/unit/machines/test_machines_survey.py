@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from typing import Any
 
 import pytest
 
 from koalesce.machines.survey import Survey, problems, read
-
-OUTPUT = f"""machine {platform.machine()}
-init systemd
-system Debian GNU/Linux 12 (bookworm)
-cgroups 2 cpuset cpu io memory hugetlb pids
-address 127.0.0.1
-address 192.0.2.10
-space 10485760
-resolver /run/systemd/resolve/resolv.conf
-"""
+from tests.unit.machines.told import OUTPUT
 
 
 def test_a_machine_as_it_should_be_has_no_problems() -> None:

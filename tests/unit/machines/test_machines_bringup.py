@@ -1,0 +1,195 @@
+"""The order in which machines become a cluster, and what is said when one doesn't."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from koalesce import process
+from koalesce.clock import SystemClock
+from koalesce.errors import ClusterError, ProvisionError
+from koalesce.local import nodestate
+from koalesce.local.phases import Phases
+from koalesce.machines import bringup as module
+from koalesce.machines import request
+from koalesce.machines.bringup import Bringup
+from koalesce.machines.shell import Shell, Unreachable
+from koalesce.toolchain import ImageStore, LocalTools
+from tests.unit.machines.told import OUTPUT, network
+
+ADDRESSES = {"cp": "192.0.2.10", "w": "192.0.2.11"}
+
+
+class FakeMachine(Shell):
+    """A machine that takes whatever it is told; `log` has it in the order of all machines."""
+
+    __slots__ = ("dead", "log", "restarts", "survey")
+
+    def __init__(self, account: request.Account, folder: Path, log: list[str]) -> None:
+        super().__init__(account=account, folder=folder, known_hosts="/known")
+        survey = OUTPUT.replace("192.0.2.10", account.address)
+        for name, value in {"log": log, "survey": survey, "restarts": 0, "dead": False}.items():
+            object.__setattr__(self, name, value)
+
+    def open(self) -> None:
+        if self.dead:
+            raise Unreachable(f"{self.account} doesn't answer", hint="see that it is on")
+
+    def run(
+        self,
+        script: str,
+        *,
+        stdin: bytes | BinaryIO | None = None,
+        timeout: float = 60.0,
+        cancel: process.Cancel | None = None,
+    ) -> process.Result:
+        if stdin is not None and not isinstance(stdin, bytes):
+            while stdin.read(1 << 16):
+                pass
+        out = self._answer(script)
+        return process.Result(command=("sh",), code=0, stdout=out.encode(), stderr=b"", seconds=0.0)
+
+    def _answer(self, script: str) -> str:
+        node = self.account.node
+        if script == nodestate.SCRIPT:
+            return network()
+        if "uname -m" in script:
+            self.log.append(f"{node} look")
+            return str(self.survey)
+        if "mkdir /etc/koalesce" in script:
+            self.log.append(f"{node} claim")
+        if "tar -x" in script:
+            self.log.append(f"{node} files")
+        if "images import" in script:
+            self.log.append(f"{node} image")
+        if started := re.findall(r"koalesce-([a-z-]+)\.service", script):
+            self.log.append(f"{node} start {' '.join(started)}")
+        if "NRestarts" in script:
+            return f"Id=koalesce-kubelet.service\nNRestarts={self.restarts}\n"
+        return "it broke\n" if script.startswith("tail") else ""
+
+
+class FakeApi:
+    """An API server that is up, and whose nodes are Ready once asked."""
+
+    def __init__(self, log: list[str], *, ready: bool = True) -> None:
+        self.log, self.ready = log, ready
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        status = {"conditions": [{"type": "Ready", "status": str(self.ready)}]}
+        nodes = [{"metadata": {"name": name}, "spec": {}, "status": status} for name in ADDRESSES]
+        return 200, json.dumps({"items": nodes}).encode()
+
+    def create(self, path: str, value: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+        self.log.append(f"api {value['kind']} {value['metadata']['name']}")
+        return value
+
+    def get(self, path: str) -> dict[str, Any]:
+        return {"status": {"availableReplicas": 1}}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def bringup(tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> Bringup:
+    for path in ("kubernetes/kube", "etcd/etcd", "containerd/containerd", "cni/bridge", "runc", "probe"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    tools = LocalTools(
+        kubernetes=tmp_path / "kubernetes", etcd=tmp_path / "etcd", containerd=tmp_path / "containerd", cni=tmp_path / "cni", system=(),
+        runc=tmp_path / "runc", probe=tmp_path / "probe", images={"pause": "example.org/pause:1", "coredns": "example.org/dns:1"},
+    )  # fmt: skip
+    data = {
+        "name": "c1", "kubernetes_version": "1.37.2", "state_dir": str(tmp_path),
+        "nodes": [{"name": "cp", "role": "control-plane"}, {"name": "w", "role": "worker"}],
+        "settings": {"known_hosts": "/known", "machines": [{"host": address} for address in ADDRESSES.values()], "timeout": 0.2},
+        "images": ["example.org/app:1"],
+    }  # fmt: skip
+    wanted = request.parse(json.dumps(data))
+    monkeypatch.setattr(module, "export", lambda _store, _reference, path: path.touch())
+    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log))
+    return Bringup(
+        request=wanted, tools=tools, store=ImageStore(tmp_path / "store"), folder=tmp_path, identity="c1-abc",
+        shells={each.node: FakeMachine(each, tmp_path, log) for each in wanted.accounts}, phases=Phases(SystemClock(), lambda _: None),
+    )  # fmt: skip
+
+
+def of(node: str, log: list[str]) -> list[str]:
+    return [line.removeprefix(f"{node} ") for line in log if line.startswith(f"{node} ")]
+
+
+def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
+    bringup: Bringup, log: list[str], tmp_path: Path
+) -> None:
+    bringup.run()
+
+    assert of("cp", log) == [
+        "look", "claim", "files", "start network containerd etcd kube-apiserver", *_with_images(of("cp", log)), "start kubelet kube-proxy",
+    ]  # fmt: skip
+    assert of("w", log) == [
+        "look",
+        "claim",
+        "files",
+        "start network containerd",
+        *3 * ["image"],
+        "start kubelet kube-proxy",
+    ]
+    assert log.index("w look") < log.index("cp claim")
+    assert log.index("api Node w") < log.index("w start kubelet kube-proxy")
+    assert "api Deployment coredns" in log
+    assert (
+        json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
+        == "https://192.0.2.10:6443"
+    )
+
+
+def _with_images(lines: list[str]) -> list[str]:
+    """The middle of the control plane's, where images come while controllers start."""
+    middle = lines[4:-1]
+    assert sorted(middle) == [*3 * ["image"], "start kube-controller-manager kube-scheduler"]
+    return middle
+
+
+def test_no_machine_is_changed_while_one_speaks_against_it_and_all_is_said(bringup: Bringup, log: list[str]) -> None:
+    object.__setattr__(bringup.shells["cp"], "survey", "init busybox\n" + OUTPUT.replace("init systemd\n", ""))
+    object.__setattr__(bringup.shells["w"], "dead", True)
+
+    with pytest.raises(ProvisionError) as raised:
+        bringup.run()
+
+    assert raised.value.message.splitlines()[0].startswith("cp (root@192.0.2.10): its init is busybox")
+    assert raised.value.message.splitlines()[1] == "w (root@192.0.2.11) doesn't answer"
+    assert raised.value.hint == "see that it is on"
+    assert log == ["cp look"]
+
+
+def test_a_service_that_does_not_stay_up_is_said_with_what_it_said(
+    bringup: Bringup, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log, ready=False))
+    object.__setattr__(bringup.shells["w"], "restarts", 4)
+
+    with pytest.raises(ClusterError, match=r"w \(root@192.0.2.11\): kubelet does not stay up") as raised:
+        bringup.run()
+
+    assert "kubelet on w said last:\n  | it broke" in raised.value.message
+
+
+def test_nodes_that_do_not_become_ready_are_said(
+    bringup: Bringup, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log, ready=False))
+
+    with pytest.raises(ClusterError, match="in vain for all nodes to be Ready\nkubelet on cp said last"):
+        bringup.run()
