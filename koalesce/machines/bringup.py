@@ -130,7 +130,7 @@ class Bringup:
         description = describe(
             self.request, node, self.tools, pki, cgroup_version=found.cgroup_version, resolver=found.resolver
         )
-        removal.claim(shell, self.request.cluster.name, self.identity, description.settings)
+        removal.claim(shell, self.request.cluster.name, self.identity)
         delivery.deliver(shell, description)
         shell.do("runc doesn't run there", f"{layout.TOOLS}/bin/runc --version")  # which needs libraries of the machine
         shell.do("its services can't be made known", "systemctl daemon-reload")

@@ -28,14 +28,13 @@ class Description:
     """What is put on a machine.
 
     `programs` are files and folders of this machine by their places there, `services` in the order of their start: each has a unit among
-    the `files`. `settings` are those below /proc/sys that change.
+    the `files`.
     """
 
     files: tuple[File, ...]
     links: Mapping[str, str]
     programs: Mapping[str, Path]
     services: tuple[str, ...]
-    settings: Mapping[str, str]
 
 
 def describe(
@@ -46,13 +45,12 @@ def describe(
     # What a spec says of kubelets wins over what the machine is like.
     placed = dataclasses.replace(node, kubelet={"resolvConf": resolver, **node.kubelet})
     services = _services(request, node)
-    settings = {**layout.KERNEL_SETTINGS, **network.NODE_SYSCTLS}
     sandbox = tools.images["pause"]
     files = [
         *kubelet.files(cluster, placed, pki, sandbox=sandbox, cgroup_version=cgroup_version, reserved={}),
         *network.cni_files(cluster, node),
         *(control_plane.files(cluster, node, pki) if node.is_control_plane else ()),
-        File(path=_NETWORK_SCRIPT, mode=0o755, text=_network_script(request, node, settings)),
+        File(path=_NETWORK_SCRIPT, mode=0o755, text=_network_script(request, node)),
         *(_unit_file(cluster.name, service) for service in services),
     ]
     return Description(
@@ -60,7 +58,6 @@ def describe(
         links=_links(node, tools),
         programs=_programs(node, tools),
         services=tuple(service.name for service in services),
-        settings=settings,
     )
 
 
@@ -85,11 +82,12 @@ def _programs(node: NodeSpec, tools: LocalTools) -> dict[str, Path]:
     return {place: path for place, path in places.items() if node.is_control_plane or Path(place).name != "etcd"}
 
 
-def _network_script(request: MachinesRequest, node: NodeSpec, settings: Mapping[str, str]) -> str:
+def _network_script(request: MachinesRequest, node: NodeSpec) -> str:
     """Sets what is gone after a boot: modules, settings, routes to the pods of other machines, rules."""
     cluster = request.cluster
     lines = [f"modprobe {module} 2>/dev/null || true" for module in layout.MODULES]
-    lines += [f"{_setting(path, value)}" for path, value in settings.items()]
+    settings = {**layout.KERNEL_SETTINGS, **network.NODE_SYSCTLS}
+    lines += [_setting(path, value) for path, value in settings.items()]
     if cluster.network == "bridge":
         others = [other for other in cluster.nodes if other.name != node.name]
         routes = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,10 @@ cat > {layout.RECORD}/record.new
 mv {layout.RECORD}/record.new {_FILE}
 sync {_FILE} {layout.RECORD}
 """
+_SETTINGS = (
+    "find /proc/sys/net -type f -perm -u+w -exec grep -H '' {} + 2>/dev/null; "
+    f"grep -H '' {' '.join(f'/proc/sys/{path}' for path in layout.KERNEL_SETTINGS)}"
+)
 _END = f"""
 cd /
 units=$(cd {layout.UNITS} && ls -d {layout.UNIT_PREFIX}*.service 2>/dev/null || true)
@@ -69,22 +73,22 @@ class Record:
     settings: Mapping[str, str]
 
 
-def claim(shell: Shell, name: str, identity: str, settings: Iterable[str]) -> None:
+def claim(shell: Shell, name: str, identity: str) -> None:
     """Write the record of a machine that nothing has been changed on yet; ProvisionError where another cluster was faster."""
     first = shell.do("its network can't be looked at", nodestate.SCRIPT)
     nodestate.read(first)
+    # br_netfilter brings some settings: they have to be there to be told.
+    shell.run("; ".join(f"modprobe {module} 2>/dev/null" for module in layout.MODULES))
     shell.take()
-    told = {"identity": identity, "network": first, "settings": _settings(shell, settings)}
+    told = {"identity": identity, "network": first, "settings": _settings(shell)}
     shell.do("it can't be taken", f"NAME={shlex.quote(name)}{_CLAIM}", stdin=json.dumps(told).encode())
 
 
-def _settings(shell: Shell, paths: Iterable[str]) -> dict[str, str]:
-    """Settings as they are, of those that the kernel has."""
-    # br_netfilter brings some of them: they have to be there to be told.
-    load = "; ".join(f"modprobe {module} 2>/dev/null" for module in layout.MODULES)
-    lines = [f'[ ! -e /proc/sys/{path} ] || echo "{path} $(cat /proc/sys/{path})"' for path in paths]
-    found = shell.do("its settings can't be read", "\n".join((load, *lines, "true")))
-    return {path: value for path, _, value in (line.partition(" ") for line in found.splitlines())}
+def _settings(shell: Shell) -> dict[str, str]:
+    """All settings of the network that can be changed, and those of the kernel that kubelets change, by their paths below /proc/sys."""
+    found = shell.do("its settings can't be read", _SETTINGS)
+    lines = (line.removeprefix("/proc/sys/").partition(":") for line in found.splitlines())
+    return {path: value for path, colon, value in lines if colon}
 
 
 def record(shell: Shell) -> Record | None:
@@ -108,7 +112,8 @@ def remove(shell: Shell, identity: str) -> None:
         return
     shell.do("services can't be ended", _END, timeout=_PATIENCE)
     _restore_network(shell, found)
-    shell.do("settings can't be put back", _restored(found.settings))
+    for _ in range(2):  # that of all links changes those of each
+        _restore_settings(shell, found)
     places = " ".join(map(shlex.quote, sorted(_OURS)))
     shell.do(
         "files can't be removed",
@@ -153,9 +158,9 @@ def _line(fix: nodefixes.Fix) -> str:
     return f"{shlex.join(fix.command)}{given}"
 
 
-def _restored(settings: Mapping[str, str]) -> str:
-    lines = [
-        f'[ ! -e /proc/sys/{path} ] || [ "$(cat /proc/sys/{path})" = {shlex.quote(value)} ] || echo {shlex.quote(value)} > /proc/sys/{path}'
-        for path, value in settings.items()
-    ]
-    return "\n".join((*lines, "true"))
+def _restore_settings(shell: Shell, found: Record) -> None:
+    now = _settings(shell)
+    changed = {path: value for path, value in found.settings.items() if now.get(path, value) != value}
+    lines = [f"printf %s {shlex.quote(value)} > {shlex.quote(f'/proc/sys/{path}')}" for path, value in changed.items()]
+    if lines:
+        shell.run("\n".join(lines))

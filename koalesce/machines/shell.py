@@ -72,7 +72,7 @@ def write_config(folder: Path, accounts: Iterable[Account], known_hosts: str) ->
 
 def exec_script(folder: Path, account: Account) -> str:
     """A program that runs its arguments as a command on a machine, as root: ssh itself would join them by blanks."""
-    words = ["ssh", "-F", str(folder / CONFIG), account.node, "--"]
+    words = ["ssh", "-F", str(folder / CONFIG)]
     return f"""#!/bin/sh
 # Runs a command on {account}.
 command={shlex.quote(shlex.join(_as_root(account, ["env", f"PATH={_PATH}"])))}
@@ -80,7 +80,9 @@ for word do
   quoted=$(printf '%s.' "$word" | sed "s/'/'\\\\\\\\''/g")
   command="$command '${{quoted%.}}'"
 done
-exec {shlex.join(words)} "$command"
+terminal=
+if [ -t 0 ] && [ -t 1 ]; then terminal=-t; fi
+exec {shlex.join(words)} $terminal {account.node} -- "$command"
 """
 
 

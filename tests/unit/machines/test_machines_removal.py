@@ -50,7 +50,7 @@ def kind_of(script: str) -> str:
     """A script by what it does; a command of a fix is itself."""
     known = {
         nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json": "record", "units=$(": "end", "rm -rf --one": "files",
-        "mkdir /etc/koalesce": "claim", "echo 0 > /proc/sys": "settings", "modprobe overlay": "read settings",
+        "mkdir /etc/koalesce": "claim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in script), script)
 
@@ -60,11 +60,13 @@ def record(identity: str, first: str) -> str:
 
 
 def test_a_machine_is_claimed_with_how_it_was(tmp_path: Path) -> None:
-    machine = FakeShell(tmp_path, look=network(), **{"read settings": "net/ipv4/ip_forward 0\nkernel/panic 5\n"})
+    machine = FakeShell(
+        tmp_path, look=network(), **{"read settings": "/proc/sys/net/ipv4/ip_forward:0\n/proc/sys/kernel/panic:5\n"}
+    )
 
-    removal.claim(machine, "c1", "c1-abc", ["net/ipv4/ip_forward", "kernel/panic"])
+    removal.claim(machine, "c1", "c1-abc")
 
-    assert machine.scripts == ["look", "read settings", "claim"]
+    assert machine.scripts == ["look", "modules", "read settings", "claim"]
     assert json.loads(machine.stdin[-1]) == {
         "identity": "c1-abc", "network": network(), "settings": {"net/ipv4/ip_forward": "0", "kernel/panic": "5"},
     }  # fmt: skip
@@ -76,7 +78,7 @@ def test_a_machine_that_another_cluster_has_taken_meanwhile_is_refused(tmp_path:
     machine.codes["claim"] = 3
 
     with pytest.raises(ProvisionError, match="it can't be taken: it is in use by the cluster other"):
-        removal.claim(machine, "c1", "c1-abc", [])
+        removal.claim(machine, "c1", "c1-abc")
 
 
 @pytest.mark.parametrize("found", ["", record("another-cluster", network())], ids=["nothing", "another cluster"])
@@ -90,11 +92,14 @@ def test_of_a_machine_that_is_not_the_clusters_nothing_is_touched(tmp_path: Path
 
 def test_services_end_before_networks_settings_and_files_go(tmp_path: Path) -> None:
     looks: Any = [network("cni0"), network()]
-    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=looks)
+    settings: Any = ["/proc/sys/net/ipv4/ip_forward:1\n/proc/sys/net/other:7\n", "/proc/sys/net/ipv4/ip_forward:0\n"]
+    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=looks, **{"read settings": settings})
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record", "end", "look", "ip link del cni0", "look", "settings", "files"]
+    assert machine.scripts == [
+        "record", "end", "look", "ip link del cni0", "look", "read settings", "settings", "read settings", "files",
+    ]  # fmt: skip
 
 
 def test_what_comes_and_goes_by_itself_is_left_alone(tmp_path: Path) -> None:
@@ -109,7 +114,7 @@ def test_what_comes_and_goes_by_itself_is_left_alone(tmp_path: Path) -> None:
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record", "end", "look", "settings", "files"]
+    assert machine.scripts == ["record", "end", "look", "read settings", "read settings", "files"]
 
 
 def test_routes_and_rules_of_the_cluster_go_also_those_of_kube_proxy(tmp_path: Path) -> None:
