@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.assets import cache_dir
+from koalesce.local import cgroups
 
 PACKAGES = (
     "ca-certificates", "dbus", "iproute2", "ipset", "iptables", "kmod", "mount", "nftables", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv",
@@ -25,7 +26,7 @@ PACKAGES = (
 PROGRAMS = ("ip", "mmdebstrap", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
 _BOOT = 120.0
 _PAUSE = 0.2
-_GROUPS = Path("/sys/fs/cgroup")
+_PATIENCE = 20.0
 _LENT = """
 for place in /sys/fs/cgroup/*; do mount -o remount,bind,rw $place 2>/dev/null; done
 mount -o remount,bind,rw /proc/sys
@@ -56,13 +57,15 @@ class Machine:
     address: str
     namespace: str
     process: subprocess.Popen[bytes]
+    groups: tuple[Path, ...]  # of cgroup v1; on v2 it has what nspawn makes, which ends with it
 
     def cut_power(self) -> None:
         """End it at once, with all that runs on it."""
-        for file in _GROUPS.glob(f"*/{self.namespace}/**/cgroup.procs"):
-            for pid in file.read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+        for group in self.groups:
+            for file in (group / "cgroup.procs", *group.glob("**/cgroup.procs")):
+                for pid in file.read_text().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
@@ -147,14 +150,10 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         "link set eth0 up",
         "route add default via 10.77.0.1",
     )
-    groups = [
-        place / namespace
-        for place in sorted(_GROUPS.iterdir())
-        if (place / "cgroup.procs").exists() and place.name != "unified"
-    ]
+    groups = [each.path / namespace for each in cgroups.detect().hierarchies if each.version == 1]
+    stack.callback(cgroups.remove, groups, seconds=_PATIENCE)
     for group in groups:
         group.mkdir()
-        stack.callback(_remove_group, group)
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if (group / setting).exists():
                 (group / setting).write_text((group.parent / setting).read_text())
@@ -166,7 +165,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
     )  # fmt: skip
-    machine = Machine(name=name, address=address, namespace=namespace, process=process)
+    machine = Machine(name=name, address=address, namespace=namespace, process=process, groups=tuple(groups))
     stack.callback(machine.cut_power)
     return machine
 
@@ -210,12 +209,6 @@ def _await(site: Site, machine: Machine) -> None:
             time.sleep(_PAUSE)
         else:
             return
-
-
-def _remove_group(group: Path) -> None:
-    for folder in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def _ip(namespace: str, *lines: str) -> None:
