@@ -111,11 +111,8 @@ class Bringup:
         """The images of the machines as archives, by reference."""
         folder = self.folder / "images"
         folder.mkdir(exist_ok=True)
-        own = [
-            self.tools.images["pause"],
-            *([self.tools.images["coredns"]] if self.request.cluster.dns == "coredns" else []),
-        ]
-        wanted = dict.fromkeys((*own, *self.request.images))
+        roles = ("pause", "probe", *(("coredns",) if self.request.cluster.dns == "coredns" else ()))
+        wanted = dict.fromkeys((*(self.tools.images[role] for role in roles), *self.request.images))
         archives = {reference: folder / f"{number}.tar" for number, reference in enumerate(wanted)}
         for reference, path in archives.items():
             export(self.store, reference, path)

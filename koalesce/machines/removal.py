@@ -7,6 +7,7 @@ is safe to repeat; of a machine whose record is another cluster's nothing is tou
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from koalesce.machines.shell import Shell
 
 _FILE = f"{layout.RECORD}/record.json"
 _PATIENCE = 120.0
+_TABLE = re.compile(r"^\*(\S+)$", re.MULTILINE)  # in what iptables-save prints
 # Places that one record may name: whatever it says, nothing else is ever removed.
 _OURS = frozenset(layout.PLACES)
 _CLAIM = f"""
@@ -39,8 +41,10 @@ _END = f"""
 cd /
 units=$(cd {layout.UNITS} && ls -d {layout.UNIT_PREFIX}*.service 2>/dev/null || true)
 if [ -n "$units" ]; then
-  systemctl stop $units 2>/dev/null
   systemctl disable $units >/dev/null 2>&1
+  systemctl stop --no-block $units 2>/dev/null
+  systemctl kill --signal=KILL $units 2>/dev/null # nothing of theirs is needed any more, and some take minutes to end
+  systemctl stop $units 2>/dev/null
 fi
 groups() {{ for top in /sys/fs/cgroup /sys/fs/cgroup/*; do [ ! -d $top/kubepods ] || echo $top/kubepods; done; }}
 ours() {{
@@ -127,17 +131,30 @@ def remove(shell: Shell, identity: str) -> None:
 def _restore_network(shell: Shell, found: Record) -> None:
     """Remove links, routes, rules and sets that weren't there; ProvisionError with those that stay."""
     first = nodestate.read(found.network)
-    for _ in range(2):  # a link takes routes with it, and a rule may hold a set
-        fixes = [fix for fix in _fixes(shell, first) if fix.command]
+    for turn in range(3):  # a link takes routes with it, and a rule may hold a set
+        now = nodestate.read(shell.do("its network can't be looked at", nodestate.SCRIPT))
+        fixes = [fix for fix in _fixes(first, now) if fix.command]
         if not fixes:
+            _drop_tables(shell, first, now)
             return
-        shell.run("\n".join(map(_line, fixes)), timeout=_PATIENCE)
-    if left := [fix.what for fix in _fixes(shell, first) if fix.command]:
-        raise ProvisionError(f"{shell.account}: its network isn't as it was: {'; '.join(left)}")
+        if turn < 2:
+            shell.run("\n".join(map(_line, fixes)), timeout=_PATIENCE)
+    raise ProvisionError(f"{shell.account}: its network isn't as it was: {'; '.join(fix.what for fix in fixes)}")
 
 
-def _fixes(shell: Shell, first: NodeState) -> list[nodefixes.Fix]:
-    now = nodestate.read(shell.do("its network can't be looked at", nodestate.SCRIPT))
+def _drop_tables(shell: Shell, first: NodeState, now: NodeState) -> None:
+    """Remove tables of iptables that are empty now and weren't there, where they can be removed at all: in nftables."""
+    added = [
+        f"{family} {table}"
+        for family, was, is_ in (("ip", first.iptables, now.iptables), ("ip6", first.iptables6, now.iptables6))
+        for table in sorted(set(_TABLE.findall(is_)) - set(_TABLE.findall(was)))
+    ]
+    if added:
+        lines = "; ".join(f"nft delete table {table}" for table in added)
+        shell.run(f"! iptables --version | grep -q nf_tables || {{ {lines}; }}")
+
+
+def _fixes(first: NodeState, now: NodeState) -> list[nodefixes.Fix]:
     own = set(first.links)
     return nodefixes.fixes(_lasting(first, own), _lasting(now, own), stays=lambda chain: False)
 
