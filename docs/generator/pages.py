@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from docs.generator.command_line import command_line
-from docs.generator.contract import readmes
 from docs.generator.matchers import matchers
 from docs.generator.models import described, sections
 from koalesce.capabilities import CAPABILITIES
 from koalesce.spec.reference import Reference, StepText
 from koalesce.steps import STEPS
+from koalesce.terraform.writing import written
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -38,7 +38,8 @@ def pages() -> Mapping[Path, str]:
         REFERENCE / "matchers.md": _joined(matchers(reference)),
         REFERENCE / "command-line.md": _joined(command_line()),
     }
-    found |= readmes(ROOT / "terraform")
+    for root in sorted((ROOT / "terraform").iterdir()):
+        found |= written(root)
     return found | {REFERENCE / "steps" / f"{key}.md": _step(reference, key) for key in STEPS}
 
 

@@ -1,3 +1,5 @@
+# Written by `koalesce contract --write` from the contract; the type of settings is this root's own.
+
 variable "name" {
   description = "Name of the cluster, unique among the running ones of a user."
   type        = string

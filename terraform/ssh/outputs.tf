@@ -4,12 +4,12 @@ output "contract" {
 }
 
 output "nodes" {
-  description = "Nodes: name, role, address and pod_cidr (the primary ones of addresses and pod_cidrs, which have one for each family), exec (argv prefix that runs a command on the node), logs (component to the argv that prints its log there)."
+  description = "Nodes: name, role, address and pod_cidr (the primary ones of addresses and pod_cidrs, which have one for each family), exec (argv prefix that runs a command on the node), logs (component to the argv that prints its log there), follows (component to the argv that, with a number of lines behind it, prints what comes after so many and what is added; what cat prints needs none), spare (kept aside until it is added)."
   value       = local.cluster.nodes
 }
 
 output "fixtures" {
-  description = "Machines outside of the cluster: name, kind, program (that makes a router one), address (the primary one of addresses, which has one for each family), exec (argv prefix that runs a command there)."
+  description = "Machines outside of the cluster: name, kind, program (that makes a router one), address (the primary one of addresses, which has one for each family), exec (argv prefix that runs a command there), logs (of what runs there, as for nodes)."
   value       = local.cluster.fixtures
 }
 

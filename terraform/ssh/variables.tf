@@ -1,3 +1,5 @@
+# Written by `koalesce contract --write` from the contract; the type of settings is this root's own.
+
 variable "name" {
   description = "Name of the cluster, unique among the running ones of a user."
   type        = string
@@ -32,14 +34,14 @@ variable "kubernetes_version" {
 }
 
 variable "nodes" {
-  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), subnet is the network of its address (empty: the provider's choice), kubelet has fields of KubeletConfiguration as JSON, disks are file systems of a size in bytes."
-  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), subnet = optional(string, ""), kubelet = optional(string, ""), disks = optional(list(object({ path = string, size = number })), []) }))
+  description = "Nodes to make, control plane first; role is control-plane or worker, cpu counts processors and memory bytes (0: the provider's choice), subnet is the network of its address (empty: the provider's choice), kubelet has fields of KubeletConfiguration as JSON, disks are file systems of a size in bytes, spare ones are kept aside until they are added."
+  type        = list(object({ name = string, role = string, labels = optional(map(string), {}), taints = optional(list(object({ key = string, value = optional(string, ""), effect = string })), []), cpu = optional(number, 0), memory = optional(number, 0), subnet = optional(string, ""), kubelet = optional(string, ""), disks = optional(list(object({ path = string, size = number })), []), spare = optional(bool, false) }))
   nullable    = false
 }
 
 variable "fixtures" {
-  description = "Machines outside of the cluster to make, in the nodes' network; kind is host or router, subnet is the network of its address (empty: the provider's choice), router says what a router does as JSON (program, asn, peers …)."
-  type        = list(object({ name = string, kind = string, subnet = optional(string, ""), router = optional(string, "") }))
+  description = "Machines outside of the cluster to make, in the nodes' network; kind is host, router or resolver, subnet is the network of its address (empty: the provider's choice), router says what a router does as JSON (program, asn, peers …), resolver what a resolver knows (zones, ttl)."
+  type        = list(object({ name = string, kind = string, subnet = optional(string, ""), router = optional(string, ""), resolver = optional(string, "") }))
   default     = []
   nullable    = false
 }
