@@ -62,17 +62,6 @@ class LocalTools:
             routers=values.get("routers", {}),
         )
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LocalTools:
-        """Read them from JSON: a field that is no list or map is a path."""
-        found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
-        return cls(
-            **found,
-            system=tuple(Path(path) for path in values["system"]),
-            images=values["images"],
-            routers=values.get("routers", {}),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolState:
