@@ -16,14 +16,14 @@ from koalesce.steps.base import Assertion, Background, Errored, Failed, Outcome,
 from koalesce.steps.stop import Stop
 
 if TYPE_CHECKING:
-    from koalesce.engine.step_run import StepRun
+    from koalesce.engine.looking import Looking
     from koalesce.engine.stepping import StepRunner
     from koalesce.steps.wire.flows import Probe
 
 
-def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked:
+def go_on(looking: Looking, step: InBackground, values: Mapping[str, Any]) -> Looked:
     """Start the step of a `background` step in a thread of its own."""
-    runner, inner = run.runner, run.entry.inner
+    runner, inner = looking.runner, looking.entry.inner
     if inner is None:
         raise AssertionError("a background step has a step to run")
     bound, interrupt = inner.bind(values), runner.interrupt.child()
@@ -36,18 +36,18 @@ def go_on(run: StepRun, step: InBackground, values: Mapping[str, Any]) -> Looked
     )
     going = Going(
         f"{step.id} ({bound.title})",
-        _InThread(run.beside(quiet, inner), bound, values),
+        _InThread(looking.beside(quiet, inner), bound, values),
         cancel=lambda: runner.interrupt.close(interrupt), cancelled=interrupt.event, clock=runner.clock,
     )  # fmt: skip
     runner.backgrounds.started(step.id, going)
     return Looked(outcome=Passed(f"{bound.title} goes on"), attempts=1, seconds=0.0)
 
 
-def keep_asking(run: StepRun, step: InBackground, context: StepContext) -> Outcome:
+def keep_asking(looking: Looking, step: InBackground, context: StepContext) -> Outcome:
     """Have a `background` step with a rhythm ask, once all that it asks is as expected."""
     from koalesce.steps.wire.traffic import Traffic  # few tests ask again and again
 
-    runner, inner = run.runner, run.entry.inner
+    runner, inner = looking.runner, looking.entry.inner
     if inner is None or step.every is None:
         raise AssertionError("what is asked again and again has a step to run and a rhythm")
     bound = inner.bind(context.variables)
@@ -84,9 +84,9 @@ def serve(runner: StepRunner, step: Background, context: StepContext, sleeper: S
     return Passed(f"{step.title()} goes on", running.value)
 
 
-def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper, *, may_not_exist: bool) -> Looked:
+def stop(looking: Looking, step: Stop, deadline: float, sleeper: Sleeper, *, may_not_exist: bool) -> Looked:
     """End what goes on under an id, once it has ended by itself where that is waited for."""
-    runner = run.runner
+    runner = looking.runner
     began, ongoing = runner.clock.monotonic(), runner.backgrounds.find(step.id)
     if ongoing is None:
         raise AssertionError("a stop of nothing is skipped")
@@ -95,7 +95,7 @@ def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper, *, may_not
         Looker(
             rule=Eventually(deadline=deadline), policy=RetryPolicy(), clock=runner.clock, sleeper=sleeper,
             look=lambda: Passed("") if ongoing.has_ended else step.unfinished(ongoing.title),
-            is_watched=lambda: True, seen=run.attempted,
+            is_watched=lambda: True, seen=looking.telling.attempted,
         ).run()  # fmt: skip
     outcome = step.judge(runner.backgrounds.end(step.id), may_not_exist=may_not_exist)
     return Looked(outcome=outcome, attempts=1, seconds=runner.clock.monotonic() - began)
@@ -104,14 +104,14 @@ def stop(run: StepRun, step: Stop, deadline: float, sleeper: Sleeper, *, may_not
 class _InThread:
     """A step as its own thread runs it."""
 
-    def __init__(self, run: StepRun, bound: BoundStep, values: Mapping[str, Any]) -> None:
-        self._run, self._bound, self._values = run, bound, values
+    def __init__(self, looking: Looking, bound: BoundStep, values: Mapping[str, Any]) -> None:
+        self._looking, self._bound, self._values = looking, bound, values
         self._is_repeated = isinstance(bound.step, Assertion) and is_retried(bound.step, bound.fields)
 
     def run(self) -> Looked:
         """All of its attempts."""
-        return self._run.run_apart(self._bound, self._values)
+        return self._looking.apart(self._bound, self._values)
 
     def hurry(self) -> bool:
         """Have the next look decide; what looks only once is in the middle of it, and has to be cancelled."""
-        return self._is_repeated and self._run.hurry()
+        return self._is_repeated and self._looking.hurry()
