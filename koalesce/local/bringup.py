@@ -31,7 +31,7 @@ from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
 from koalesce.local.starting import Start
-from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings
+from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings, settings
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import ImageStore, LocalTools
 
@@ -85,7 +85,8 @@ class Bringup:
             machine.load_modules()
             self._on_disk = machine.takes_overlays(self.folder)
             listening = _listen("127.0.0.1", request.port)
-            SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED)
+            if low := SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED):
+                self.phases.say(f"limits of inotify are low and can't be raised from here: {settings(low, NEEDED)}")
         with self.phases.phase("network"):
             self._host = NetNamespace.of_process("self")
             netns.new()
@@ -155,11 +156,15 @@ class Bringup:
         self._egress = Egress.named(secrets.token_hex(3), self._host, self.tools)
         self.ledger.record(self.request.name, Thing("link", self._egress.link))
         with self._host.entered():
-            SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING)
-            chains = outside.filters(*nft(self.tools))
+            if SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING):
+                hint = f"on the machine itself: sysctl -w {settings(FORWARDING, FORWARDING)}"
+                raise ProvisionError("this machine doesn't forward, and that can't be changed from here", hint=hint)
+            chains, others = outside.filters(*nft(self.tools)), outside.claimed(outside.routes())
         self._egress.open()
         if chains:
             self.phases.say(f"this machine forwards nothing for the cluster ({', '.join(chains)}); {outside.REMEDY}")
+        if others:
+            self.phases.say(f"{outside.out_of_reach(others)}; {outside.OTHER_ADDRESSES}")
 
     def _start_inits(self) -> None:
         for spec in self.request.first_nodes:

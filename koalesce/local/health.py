@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import platform
+import re
 import resource
 import shutil
 import time
@@ -15,7 +17,7 @@ from typing import Literal
 
 from koalesce.errors import ProvisionError
 from koalesce.local import cgroups, machine, outside
-from koalesce.local.sysctls import NEEDED
+from koalesce.local.sysctls import NEEDED, settings
 
 State = Literal["good", "noted", "lacking"]
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
@@ -28,6 +30,8 @@ _LEAST_FILES = 65536
 _ROOM = 2 * 2**30  # bytes: what three nodes with some images take
 _ROOM_FOR_FILES = 100_000
 _DAY = 86400.0
+# https://kubernetes.io/docs/reference/node/kernel-version-requirements/
+_KERNELS = {(5, 8): "cgroup v2", (5, 12): "egress: host", (5, 13): "kubeProxy: nftables"}
 _NOT_BEFORE = 2025  # a clock before that has never been set
 
 
@@ -58,6 +62,7 @@ def essentials(folder: Path, root: Path = Path("/")) -> list[Finding]:
 def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
     """What is otherwise on this machine; only where `essentials` lack nothing."""
     return [
+        *_old(root),
         *_container(root),
         *_confinement(root),
         *_behind(root),
@@ -77,9 +82,17 @@ def trials() -> list[Finding]:
     if refused := cgroups.refusal(cgroups.detect()):
         return [Finding("cgroups", "lacking", refused.message, refused.hint or "")]
     if why := machine.refusal():
-        text = f"root is refused namespaces, mounts or devices here: {why}"
+        text = f"root is refused namespaces, mounts, devices or links here: {why}"
         return [Finding("mounts", "lacking", text, f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}")]
-    return [Finding("mounts", "good", "namespaces, mounts and devices can be made")]
+    return [Finding("mounts", "good", "namespaces, mounts, devices and links can be made")]
+
+
+def suspect(said: str, root: Path = Path("/")) -> str:
+    """What of this machine may have kept a cluster from being made, of which `said` is told, with what to do; empty if nothing is known of."""
+    found = [finding for finding in trials() if finding.state == "lacking"]
+    if any(os.strerror(refusal) in said for refusal in (errno.EPERM, errno.EACCES)):
+        found += _confinement(root)
+    return str(found[0]) if found else ""
 
 
 def _root(root: Path) -> Finding:
@@ -124,6 +137,15 @@ def _room(folder: Path) -> Finding:
     return Finding("nodes", "good", f"cgroup v{layout.version}; {free:.1f} GiB free below {existing}")
 
 
+def _old(root: Path) -> Iterator[Finding]:
+    """A kernel that is older than what some of a cluster needs; a distribution's may have it all the same."""
+    release = _line(root / "proc/sys/kernel/osrelease")
+    version = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    needs = [f"{what} from {major}.{minor} on" for (major, minor), what in _KERNELS.items() if version < (major, minor)]
+    if needs:
+        yield Finding("kernel", "noted", f"Linux {release} is old: {', '.join(needs)}", "boot a newer one")
+
+
 def _behind(root: Path) -> Iterator[Finding]:
     """A clock that is behind what has been written already."""
     now = time.time()
@@ -151,10 +173,7 @@ def _nearly_full(folder: Path) -> Iterator[Finding]:
 
 def _claimed(root: Path) -> Iterator[Finding]:
     if others := outside.claimed(outside.routes(root)):
-        text = f"this machine reaches others at addresses that clusters' nodes have ({', '.join(others)}); pods don't, not even with egress: host"
-        yield Finding(
-            "routes", "noted", text, "end that VPN, or have it use other addresses, while pods need what is behind it"
-        )
+        yield Finding("routes", "noted", outside.out_of_reach(others), outside.OTHER_ADDRESSES)
 
 
 def _filters() -> Iterator[Finding]:
@@ -206,16 +225,11 @@ def _files(root: Path) -> Finding:
 
 
 def _watches(root: Path) -> Finding:
-    low, fixed = [], []
-    for name, needed in NEEDED.items():
-        path = root / "proc/sys" / name
-        if int(path.read_text()) < needed:
-            low.append(name.rpartition("/")[2])
-            if not os.access(path, os.W_OK):
-                fixed.append(f"{name.replace('/', '.')}={needed}")
-    if fixed:
-        text = f"inotify limits are low and can't be raised from here ({', '.join(low)}); more than a node or two will run into them"
-        return Finding("inotify", "noted", text, f"on the machine itself: sysctl -w {' '.join(fixed)}")
+    paths = {name: root / "proc/sys" / name for name in NEEDED}
+    low = [name for name, path in paths.items() if int(path.read_text()) < NEEDED[name]]
+    if fixed := [name for name in low if not os.access(paths[name], os.W_OK)]:
+        text = f"inotify limits are low and can't be raised from here ({', '.join(name.rpartition('/')[2] for name in low)}); more than a node or two will run into them"
+        return Finding("inotify", "noted", text, f"on the machine itself: sysctl -w {settings(fixed, NEEDED)}")
     if low:
         return Finding("inotify", "good", "inotify limits are low; they are raised while clusters are up, and put back")
     return Finding("inotify", "good", "inotify limits are high enough")

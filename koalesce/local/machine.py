@@ -22,7 +22,12 @@ mount -t proc none /mnt/proc
 mount -t sysfs none /mnt/sys
 mount --bind /mnt/proc /mnt/proc
 mknod /mnt/tun c 10 200
+mkdir /mnt/lower /mnt/lowest /mnt/merged
+mount -t overlay -o lowerdir=/mnt/lower:/mnt/lowest overlay /mnt/merged
 ip link set lo up
+ip link add trial0 type bridge
+ip link add trial1 type veth peer name trial2
+echo 1 >/proc/sys/net/ipv4/ip_forward
 """
 _LEAST_FREE = 512 * 1024 * 1024
 
@@ -77,7 +82,7 @@ def set_sysctls(values: Mapping[str, str]) -> None:
 
 
 def refusal() -> str:
-    """Why root can't make what a node is made of, namespaces with mounts in them, found out by trying; empty if it can."""
+    """Why root can't make what nodes are made of, namespaces with mounts, links and settings of their own, found out by trying; empty if it can."""
     command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", "sh", "-ec", _TRIAL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=netns.environment())
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

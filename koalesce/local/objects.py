@@ -80,7 +80,7 @@ def changes(first: Objects, now: Objects) -> Changes:
             if _is_to_come_back(key, value):
                 found.puts[key] = value
         elif value != now[key]:
-            _undo_change(found, key, value, now[key])
+            _undo_change(found, key, value, now[key], known)
     found.deletes += _outdated(found.puts, first, now)
     return found
 
@@ -93,11 +93,16 @@ def pods_of(objects: Objects) -> dict[str, str]:
 def _outdated(puts: Objects, first: Objects, now: Objects) -> list[str]:
     """Later pods of what is put back: they are of another form, or too many."""
     owners = {stored.read(key, value).uid for key, value in puts.items() if stored.resource_of(key) in _WITH_PODS}
-    later = [key for key in now.keys() - first.keys() if key.startswith(_PODS)] if owners else []
+    later = [key for key in now if key.startswith(_PODS) and _is_another(key, first, now)] if owners else []
     return [key for key in later if stored.read(key, now[key]).controller in owners & _uids(first)]
 
 
-def _undo_change(found: Changes, key: str, first: bytes, now: bytes) -> None:
+def _is_another(key: str, first: Objects, now: Objects) -> bool:
+    """Whether an object that there is now isn't the one that had its key at first, if any had."""
+    return key not in first or stored.read(key, first[key]).uid != stored.read(key, now[key]).uid
+
+
+def _undo_change(found: Changes, key: str, first: bytes, now: bytes, known: frozenset[str]) -> None:
     resource = stored.resource_of(key)
     if resource in (*_RENEWED, "events", "leases", "endpointslices") or key.startswith(_ENDPOINTS):
         return
@@ -105,7 +110,9 @@ def _undo_change(found: Changes, key: str, first: bytes, now: bytes) -> None:
     if was.essence == is_.essence:
         return
     if resource == "pods" and was.controller:
-        found.deletes.append(key)  # its controller makes another
+        # Of a StatefulSet and of a node's own (static ones), another has the same name: those are left to their controllers as any.
+        if was.uid == is_.uid or is_.controller not in known:
+            found.deletes.append(key)  # its controller makes another
     elif key.startswith(_NODES):
         found.puts[key] = stored.with_status_of(first, now)
     else:

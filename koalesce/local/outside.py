@@ -20,6 +20,7 @@ REMEDY = (
     f"let through what links called {_OURS}* forward: iptables -I FORWARD -i {_OURS}+ -j ACCEPT; "
     f"iptables -I FORWARD -o {_OURS}+ -j ACCEPT"
 )
+OTHER_ADDRESSES = "end that VPN, or have it use other addresses, while pods need what is behind it"
 _WIDE = 8  # routes to more than this are the ways out of the machine
 _PATIENCE = 20.0
 _CHAIN = re.compile(r"\bchain (?P<name>\S+) \{(?P<body>[^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
@@ -28,7 +29,7 @@ _ALL = re.compile(r"^(counter( packets \d+ bytes \d+)?\s+)?(drop|reject\b[^{}]*)
 
 
 def claimed(routes: str) -> list[str]:
-    """Who else has addresses of clusters' nodes: `198.18.0.0/15 by tun0`, out of what /proc/net/route says (proc_net(5))."""
+    """Who else has addresses of clusters' nodes: `198.18.0.0/15 by tun0`, out of what a /proc/net/route says (proc_net(5))."""
     found = []
     for line in routes.splitlines()[1:]:
         link, destination, _, _, _, _, _, mask, *_ = line.split()
@@ -37,6 +38,11 @@ def claimed(routes: str) -> list[str]:
         if network.prefixlen >= _WIDE and network.overlaps(FABRIC["IPv4"]) and not link.startswith(_OURS):
             found.append(f"{network} by {link}")
     return sorted(set(found))
+
+
+def out_of_reach(others: Sequence[str]) -> str:
+    """What it means that others have these addresses."""
+    return f"this machine reaches others at addresses that clusters' nodes have ({', '.join(others)}); pods don't, not even with egress: host"
 
 
 def closed(ruleset: str) -> list[str]:
@@ -82,9 +88,9 @@ def _output(command: Sequence[str], environment: Mapping[str, str]) -> str:
     return done.stdout if done.returncode == 0 else ""
 
 
-def routes(root: Path) -> str:
-    """What /proc/net/route says; nothing where there is none."""
+def routes(root: Path = Path("/")) -> str:
+    """The routes of IPv4 in the calling thread's network namespace, as the kernel shows them; nothing where it shows none."""
     try:
-        return (root / "proc/net/route").read_text()
+        return (root / "proc/thread-self/net/route").read_text()
     except OSError:
         return ""

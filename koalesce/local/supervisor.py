@@ -171,10 +171,10 @@ class Supervisor:
             Control(folder, Faults(bringup).begin, self.stopping).start()
             self._announce(bringup, folder)
         except KoalesceError as error:
-            error.hint = error.hint or _full_disk(folder)
+            error.hint = error.hint or _remedy(folder, error.message)
             return error
         except OSError as error:
-            return ProvisionError(f"the cluster can't be made: {error}", hint=_full_disk(folder))
+            return ProvisionError(f"the cluster can't be made: {error}", hint=_remedy(folder, str(error)))
         self._note = partial(self._note_first, bringup, folder)
         if self._entry is not None and not self._entry.session:
             self.note()  # plain Terraform made it: nobody else would say so
@@ -254,10 +254,13 @@ class Supervisor:
         _log.warning("%s on %s ended with code %d (%d in a row)", ended.service, ended.node, ended.code, ended.exits)
 
 
-def _full_disk(folder: Path) -> str | None:
-    """What to do if the disk is full, of which whatever failed may not have been able to say a word."""
-    free = shutil.disk_usage(folder).free
-    return f"the disk of {folder} is full; free some space" if free < _FULL else None
+def _remedy(folder: Path, said: str) -> str | None:
+    """What to do where the machine is to blame, of which whatever failed, and said this, may not have been able to say a word."""
+    if shutil.disk_usage(folder).free < _FULL:
+        return f"the disk of {folder} is full; free some space"
+    from koalesce.local import health  # which clusters that can be made don't need
+
+    return health.suspect(said) or None
 
 
 def main() -> int:

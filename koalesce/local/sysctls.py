@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ NEEDED = {"fs/inotify/max_user_instances": 8192, "fs/inotify/max_user_watches": 
 FORWARDING = {"net/ipv4/ip_forward": 1}
 
 
+def settings(names: Iterable[str], values: Mapping[str, int]) -> str:
+    """Settings as sysctl(8) takes them."""
+    return " ".join(f"{name.replace('/', '.')}={values[name]}" for name in names)
+
+
 class SharedSettings:
     """Settings with their former values and the clusters that need them."""
 
@@ -29,8 +34,12 @@ class SharedSettings:
         self._proc = proc
         self._file = folder / "sysctls.json"
 
-    def raise_for(self, holder: str, process: Process, needed: Mapping[str, int]) -> None:
-        """Raise each setting to at least the value that is needed, on behalf of a cluster whose supervisor is `process`."""
+    def raise_for(self, holder: str, process: Process, needed: Mapping[str, int]) -> list[str]:
+        """Raise each setting to at least the value that is needed, on behalf of a cluster whose supervisor is `process`.
+
+        Returns those that can't be, as where /proc/sys is read-only: they are lower than needed.
+        """
+        refused = []
         with self._changing() as settings:
             for name, value in needed.items():
                 path = self._proc / name
@@ -44,7 +53,11 @@ class SharedSettings:
                     known["set"] = value
                 self._save(settings)
                 if current < value:
-                    path.write_text(str(value))
+                    try:
+                        path.write_text(str(value))
+                    except OSError:
+                        refused.append(name)
+        return refused
 
     def release(self, holder: str) -> None:
         """Put back what no living cluster needs any more; what somebody else has changed meanwhile is left alone."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +22,7 @@ FILES = {
     "proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n",
     "proc/meminfo": "MemTotal:  9000000 kB\nMemAvailable:  8388608 kB\n",
     "proc/net/if_inet6": "",
+    "proc/sys/kernel/osrelease": "6.1.0-18-amd64\n",
     "proc/sys/fs/inotify/max_user_instances": "8192\n",
     "proc/sys/fs/inotify/max_user_watches": "1048576\n",
     **{f"proc/self/ns/{kind}": "" for kind in ("cgroup", "ipc", "mnt", "net", "pid", "uts")},
@@ -118,6 +122,12 @@ def test_another_system_is_told_to_use_another_provider(root: Path, monkeypatch:
         ("sys/fs/selinux/enforce", "1", "selinux", "SELinux is enforcing"),
         ("proc/meminfo", "MemAvailable:  1048576 kB\n", "memory", "1.0 GiB of memory are available"),
         ("proc/self/status", "CapEff:\t1ffffffffff\nSeccomp:\t2\n", "seccomp", "a seccomp filter is on"),
+        (
+            "proc/sys/kernel/osrelease",
+            "5.10.0-28\n",
+            "kernel",
+            "Linux 5.10.0-28 is old: egress: host from 5.12 on, kubeProxy: nftables from 5.13 on",
+        ),
     ],
 )
 def test_what_is_otherwise_on_a_machine_is_noted(root: Path, path: str, text: str, name: str, part: str) -> None:
@@ -181,7 +191,7 @@ def test_a_clock_that_is_behind_its_own_machine_is_noted(root: Path) -> None:
 
 
 def test_a_vpn_at_the_addresses_of_nodes_is_noted(root: Path) -> None:
-    write(root / "proc/net/route", "Iface\ntun0\t000012C6\t0\t1\t0\t0\t0\t0000FEFF\t0\t0\t0\n")
+    write(root / "proc/thread-self/net/route", "Iface\ntun0\t000012C6\t0\t1\t0\t0\t0\t0000FEFF\t0\t0\t0\n")
 
     assert "(198.18.0.0/15 by tun0)" in noted(root)["routes"].text
 
@@ -205,7 +215,7 @@ def test_what_is_refused_shows_when_it_is_tried(tmp_path: Path, monkeypatch: pyt
     (found,) = health.trials()
 
     assert (found.state, found.text) == (
-        "lacking", "root is refused namespaces, mounts or devices here: mount: /mnt: permission denied."
+        "lacking", "root is refused namespaces, mounts, devices or links here: mount: /mnt: permission denied."
     )  # fmt: skip
     unshare.write_text("#!/bin/sh\nexit 0\n")
     assert [finding.state for finding in health.trials()] == ["good"]
@@ -220,3 +230,30 @@ def test_cgroups_that_can_not_be_made_are_found_by_trying(monkeypatch: pytest.Mo
     assert (found.state, str(found)) == (
         "lacking", "cgroups can't be made below /sys/fs/cgroup (run it as a privileged one)"
     )  # fmt: skip
+
+
+def test_a_start_that_failed_is_told_what_of_the_machine_may_be_to_blame(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [health.Finding("mounts", "good", "all can be made")]
+    monkeypatch.setattr(health, "trials", lambda: found)
+    write(root / "proc/self/attr/current", "docker-default (enforce)\n")
+
+    assert health.suspect("etcd does not stay up", root) == ""
+    assert health.suspect("[Errno 1] setns: Operation not permitted", root).startswith("the AppArmor profile")
+    found.append(health.Finding("mounts", "lacking", "root is refused mounts", "unconfine it"))
+    assert health.suspect("etcd does not stay up", root) == "root is refused mounts (unconfine it)"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or bool(local_machine.refusal()), reason="needs root that may make namespaces")
+def test_settings_that_can_not_be_made_are_found_by_trying() -> None:
+    """As in a container that isn't privileged, where /proc/sys is read-only."""
+    script = "mount -o bind,ro /proc/sys /proc/sys; exec "
+    asked = [sys.executable, "-c", "from koalesce.local import machine; print(machine.refusal())"]
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", f"{script}{shlex.join(asked)}"],
+        capture_output=True, text=True, check=True, cwd=Path(local_machine.__file__).parents[2],
+    )  # fmt: skip
+
+    assert "Read-only file system" in done.stdout

@@ -109,6 +109,24 @@ def test_a_changed_pod_of_a_controller_is_made_again_by_it() -> None:
     assert changes(FIRST, {**FIRST, POD: proto("p1")}).deletes == [POD]
 
 
+def test_a_pod_of_the_same_name_that_its_controller_has_made_since_stays() -> None:
+    """As those of a StatefulSet, and the mirrors of static pods, which would be made again for ever."""
+    first = {**FIRST, (ours := "/registry/pods/kube-system/etcd-worker-1"): proto("m1", controller="w1")}
+
+    assert not changes(first, {**first, ours: proto("m2", spec=b"another", controller="w1")})
+    assert changes(first, {**first, ours: proto("m2", controller="w2")}).deletes == [ours]
+    assert changes(first, {**first, ours: proto("m2")}).deletes == [ours]
+
+
+def test_a_pod_of_the_same_name_goes_when_what_it_was_made_of_is_put_back() -> None:
+    controller, pod = "/registry/statefulsets/default/db", "/registry/pods/default/db-0"
+    first = {**FIRST, controller: proto("t1"), pod: proto("b1", controller="t1")}
+
+    found = changes(first, {**first, controller: proto("t1", spec=b"changed"), pod: proto("b2", controller="t1")})
+
+    assert (list(found.puts), found.deletes) == ([controller], [pod])
+
+
 def test_events_leases_and_what_follows_services_pass() -> None:
     now = {key: value for key, value in FIRST.items() if "/events/" not in key}
     now["/registry/services/endpoints/kube-system/kube-dns"] = proto("x")

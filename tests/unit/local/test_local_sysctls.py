@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_what_somebody_else_changed_meanwhile_stays(settings: Settings) -> None:
     settings.shared.release("c1")
 
     assert settings.value == 500
+
+
+def test_what_can_not_be_raised_is_told_and_left(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, text: str) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with monkeypatch.context() as patched:
+        file = settings.path
+        whole = Path.write_text
+        patched.setattr(Path, "write_text", lambda path, text: (refuse if path == file else whole)(path, text))
+        assert settings.shared.raise_for("c1", ME, {NAME: 8192}) == [NAME]
+
+    settings.shared.release("c1")
+    assert settings.value == 128
+    assert not settings.folder.exists()
 
 
 def test_a_dead_holder_does_not_count(settings: Settings) -> None:
