@@ -45,7 +45,7 @@ def _shown(action: argparse.Action) -> str:
     """The argument as one writes it."""
     value = _value(action)
     if not action.option_strings:
-        many = action.nargs in ("*", "+", argparse.REMAINDER)
+        many = action.nargs in ("*", "+")
         return f"{value}{' …' if many and '…' not in value else ''}"
     flags = ", ".join(action.option_strings)
     return flags if action.nargs == 0 else f"{flags} {value}"

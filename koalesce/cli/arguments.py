@@ -63,7 +63,10 @@ class Parser(argparse.ArgumentParser):
         flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", self.format_help()))
         unknown = re.match(r"unrecognized arguments: (-[^\s=]*)", message)
         suggestion = did_you_mean(unknown.group(1), flags) if unknown else ""
-        raise UsageError(f"{self.prog}: {message}{suggestion}", hint=f"{self.prog} --help")
+        hint = f"{self.prog} --help"
+        if unknown and self.get_default("rest") is not None:
+            hint += "; what has options of its own goes behind --"
+        raise UsageError(f"{self.prog}: {message}{suggestion}", hint=hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -95,6 +98,10 @@ def add_existing(parser: argparse._ActionsContainer) -> None:
         "--allow-disruption", action="store_true", help="run disruptive tests there as well, which others may notice"
     )
     parser.add_argument(
+        "--allow-node-exec", action="store_true",
+        help="run commands on its nodes as root, by a privileged pod on each for as long as the cluster is used (provider kubeconfig)",
+    )  # fmt: skip
+    parser.add_argument(
         "--machines", metavar="FILE", help="the list of machines that clusters are made on (provider ssh)"
     )
 
@@ -107,6 +114,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "context": args.i_own or args.context,
         "kubeconfig": args.kubeconfig,
         "allow_disruption": args.allow_disruption,
+        "allow_node_exec": args.allow_node_exec,
     }
     settings = {name: value for name, value in said.items() if value}
     if args.i_own:

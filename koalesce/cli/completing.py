@@ -51,7 +51,7 @@ def _of_parser(parser: argparse.ArgumentParser, before: list[str], current: str)
             if len(given) > number and given[number] in action.choices:
                 return _of_parser(action.choices[given[number]], before[before.index(given[number]) + 1 :], current)
             return list(action.choices)
-        if number == len(given) or action.nargs in ("*", "+", argparse.REMAINDER):
+        if number == len(given) or action.nargs in ("*", "+"):
             return _values(action, before)
     return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ REPORTS = {
     "junit": "write a JUnit XML report",
     "ctrf": "write a CTRF report: JSON that many tools read",
     "markdown": "write a summary in Markdown: for a merge request, a job's page",
+    "spans": "write the run as OpenTelemetry spans: OTLP/JSON, which collectors read (extra: otel)",
     "tap": "write a TAP report, version 14",
     "events": "write every event of the run as a line of JSON",
 }
@@ -72,6 +74,26 @@ def step_summary(environ: Mapping[str, str], earlier: RunRecord | None) -> dict[
 
     path = environ.get("GITHUB_STEP_SUMMARY", "") if environ.get("GITHUB_ACTIONS") == "true" else ""
     return {"step-summary": Markdown(Path(path), appends=True, earlier=earlier)} if path else {}
+
+
+def sent_spans(environ: Mapping[str, str]) -> dict[str, Reporter]:
+    """The spans that go to an OpenTelemetry collector, where the environment names one; a line on standard error where they can't."""
+    from koalesce.reporters.spans import is_collected, to_collector
+
+    def tell(problem: str) -> None:
+        print(f"spans: {problem}", file=sys.stderr)
+
+    if not is_collected(environ):
+        return {}
+    protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
+    if protocol not in ("", "http/protobuf"):
+        tell(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}; only http/protobuf is spoken, so none are sent")
+        return {}
+    try:
+        return {"sent spans": to_collector(tell)}
+    except UsageError as error:  # a CI system sets the variables for whatever runs there
+        tell(f"{error.message}, so none are sent ({error.hint})")
+        return {}
 
 
 def open_reports(

@@ -25,6 +25,7 @@ def refuse_both(args: argparse.Namespace) -> None:
         "kubeconfig",
         "i_own",
         "allow_disruption",
+        "allow_node_exec",
         "machines",
     ):
         if args.cluster is not None and getattr(args, flag, None):

@@ -312,6 +312,8 @@ class Kube:
         container: str | None = None,
         stdin: bytes | BinaryIO | None = None,
         stdout: BinaryIO | None = None,
+        stderr: BinaryIO | None = None,
+        size: Callable[[], tuple[int, int]] | None = None,
         timeout: float = 30.0,
         cancel: Cancel | None = None,
         cap: int = 1 << 20,
@@ -320,8 +322,8 @@ class Kube:
         from koalesce.kube.exec import run  # loads the websocket library
 
         return run(
-            self.transport, pod, command,
-            namespace=namespace, container=container, stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel, cap=cap,
+            self.transport, pod, command, namespace=namespace, container=container,
+            stdin=stdin, stdout=stdout, stderr=stderr, size=size, timeout=timeout, cancel=cancel, cap=cap,
         )  # fmt: skip
 
     def forward(self, pod: str, *, namespace: str, port: int, local: int = 0) -> PortForward:

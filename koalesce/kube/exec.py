@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import select
 import ssl
+import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _TAIL = 64 * 1024
+_RESIZE_LOOK = 500  # milliseconds between two looks at the size of a terminal
 _CHUNK = 4096  # small enough that a socket which can be written takes it whole
 
 
@@ -40,6 +44,7 @@ class _Channel(IntEnum):
     STDOUT = 1
     STDERR = 2
     STATUS = 3
+    RESIZE = 4
     CLOSE = 255  # the second byte names the channel
 
 
@@ -52,13 +57,17 @@ def run(
     container: str | None = None,
     stdin: bytes | BinaryIO | None = None,
     stdout: BinaryIO | None = None,
+    stderr: BinaryIO | None = None,
+    size: Callable[[], tuple[int, int]] | None = None,
     timeout: float = 30.0,
     cancel: Cancel | None = None,
     cap: int = 1 << 20,
 ) -> ExecResult:
     """Run a command in a pod's container to its end.
 
-    `stdin` and `stdout` may be open files: of any size, none of it in memory. Each other stream keeps its first `cap` bytes and its last 64 KiB. ExecTimeout at the deadline (`timeout` in seconds) or when cancelled;
+    `stdin`, `stdout` and `stderr` may be open files: of any size, none of it in memory; what comes out of a pipe or a terminal is handed
+    on as it comes. Each other stream keeps its first `cap` bytes and its last 64 KiB. With `size` the command gets a terminal, which is made
+    as large (columns, lines) as that says whenever it says something else. ExecTimeout at the deadline (`timeout` in seconds) or when cancelled;
     ConnectionLost if the connection breaks first; ApiError if the API server or the runtime can't start it.
     """
     name = f"exec in {namespace}/{pod}: {' '.join(command)}"
@@ -68,7 +77,8 @@ def run(
         "container": container,
         "stdin": stdin is not None,
         "stdout": True,
-        "stderr": True,
+        "stderr": size is None,  # a terminal has one stream for both
+        "tty": size is not None,
     }
     began = time.monotonic()
     with transport.guard(timeout, cancel) as call:
@@ -76,17 +86,17 @@ def run(
             transport, path, query, protocols=(_V5, _V4), call=call, timeout=timeout, name=name
         )
         try:
-            session = _Session(connection, call, name, stdin, stdout, cap)
+            session = _Session(connection, call, name, stdin, Streams.of(stdout, stderr, cap), size)
             code = session.follow()
         finally:
             connection.shutdown()  # type: ignore[no-untyped-call]  # the library has few types
     return ExecResult(
         command=tuple(command),
         code=code,
-        stdout=session.stdout.content(),
-        stderr=session.stderr.content(),
+        stdout=session.out.stdout.content(),
+        stderr=session.out.stderr.content(),
         seconds=time.monotonic() - began,
-        truncated=session.stdout.is_cut or session.stderr.is_cut,
+        truncated=session.out.stdout.is_cut or session.out.stderr.is_cut,
     )
 
 
@@ -133,6 +143,19 @@ class Sink(Capture):
         self._file.write(data)
 
 
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """Where the output of a command goes."""
+
+    stdout: Capture
+    stderr: Capture
+
+    @classmethod
+    def of(cls, stdout: BinaryIO | None, stderr: BinaryIO | None, cap: int) -> Streams:
+        """To these files; without one, what a capture keeps."""
+        return cls(*(Capture(cap) if file is None else Sink(file) for file in (stdout, stderr)))
+
+
 class _Session:
     """The conversation after the handshake. One thread reads and writes: a TLS socket can't be used by two at once."""
 
@@ -142,16 +165,19 @@ class _Session:
         call: Call,
         name: str,
         stdin: bytes | BinaryIO | None,
-        stdout: BinaryIO | None,
-        cap: int,
+        out: Streams,
+        size: Callable[[], tuple[int, int]] | None,
     ) -> None:
-        self.stdout = Capture(cap) if stdout is None else Sink(stdout)
-        self.stderr = Capture(cap)
+        self.out = out
         self._connection = connection
         self._call = call
         self._name = name
         self._input: BinaryIO = io.BytesIO(stdin or b"") if stdin is None or isinstance(stdin, bytes) else stdin
+        self._live = _live(self._input)
         self._has_stdin_open = stdin is not None
+        self._has_input = self._live is None  # whether reading it can't block now
+        self._size = size
+        self._told: tuple[int, int] | None = None
         if self._has_stdin_open and connection.subprotocol != _V5:
             raise ClusterError(
                 f"{name}: this API server can't close a command's standard input, so the command would never end",
@@ -162,6 +188,7 @@ class _Session:
         """Feed and drain until the end; the exit code."""
         try:
             while True:
+                self._tell_size()
                 is_readable, is_writable = self._wait()
                 if is_readable:
                     status = self._receive()
@@ -180,9 +207,22 @@ class _Session:
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             return True, False
         poll = select.poll()
-        poll.register(sock, select.POLLIN | (select.POLLOUT if self._has_stdin_open else 0))
-        events = poll.poll()[0][1]
-        return bool(events & ~select.POLLOUT), bool(events & select.POLLOUT)
+        wants_to_send = self._has_stdin_open and self._has_input
+        poll.register(sock, select.POLLIN | (select.POLLOUT if wants_to_send else 0))
+        if self._has_stdin_open and not self._has_input and self._live is not None:
+            poll.register(self._live, select.POLLIN)
+        events = dict(poll.poll(None if self._size is None else _RESIZE_LOOK))
+        self._has_input |= self._live in events
+        seen = events.get(sock.fileno(), 0)
+        return bool(seen & ~select.POLLOUT), bool(seen & select.POLLOUT)
+
+    def _tell_size(self) -> None:
+        """Make the command's terminal as large as ours, whenever that has changed."""
+        if self._size is None or (size := self._size()) == self._told:
+            return
+        self._told = size
+        message = json.dumps({"Width": size[0], "Height": size[1]}).encode()
+        self._connection.send(bytes([_Channel.RESIZE]) + message, ABNF.OPCODE_BINARY)
 
     def _receive(self) -> Mapping[str, Any] | None:
         """One message; the final status if it is that."""
@@ -192,15 +232,16 @@ class _Session:
         data = frame.data
         match data[0] if data else None:
             case _Channel.STDOUT:
-                self.stdout.feed(data[1:])
+                self.out.stdout.feed(data[1:])
             case _Channel.STDERR:
-                self.stderr.feed(data[1:])
+                self.out.stderr.feed(data[1:])
             case _Channel.STATUS if len(data) > 1:
                 return _status(data[1:], self._name)
         return None
 
     def _send(self) -> None:
-        chunk = self._input.read(_CHUNK)
+        chunk = self._input.read(_CHUNK) if self._live is None else os.read(self._live, _CHUNK)
+        self._has_input = self._live is None
         if chunk:
             self._connection.send(bytes([_Channel.STDIN]) + chunk, ABNF.OPCODE_BINARY)
         else:
@@ -216,12 +257,21 @@ class _Session:
         raise ApiError.from_status({"code": 500, **status}, call=self._name)
 
     def _broken(self, error: Exception) -> ClusterError:
-        stdout, stderr = self.stdout.content(), self.stderr.content()
+        stdout, stderr = self.out.stdout.content(), self.out.stderr.content()
         if self._call.ended:
             cancelled = self._call.ended == CANCELLED
             what = "cancelled" if cancelled else "still running at its deadline"
             return ExecTimeout(f"{self._name}: {what}", cancelled=cancelled, stdout=stdout, stderr=stderr)
         return ConnectionLost(f"{self._name}: the connection was lost: {error}", stdout=stdout, stderr=stderr)
+
+
+def _live(file: BinaryIO) -> int | None:
+    """The descriptor of a pipe, a terminal or the like, where reading may block; None for what can be read at once."""
+    try:
+        number = file.fileno()
+    except (OSError, ValueError):
+        return None
+    return None if stat.S_ISREG(os.fstat(number).st_mode) else number
 
 
 def _status(data: bytes, name: str) -> Mapping[str, Any]:

@@ -41,16 +41,18 @@ _WRITTEN = ("etcd-data", "flexvolume-dir", "audit-log")
 _START = {"periodSeconds": 1, "failureThreshold": 250, "timeoutSeconds": 15}
 _LIVE = {"periodSeconds": 10, "failureThreshold": 8, "timeoutSeconds": 15}
 _READY = {"periodSeconds": 1, "failureThreshold": 3, "timeoutSeconds": 15}
+# The logs of containers in their order: of a pod's, 10.log is behind 2.log; of pods, that which began a container last comes last.
+_FILES_OF = 'files() { for folder in $(ls -dtr FOLDERS); do ls -v "$folder"/*.log; done; }\n'
 # What is there is printed first, file by file; each file that comes later has a tail of its own.
 _FOLLOW = """\
 skip=
 [ "$1" -gt 0 ] && skip="1,$1 d;"
 follow() {
-  set -- FILES
+  set -- $(files 2>/dev/null)
   known=" $* "
   [ -e "$1" ] && tail -q -n +1 -F "$@" 2>/dev/null &
   while sleep 0.5; do
-    for file in FILES; do
+    for file in $(files 2>/dev/null); do
       case "$known" in *" $file "*) continue;; esac
       [ -e "$file" ] || continue
       known="$known$file "
@@ -69,16 +71,17 @@ def pod_name(component: str, node: str) -> str:
 
 def log_command(component: str, node: str) -> list[str]:
     """The argv that prints what its containers have written, on the node: without the runtime's time and stream at the begin of each line."""
-    return ["sh", "-c", f"cat {_logs(component, node)} | cut -d ' ' -f 4-"]
+    return ["sh", "-c", f"{_files(component, node)}files | xargs -r cat | cut -d ' ' -f 4-"]
 
 
 def follow_command(component: str, node: str) -> list[str]:
     """The argv that, with a number of lines behind it, prints the same but for so many, and then what containers add: also those that come later."""
-    return ["sh", "-c", _FOLLOW.replace("FILES", _logs(component, node)), "sh"]
+    return ["sh", "-c", _files(component, node) + _FOLLOW, "sh"]
 
 
-def _logs(component: str, node: str) -> str:
-    return f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}/*.log"
+def _files(component: str, node: str) -> str:
+    folders = f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}"
+    return _FILES_OF.replace("FOLDERS", folders)
 
 
 def manifest(request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: str) -> dict[str, Any]:

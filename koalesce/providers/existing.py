@@ -17,7 +17,7 @@ from typing import Any
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError, UsageError
 from koalesce.kube import ApiError, Kube
 from koalesce.kube.errors import TLS
-from koalesce.providers import contexts
+from koalesce.providers import contexts, node_pods
 from koalesce.providers.contexts import Context
 
 OWN_LABEL = "koalesce.dev/test"  # of kube-system: the cluster is there to be tested on
@@ -43,6 +43,11 @@ class Found:
     service_cidrs: tuple[str, ...]
 
     @property
+    def runs_on_nodes(self) -> bool:
+        """Whether commands shall run on its nodes."""
+        return "node-exec" in self.capabilities
+
+    @property
     def size(self) -> str:
         """How many nodes it has, in words."""
         return f"{len(self.nodes)} node{'' if len(self.nodes) == 1 else 's'}"
@@ -61,9 +66,11 @@ def look(settings: Mapping[str, Any]) -> Found:
         _check_ours(context, kube)
         _check_rights(context, kube)
         nodes = kube.list(kube.resource("nodes"), timeout=_PATIENCE)
+        if settings.get("allow_node_exec"):
+            node_pods.check_nodes(nodes)
         return Found(
             context=context, kubernetes=_plain(version), nodes=tuple(_nodes(nodes)), dns_ip=_dns_ip(kube),
-            capabilities=frozenset(_capabilities(kube, nodes, may_disturb=bool(settings.get("allow_disruption")))),
+            capabilities=frozenset({*_capabilities(kube, nodes), *_allowed(settings)}),
             pod_cidrs=_pod_cidrs(nodes), service_cidrs=_service_cidrs(kube),
         )  # fmt: skip
 
@@ -175,7 +182,15 @@ def _role(node: Object) -> str:
     return "control-plane" if any(label in labels for label in _CONTROL_PLANE) else "worker"
 
 
-def _capabilities(kube: Kube, nodes: Sequence[Object], *, may_disturb: bool) -> Iterator[str]:
+def _allowed(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What it can do because its owner lets us; whether commands run on nodes is seen when it is taken."""
+    if settings.get("allow_disruption"):
+        yield "disruption"
+    if settings.get("allow_node_exec"):
+        yield from ("node-exec", "privileged")
+
+
+def _capabilities(kube: Kube, nodes: Sequence[Object]) -> Iterator[str]:
     """What is known of it without trying."""
     families = {ipaddress.ip_network(each).version for node in nodes for each in node["spec"].get("podCIDRs") or ()}
     if 6 in families:
@@ -184,8 +199,6 @@ def _capabilities(kube: Kube, nodes: Sequence[Object], *, may_disturb: bool) -> 
         yield "dual-stack"
     if any(kind.group == "metrics.k8s.io" for kind in kube.resources()):
         yield "metrics-server"
-    if may_disturb:
-        yield "disruption"
 
 
 def _dns_ip(kube: Kube) -> str:

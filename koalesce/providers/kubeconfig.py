@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.process import Cancel
     from koalesce.providers.existing import Found
 
-_SETTINGS: Mapping[str, type] = {"allow_disruption": bool, "context": str, "kubeconfig": str}
+_SETTINGS: Mapping[str, type] = {
+    "allow_disruption": bool, "allow_node_exec": bool, "context": str, "kubeconfig": str, "node_exec_image": str,
+}  # fmt: skip
 # What only who makes a cluster decides: fields of a request, and what specs call them.
 _MADE = {
     "fixtures": "fixtures",
@@ -87,7 +89,13 @@ class KubeconfigProvider:
             "context": found.context.name,
             "kubeconfig": str(contexts.files(given)[0]) if given else "",
             "allow_disruption": bool(request.settings.get("allow_disruption")),
+            "allow_node_exec": bool(request.settings.get("allow_node_exec")),
+            "node_exec_image": str(request.settings.get("node_exec_image") or ""),
         }
+        if found.runs_on_nodes:
+            from koalesce.toolchain import Toolchain
+
+            Toolchain(progress=progress, cancel=cancel).tool("koalesce-probe")  # before Terraform waits for it
         progress(f"{found.context.name}: Kubernetes {found.kubernetes}, {found.size}")
         return _as_found(request, found)
 

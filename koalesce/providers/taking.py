@@ -14,7 +14,8 @@ from koalesce.kube import Kube
 from koalesce.kube.leftovers import left_by
 from koalesce.kube.marks import RUN_LABEL, run_label
 from koalesce.local.ledger import Entry, Ledger, Thing
-from koalesce.providers.existing import look
+from koalesce.providers import node_exec, node_pods
+from koalesce.providers.existing import Found, look
 
 CONTRACT = 1
 KUBECONFIG, OUTPUTS = "kubeconfig", "outputs.json"
@@ -40,12 +41,33 @@ def take(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], N
     kubeconfig = folder / KUBECONFIG
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(found.context.alone(), encoding="utf-8")
+    nodes = _reached(found, folder, request, progress) if found.runs_on_nodes else list(found.nodes)
     outputs = {
-        "contract": CONTRACT, "nodes": list(found.nodes), "fixtures": [], "kubeconfig_path": str(kubeconfig),
+        "contract": CONTRACT, "nodes": nodes, "fixtures": [], "kubeconfig_path": str(kubeconfig),
         "api_endpoint": found.context.server, "capabilities": sorted(found.capabilities), "dns_ip": found.dns_ip, "host_exec": [],
     }  # fmt: skip
     (folder / OUTPUTS).write_text(json.dumps(outputs), encoding="utf-8")
     progress(f"Kubernetes {found.kubernetes}, {found.size}")
+
+
+def _reached(
+    found: Found, folder: Path, request: Mapping[str, Any], progress: Callable[[str], None]
+) -> list[Mapping[str, Any]]:
+    """The nodes, with what runs commands on them, once that works."""
+    from koalesce.toolchain import Toolchain  # what only this needs
+
+    names = [str(node["name"]) for node in found.nodes]
+    image = str(request["settings"].get("node_exec_image") or "") or node_pods.DEFAULT_IMAGE
+    probe = Toolchain(progress=progress).tool("koalesce-probe") / "koalesce-probe"
+    namespace = node_pods.namespace_of(str(request["run_id"]))
+    progress(f"commands on nodes: privileged pods of {image} in {namespace}")
+    kubeconfig = folder / KUBECONFIG
+    kube = Kube(kubeconfig)
+    try:
+        node_pods.make(kube, str(request["run_id"]), names, image, probe)
+    finally:
+        kube.close()
+    return [{**node, "exec": node_exec.prefix(kubeconfig, namespace, str(node["name"]))} for node in found.nodes]
 
 
 def leave(name: str, *, ledger: Ledger | None = None) -> None:
@@ -73,8 +95,9 @@ def leave(name: str, *, ledger: Ledger | None = None) -> None:
 
 
 def is_in_use(entry: Entry) -> bool:
-    """Whether we have what it takes to ask the cluster: from when it is taken until it is left."""
-    return bool(entry.folder) and (Path(entry.folder) / OUTPUTS).exists()
+    """Whether we have what it takes to ask the cluster: from when something may be made in it until it is left."""
+    path = Path(entry.folder) / KUBECONFIG
+    return bool(entry.folder) and path.exists() and path.stat().st_size > 0
 
 
 def remains(entry: Entry) -> list[str]:

@@ -17,6 +17,7 @@ from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
 from koalesce.reporters.junit import JUnit
 from koalesce.reporters.markdown import Markdown
+from koalesce.reporters.spans import to_file
 from koalesce.reporters.tap import Tap
 
 
@@ -54,5 +55,6 @@ FILE_REPORTERS: Mapping[str, FileReporter] = {
     "html": FileReporter("write an HTML report, one file that shows the run to people", Html),
     "junit": FileReporter("write a JUnit XML report, as Jenkins, GitLab, GitHub actions and CircleCI read it", JUnit),
     "markdown": FileReporter("write a summary in Markdown, for a merge request or a job's page", Markdown),
+    "spans": FileReporter("write the run as OpenTelemetry spans, OTLP/JSON (extra: otel)", to_file),
     "tap": FileReporter("write a TAP report, version 14", Tap),
 }

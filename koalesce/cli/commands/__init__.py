@@ -40,7 +40,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("explain step types and fields of a spec"),
     "image": Entry("build, import and list images for clusters"),
     "init": Entry("write a first spec that passes, settings, and a CI workflow"),
-    "kubeconfig": Entry("take and leave clusters that exist", hidden=True),
+    "kubeconfig": Entry("take and leave clusters that exist, and run commands on their nodes", hidden=True),
     "list": Entry("list specs and their tests"),
     "local": Entry("make and keep clusters on this machine", hidden=True),
     "logs": Entry("show the logs of the components on a cluster's nodes"),

@@ -10,7 +10,7 @@ HELP = "offer words for a command line, one a line"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command line so far."""
-    parser.add_argument("words", metavar="WORD", nargs=argparse.REMAINDER, help="after --: what follows `koalesce`")
+    parser.set_defaults(rest=[])  # behind --: what follows `koalesce`
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,6 +19,5 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.completing import candidates
     from koalesce.reporters.text import inert
 
-    words = args.words[1:] if args.words[:1] == ["--"] else args.words
-    print("".join(f"{inert(word)}\n" for word in candidates(words)), end="")
+    print("".join(f"{inert(word)}\n" for word in candidates(args.rest)), end="")
     return exit_codes.PASSED

@@ -64,7 +64,8 @@ def _destroy(entry: Entry) -> None:
 
     began = time.monotonic()
     ClusterSession.of_entry(entry).down()
-    print(f"{entry.name}: destroyed ({format_seconds(time.monotonic() - began)})")
+    what = "left" if entry.provider == "kubeconfig" else "destroyed"  # others made it, and it stays
+    print(f"{entry.name}: {what} ({format_seconds(time.monotonic() - began)})")
 
 
 def _told(name: str, error: KoalesceError) -> int:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.report_files import baseline, open_reports, report_paths, step_summary
+from koalesce.cli.report_files import baseline, open_reports, report_paths, sent_spans, step_summary
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
     paths = report_paths(args)
     earlier = baseline(args)
     asked_for = open_reports(paths, strict=args.junit_strict, earlier=earlier)
-    reports = Reports({**asked_for, **step_summary(os.environ, earlier), "rerun-failed": _failed_tests()})
+    beside = {**step_summary(os.environ, earlier), **sent_spans(os.environ)}
+    reports = Reports({**asked_for, **beside, "rerun-failed": _failed_tests()})
     view = _view(args, earlier)
     if options.shuffle is not None:
         said = f"shuffled: --shuffle {options.shuffle} gives the same order again"

@@ -21,15 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="name of a cluster, as `koalesce clusters` shows it")
     parser.add_argument("node", metavar="NODE", help="name of a node, as `kubectl get nodes` shows it, or of a fixture")
     parser.add_argument(
-        "command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="what to run there; default: a shell"
+        "command",
+        metavar="COMMAND",
+        nargs="*",
+        help="what to run there, behind -- where it has options of its own; default: a shell",
     )
+    parser.set_defaults(rest=[])
 
 
 def run(args: argparse.Namespace) -> int:
     """Run it attached to this terminal; the exit code is the command's."""
     from koalesce.cli.terminals import run_attached
 
-    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    command = [*args.command, *args.rest]
     machine = _machine(args.name, args.node)
     if not machine.exec:
         from koalesce.errors import UsageError

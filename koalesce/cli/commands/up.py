@@ -82,13 +82,14 @@ def _profile() -> Profile:
 
 def usage(ready: ClusterReady) -> str:
     """How to look around in a cluster, as lines to paste."""
+    is_reached = "node-exec" in ready.capabilities
     is_borrowed = ready.provider == "kubeconfig"  # others made it, and it stays
     node = str(ready.nodes[0]["name"]) if ready.nodes else None
     nodes = f"{len(ready.nodes)} node{'' if len(ready.nodes) == 1 else 's'}"
     lines = [
         f"cluster {ready.cluster} is up: Kubernetes {ready.kubernetes}, {nodes}",
         f"  export KUBECONFIG={shlex.quote(ready.kubeconfig)}   # then kubectl get nodes",
-        *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node and not is_borrowed else []),
+        *([f"  koalesce ssh {ready.cluster} {node}   # a shell on a node"] if node and is_reached else []),
         *([f"  koalesce reset {ready.cluster}   # back to how it is now"] if ready.provider == "local" else []),
         f"  koalesce down {ready.cluster}   # {'leave it' if is_borrowed else 'destroy it'}",
     ]

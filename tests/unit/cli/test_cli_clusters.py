@@ -242,7 +242,7 @@ def test_an_unknown_cluster_is_told_with_those_that_are_up(
 def test_up_tells_how_to_go_on() -> None:
     ready = ClusterReady(
         spec="a.yaml", cluster="quick-1", provider="local", kubernetes="1.37.2", nodes=({"name": "one"},),
-        capabilities=(), kubeconfig="/my folder/kubeconfig", seconds=4.0,
+        capabilities=("node-exec",), kubeconfig="/my folder/kubeconfig", seconds=4.0,
     )  # fmt: skip
 
     assert up.usage(ready).splitlines() == [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -277,3 +278,68 @@ def test_a_capture_counts_what_it_leaves_out() -> None:
 
     assert capture.is_cut
     assert capture.content() == b"ab\n[100000 bytes left out]\n" + b"z" * 65536
+
+
+def test_what_comes_out_of_a_pipe_is_handed_on_at_once_both_ways(kube: Kube, api: FakeApi) -> None:
+    """A conversation: each side waits for what the other one says."""
+    said: list[bytes] = []
+
+    def command(connection: ExecConnection) -> None:
+        for _ in range(2):
+            said.append((connection.receive() or b"")[1:])
+            connection.send(1, b"got " + said[-1])
+        said.append(connection.receive() or b"")
+        connection.send(2, b"bye\n")
+        connection.finish(3)
+
+    api.on_exec = command
+    theirs, ours = os.pipe()
+    heard, out = os.pipe()
+    errors, err = os.pipe()
+    done: list[int] = []
+
+    def run() -> None:
+        with (
+            os.fdopen(theirs, "rb") as stdin,
+            os.fdopen(out, "wb", buffering=0) as stdout,
+            os.fdopen(err, "wb", buffering=0) as stderr,
+        ):
+            done.append(
+                kube.exec("web", ["sh"], namespace="one", stdin=stdin, stdout=stdout, stderr=stderr, timeout=60).code
+            )
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with (
+        os.fdopen(ours, "wb", buffering=0) as stdin,
+        os.fdopen(heard, "rb") as stdout,
+        os.fdopen(errors, "rb") as stderr,
+    ):
+        stdin.write(b"one\n")
+        assert stdout.readline() == b"got one\n"
+        stdin.write(b"two\n")
+        assert stdout.readline() == b"got two\n"
+        stdin.close()
+        assert stderr.read() == b"bye\n"
+        thread.join(60)
+
+    assert said == [b"one\n", b"two\n", b"\xff\x00"]
+    assert done == [3]
+
+
+def test_a_terminal_is_as_large_as_ours_and_follows_it(kube: Kube, api: FakeApi) -> None:
+    sizes: list[bytes | None] = []
+
+    def command(connection: ExecConnection) -> None:
+        sizes.append(connection.receive())
+        sizes.append(connection.receive())
+        connection.finish()
+
+    api.on_exec = command
+    told = iter([(80, 24), (80, 24), (132, 50)])
+    last = (132, 50)
+
+    kube.exec("web", ["sh"], namespace="one", size=lambda: next(told, last), timeout=60)
+
+    assert sizes == [b'\x04{"Width": 80, "Height": 24}', b'\x04{"Width": 132, "Height": 50}']
+    assert api.requests[-1][2] == {"command": "sh", "stdout": "true", "tty": "true"}

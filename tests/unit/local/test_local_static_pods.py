@@ -68,7 +68,7 @@ def test_logs_are_those_of_the_pods() -> None:
     (node,) = outputs(request(etcd={}), Path("/state"), port=1, pid=42, capabilities=[])["nodes"]
 
     assert node["logs"]["etcd"] == ["cat", "/var/log/koalesce/etcd.log"]
-    assert "/var/log/pods/kube-system_kube-apiserver-cp_*/kube-apiserver/*.log" in node["logs"]["kube-apiserver"][2]
+    assert "/var/log/pods/kube-system_kube-apiserver-cp_*/kube-apiserver" in node["logs"]["kube-apiserver"][2]
     assert set(node["follows"]) == set(COMPONENTS[1:])
 
 
@@ -109,6 +109,26 @@ class Followed:
 def add(file: Path, *texts: str) -> None:
     with file.open("a") as log:
         log.write("".join(f"2026-01-02T03:04:05.678901234Z stderr F {text}\n" for text in texts))
+
+
+def test_logs_are_printed_in_the_order_of_their_containers(tmp_path: Path, written: Path) -> None:
+    for number in (0, 10, 2, 9):
+        add(written / f"{number}.log", f"container {number}")
+    words = [word.replace("/var/log/pods", str(tmp_path)) for word in static_pods.log_command("etcd", "cp")]
+
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    assert printed.splitlines() == [f"container {number}" for number in (0, 2, 9, 10)]
+
+
+def test_following_begins_in_the_order_of_containers(tmp_path: Path, written: Path) -> None:
+    for number in (10, 2):
+        add(written / f"{number}.log", f"container {number}")
+    followed = Followed(tmp_path, 1)
+    try:
+        assert followed.line() == "container 10"
+    finally:
+        followed.end()
 
 
 def test_following_goes_on_behind_what_is_known_and_with_containers_that_come_later(
