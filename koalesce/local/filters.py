@@ -16,7 +16,7 @@ from pathlib import Path
 
 from koalesce.local import iptables, nodefixes, routes
 from koalesce.local.netns import NetNamespace
-from koalesce.local.nodestate import NodeState, look
+from koalesce.local.nodestate import NodeState, look_again
 
 _FOLLOW = 1.5  # seconds in which they follow Services, pods, policies and each other
 _PAUSE = 0.05
@@ -40,18 +40,15 @@ class Filters:
         follows = min(self.end, time.monotonic() + _FOLLOW)
         while (self._differing(seen) or self._has_more_routes(seen)) and time.monotonic() < follows:
             time.sleep(_PAUSE)
-            seen = self._look()
+            seen = look_again(self.pid, seen)
         differing = self._differing(seen)
         if "kube-router" in differing:
             nodefixes.carry_out(nodefixes.tables(self.first, seen, stays=iptables.is_proxys), self.pid)
-            seen = self._look()
+            seen = look_again(self.pid, seen)
         if "kube-proxy" in differing and self._renew():
-            seen = self._look()
+            seen = look_again(self.pid, seen)
             self.first = with_chains_of(self.first, seen, iptables.is_proxys)
         return [f"{self.name}: the rules of {program} have changed" for program in self._differing(seen)]
-
-    def _look(self) -> NodeState:
-        return look(self.pid, before=self.first)
 
     def _differing(self, now: NodeState) -> list[str]:
         """Whose rules differ."""

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,21 @@ _COMMANDS = {
     "sets": "ipset save",
     "nft": "nft -s list ruleset",
 }
-SCRIPT = "; ".join(f"echo {_MARK}; {command} 2>/dev/null" for command in _COMMANDS.values())
+_LOOKED_AFTER = ("routes", "routes6", "iptables", "iptables6")
 _FOLDERS = ("etc", "opt/cni")
 LARGE_FILE = "="  # before its size, the time of its last change, and its digest, which stand for its content
 _LARGE = 256 * 1024  # bytes
-_SETTINGS = Path("/proc/sys/net")
+_SYSCTLS, _SETTINGS = "/proc/sys/", "/proc/sys/net"
+_LONGEST = 64 * 1024  # bytes of a setting; the kernel gives a page at most
 # Of routes and rules, what the kernel says of the moment.
 _PASSING = frozenset(("linkdown", "dead", "offload", "rt_offload", "trap", "notify"))
+
+
+def _script(names: Collection[str]) -> str:
+    return "; ".join(f"echo {_MARK}; {_COMMANDS[name]} 2>/dev/null" for name in names)
+
+
+SCRIPT = _script(_COMMANDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,21 +96,47 @@ def look(pid: int, *, before: NodeState | None = None) -> NodeState:
 
     What `before` says of a large file stays true while its size and content are the same, whenever it was written.
     """
-    done = process.run([*exec_prefix(f"/proc/{pid}"), "sh", "-c", SCRIPT], timeout=_PATIENCE)
-    try:
-        found = read(done.out)
-    except ValueError:
-        why = done.err.strip() or f"exit code {done.code}"
-        raise ProvisionError(f"can't look at the node of process {pid}: {why}") from None
     known = before.files if before else {}
+    found = _state(_shown(pid, _COMMANDS))
     return replace(found, settings=_settings(pid), files=_files(Path(f"/proc/{pid}/root"), known))
+
+
+def look_again(pid: int, before: NodeState) -> NodeState:
+    """The state of before, with routes and iptables' chains as they are now: what changes while programs follow, at a part of a look's cost."""
+    parts = _shown(pid, _LOOKED_AFTER)
+    return replace(
+        before,
+        routes=_routes(parts["routes"]),
+        routes6=_routes(parts["routes6"]),
+        iptables=parts["iptables"],
+        iptables6=parts["iptables6"],
+    )
 
 
 def read(output: str) -> NodeState:
     """The state that the output of `SCRIPT` tells, which says nothing of settings and files; ValueError where it is incomplete."""
-    parts = dict(zip(_COMMANDS, output.split(f"{_MARK}\n")[1:], strict=False))
-    if len(parts) < len(_COMMANDS) or not parts["links"].strip():
+    return _state(_parts(output, _COMMANDS))
+
+
+def _shown(pid: int, names: Collection[str]) -> dict[str, str]:
+    """What the commands of these names say on a node; ProvisionError if it has ended."""
+    done = process.run([*exec_prefix(f"/proc/{pid}"), "sh", "-c", _script(names)], timeout=_PATIENCE)
+    try:
+        return _parts(done.out, names)
+    except ValueError:
+        why = done.err.strip() or f"exit code {done.code}"
+        raise ProvisionError(f"can't look at the node of process {pid}: {why}") from None
+
+
+def _parts(output: str, names: Collection[str]) -> dict[str, str]:
+    """What each command of a script said; ValueError where some did not run."""
+    parts = dict(zip(names, output.split(f"{_MARK}\n")[1:], strict=False))
+    if len(parts) < len(names) or not parts.get("links", "there").strip():
         raise ValueError("the output of a look is incomplete")
+    return parts
+
+
+def _state(parts: Mapping[str, str]) -> NodeState:
     return NodeState(
         links=_links(parts["links"], parts["namespaces"]),
         routes=_routes(parts["routes"]),
@@ -187,13 +221,23 @@ def _settings(pid: int) -> dict[str, str]:
         with inside.entered():
             for place, _, names in os.walk(_SETTINGS):
                 for name in names:
-                    path = Path(place, name)
+                    path = f"{place}/{name}"
                     with contextlib.suppress(OSError, UnicodeDecodeError):
-                        if path.stat().st_mode & stat.S_IWUSR:
-                            found[str(path.relative_to("/proc/sys"))] = path.read_text().strip()
+                        found |= _setting(path)
     finally:
         inside.close()
     return found
+
+
+def _setting(path: str) -> dict[str, str]:
+    """One that can be set, by its name; there are a thousand on each node, so that the ways to read files that are kinder cost too much."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.fstat(file).st_mode & stat.S_IWUSR:
+            return {path.removeprefix(_SYSCTLS): os.read(file, _LONGEST).decode().strip()}
+        return {}
+    finally:
+        os.close(file)
 
 
 def _files(root: Path, before: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:

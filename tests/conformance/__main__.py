@@ -40,7 +40,8 @@ def main() -> int:
         print("\n".join(problems), file=sys.stderr)
         return 2
     results = _kept(args.results) if args.resume else {}
-    wanted = [name for name in selection.run if re.search(args.run, name) and name not in results][: args.at_most]
+    left = [name for name in selection.in_order() if re.search(args.run, name) and name not in results]
+    wanted = left[: args.at_most]
     if not wanted:
         print("no test is left to run", file=sys.stderr)
         return 2

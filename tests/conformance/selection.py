@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ _ALONE = ("[Serial]", "[Disruptive]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Tests by their full names; those that fail for a known reason are run too."""
+    """Tests by their full names; those that fail for a known reason are run too. `first` are patterns of those that last longest."""
 
     groups: tuple[str, ...]
     run: tuple[str, ...]
+    first: tuple[str, ...] = ()
     known_failures: Mapping[str, str]
     left_out: Mapping[str, str]
 
@@ -30,7 +32,15 @@ class Selection:
             *(f"neither run nor left out: {name!r}" for name in sorted(theirs - {*named})),
             *(f"named twice: {name!r}" for name in twice),
             *(f"known to fail, but not run: {name!r}" for name in sorted({*self.known_failures} - {*self.run})),
+            *(f"begun first, but matches nothing: {each!r}" for each in self.first if not self._matching(each)),
         ]
+
+    def in_order(self) -> list[str]:
+        """What is run, those first that last longest: otherwise the end of a run waits for one of them alone."""
+        return list(dict.fromkeys([*(name for each in self.first for name in self._matching(each)), *self.run]))
+
+    def _matching(self, pattern: str) -> list[str]:
+        return [name for name in self.run if re.search(pattern, name)]
 
 
 def load(path: Path = FILE) -> Selection:
@@ -39,6 +49,7 @@ def load(path: Path = FILE) -> Selection:
     return Selection(
         groups=tuple(f"[{group}] " for group in data["groups"]),
         run=tuple(data["run"]),
+        first=tuple(data["first"]),
         known_failures=data["known-failures"],
         left_out=data["left-out"],
     )

@@ -45,14 +45,20 @@ def test_a_selection_that_names_each_test_of_its_groups_once_has_no_problems() -
 
 
 def test_what_a_selection_misses_or_makes_up_is_told() -> None:
-    wrong = selected(run=(A, A, "[sig-x] D"), known_failures={B: "it does"}, left_out={})
+    wrong = selected(run=(A, A, "[sig-x] D"), known_failures={B: "it does"}, left_out={}, first=("A works", "E works"))
 
     assert wrong.problems([A, B]) == [
         "there is no test '[sig-x] D'",
         f"neither run nor left out: '{B}'",
         f"named twice: '{A}'",
         f"known to fail, but not run: '{B}'",
+        "begun first, but matches nothing: 'E works'",
     ]
+
+
+def test_what_lasts_longest_is_begun_first() -> None:
+    assert selected(run=(A, B, C), first=("sig-y", r"\(v1\)", "works")).in_order() == [C, B, A]
+    assert selected(run=(B, A)).in_order() == [B, A]
 
 
 def test_the_focus_matches_the_named_test_only() -> None:

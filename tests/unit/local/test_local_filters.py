@@ -39,7 +39,7 @@ class Machine:
     repaired: NodeState | None = None
     families: tuple[bytes, ...] = (b"IPv4", b"IPv6")
 
-    def look(self, _pid: int, *, before: NodeState | None = None) -> NodeState:
+    def look(self, _pid: int, _before: NodeState) -> NodeState:
         return next(self.looks)
 
     def sleep(self, seconds: float) -> None:
@@ -70,7 +70,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Make:
             if made.written is not None:
                 made.written = time.time() + 1
 
-        monkeypatch.setattr(filters, "look", made.look)
+        monkeypatch.setattr(filters, "look_again", made.look)
         monkeypatch.setattr(filters, "get", made.get)
         monkeypatch.setattr(filters, "end_service", end_service)
         monkeypatch.setattr(filters.time, "sleep", made.sleep)
