@@ -12,8 +12,8 @@ from koalesce.machines.shell import Shell
 
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _LEAST_SPACE = 3 * 1024**3  # bytes: binaries, images, and what a few pods write
-# Each with the Debian package that has it.
-_PROGRAMS = {
+# What is called there, each with the Debian package that has it.
+PROGRAMS = {
     "ip": "iproute2", "iptables-restore": "iptables", "iptables-save": "iptables", "modprobe": "kmod", "mount": "mount",
     "sysctl": "procps", "systemctl": "systemd", "tar": "tar", "unshare": "util-linux",
 }  # fmt: skip
@@ -26,7 +26,7 @@ if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 else
   echo "cgroups 1 $(awk '$4 == 1 {{ printf "%s ", $1 }}' /proc/cgroups)"
 fi
-for program in {" ".join(_PROGRAMS)}; do command -v $program >/dev/null || echo "lacks $program"; done
+for program in {" ".join(PROGRAMS)}; do command -v $program >/dev/null || echo "lacks $program"; done
 for path in {" ".join(map(shlex.quote, layout.PLACES))}; do [ ! -e $path ] || echo "has $path"; done
 [ ! -e {layout.RECORD} ] || echo "used $(cat {layout.RECORD}/name 2>/dev/null)"
 ip -o addr show | awk '{{ sub("/.*", "", $4); print "address " $4 }}'
@@ -98,7 +98,7 @@ def problems(found: Survey, address: str) -> Iterator[str]:
     if missing := [name for name in _CONTROLLERS if name not in found.controllers]:
         yield f"its kernel has no cgroup controller {', '.join(missing)}; start it with cgroup_enable={missing[0]}"
     if found.lacking:
-        packages = sorted({_PROGRAMS.get(name, name) for name in found.lacking})
+        packages = sorted({PROGRAMS.get(name, name) for name in found.lacking})
         yield f"it lacks {', '.join(found.lacking)}; on Debian: apt-get install {' '.join(packages)}"
     if found.used is not None:
         yield f"it is in use by the cluster {found.used or '(unknown)'}; `koalesce down {found.used or 'NAME'}` frees it"

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry] = {
     "local": Entry("make and keep clusters on this machine", hidden=True),
     "logs": Entry("show the logs of the components on a cluster's nodes"),
     "machines": Entry("make and remove clusters on machines that are reached by SSH", hidden=True),
+    "node-config": Entry("print what a fresh machine is told at its first boot"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "plan": Entry("show the steps that a run would take, and Terraform's plan of its clusters"),
     "report": Entry("make reports of a run from its events"),
@@ -64,4 +65,5 @@ COMMANDS: dict[str, Entry] = {
 
 def load(name: str) -> Command:
     """The module of a command of the table."""
-    return cast(Command, importlib.import_module(f"{__name__}.{name}"))
+    module = name.replace("-", "_")
+    return cast(Command, importlib.import_module(f"{__name__}.{module}"))
