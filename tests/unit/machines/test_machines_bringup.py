@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from koalesce.machines import request
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.shell import Shell, Unreachable
 from koalesce.toolchain import ImageStore, LocalTools
-from tests.unit.machines.told import OUTPUT, network
+from tests.unit.machines.told import NOW, OUTPUT, network
 
 ADDRESSES = {"cp": "192.0.2.10", "w": "192.0.2.11"}
 
@@ -32,7 +33,7 @@ class FakeMachine(Shell):
 
     def __init__(self, account: request.Account, folder: Path, log: list[str]) -> None:
         super().__init__(account=account, folder=folder, known_hosts="/known")
-        survey = OUTPUT.replace("192.0.2.10", account.address)
+        survey = OUTPUT.replace("192.0.2.10", account.address).replace(str(NOW), str(int(time.time())))
         for name, value in {"log": log, "survey": survey, "restarts": 0, "dead": False}.items():
             object.__setattr__(self, name, value)
 
@@ -108,7 +109,7 @@ def bringup(tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> 
         (tmp_path / path).touch()
     tools = LocalTools(
         kubernetes=tmp_path / "kubernetes", etcd=tmp_path / "etcd", containerd=tmp_path / "containerd", cni=tmp_path / "cni", system=(),
-        runc=tmp_path / "runc", probe=tmp_path / "probe", images={"pause": "example.org/pause:1", "coredns": "example.org/dns:1"},
+        runc=tmp_path / "runc", probe=tmp_path / "probe", images={"pause": "example.org/pause:1", "probe": "example.org/probe:1", "coredns": "example.org/dns:1"},
     )  # fmt: skip
     data = {
         "name": "c1", "kubernetes_version": "1.37.2", "state_dir": str(tmp_path),
@@ -142,7 +143,7 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
         "claim",
         "files",
         "start network containerd",
-        *3 * ["image"],
+        *4 * ["image"],
         "start kubelet kube-proxy",
     ]
     assert log.index("w look") < log.index("cp claim")
@@ -157,12 +158,12 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
 def _with_images(lines: list[str]) -> list[str]:
     """The middle of the control plane's, where images come while controllers start."""
     middle = lines[4:-1]
-    assert sorted(middle) == [*3 * ["image"], "start kube-controller-manager kube-scheduler"]
+    assert sorted(middle) == [*4 * ["image"], "start kube-controller-manager kube-scheduler"]
     return middle
 
 
 def test_no_machine_is_changed_while_one_speaks_against_it_and_all_is_said(bringup: Bringup, log: list[str]) -> None:
-    object.__setattr__(bringup.shells["cp"], "survey", "init busybox\n" + OUTPUT.replace("init systemd\n", ""))
+    object.__setattr__(bringup.shells["cp"], "survey", str(bringup.shells["cp"].survey).replace("init systemd", "init busybox"))
     object.__setattr__(bringup.shells["w"], "dead", True)
 
     with pytest.raises(ProvisionError) as raised:

@@ -49,8 +49,8 @@ class FakeShell(shell.Shell):
 def kind_of(script: str) -> str:
     """A script by what it does; a command of a fix is itself."""
     known = {
-        nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json": "record", "units=$(": "end", "rm -rf --one": "files",
-        "mkdir /etc/koalesce": "claim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
+        nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json ]; then": "record", "units=$(": "end", "rm -rf --one": "files",
+        "mkdir /etc/koalesce": "claim", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in script), script)
 
@@ -81,13 +81,19 @@ def test_a_machine_that_another_cluster_has_taken_meanwhile_is_refused(tmp_path:
         removal.claim(machine, "c1", "c1-abc")
 
 
-@pytest.mark.parametrize("found", ["", record("another-cluster", network())], ids=["nothing", "another cluster"])
-def test_of_a_machine_that_is_not_the_clusters_nothing_is_touched(tmp_path: Path, found: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "scripts"),
+    [("", ["record", "unclaim"]), (record("another-cluster", network()), ["record"])],
+    ids=["nothing", "another cluster"],
+)
+def test_of_a_machine_that_is_not_the_clusters_nothing_is_touched(
+    tmp_path: Path, found: str, scripts: list[str]
+) -> None:
     machine = FakeShell(tmp_path, record=found)
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record"]
+    assert machine.scripts == scripts
 
 
 def test_services_end_before_networks_settings_and_files_go(tmp_path: Path) -> None:
