@@ -102,6 +102,11 @@ def _settings(shell: Shell) -> dict[str, str]:
     return {path: value for path, colon, value in lines if colon}
 
 
+def owner(shell: Shell) -> str:
+    """The identity of the cluster that has taken a machine; empty if none has."""
+    return shell.do("whose it is can't be read", f"if [ -e {_IDENTITY} ]; then cat {_IDENTITY}; fi")
+
+
 def record(shell: Shell) -> Record | None:
     """The record of a machine; None if it has none."""
     text = shell.do("its record can't be read", f"if [ -e {_FILE} ]; then cat {_FILE}; fi")

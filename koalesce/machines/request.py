@@ -71,7 +71,7 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
         raise ValueError("a cluster on machines has at least one node")
     if len(machines) < len(nodes):
         raise ValueError(f"there are {len(machines)} machines for {len(nodes)} nodes")
-    accounts = tuple(_account(node.name, machine) for node, machine in zip(nodes, machines, strict=False))
+    accounts = tuple(account_of(node.name, machine) for node, machine in zip(nodes, machines, strict=False))
     placed = tuple(
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
@@ -84,7 +84,8 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     )
 
 
-def _account(node: str, machine: Mapping[str, Any]) -> Account:
+def account_of(node: str, machine: Mapping[str, Any]) -> Account:
+    """How the machine of a node is reached; ProvisionError if its name leads nowhere."""
     host = str(machine["host"])
     return Account(
         node=node,

@@ -14,7 +14,8 @@ from koalesce.machines.shell import Shell
 
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _LEAST_SPACE = 3 * 1024**3  # bytes: binaries, images, and what a few pods write
-_MOST_SKEW = 60.0  # seconds; certificates are valid from an hour ago, but what logs and events tell would be out of order
+# Seconds; certificates are valid from an hour ago, but what logs and events tell would be out of order.
+_MOST_SKEW = 60.0
 # What is called there, each with the Debian package that has it.
 PROGRAMS = {
     "ip": "iproute2", "iptables-restore": "iptables", "iptables-save": "iptables", "modprobe": "kmod", "mount": "mount",
@@ -120,7 +121,8 @@ def problems(found: Survey, address: str) -> Iterator[str]:
         packages = sorted({PROGRAMS.get(name, name) for name in found.lacking})
         yield f"it lacks {', '.join(found.lacking)}; on Debian: apt-get install {' '.join(packages)}"
     if found.used is not None:
-        yield f"it is in use by the cluster {found.used or '(unknown)'}; `koalesce down {found.used or 'NAME'}` frees it"
+        name = found.used or "NAME"
+        yield f"it is in use by the cluster {found.used or '(unknown)'}; `koalesce down {name}` frees it, with --machines FILE where nothing else is known of that cluster"
     elif found.present:
         yield f"it has {', '.join(found.present)} already, which a cluster would overwrite; take a machine without Kubernetes and containerd"
     if address not in found.addresses:

@@ -163,7 +163,9 @@ def _with_images(lines: list[str]) -> list[str]:
 
 
 def test_no_machine_is_changed_while_one_speaks_against_it_and_all_is_said(bringup: Bringup, log: list[str]) -> None:
-    object.__setattr__(bringup.shells["cp"], "survey", str(bringup.shells["cp"].survey).replace("init systemd", "init busybox"))
+    object.__setattr__(
+        bringup.shells["cp"], "survey", str(bringup.shells["cp"].survey).replace("init systemd", "init busybox")
+    )
     object.__setattr__(bringup.shells["w"], "dead", True)
 
     with pytest.raises(ProvisionError) as raised:

@@ -22,12 +22,19 @@ ACCOUNT = Account(node="cp", host="192.0.2.10", port=22, user="root", key="", ad
 class FakeShell(shell.Shell):
     """A machine that answers what it's told to, and remembers the scripts."""
 
-    __slots__ = ("answers", "codes", "scripts", "stdin")
+    __slots__ = ("answers", "codes", "is_on", "scripts", "stdin")
 
     def __init__(self, folder: Path, **answers: str) -> None:
         super().__init__(account=ACCOUNT, folder=folder, known_hosts="/known")
-        for name, value in {"answers": answers, "scripts": [], "codes": {}, "stdin": []}.items():
+        for name, value in {"answers": answers, "scripts": [], "codes": {}, "stdin": [], "is_on": True}.items():
             object.__setattr__(self, name, value)
+
+    def open(self) -> None:
+        if not self.is_on:
+            raise shell.Unreachable(f"{self.account} doesn't answer")
+
+    def close(self) -> None:
+        pass
 
     def run(
         self,
@@ -50,7 +57,7 @@ def kind_of(script: str) -> str:
     """A script by what it does; a command of a fix is itself."""
     known = {
         nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json ]; then": "record", "units=$(": "end", "rm -rf --one": "files",
-        "mkdir /etc/koalesce": "claim", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
+        "mkdir /etc/koalesce": "claim", "if [ -e /etc/koalesce/identity": "owner", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in script), script)
 
@@ -193,3 +200,37 @@ def test_a_machine_that_cannot_be_reached_keeps_its_cluster_known(
     assert raised.value.command == "koalesce down c1"
     assert Ledger(tmp_path).find("c1") is not None
     assert "can't be told" in client.remains(entry)[0]
+
+
+SETTINGS = {"known_hosts": "/known", "machines": [{"host": "192.0.2.10"}, {"host": "192.0.2.11"}]}
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FakeShell]:
+    """Two machines, of which the first has the cluster c1."""
+    whole: Any = {"record": record("c1-abc", network()), "look": network()}
+    found = [FakeShell(tmp_path, owner="c1-abc", **whole), FakeShell(tmp_path, owner="c1-other-abc")]
+    monkeypatch.setattr(client, "_shells", lambda *_: {str(index): each for index, each in enumerate(found)})
+    return found
+
+
+def test_a_cluster_that_nobody_here_knows_is_removed_where_machines_say_that_they_have_it(
+    machines: list[FakeShell],
+) -> None:
+    freed = client.free("c1", SETTINGS, command="x")
+
+    assert freed == ["192.0.2.10"]
+    assert machines[0].scripts[-1] == "files"
+    assert machines[1].scripts == ["owner"]
+
+
+def test_a_machine_that_does_not_tell_whether_it_has_a_cluster_is_said_with_the_command_that_goes_on(
+    machines: list[FakeShell],
+) -> None:
+    object.__setattr__(machines[1], "is_on", False)
+
+    with pytest.raises(TeardownError, match="doesn't answer") as raised:
+        client.free("c1", SETTINGS, command="koalesce down c1 --machines FILE")
+
+    assert raised.value.command == "koalesce down c1 --machines FILE"
+    assert machines[0].scripts[-1] == "files"
