@@ -122,7 +122,7 @@ def _tools(wanted: MachinesRequest, progress: Callable[[str], None]) -> tuple[Lo
     if cluster.tools and cluster.image_store:
         return LocalTools.from_json(cluster.tools), ImageStore(cluster.image_store)
     toolchain = Toolchain(progress=progress)
-    return toolchain.local_cluster(cluster.kubernetes, dns=cluster.dns), toolchain.images
+    return toolchain.local_cluster(cluster.kubernetes, dns=cluster.dns, static=cluster.static), toolchain.images
 
 
 @contextlib.contextmanager

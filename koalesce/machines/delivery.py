@@ -18,6 +18,7 @@ from koalesce.machines.description import Description
 from koalesce.machines.shell import Shell
 
 _PATIENCE = 600.0
+_AT_ONCE = 1024 * 1024  # bytes: by tarfile's own 10 KiB, binaries take several times as much of a processor
 IMPORT = "ctr --namespace k8s.io images import --local -"
 # Nothing may be refused for who owns it or how it is called; what is there already stays what it is (a folder, or a link to one).
 _UNPACK = "tar -x -f - -C / --no-same-owner --keep-directory-symlink"
@@ -45,10 +46,10 @@ def deliver(shell: Shell, description: Description) -> None:
 
 
 def load(shell: Shell, archive: Path) -> None:
-    """Have the machine's containerd know the images of an archive."""
+    """Have the machine's containerd know all images of an archive."""
     with archive.open("rb") as stream:
         command = f"PATH={layout.TOOLS}/bin:$PATH; {IMPORT}"
-        shell.do(f"the image of {archive.name} can't be imported", command, stdin=stream, timeout=_PATIENCE)
+        shell.do("images can't be imported", command, stdin=stream, timeout=_PATIENCE)
 
 
 def _write(descriptor: int, description: Description, failures: list[Exception]) -> None:
@@ -61,7 +62,9 @@ def _write(descriptor: int, description: Description, failures: list[Exception])
 
 def write_archive(stream: BinaryIO, description: Description) -> None:
     """Write files, links and programs to a stream, as they are to lie below `/`."""
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, dereference=False) as archive:
+    with tarfile.open(
+        fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, bufsize=_AT_ONCE, copybufsize=_AT_ONCE
+    ) as archive:
         for place, path in description.programs.items():
             _add_program(archive, place, path)
         for place, target in description.links.items():

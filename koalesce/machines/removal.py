@@ -16,7 +16,7 @@ from typing import Any
 from koalesce.errors import ProvisionError
 from koalesce.local import nodefixes, nodestate
 from koalesce.local.nodestate import NodeState
-from koalesce.machines import layout
+from koalesce.machines import datastore, layout
 from koalesce.machines.shell import Shell
 
 _FILE = f"{layout.RECORD}/record.json"
@@ -129,6 +129,7 @@ def remove(shell: Shell, identity: str) -> None:
     if found is None or found.identity != identity:
         return
     shell.do("services can't be ended", _END, timeout=_PATIENCE)
+    left = datastore.clear(shell)
     _restore_network(shell, found)
     for _ in range(2):  # that of all links changes those of each
         _restore_settings(shell, found)
@@ -140,6 +141,8 @@ def remove(shell: Shell, identity: str) -> None:
         f"rm -rf {layout.RECORD}",
         timeout=_PATIENCE,
     )
+    if left:
+        raise ProvisionError(left)
 
 
 def _restore_network(shell: Shell, found: Record) -> None:

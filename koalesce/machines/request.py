@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.local import request as local
-from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.local.request import ExternalEtcd, LocalRequest, NodeSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,8 @@ def parse(text: str) -> MachinesRequest:
 
 def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
-    cluster = local.from_mapping(data)
+    datastore = _datastore(data)
+    cluster = local.from_mapping({**data, "etcd": {}} if datastore else data)
     settings = data.get("settings") or {}
     machines, nodes = settings.get("machines") or (), cluster.nodes
     if not data.get("nodes"):
@@ -75,13 +77,32 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     placed = tuple(
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
-    members = tuple(node for node in placed if any(node.name == member.name for member in cluster.members))
+    members = () if datastore else tuple(node for node in placed if node.is_control_plane)
     return MachinesRequest(
-        cluster=dataclasses.replace(cluster, nodes=placed, members=members),
+        cluster=dataclasses.replace(cluster, nodes=placed, members=members, datastore=datastore, is_public=True),
         accounts=accounts,
         known_hosts=str(settings["known_hosts"]),
         images=tuple(data.get("images") or ()),
     )
+
+
+def _datastore(data: Mapping[str, Any]) -> ExternalEtcd | None:
+    """The etcd that the request names, if it does; its keys of this cluster are told from those of any other."""
+    etcd: Mapping[str, Any] = data.get("etcd") or {}
+    if not etcd.get("endpoints"):
+        return None
+    return ExternalEtcd(
+        endpoints=tuple(map(str, etcd["endpoints"])),
+        prefix=f"/koalesce/{data['name']}-{secrets.token_hex(8)}",
+        **{name: _text(name, str(etcd.get(name) or "")) for name in ("ca", "cert", "key")},
+    )
+
+
+def _text(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvisionError(f"etcd.{name}: {path} can't be read: {error}") from error
 
 
 def account_of(node: str, machine: Mapping[str, Any]) -> Account:

@@ -27,8 +27,6 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 _UNSERVED = {
     "fixtures": "fixtures",
     "ip_families": "cluster.ipFamilies",
-    "etcd": "cluster.etcd",
-    "control_plane": "cluster.controlPlane",
     "registries": "cluster.registries",
     "addons": "cluster.addons",
 }
@@ -60,11 +58,19 @@ class SshProvider:
                 raise UsageError(f'the ssh provider has no {field} "{value}"; it has {", ".join(known)}')
         if request.settings:
             _machines(request)
-        return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
+        return dataclasses.replace(
+            request,
+            kubernetes=resolve_version(request.kubernetes),
+            etcd={**request.etcd, "mode": request.etcd.get("mode") or "static"},
+            control_plane=request.control_plane or "static",
+        )
 
     def confirm(self, request: ClusterRequest) -> None:
-        """See that there are machines enough, and that the files are there which say how they're reached."""
+        """See that there are machines enough, and that the files are there which say how they, and an etcd, are reached."""
         settings = _machines(request).settings()
+        for name in ("ca", "cert", "key"):
+            if (file := request.etcd.get(name)) and not Path(file).is_file():
+                raise UsageError(f"cluster.etcd.{name}: there is no file {file}")
         files = {settings["known_hosts"], *(machine["key"] for machine in settings["machines"])} - {""}
         for file in sorted(files):
             if not Path(file).is_file():
@@ -91,11 +97,13 @@ class SshProvider:
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
     ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
+        from koalesce.local.request import static_components
         from koalesce.toolchain import Toolchain
 
         self.confirm(request)
         toolchain = Toolchain(progress=progress, cancel=cancel)
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns)
+        static = static_components(request.control_plane, request.etcd.get("mode", ""))
+        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=static)
         self._settings = {
             **_machines(request).settings(),
             "tools": plain(tools),
@@ -186,6 +194,8 @@ def _wishes(request: ClusterRequest) -> Iterator[str]:
     if not request.nodes:
         yield "nodes: 0"
         return
+    if request.etcd.get("fixtures"):
+        yield "etcd.fixtures"
     if sum(node.role == "control-plane" for node in request.nodes) > 1:
         yield "several control planes"
     plain_node = type(request.nodes[0])(name="", role="worker")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -11,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from koalesce.events import TestFinished
 from koalesce.providers.variables import koalesce_command
+from koalesce.reporters.jsonl import read_events
 from koalesce.terraform.binary import find_problem
 from tests.cluster.machines import Machine, Site, lacking, machines
 from tests.long import LONG
@@ -67,8 +68,7 @@ def test_a_spec_runs_unchanged_and_the_machines_are_as_they_were(site: Site, tmp
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    ends = [event for line in events.read_text().splitlines() if (event := json.loads(line))["type"] == "test-finished"]
-    assert {event["status"] for event in ends} == {"passed"}
+    assert {event.status for event in read_events(events) if isinstance(event, TestFinished)} == {"passed"}
     assert not list((tmp_path / "state" / "clusters").glob("*.json"))
 
 

@@ -57,7 +57,7 @@ def kind_of(script: str) -> str:
     """A script by what it does; a command of a fix is itself."""
     known = {
         nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json ]; then": "record", "units=$(": "end", "rm -rf --one": "files",
-        "mkdir /etc/koalesce": "claim", "if [ -e /etc/koalesce/identity": "owner", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
+        "mkdir /etc/koalesce": "claim", "datastore.json": "etcd", "if [ -e /etc/koalesce/identity": "owner", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in script), script)
 
@@ -111,7 +111,7 @@ def test_services_end_before_networks_settings_and_files_go(tmp_path: Path) -> N
     removal.remove(machine, "c1-abc")
 
     assert machine.scripts == [
-        "record", "end", "look", "ip link del cni0", "look", "read settings", "settings", "read settings", "files",
+        "record", "end", "etcd", "look", "ip link del cni0", "look", "read settings", "settings", "read settings", "files",
     ]  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_what_comes_and_goes_by_itself_is_left_alone(tmp_path: Path) -> None:
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record", "end", "look", "read settings", "read settings", "files"]
+    assert machine.scripts == ["record", "end", "etcd", "look", "read settings", "read settings", "files"]
 
 
 def test_routes_and_rules_of_the_cluster_go_also_those_of_kube_proxy(tmp_path: Path) -> None:

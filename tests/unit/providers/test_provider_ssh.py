@@ -39,8 +39,7 @@ def test_a_request_gets_an_exact_version() -> None:
     [
         ({"fixtures": (FixtureRequest(name="f"),)}, "fixtures"),
         ({"ip_families": ("IPv4", "IPv6")}, r"cluster\.ipFamilies"),
-        ({"etcd": {"mode": "static"}}, r"cluster\.etcd"),
-        ({"control_plane": "static"}, r"cluster\.controlPlane"),
+        ({"etcd": {"mode": "external", "fixtures": ["e1"]}}, r"etcd\.fixtures"),
         ({"addons": ("local-path",)}, r"cluster\.addons"),
         ({"nodes": ()}, "nodes: 0"),
         ({"nodes": (NODES[0], NodeRequest(name="b", role="control-plane"))}, "several control planes"),
