@@ -18,7 +18,6 @@ from koalesce.machines.description import Description
 from koalesce.machines.shell import Shell
 
 _PATIENCE = 600.0
-_AT_ONCE = 1024 * 1024  # bytes: by tarfile's own 10 KiB, binaries take several times as much of a processor
 IMPORT = "ctr --namespace k8s.io images import --local -"
 # Nothing may be refused for who owns it or how it is called; what is there already stays what it is (a folder, or a link to one).
 _UNPACK = "tar -x -f - -C / --no-same-owner --keep-directory-symlink"
@@ -62,9 +61,7 @@ def _write(descriptor: int, description: Description, failures: list[Exception])
 
 def write_archive(stream: BinaryIO, description: Description) -> None:
     """Write files, links and programs to a stream, as they are to lie below `/`."""
-    with tarfile.open(
-        fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, bufsize=_AT_ONCE, copybufsize=_AT_ONCE
-    ) as archive:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.GNU_FORMAT, dereference=False) as archive:
         for place, path in description.programs.items():
             _add_program(archive, place, path)
         for place, target in description.links.items():
