@@ -66,11 +66,8 @@ class SshProvider:
         )
 
     def confirm(self, request: ClusterRequest) -> None:
-        """See that there are machines enough, and that the files are there which say how they, and an etcd, are reached."""
+        """See that there are machines enough, and that the files are there which say how they're reached."""
         settings = _machines(request).settings()
-        for name in ("ca", "cert", "key"):
-            if (file := request.etcd.get(name)) and not Path(file).is_file():
-                raise UsageError(f"cluster.etcd.{name}: there is no file {file}")
         files = {settings["known_hosts"], *(machine["key"] for machine in settings["machines"])} - {""}
         for file in sorted(files):
             if not Path(file).is_file():

@@ -133,11 +133,7 @@ class LoadedSpec:
     def _etcd(self, etcd: EtcdSpec) -> dict[str, Any]:
         """What is said of the datastore, with files as they are found from anywhere."""
         said: dict[str, Any] = etcd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        files = {
-            name: str(self.files.folder / FilePath(said[name]).expanduser())
-            for name in ("ca", "cert", "key")
-            if name in said
-        }
+        files = {name: str(self.files.confined(said[name])) for name in ("ca", "cert", "key") if name in said}
         return said | files
 
     def _text(self, path: str | None) -> str:

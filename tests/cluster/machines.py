@@ -1,6 +1,6 @@
 """Machines to try the provider ssh on: Debian with systemd and sshd in systemd-nspawn, each with a network of its own on one bridge.
 
-The root file system is made once by mmdebstrap(1), and kept. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
+The root file system is made once by mmdebstrap(1), and kept; machines share it, each with a layer of its own over it. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
 kubelets want and that are the whole machine's, are given to them after the boot.
 """
 
@@ -23,7 +23,7 @@ from koalesce.local import cgroups
 PACKAGES = (
     "ca-certificates", "dbus", "iproute2", "ipset", "iptables", "kmod", "mount", "nftables", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
-PROGRAMS = ("ip", "mmdebstrap", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
+PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
 _BOOT = 120.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
@@ -118,6 +118,10 @@ def machines(folder: Path, count: int) -> Iterator[Site]:
             "link set br0 up",
         )
         _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
+        base = folder / "base"
+        base.mkdir()
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
+        _run(["tar", "-xpf", str(_root_archive()), "-C", str(base)])
         inside = ("ip", "netns", "exec", mark)
         made = tuple(_machine(stack, folder, mark, number) for number in range(1, count + 1))
         site = Site(folder=folder, machines=made, inside=inside)
@@ -135,10 +139,7 @@ def machines(folder: Path, count: int) -> Iterator[Site]:
 def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) -> Machine:
     name, namespace = f"m{number}", f"{mark}m{number}"
     address = f"10.77.0.{10 + number}"
-    root = folder / name
-    root.mkdir()
-    stack.callback(shutil.rmtree, root, ignore_errors=True)
-    _run(["tar", "-xpf", str(_root_archive()), "-C", str(root)])
+    root = _root(stack, folder, name)
     _furnish(root, name, folder / "key.pub")
     _run(["ip", "netns", "add", namespace])
     stack.callback(_run, ["ip", "netns", "del", namespace])
@@ -160,7 +161,8 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     log = stack.enter_context((folder / f"{name}.log").open("wb"))
     process = subprocess.Popen(
         ["sh", "-c", f'{"; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups) or ":"}; exec "$@"', "sh",
-         "systemd-nspawn", "--directory", str(root), "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
+         "setpriv", "--pdeathsig=KILL", "--",  # also where this is killed, and ends nothing any more
+         "systemd-nspawn", "--directory", str(root), f"--bind={folder / f'{name}-lib'}:/var/lib", "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
          f"--network-namespace-path=/run/netns/{namespace}", f"--machine={name}", "--system-call-filter=add_key keyctl request_key bpf"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
@@ -168,6 +170,20 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     machine = Machine(name=name, address=address, namespace=namespace, process=process, groups=tuple(groups))
     stack.callback(machine.cut_power)
     return machine
+
+
+def _root(stack: contextlib.ExitStack, folder: Path, name: str) -> Path:
+    """A machine's own root file system: a layer over the common one, but for /var/lib, where a layer of containers couldn't lie over that."""
+    root, layer, work, lib = (folder / f"{name}{suffix}" for suffix in ("", "-layer", "-work", "-lib"))
+    for each in (root, layer, work):
+        each.mkdir()
+        stack.callback(shutil.rmtree, each, ignore_errors=True)
+    stack.callback(shutil.rmtree, lib, ignore_errors=True)
+    _run(["cp", "-a", str(folder / "base/var/lib"), str(lib)])
+    options = f"lowerdir={folder / 'base'},upperdir={layer},workdir={work}"
+    _run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)])
+    stack.callback(_run, ["umount", "--lazy", str(root)])
+    return root
 
 
 def _root_archive() -> Path:

@@ -23,7 +23,7 @@ QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
 _PATIENCE = 600.0
 # What of a machine has to be as it was: files but for logs and caches, units, links, routes, rules, settings, mounts, processes of ours.
 _LOOK = """
-find / -xdev \\( -path /var/log -o -path /var/tmp -o -path /tmp -o -path /var/lib/systemd -o -path /root \\) -prune -o -print | sort
+find / /var/lib -xdev \\( -path /var/log -o -path /var/tmp -o -path /tmp -o -path /var/lib/systemd -o -path /root \\) -prune -o -print | sort
 systemctl list-units --all --no-legend 'koalesce-*'
 ip -o link | awk '{ print $2 }' | sort
 ip route; ip -6 route | sed 's/ pref.*//'

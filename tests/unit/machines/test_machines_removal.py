@@ -152,6 +152,27 @@ def test_what_cannot_be_put_back_is_said_and_the_record_stays(tmp_path: Path) ->
     assert "files" not in machine.scripts
 
 
+def test_what_stays_in_an_etcd_is_said_once_the_machine_is_as_it_was(tmp_path: Path) -> None:
+    answer = {"id": "https://e1:2379", "outcome": "dropped", "reason": "i/o timeout"}
+    told = json.dumps({"sources": [{"id": "etcd", "results": [answer]}]})
+    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=network(), etcd=told)
+
+    with pytest.raises(ProvisionError, match=r"stays there, below /koalesce: https://e1:2379: i/o timeout"):
+        removal.remove(machine, "c1-abc")
+
+    assert machine.scripts[-1] == "files"
+
+
+def test_keys_in_an_etcd_are_gone_when_one_of_its_endpoints_says_so(tmp_path: Path) -> None:
+    answers = [{"id": "https://e1:2379", "outcome": "refused"}, {"id": "https://e2:2379", "http": {"status": 200}}]
+    told = json.dumps({"sources": [{"id": "etcd", "results": answers}]})
+    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=network(), etcd=told)
+
+    removal.remove(machine, "c1-abc")
+
+    assert machine.scripts[-1] == "files"
+
+
 def test_a_damaged_record_is_an_error_that_says_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(ProvisionError, match=r"/etc/koalesce/record\.json is damaged"):
         removal.record(FakeShell(tmp_path, record="{}"))
