@@ -23,7 +23,17 @@ from koalesce.local import cgroups
 PACKAGES = (
     "ca-certificates", "dbus", "iproute2", "ipset", "iptables", "kmod", "mount", "nftables", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
-PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
+PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "systemd-nspawn")
+_DEBIAN = {"mmdebstrap": "mmdebstrap", "ssh": "openssh-client", "systemd-nspawn": "systemd-container"}
+_USERS = """
+for user in admin op; do
+  useradd --create-home --shell /bin/bash --groups sudo $user
+  mkdir -m 0700 /home/$user/.ssh
+  cp /root/.ssh/authorized_keys /home/$user/.ssh/
+  chown -R $user: /home/$user/.ssh
+done
+echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
+"""
 _BOOT = 120.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
@@ -46,7 +56,9 @@ def lacking() -> str:
     if os.geteuid():
         return "machines in systemd-nspawn need root"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    return f"there is no {', '.join(missing)} here" if missing else ""
+    packages = sorted({_DEBIAN[name] for name in missing if name in _DEBIAN})
+    hint = f"; on Debian: apt-get install {' '.join(packages)}" if packages else ""
+    return f"there is no {', '.join(missing)} here{hint}" if missing else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +100,11 @@ class Site:
         """The file of their keys."""
         return self.folder / "known_hosts"
 
-    def list_file(self, name: str = "machines.yaml", **changes: str) -> Path:
-        """A list of them, as the provider reads it."""
+    def list_file(self, name: str = "machines.yaml", *, entries: Sequence[str] = (), **changes: str) -> Path:
+        """A list of them, as the provider reads it; `entries` say how each is reached, `changes` are of the list as a whole."""
         fields: Mapping[str, str] = {"key": str(self.key), "knownHosts": str(self.known_hosts), **changes}
         lines = [*(f"{name}: {value}" for name, value in fields.items())]
-        lines.append(f"machines: [{', '.join(machine.address for machine in self.machines)}]")
+        lines.append(f"machines: [{', '.join(entries or [machine.address for machine in self.machines])}]")
         path = self.folder / name
         path.write_text("\n".join(lines) + "\n")
         return path
@@ -105,7 +117,7 @@ class Site:
 
 @contextlib.contextmanager
 def machines(folder: Path, count: int) -> Iterator[Site]:
-    """So many machines that are up, and gone at the end."""
+    """So many machines that are up, and gone at the end. root may log in, admin, who may be root, and op, whom sudo asks for a password."""
     mark = f"kt{secrets.token_hex(2)}"
     with contextlib.ExitStack() as stack:
         _run(["ip", "netns", "add", mark])
@@ -122,6 +134,9 @@ def machines(folder: Path, count: int) -> Iterator[Site]:
         base.mkdir()
         stack.callback(shutil.rmtree, base, ignore_errors=True)
         _run(["tar", "-xpf", str(_root_archive()), "-C", str(base)])
+        (base / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+        (base / "root/.ssh/authorized_keys").write_text((folder / "key.pub").read_text())
+        _run(["chroot", str(base), "sh", "-ec", _USERS])
         inside = ("ip", "netns", "exec", mark)
         made = tuple(_machine(stack, folder, mark, number) for number in range(1, count + 1))
         site = Site(folder=folder, machines=made, inside=inside)
@@ -140,7 +155,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     name, namespace = f"m{number}", f"{mark}m{number}"
     address = f"10.77.0.{10 + number}"
     root = _root(stack, folder, name)
-    _furnish(root, name, folder / "key.pub")
+    _furnish(root, name)
     _run(["ip", "netns", "add", namespace])
     stack.callback(_run, ["ip", "netns", "del", namespace])
     _ip(mark, f"link add {name} type veth peer name eth0 netns {namespace}", f"link set {name} master br0 up")
@@ -199,10 +214,8 @@ def _root_archive() -> Path:
     return archive
 
 
-def _furnish(root: Path, name: str, key: Path) -> None:
-    """What makes it a machine of its own, which the key opens."""
-    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    (root / "root/.ssh/authorized_keys").write_text(key.read_text())
+def _furnish(root: Path, name: str) -> None:
+    """What makes it a machine of its own."""
     (root / "etc/hostname").write_text(f"{name}\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
     (root / "etc/machine-id").write_text("")
@@ -235,3 +248,7 @@ def _run(command: Sequence[str], *, timeout: float = 120.0) -> str:
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=timeout, stdin=subprocess.DEVNULL
     ).stdout
+
+
+if __name__ == "__main__" and (_reason := lacking()):
+    print(f"note: the provider ssh can't be tried on machines here: {_reason}")
