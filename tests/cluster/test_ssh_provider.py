@@ -104,7 +104,7 @@ def test_machines_that_lack_something_say_all_of_it(site: Site, tmp_path: Path, 
     first, second, third = site.machines
     site.run(first, "mkdir /etc/containerd")
     site.run(second, "mv /usr/sbin/iptables-save /usr/sbin/iptables-hidden")
-    late = "#!/bin/sh\nexec /bin/date -d '2 hours ago' \"$@\"\n"
+    late = "#!/bin/sh\nexec /bin/date -d '7230 seconds ago' \"$@\"\n"
     site.run(third, f"printf %s {shlex.quote(late)} > /usr/local/bin/date; chmod +x /usr/local/bin/date")
     (tmp_path / "empty").touch()
     listed = site.list_file()
