@@ -120,5 +120,5 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return [
         line
         for part in text.split("\n")
-        for line in textwrap.wrap(part, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+        for line in textwrap.wrap(part, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
     ]
