@@ -7,7 +7,6 @@ import http.client
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import addons, objects, stored
+from koalesce.local import addons, cgroups, objects, stored
 from koalesce.local.api import Api
 from koalesce.local.datastore import Datastore
 from koalesce.local.filters import with_chains_of
@@ -27,7 +26,6 @@ from koalesce.pki import Pki
 
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"
-_POD = re.compile(r"pod[0-9a-f-]{32,36}")
 _PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods", "running")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
@@ -204,7 +202,7 @@ def pod_groups(groups: Iterable[Path]) -> dict[str, list[Path]]:
     for group in [group for group in groups if "/pids/" in str(group)] or list(groups):  # v1 has many hierarchies
         for place, names, _ in os.walk(group):
             for name in list(names):
-                if _POD.fullmatch(name):
+                if cgroups.POD.fullmatch(name):
                     found.setdefault(name, []).append(Path(place, name))
                     names.remove(name)
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce import process
-from koalesce.local import control_plane
+from koalesce.local import cgroups, control_plane
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
@@ -163,6 +163,16 @@ class StaticPod:
                     return int(path.name)
         return 0
 
+    def group(self) -> str:
+        """The name of the cgroup of its pod; empty while it doesn't run."""
+        pid = self.pid()
+        found = cgroups.POD.search(_cgroups(Path(f"/proc/{self._node.pid}/root/proc/{pid}"))) if pid else None
+        return found[0] if found else ""
+
+    def is_over(self, group: str) -> bool:
+        """Whether the kubelet has ended the pod, with what holds its namespaces: it knows that the manifest is gone."""
+        return not any(group in _cgroups(path) for path in Path(f"/proc/{self._node.pid}/root/proc").glob("[0-9]*"))
+
     def _command(self) -> list[str]:
         file = _file(self._node, self._component)
         there = file if file.exists() else file.with_name(f"{WITHDRAWN}{file.name}")
@@ -184,6 +194,13 @@ class StaticPod:
         if pid := self.pid():
             words = ["sh", "-c", f"kill -{int(number)} {pid}"]
             process.run([*exec_prefix(f"/proc/{self._node.pid}"), *words], timeout=_PATIENCE)
+
+
+def _cgroups(process: Path) -> str:
+    try:
+        return (process / "cgroup").read_text()
+    except OSError:  # it has ended
+        return ""
 
 
 def _file(node: RunningNode, component: str) -> Path:
