@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 FORMAT = 1
+NOTICE = "note: "  # what a line of those who make a cluster begins with where it is a notice
 Status = Literal["passed", "failed", "error", "skipped"]
 OutcomeName = Literal["passed", "failed", "error"]
 
@@ -61,11 +62,12 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseProgress(Event):
-    """Something to tell people while a phase lasts: one line."""
+    """Something to tell people while a phase lasts: one line. A `notice` is of interest beyond that moment: something that may get in the way."""
 
     spec: str
     phase: str
     message: str
+    notice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -371,10 +371,11 @@ def test_a_disk_of_the_kubelet_that_is_full_puts_its_node_under_pressure_until_i
 
     fault = cluster.begin("fill-disk", "worker-1", path=DISK)
     eventually(lambda: cluster.is_under_pressure("worker-1") == (True, True))
-    eventually(lambda: _reason(cluster, "evicted") == "Evicted", 240)  # one pod after the other
+    eventually(lambda: not _container(cluster, "evicted"))
     fault.undo()
 
-    eventually(lambda: cluster.is_under_pressure("worker-1") == (False, False), 120)
+    eventually(lambda: _reason(cluster, "evicted") == "Evicted")  # only now it can write down that the pod is over
+    eventually(lambda: cluster.is_under_pressure("worker-1") == (False, False))
     cluster.kube.create(_pod("later", ["/agnhost", "pause"]))
     eventually(lambda: _container(cluster, "later"))
 
