@@ -355,9 +355,12 @@ def to_json(event: AnyEvent) -> str:
 
 def from_json(line: str) -> AnyEvent:
     """The event of a line; ValueError says what is wrong with it. Fields that a newer version added are left out."""
-    data = json.loads(line)
+    try:
+        data = json.loads(line)
+    except ValueError as error:  # which says where in the line, of no use to people
+        raise ValueError(f"not an event: {line[:80].rstrip()}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"not an event: {line[:80]}")
+        raise ValueError(f"not an event: {line[:80].rstrip()}")
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80]}")
