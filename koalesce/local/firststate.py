@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ class FirstState:
     """Its objects by key; its machines (nodes and fixtures) by name.
 
     `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready`, `dns` and `running` are what worked: which nodes
-    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready.
+    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready. `learnt` are routes of machines that their
+    programs have learnt since, and keep.
     """
 
     pki: str
@@ -72,6 +73,7 @@ class FirstState:
     running: Mapping[str, int]
     objects: Mapping[str, bytes]
     machines: Mapping[str, NodeState]
+    learnt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Keep it in the cluster's folder."""
@@ -79,6 +81,7 @@ class FirstState:
             **{name: getattr(self, name) for name in _PLAIN},
             "objects": {key: base64.b64encode(text).decode() for key, text in self.objects.items()},
             "machines": {name: state.as_json() for name, state in self.machines.items()},
+            "learnt": self.learnt,
         }
         draft = folder / f"{_FILE}.new"
         draft.touch(mode=0o600)
@@ -111,6 +114,7 @@ class FirstState:
             running=value["running"],
             objects={key: base64.b64decode(text) for key, text in value["objects"].items()},
             machines={name: NodeState.from_json(state) for name, state in value["machines"].items()},
+            learnt={name: tuple(lines) for name, lines in value["learnt"].items()},
         )
 
 
