@@ -34,7 +34,7 @@ for user in admin op; do
 done
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 """
-_BOOT = 120.0
+_BOOT = 300.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
 _LENT = """
@@ -244,7 +244,7 @@ def _ip(namespace: str, *lines: str) -> None:
     subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
-def _run(command: Sequence[str], *, timeout: float = 120.0) -> str:
+def _run(command: Sequence[str], *, timeout: float = 300.0) -> str:
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=timeout, stdin=subprocess.DEVNULL
     ).stdout
