@@ -34,6 +34,8 @@ for user in admin op; do
 done
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 """
+# What systemd goes by beside version 1: it places a machine in all hierarchies where it is in this one.
+_HYBRID = Path("/sys/fs/cgroup/unified")
 _BOOT = 300.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
@@ -167,6 +169,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         "route add default via 10.77.0.1",
     )
     groups = [each.path / namespace for each in cgroups.detect().hierarchies if each.version == 1]
+    groups += [_HYBRID / namespace] if groups and _HYBRID.is_dir() else []
     stack.callback(cgroups.remove, groups, seconds=_PATIENCE)
     for group in groups:
         group.mkdir()
