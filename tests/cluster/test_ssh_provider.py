@@ -150,6 +150,7 @@ apiVersion: koalesce.dev/v1alpha1
 kind: Spec
 metadata: {name: external}
 cluster:
+  provider: ssh
   nodes: 1
   etcd: {mode: external, endpoints: ["https://10.77.0.1:2379"], ca: pki/etcd/ca.crt, cert: pki/apiserver-etcd-client.crt, key: pki/apiserver-etcd-client.key}
 tests:
