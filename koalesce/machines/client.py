@@ -19,6 +19,7 @@ from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
 from koalesce.machines import keys, outputs, removal, request
+from koalesce.machines.boot import cloudinit, config
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.request import Account, MachinesRequest, Saved
 from koalesce.machines.shell import Shell, exec_script, write_config
@@ -101,14 +102,17 @@ def free(name: str, settings: Mapping[str, Any], *, command: str) -> list[str]:
 
 
 def make_key(text: str, *, ledger: Ledger | None = None) -> Path:
-    """Make the key pair of a cluster whose machines are yet to be made, as files below its folder; a pair that is there stays."""
+    """Make what a cluster's machines are made with, as files below its folder: a key pair (one that is there stays), and their user data."""
     name, provider, run_id, folder = request.identity(text)
     ledger = ledger or Ledger()
     is_plain = ledger.find(name) is None
     ledger.change(
         name, provider=provider, run_id=run_id, folder=str(folder), things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {})
     )  # fmt: skip
-    return keys.make(folder, name)
+    path = keys.make(folder, name)
+    opened_by = [(path.parent / keys.PUBLIC).read_text(encoding="utf-8").strip(), *request.authorized_keys(text)]
+    (path.parent / keys.USER_DATA).write_text(cloudinit.render(config.load().opened_by(opened_by)), encoding="utf-8")
+    return path
 
 
 def forget(name: str, *, ledger: Ledger | None = None) -> None:

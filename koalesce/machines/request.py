@@ -146,6 +146,11 @@ def identity(text: str) -> tuple[str, str, str, Path]:
         raise UsageError(f"the request for a cluster on machines isn't valid: {error}") from error
 
 
+def authorized_keys(text: str) -> list[str]:
+    """The public keys that a request has open machines besides the cluster's own; `text` is one that `identity` has read."""
+    return [str(key) for key in (json.loads(text).get("settings") or {}).get("authorized_keys") or ()]
+
+
 def account_of(node: str, machine: Mapping[str, Any]) -> Account:
     """How the machine of a node is reached; ProvisionError if its name leads nowhere."""
     host = str(machine["host"])
