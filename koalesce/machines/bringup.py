@@ -65,7 +65,7 @@ class Bringup:
             rest = {node.name: pool.submit(self._run_runtime, node, archives) for node in cluster.nodes}
             if cluster.static:
                 self._start_early(rest[cluster.control.name])
-            api = Api(pki, cluster.control.address)
+            api = Api(pki, self.request.api_host)
             with self.phases.phase("api server"):
                 self._await_api(api)
             self._make_nodes(api)
@@ -79,15 +79,16 @@ class Bringup:
                 self._await_nodes(api)
         api.close()
         (self.folder / "kubeconfig").touch(mode=0o600)
-        (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", cluster.api_url), encoding="utf-8")
+        (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", self.request.api_url), encoding="utf-8")
         return found
 
     def _survey(self) -> None:
         """Connect to all machines, and see that each can become a node; ProvisionError says all that speaks against it."""
         found: list[str] = []
         hints: list[str] = []
+        boot = self.request.cluster.timeout if self.request.fresh else 0.0
         with ThreadPoolExecutor(max_workers=len(self.shells)) as pool:
-            looks = {name: pool.submit(_look, shell) for name, shell in self.shells.items()}
+            looks = {name: pool.submit(_look, shell, boot) for name, shell in self.shells.items()}
         for name, look in looks.items():
             account = self.shells[name].account
             try:
@@ -102,10 +103,11 @@ class Bringup:
 
     def _pki(self) -> Pki:
         cluster = self.request.cluster
+        outside = [self.request.api_host] if self.request.public else []
         wanted = PkiRequest(
             nodes={node.name: node.addresses for node in cluster.nodes},
-            api_names=cluster.api_names,
-            etcd_names=cluster.etcd_names,
+            api_names=[*cluster.api_names, *outside],
+            etcd_names=[*cluster.etcd_names, *outside],
         )
         return certificates.create(cluster.pki_dir or self.folder / "pki", wanted)
 
@@ -191,11 +193,10 @@ class Bringup:
             raise ProvisionError(f"{shell.account}: services can't be started: {done.out.strip()}")
 
     def _await_api(self, api: Api) -> None:
-        control = self.request.cluster.control
         deadline = self._watch.deadline()
         for path in ("/readyz", "/readyz/poststarthook/rbac/bootstrap-roles"):
             deadline.until(
-                f"the API server at {control.address}:{API_PORT} to answer to {path}",
+                f"the API server at {self.request.api_host}:{API_PORT} to answer to {path}",
                 lambda path=path: api.request("GET", path)[0] == 200,  # type: ignore[misc]  # the variable of this turn
                 why=lambda: self._api_said(api),
             )
@@ -253,18 +254,25 @@ class Bringup:
         control = self.request.cluster.control.name
         shell, found = self.shells[control], self.surveys[control]
 
+        # What is between a cloud's machines and here lets in no more than the cluster needs.
+        always = [each for each in _ABILITIES if each != "host-exec" or not self.request.public]
+
         def run(command: Sequence[str]) -> str:
             return shell.do("what its kernel can do can't be told", shlex.join(command))
 
-        return capabilities.probe(self.request.cluster, run, cgroup_version=found.cgroup_version, always=_ABILITIES)
+        return capabilities.probe(self.request.cluster, run, cgroup_version=found.cgroup_version, always=always)
 
     def evidence(self) -> Iterator[tuple[str, str]]:
         """What is told of each machine when the cluster can't be made."""
         return self._watch.evidence()
 
 
-def _look(shell: Shell) -> Survey:
-    shell.open()
+def _look(shell: Shell, boot: float) -> Survey:
+    """A machine as it is; one that was just made has so many seconds to come up."""
+    if boot:
+        shell.await_boot(boot)
+    else:
+        shell.open()
     return survey(shell)
 
 

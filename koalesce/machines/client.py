@@ -18,13 +18,13 @@ from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
-from koalesce.machines import outputs, removal, request
+from koalesce.machines import keys, outputs, removal, request
+from koalesce.machines.boot import cloudinit, config
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.request import Account, MachinesRequest, Saved
 from koalesce.machines.shell import Shell, exec_script, write_config
 from koalesce.toolchain import ImageStore, LocalTools, Toolchain
 
-PROVIDER = "ssh"
 OUTPUTS = "outputs.json"
 _SAVED = "machines.json"
 _EXEC = "exec"
@@ -48,7 +48,7 @@ def _make(wanted: MachinesRequest, name: str, folder: Path, ledger: Ledger, prog
     identity = f"{name}-{secrets.token_hex(8)}"
     is_plain = ledger.find(name) is None  # Terraform alone keeps what it makes until its destroy
     ledger.change(
-        name, provider=PROVIDER, run_id=wanted.cluster.run_id, kubernetes=wanted.cluster.kubernetes,
+        name, provider=wanted.provider, run_id=wanted.cluster.run_id, kubernetes=wanted.cluster.kubernetes,
         nodes=tuple(node.name for node in wanted.cluster.nodes), folder=str(folder), kubeconfig=str(folder / "kubeconfig"),
         things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {}),
     )  # fmt: skip
@@ -101,6 +101,36 @@ def free(name: str, settings: Mapping[str, Any], *, command: str) -> list[str]:
     return [str(account.host) for account, (was_there, _) in zip(accounts, ends, strict=True) if was_there]
 
 
+def make_key(text: str, *, ledger: Ledger | None = None) -> Path:
+    """Make what a cluster's machines are made with, as files below its folder: a key pair (one that is there stays), and their user data."""
+    name, provider, run_id, folder = request.identity(text)
+    ledger = ledger or Ledger()
+    is_plain = ledger.find(name) is None
+    ledger.change(
+        name, provider=provider, run_id=run_id, folder=str(folder), things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {})
+    )  # fmt: skip
+    path = keys.make(folder, name)
+    opened_by = [(path.parent / keys.PUBLIC).read_text(encoding="utf-8").strip(), *request.authorized_keys(text)]
+    (path.parent / keys.USER_DATA).write_text(cloudinit.render(config.load().opened_by(opened_by)), encoding="utf-8")
+    return path
+
+
+def forget(name: str, *, ledger: Ledger | None = None) -> None:
+    """Remove our own files of a cluster whose machines are gone; without one of this name all is well."""
+    ledger = ledger or Ledger()
+    entry = ledger.find(name)
+    if entry is None or not entry.folder:
+        return
+    folder = Path(entry.folder)
+    if (folder / _SAVED).exists():
+        saved = request.of_saved(folder / _SAVED)
+        for shell in _shells(folder, saved.accounts, saved.known_hosts).values():
+            shell.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    if entry.keep and not entry.session:
+        ledger.remove(name)
+
+
 def remains(entry: Entry) -> list[str]:
     """What is still there of a cluster: on its machines, where they can be asked, and our own files."""
     folder = Path(entry.folder) if entry.folder else None
@@ -141,14 +171,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _clear(folder: Path, progress: Callable[[str], None]) -> None:
     """Make room for a cluster where an attempt to make it has failed: `terraform apply` may be said again and again."""
-    if not any(folder.iterdir()):
+    left = [path for path in folder.iterdir() if path.name != keys.FOLDER]
+    if not left:
         return
     if (folder / OUTPUTS).exists() or not (folder / _SAVED).exists():
         raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
     progress("removing what an attempt that failed has left")
     if failures := _remove_from_machines(folder):
         raise ProvisionError("\n".join(failures), hint="see that the machine is on, and try again")
-    for path in folder.iterdir():  # it stays itself: it is what commands hold
+    for path in left:  # it stays itself: it is what commands hold
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -171,7 +202,7 @@ def _prepare(folder: Path, wanted: MachinesRequest, identity: str) -> None:
     """Write down how the machines are reached before anything is put on them."""
     folder.chmod(0o700)
     (folder / _SAVED).write_text(request.saved(wanted, identity), encoding="utf-8")
-    write_config(folder, wanted.accounts, wanted.known_hosts)
+    write_config(folder, wanted.accounts, wanted.known_hosts, fresh=wanted.fresh)
     (folder / _EXEC).mkdir(exist_ok=True)
     for account in wanted.accounts:
         program = _program(folder, account.node)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.errors import ProvisionError, UsageError
+from koalesce.local import etcd
 from koalesce.local import request as local
-from koalesce.local.request import ExternalEtcd, LocalRequest, NodeSpec
+from koalesce.local.request import ExternalEtcd, LocalRequest, NodeSpec, api_url, url_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +42,29 @@ class Account:
 class MachinesRequest:
     """A cluster on given machines. `cluster` says what it is like, as for one on this machine; `accounts` has one for each of its nodes.
 
-    `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run.
+    `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run. `provider` says who has the
+    machines. `fresh` ones were just made for it: they may have yet to boot, and get any key noted that they show first. With `public`
+    the API server and etcd are reached by the hosts of the machines, with `overlay` pods reach each other by a tunnel between machines.
     """
 
     cluster: LocalRequest
     accounts: tuple[Account, ...]
     known_hosts: str
     images: tuple[str, ...]
+    provider: str = "ssh"
+    fresh: bool = False
+    public: bool = False
+    overlay: bool = False
+
+    @property
+    def api_host(self) -> str:
+        """Where the API server is reached from here."""
+        return self.accounts[0].host if self.public else self.cluster.control.address
+
+    @property
+    def api_url(self) -> str:
+        """The API server as it is reached from here."""
+        return api_url(self.api_host)
 
     def node(self, name: str) -> NodeSpec:
         """The node of this name."""
@@ -78,11 +95,19 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
     members = () if datastore else tuple(node for node in placed if node.is_control_plane)
+    public = bool(settings.get("public"))
+    args = _public(cluster.args, accounts[0].host) if public else cluster.args
     return MachinesRequest(
-        cluster=dataclasses.replace(cluster, nodes=placed, members=members, datastore=datastore, is_public=True),
+        cluster=dataclasses.replace(
+            cluster, nodes=placed, members=members, datastore=datastore, args=args, is_public=True
+        ),
         accounts=accounts,
         known_hosts=str(settings["known_hosts"]),
         images=tuple(data.get("images") or ()),
+        provider=str(data.get("provider") or "ssh"),
+        fresh=bool(settings.get("fresh")),
+        public=public,
+        overlay=bool(settings.get("overlay")),
     )
 
 
@@ -103,6 +128,27 @@ def _text(name: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ProvisionError(f"etcd.{name}: {path} can't be read: {error}") from error
+
+
+def _public(args: Mapping[str, Mapping[str, str]], host: str) -> dict[str, Mapping[str, str]]:
+    """Arguments of components with those that have etcd serve its clients, who need certificates, outside as well."""
+    url = f"https://{url_host(host)}:{etcd.PORT}"
+    own = {"listen-client-urls": f"https://0.0.0.0:{etcd.PORT}", "advertise-client-urls": url}
+    return {**args, etcd.NAME: {**own, **args.get(etcd.NAME, {})}}
+
+
+def identity(text: str) -> tuple[str, str, str, Path]:
+    """Of a request: the cluster's name, its provider, its run, and the folder of its files; UsageError if one is missing."""
+    try:
+        data = json.loads(text)
+        return data["name"], data["provider"], str(data.get("run_id", "")), Path(data["state_dir"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the request for a cluster on machines isn't valid: {error}") from error
+
+
+def authorized_keys(text: str) -> list[str]:
+    """The public keys that a request has open machines besides the cluster's own; `text` is one that `identity` has read."""
+    return [str(key) for key in (json.loads(text).get("settings") or {}).get("authorized_keys") or ()]
 
 
 def account_of(node: str, machine: Mapping[str, Any]) -> Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from cryptography import x509
 
 from koalesce import process
 from koalesce.clock import SystemClock
@@ -211,6 +213,25 @@ def test_an_etcd_that_is_there_is_asked_before_an_api_server_is_started(
         bringup.run()
 
     assert not any("kube-apiserver" in line for line in log)
+
+
+def test_a_cluster_of_a_cloud_is_reached_at_the_machine_outside_and_nothing_else_of_it(
+    bringup: Bringup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = dataclasses.replace(bringup.request.accounts[0], host="203.0.113.7")
+    bringup.request = dataclasses.replace(
+        bringup.request, public=True, accounts=(account, *bringup.request.accounts[1:])
+    )
+    asked: list[str] = []
+    monkeypatch.setattr(module, "Api", lambda _pki, address: asked.append(address) or FakeApi([]))
+
+    found = bringup.run()
+
+    assert (asked, "host-exec" in found, "node-exec" in found) == (["203.0.113.7"], False, True)
+    assert "https://203.0.113.7:6443" in (tmp_path / "kubeconfig").read_text()
+    certificate = x509.load_pem_x509_certificate((tmp_path / "pki" / "apiserver.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"192.0.2.10", "203.0.113.7"} <= {str(each) for each in names.get_values_for_type(x509.IPAddress)}
 
 
 def test_no_machine_is_changed_while_one_speaks_against_it_and_all_is_said(bringup: Bringup, log: list[str]) -> None:
