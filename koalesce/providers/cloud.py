@@ -68,22 +68,35 @@ def cloud(name: str) -> Cloud:
 
 
 class CloudProvider(SshProvider):
-    """Makes clusters in a cloud; `environment` has its credentials.
+    """Makes clusters in a cloud that Koalesce brings (its name), or any other one; `environment` has its credentials, `root` its Terraform root.
 
     What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
     until it isn't listed again after `settling` seconds.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str] = os.environ, *, settling: float = 4.0) -> None:
+    def __init__(
+        self,
+        own: Cloud | str,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        root: Path | None = None,
+        settling: float = 4.0,
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.terraform_root = asset("terraform", name)
+        self.name = own if isinstance(own, str) else own.name
+        self.terraform_root = root or asset("terraform", self.name)
+        self._own = own
         self._environment = environment
         self._settling = settling
 
+    @property
+    def cloud(self) -> Cloud:
+        """What only this cloud has."""
+        return cloud(self._own) if isinstance(self._own, str) else self._own
+
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(
@@ -94,12 +107,12 @@ class CloudProvider(SshProvider):
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for what can't be had there."""
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         return dataclasses.replace(super().resolve(request), ttl=request.ttl or options.ttl.seconds)
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that the account's credentials are there, and that it's said who may reach the cluster."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if not own.read(request.settings).allowed_cidrs:
             raise UsageError(
@@ -112,7 +125,7 @@ class CloudProvider(SshProvider):
     ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
         self.confirm(request)
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         self._settings = {
             **options.settings(),
             "ttl": f"{request.ttl or options.ttl.seconds:.0f}s",
@@ -124,7 +137,7 @@ class CloudProvider(SshProvider):
         """Remove what Terraform has begun and was ended before it knew: machines keep networks and firewalls from being removed."""
         from koalesce.providers.cloud_api import remove_all
 
-        if entry.ready or cloud(self.name).api is None:
+        if entry.ready or self.cloud.api is None:
             return
         api = self.api()
         time.sleep(self._settling)
@@ -142,9 +155,9 @@ class CloudProvider(SshProvider):
                 time.sleep(self._settling)
                 found = api.listing(_marks(entry))
         except KoalesceError as error:
-            if cloud(self.name).api is None:  # Terraform's word is all that there is
+            if self.cloud.api is None:  # Terraform's word is all that there is
                 return own
-            return [f"what {cloud(self.name).title} may still have can't be listed: {error.message}", *own]
+            return [f"what {self.cloud.title} may still have can't be listed: {error.message}", *own]
         return [*map(str, found), *own]
 
     def remove(self, name: str) -> None:
@@ -172,7 +185,7 @@ class CloudProvider(SshProvider):
         raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
 
     def _check_settings(self, request: ClusterRequest) -> None:
-        _check_ranges(request, getattr(cloud(self.name).read(request.settings), "node_cidr", ""))
+        _check_ranges(request, getattr(self.cloud.read(request.settings), "node_cidr", ""))
 
     def _check_credentials(self, own: Cloud) -> None:
         if missing := own.missing(self._environment):
