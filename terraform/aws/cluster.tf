@@ -16,6 +16,8 @@ locals {
     pod_cidr                = var.pod_cidr
     service_cidr            = var.service_cidr
     ip_families             = var.ip_families
+    etcd                    = var.etcd
+    control_plane           = var.control_plane
     feature_gates           = var.feature_gates
     runtime_config          = var.runtime_config
     component_args          = var.component_args
@@ -71,7 +73,7 @@ resource "terraform_data" "expiry" {
   }
 }
 
-# The key pair of this cluster, as files below state_dir.
+# The key pair of this cluster, and what its machines are told at their first boot, as files below state_dir.
 resource "terraform_data" "key" {
   triggers_replace = local.request
 
