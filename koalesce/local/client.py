@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import koalesce
 from koalesce.assets import cache_dir
-from koalesce.errors import ProvisionError
-from koalesce.local import machine, request, teardown
+from koalesce.local import detached, machine, request, teardown
 from koalesce.local.ledger import Ledger
 from koalesce.local.request import LocalRequest
 
@@ -30,7 +26,6 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
     machine.check(wanted.state_dir)
     ledger.unsupervised(wanted.name)
     tools, store = _tools(wanted, progress)
-    reader, writer = os.pipe()
     handed = {
         "request": json.loads(text),
         "tools": tools,
@@ -38,9 +33,7 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
         "ledger": str(ledger.folder),
         "seeds": str(cache_dir() / "datastore"),
     }
-    _spawn(writer, json.dumps(handed), ledger.log(wanted.name))
-    os.close(writer)
-    _follow(reader, progress, ledger.log(wanted.name))
+    detached.start("koalesce.local.supervisor", json.dumps(handed), ledger.log(wanted.name), progress)
 
 
 def down(name: str, *, ledger: Ledger | None = None) -> None:
@@ -84,41 +77,3 @@ def _tools(wanted: LocalRequest, progress: Callable[[str], None]) -> tuple[Mappi
     )
     values = {key: str(value) if isinstance(value, Path) else value for key, value in found.items()}
     return {**values, "system": [str(path) for path in found["system"]]}, store
-
-
-def _spawn(status: int, handed: str, log_file: Path) -> None:
-    """Start the supervisor in a session of its own, with no descriptor of ours but the status pipe."""
-    log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    root = Path(koalesce.__file__).resolve().parent.parent
-    with log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "koalesce.local.supervisor", str(status)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[status],
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-    assert process.stdin is not None  # noqa: S101 - PIPE was asked for
-    try:
-        process.stdin.write(handed.encode())
-        process.stdin.close()
-    except BrokenPipeError:
-        pass  # it ended at once; what it said is read next
-    process.wait()  # it goes on in a child of its own, which is nobody's
-
-
-def _follow(status: int, progress: Callable[[str], None], log: Path) -> None:
-    with os.fdopen(status) as lines:
-        for line in lines:
-            message = json.loads(line)
-            if message.get("ready"):
-                return
-            if text := message.get("line"):
-                progress(text)
-            elif "error" in message:
-                raise ProvisionError(message["error"], hint=message.get("hint"))
-    tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-    raise ProvisionError(f"the cluster's supervisor ended without a word\n{tail}".rstrip())

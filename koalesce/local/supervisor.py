@@ -11,26 +11,25 @@ import gc
 import json
 import logging
 import os
-import select
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError
 from koalesce.local import besides, firststate, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
+from koalesce.local.detached import Status
 from koalesce.local.faults import Faults
 from koalesce.local.firststate import Whereabouts
-from koalesce.local.ledger import Entry, Hold, Ledger, Process, Thing
+from koalesce.local.ledger import Entry, Ledger, Process, Thing
+from koalesce.local.lifetime import Lifetime
 from koalesce.local.node import Ended
 from koalesce.local.outputs import control_machines, outputs
 from koalesce.local.phases import Phases
@@ -43,51 +42,6 @@ _FULL = 16 * 1024 * 1024  # bytes free
 
 
 @dataclass(slots=True)
-class _Status:
-    """The way to whoever started us; `gone` is called when nobody listens any more."""
-
-    descriptor: int
-    gone: Callable[[], None] = lambda: None
-    _open: bool = True
-    _said_last: bool = False
-
-    def tell(self, **message: Any) -> None:
-        if self._open:
-            try:
-                os.write(self.descriptor, json.dumps(message).encode() + b"\n")
-            except OSError:
-                self.close()
-                self.gone()
-
-    def watch(self) -> None:
-        """From now on, notice at once when nobody listens any more: a pipe without a reader is in error (poll(2))."""
-        threading.Thread(target=self._wait_for_end, args=(os.dup(self.descriptor),), name="status", daemon=True).start()
-
-    def _wait_for_end(self, descriptor: int) -> None:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLERR)
-        poll.poll()
-        os.close(descriptor)
-        if self._open and not self._said_last:
-            self.gone()
-
-    def line(self, text: str) -> None:
-        _log.info("%s", text)
-        self.tell(line=text)
-
-    def tell_last(self, **message: Any) -> None:
-        """Say the last thing there is to say: whoever hears it may go."""
-        self._said_last = True
-        self.tell(**message)
-        self.close()
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            os.close(self.descriptor)
-
-
-@dataclass(slots=True)
 class Supervisor:
     """A cluster's life."""
 
@@ -95,11 +49,11 @@ class Supervisor:
     tools: LocalTools
     store: ImageStore
     ledger: Ledger
-    status: _Status
+    status: Status
     seeds: Path
-    stopping: threading.Event = field(default_factory=threading.Event)
-    hold: Hold | None = None
-    _entry: Entry | None = None
+    lifetime: Lifetime
+    stopping: threading.Event
+    _is_plain: bool = False
     _note: Callable[[], None] = lambda: None
 
     def note(self) -> None:
@@ -145,7 +99,7 @@ class Supervisor:
         self.ledger.unsupervised(request.name)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
-        entry = self.ledger.begin(
+        entry = self.lifetime.begin(
             Entry(
                 name=request.name,
                 run_id=request.run_id,
@@ -157,11 +111,10 @@ class Supervisor:
                 things=(Thing("folder", str(folder)), Thing("sysctls", request.name)),
             )
         )
-        self._entry = entry
+        self._is_plain = not entry.session
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / teardown.MARKER).touch()
-        if entry.session and not entry.keep:
-            threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        self.lifetime.watch()
 
     def _live(self, bringup: Bringup, folder: Path) -> KoalesceError | None:
         """Make the cluster and wait for its end; returns why it could not be made."""
@@ -176,11 +129,11 @@ class Supervisor:
         except OSError as error:
             return ProvisionError(f"the cluster can't be made: {error}", hint=_remedy(folder, str(error)))
         self._note = partial(self._note_first, bringup, folder)
-        if self._entry is not None and not self._entry.session:
+        if self._is_plain:
             self.note()  # plain Terraform made it: nobody else would say so
         while not self.stopping.wait(_LOOK):
             bringup.look()
-            self._end_in_time()
+            self.lifetime.end_in_time()
         return None
 
     def _announce(self, bringup: Bringup, folder: Path) -> None:
@@ -214,16 +167,6 @@ class Supervisor:
 
         threading.Thread(target=note, name="note", daemon=True).start()
 
-    def _end_in_time(self) -> None:
-        """End a kept cluster whose time is over, once no run uses it."""
-        if self._entry is None or not self._entry.is_over(datetime.now(UTC)):
-            return
-        entry = self.ledger.find(self.request.name)
-        if entry and entry.keep and (hold := self.ledger.try_hold(self.request.name)):
-            _log.info("the time of the cluster (%.0f s) is over", entry.ttl)
-            self.hold = hold
-            self.stopping.set()
-
     def _end(self, bringup: Bringup) -> KoalesceError | None:
         _log.info("ending")
         try:
@@ -234,21 +177,8 @@ class Supervisor:
             _log.error("%s", error)
             return error
         finally:
-            if self.hold:
-                self.hold.release()
+            self.lifetime.let_go()
         return None
-
-    def _watch(self) -> None:
-        """Wait until the runner lets go of the cluster: it ended, unless it said that the cluster is to be kept."""
-        self.hold = self.ledger.wait_for_hold(self.request.name)
-        entry = self.ledger.find(self.request.name)
-        if entry and entry.keep:
-            if self.hold:
-                self.hold.release()
-            _log.info("the cluster is kept without its runner")
-        else:
-            _log.info("the runner is gone")
-            self.stopping.set()
 
     def _end_unheard(self) -> None:
         """Whoever asked for the cluster ended before it was up: nobody would ever know of it."""
@@ -275,15 +205,22 @@ def main() -> int:
     gc.freeze()  # what is loaded stays
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     data = json.load(sys.stdin)
-    status = _Status(int(sys.argv[1]))
+    status = Status(int(sys.argv[1]))
     os.set_inheritable(status.descriptor, False)
+    wanted, ledger, stopping = (
+        request.parse(json.dumps(data["request"])),
+        Ledger(Path(data["ledger"])),
+        threading.Event(),
+    )
     supervisor = Supervisor(
-        request=request.parse(json.dumps(data["request"])),
+        request=wanted,
         tools=LocalTools.from_json(data["tools"]),
         store=ImageStore(Path(data["store"])),
-        ledger=Ledger(Path(data["ledger"])),
+        ledger=ledger,
         status=status,
         seeds=Path(data["seeds"]),
+        lifetime=Lifetime(ledger=ledger, name=wanted.name, stopping=stopping),
+        stopping=stopping,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())

@@ -28,6 +28,7 @@ from koalesce.toolchain.export import export_all
 
 _ABILITIES = ("disruption", "host-exec", "node-exec", "privileged")
 _PATIENCE = 120.0
+_ANSWER = 5.0  # of the API server to one request
 _ALL, _CONTROL = "all", "control"  # the archives of images, by whose they are
 _NODES = "/api/v1/nodes"
 
@@ -65,7 +66,7 @@ class Bringup:
             rest = {node.name: pool.submit(self._run_runtime, node, archives) for node in cluster.nodes}
             if cluster.static:
                 self._start_early(rest[cluster.control.name])
-            api = Api(pki, self.request.api_host)
+            api = Api(pki, self.request.api_host, patience=_ANSWER * self.request.slowness)
             with self.phases.phase("api server"):
                 self._await_api(api)
             self._make_nodes(api)

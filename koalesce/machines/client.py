@@ -18,6 +18,7 @@ from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
+from koalesce.local.request import LocalRequest
 from koalesce.machines import keys, outputs, removal, request
 from koalesce.machines.boot import cloudinit, config
 from koalesce.machines.bringup import Bringup
@@ -44,7 +45,7 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
 
 def _make(wanted: MachinesRequest, name: str, folder: Path, ledger: Ledger, progress: Callable[[str], None]) -> None:
     _clear(folder, progress)
-    tools, store = _tools(wanted, progress)
+    tools, store = tools_of(wanted.cluster, progress)
     identity = f"{name}-{secrets.token_hex(8)}"
     is_plain = ledger.find(name) is None  # Terraform alone keeps what it makes until its destroy
     ledger.change(
@@ -52,8 +53,23 @@ def _make(wanted: MachinesRequest, name: str, folder: Path, ledger: Ledger, prog
         nodes=tuple(node.name for node in wanted.cluster.nodes), folder=str(folder), kubeconfig=str(folder / "kubeconfig"),
         things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {}),
     )  # fmt: skip
+    make(wanted, tools, store, ledger=ledger, identity=identity, progress=progress)
+    ledger.change(name, ready=True)
+
+
+def make(
+    wanted: MachinesRequest,
+    tools: LocalTools,
+    store: ImageStore,
+    *,
+    ledger: Ledger,
+    identity: str,
+    progress: Callable[[str], None],
+) -> None:
+    """Make the cluster on its machines, and write down what it tells Terraform; the ledger knows of it. KoalesceError if it can't be made."""
+    folder = wanted.cluster.state_dir
     _prepare(folder, wanted, identity)
-    shells = _shells(folder, wanted.accounts, wanted.known_hosts)
+    shells = _shells(folder, wanted.accounts, wanted.known_hosts, wanted.slowness)
     bringup = Bringup(
         request=wanted, tools=tools, store=store, folder=folder, identity=identity, shells=shells,
         phases=Phases(SystemClock(), progress),
@@ -61,14 +77,13 @@ def _make(wanted: MachinesRequest, name: str, folder: Path, ledger: Ledger, prog
     try:
         abilities = bringup.run()
     except KoalesceError as error:
-        if kept := _keep_evidence(bringup, ledger.log(name)):
+        if kept := _keep_evidence(bringup, ledger.log(wanted.cluster.name)):
             error.message += f"\nwhat services on the machines wrote is in {kept}"
         raise
     shutil.rmtree(folder / "images", ignore_errors=True)
     values = outputs.outputs(wanted, folder, exec_of=lambda node: [str(_program(folder, node))], capabilities=abilities)
     (folder / OUTPUTS).touch(mode=0o600)
     (folder / OUTPUTS).write_text(json.dumps(values, indent=2), encoding="utf-8")
-    ledger.change(name, ready=True)
 
 
 def down(name: str, *, ledger: Ledger | None = None) -> None:
@@ -131,6 +146,14 @@ def forget(name: str, *, ledger: Ledger | None = None) -> None:
         ledger.remove(name)
 
 
+def close(wanted: MachinesRequest) -> None:
+    """End the connections to machines that are about to end themselves."""
+    folder = wanted.cluster.state_dir
+    if (folder / _SAVED).exists():
+        for shell in _shells(folder, wanted.accounts, wanted.known_hosts).values():
+            shell.close()
+
+
 def remains(entry: Entry) -> list[str]:
     """What is still there of a cluster: on its machines, where they can be asked, and our own files."""
     folder = Path(entry.folder) if entry.folder else None
@@ -146,9 +169,8 @@ def remains(entry: Entry) -> list[str]:
         return [*(text for text in pool.map(lambda shell: _left(shell, saved), taken) if text), *own]
 
 
-def _tools(wanted: MachinesRequest, progress: Callable[[str], None]) -> tuple[LocalTools, ImageStore]:
+def tools_of(cluster: LocalRequest, progress: Callable[[str], None]) -> tuple[LocalTools, ImageStore]:
     """What was found or made before, or is now, where Terraform alone makes the cluster."""
-    cluster = wanted.cluster
     if cluster.tools and cluster.image_store:
         return LocalTools.from_json(cluster.tools), ImageStore(cluster.image_store)
     toolchain = Toolchain(progress=progress)
@@ -202,11 +224,11 @@ def _prepare(folder: Path, wanted: MachinesRequest, identity: str) -> None:
     """Write down how the machines are reached before anything is put on them."""
     folder.chmod(0o700)
     (folder / _SAVED).write_text(request.saved(wanted, identity), encoding="utf-8")
-    write_config(folder, wanted.accounts, wanted.known_hosts, fresh=wanted.fresh)
+    write_config(folder, wanted.accounts, wanted.known_hosts, fresh=wanted.fresh, slowness=wanted.slowness)
     (folder / _EXEC).mkdir(exist_ok=True)
     for account in wanted.accounts:
         program = _program(folder, account.node)
-        program.write_text(exec_script(folder, account), encoding="utf-8")
+        program.write_text(exec_script(folder, account, inside=wanted.inside), encoding="utf-8")
         program.chmod(0o700)
 
 
@@ -214,8 +236,10 @@ def _program(folder: Path, node: str) -> Path:
     return folder / _EXEC / node
 
 
-def _shells(folder: Path, accounts: Sequence[Account], known_hosts: str) -> dict[str, Shell]:
-    return {each.node: Shell(account=each, folder=folder, known_hosts=known_hosts) for each in accounts}
+def _shells(folder: Path, accounts: Sequence[Account], known_hosts: str, slowness: float = 1.0) -> dict[str, Shell]:
+    return {
+        each.node: Shell(account=each, folder=folder, known_hosts=known_hosts, slowness=slowness) for each in accounts
+    }
 
 
 def _freed(shell: Shell, name: str) -> tuple[bool, str]:

@@ -27,7 +27,7 @@ def outputs(
         "api_endpoint": request.api_url,
         "capabilities": sorted(capabilities),
         "dns_ip": cluster.dns_ip,
-        "host_exec": [],
+        "host_exec": list(request.inside),
     }
 
 

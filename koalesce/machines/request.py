@@ -45,6 +45,8 @@ class MachinesRequest:
     `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run. `provider` says who has the
     machines. `fresh` ones were just made for it: they may have yet to boot, and get any key noted that they show first. With `public`
     the API server and etcd are reached by the hosts of the machines, with `overlay` pods reach each other by a tunnel between machines.
+    `inside` is the argv prefix that runs a command on this machine where the machines are reached (empty: anywhere), `reached_at` the URL
+    of the API server where that isn't needed. Whatever has a time of its own gets so many times of it by `slowness`.
     """
 
     cluster: LocalRequest
@@ -55,6 +57,9 @@ class MachinesRequest:
     fresh: bool = False
     public: bool = False
     overlay: bool = False
+    inside: tuple[str, ...] = ()
+    reached_at: str = ""
+    slowness: float = 1.0
 
     @property
     def api_host(self) -> str:
@@ -64,7 +69,7 @@ class MachinesRequest:
     @property
     def api_url(self) -> str:
         """The API server as it is reached from here."""
-        return api_url(self.api_host)
+        return self.reached_at or api_url(self.api_host)
 
     def node(self, name: str) -> NodeSpec:
         """The node of this name."""

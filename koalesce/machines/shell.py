@@ -50,7 +50,9 @@ class Unreachable(ProvisionError):
     """A machine can't be reached, or doesn't let us in."""
 
 
-def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path, *, fresh: bool = False) -> str:
+def ssh_config(
+    accounts: Iterable[Account], known_hosts: str, folder: Path, *, fresh: bool = False, slowness: float = 1.0
+) -> str:
     """The text of a configuration by which ssh reaches each machine under its node's name, and nobody in its place.
 
     The key that a `fresh` machine shows at first is written down, and asked for from then on: nobody can know it before.
@@ -71,22 +73,25 @@ def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path, *, f
         "  GlobalKnownHostsFile /dev/null\n"
         "  UpdateHostKeys no\n"
         "  Ciphers ^aes128-gcm@openssh.com\n"  # hundreds of MiB go over it, and processors have instructions for this one
-        "  ConnectTimeout 15\n"
-        "  ServerAliveInterval 5\n"
+        f"  ConnectTimeout {15 * slowness:.0f}\n"
+        f"  ServerAliveInterval {min(60, 5 * slowness):.0f}\n"
         "  ServerAliveCountMax 6\n"
         "  LogLevel ERROR\n"
     )
 
 
-def write_config(folder: Path, accounts: Iterable[Account], known_hosts: str, *, fresh: bool = False) -> None:
+def write_config(
+    folder: Path, accounts: Iterable[Account], known_hosts: str, *, fresh: bool = False, slowness: float = 1.0
+) -> None:
     """Write it where `Shell` looks for it."""
     (folder / _CONTROL).mkdir(mode=0o700, exist_ok=True)
-    (folder / CONFIG).write_text(ssh_config(accounts, known_hosts, folder, fresh=fresh), encoding="utf-8")
+    text = ssh_config(accounts, known_hosts, folder, fresh=fresh, slowness=slowness)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
 
 
-def exec_script(folder: Path, account: Account) -> str:
+def exec_script(folder: Path, account: Account, *, inside: Iterable[str] = ()) -> str:
     """A program that runs its arguments as a command on a machine, as root: ssh itself would join them by blanks."""
-    words = ["ssh", "-F", str(folder / CONFIG)]
+    words = [*inside, "ssh", "-F", str(folder / CONFIG)]
     return f"""#!/bin/sh
 # Runs a command on {account}.
 command={shlex.quote(shlex.join(_as_root(account, ["env", f"PATH={_PATH}"])))}
@@ -106,11 +111,12 @@ def _as_root(account: Account, command: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """A machine's shell; `folder` has the configuration of ssh."""
+    """A machine's shell; `folder` has the configuration of ssh. Commands get so many times their time by `slowness`."""
 
     account: Account
     folder: Path
     known_hosts: str
+    slowness: float = 1.0
 
     def open(self) -> None:
         """Connect, so that the commands to come needn't; Unreachable says why that can't be."""
@@ -119,7 +125,7 @@ class Shell:
             try:
                 code = subprocess.run(
                     self._ssh(words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, check=False,
-                    timeout=_CONNECT, start_new_session=True,
+                    timeout=_CONNECT * self.slowness, start_new_session=True,
                 ).returncode  # fmt: skip
             except subprocess.TimeoutExpired as error:
                 raise self._unreachable("timed out") from error
@@ -155,7 +161,12 @@ class Shell:
         """Run a script of sh(1) as root; its code isn't checked. Unreachable where it can't be run."""
         words = [self.account.node, "--", shlex.join(_as_root(self.account, ["sh", "-c", script]))]
         done = process.run(
-            self._ssh(words), stdin=stdin, timeout=timeout, cancel=cancel, dies_with_us=True, cap=64 * 1024 * 1024
+            self._ssh(words),
+            stdin=stdin,
+            timeout=timeout * self.slowness,
+            cancel=cancel,
+            dies_with_us=True,
+            cap=64 * 1024 * 1024,
         )
         if done.code == _FAILED:
             raise self._unreachable(done.err)

@@ -11,6 +11,7 @@ from koalesce.providers.base import Provider
 from koalesce.providers.cloud import CloudProvider
 from koalesce.providers.kubeconfig import KubeconfigProvider
 from koalesce.providers.local import LocalProvider
+from koalesce.providers.qemu import QemuProvider
 from koalesce.providers.ssh import SshProvider
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ BUILT_IN: Mapping[str, Callable[[], Provider]] = {
     **{name: partial(CloudProvider, name) for name in ("aws", "digitalocean", "equinix", "hcloud", "latitudesh")},
     "kubeconfig": KubeconfigProvider,
     "local": LocalProvider,
+    "qemu": QemuProvider,
     "ssh": SshProvider,
 }
 
@@ -83,6 +85,7 @@ __all__ = [
     "KubeconfigProvider",
     "LocalProvider",
     "Provider",
+    "QemuProvider",
     "SshProvider",
     "provider",
 ]

@@ -24,13 +24,14 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "dns": ("coredns", "none"),
 }
 # What needs more than machines with services on them: fields of a request, and what specs call them.
-_UNSERVED = {
+_UNSERVED: Mapping[str, str] = {
     "fixtures": "fixtures",
     "ip_families": "cluster.ipFamilies",
     "registries": "cluster.registries",
     "addons": "cluster.addons",
 }
-_UNSERVED_OF_NODES = {"cpu": "cpu", "memory": "memory", "subnet": "subnet", "disks": "disks"}
+_UNSERVED_OF_NODES: Mapping[str, str] = {"subnet": "subnet", "disks": "disks", "spare": "spare"}
+_SIZES: Mapping[str, str] = {"cpu": "cpu", "memory": "memory"}
 
 
 class SshProvider:
@@ -113,22 +114,7 @@ class SshProvider:
 
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Copy them to the node's containerd."""
-        import tempfile
-
-        from koalesce.machines.delivery import IMPORT
-        from koalesce.toolchain import Toolchain
-        from koalesce.toolchain.export import export
-
-        store = Toolchain().images
-        for image in images:
-            with tempfile.TemporaryDirectory() as folder:
-                archive = Path(folder, "image.tar")
-                export(store, image, archive)
-                with archive.open("rb") as stream:
-                    done = node.run(["sh", "-c", IMPORT], stdin=stream, timeout=_IMPORT_PATIENCE)
-            if done.code:
-                return f"{image} can't be imported: {done.err.strip()}"
-        return ""
+        return supply(node, images)
 
     def note_first_state(self, name: str, *, wait: bool = False) -> None:
         """Nothing: it can't be brought back."""
@@ -163,11 +149,18 @@ def with_modes(request: ClusterRequest) -> ClusterRequest:
     return dataclasses.replace(request, etcd=etcd, control_plane=request.control_plane or "static")
 
 
-def check_served(request: ClusterRequest, provider: str) -> None:
-    """Raise UsageError for what a cluster on machines can't be, whoever has made them."""
-    if wishes := list(_wishes(request)):
+def check_served(
+    request: ClusterRequest, provider: str, *, more: Mapping[str, str] | None = None, has_sizes: bool = False
+) -> None:
+    """Raise UsageError for what a cluster on machines can't be, whoever has made them, and for `more` that this provider can't serve.
+
+    Where it `has_sizes`, its machines are as large as their nodes ask for.
+    """
+    of_nodes = {**({} if has_sizes else _SIZES), **_UNSERVED_OF_NODES}
+    if wishes := list(_wishes(request, {**_UNSERVED, **(more or {})}, of_nodes)):
+        why = "" if has_sizes else "takes machines as they are, and "
         raise UsageError(
-            f"the provider {provider} takes machines as they are, and can't serve {', '.join(wishes)}",
+            f"the provider {provider} {why}can't serve {', '.join(wishes)}",
             hint="leave that out, or run the spec with the provider local",
         )
     for field, known in _VALUES.items():
@@ -193,10 +186,10 @@ def _machines(request: ClusterRequest) -> MachineList:
     return found
 
 
-def _wishes(request: ClusterRequest) -> Iterator[str]:
-    """What the request asks for and given machines can't be, by the names that specs use."""
+def _wishes(request: ClusterRequest, unserved: Mapping[str, str], of_nodes: Mapping[str, str]) -> Iterator[str]:
+    """What the request asks for and isn't served, by the names that specs use."""
     defaults = type(request)(name="", run_id="", provider="", kubernetes="", nodes=())
-    for field, shown in _UNSERVED.items():
+    for field, shown in unserved.items():
         if getattr(request, field) != getattr(defaults, field):
             yield shown
     if not request.nodes:
@@ -207,6 +200,26 @@ def _wishes(request: ClusterRequest) -> Iterator[str]:
     if sum(node.role == "control-plane" for node in request.nodes) > 1:
         yield "several control planes"
     plain_node = type(request.nodes[0])(name="", role="worker")
-    for field, shown in _UNSERVED_OF_NODES.items():
+    for field, shown in of_nodes.items():
         if any(getattr(node, field) != getattr(plain_node, field) for node in request.nodes):
             yield f"cluster.nodes[].{shown}"
+
+
+def supply(node: Node, images: Sequence[str]) -> str:
+    """Copy images of the machine's store to a node's containerd; what went wrong, or nothing."""
+    import tempfile
+
+    from koalesce.machines.delivery import IMPORT
+    from koalesce.toolchain import Toolchain
+    from koalesce.toolchain.export import export
+
+    store = Toolchain().images
+    for image in images:
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder, "image.tar")
+            export(store, image, archive)
+            with archive.open("rb") as stream:
+                done = node.run(["sh", "-c", IMPORT], stdin=stream, timeout=_IMPORT_PATIENCE)
+        if done.code:
+            return f"{image} can't be imported: {done.err.strip()}"
+    return ""

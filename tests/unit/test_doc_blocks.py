@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from koalesce.cli.arguments import Parser
 from koalesce.cli.commands import COMMANDS, load
 from koalesce.errors import UsageError
+from koalesce.providers import BUILT_IN
 from koalesce.spec import load_all
 from koalesce.spec.models import Spec
 from koalesce.spec.reference import Reference
@@ -28,7 +29,14 @@ _SECTIONS = {field.alias or name for name, field in Spec.model_fields.items()}
 _COMMON = {field.name for field in Reference().common().fields}
 _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
-_FOREIGN = ("jobs", "on", "stages", "koalesce")  # workflows of CI systems
+_FOREIGN = (
+    "jobs",
+    "on",
+    "stages",
+    "koalesce",
+    "machines",
+    *BUILT_IN,
+)  # workflows of CI systems, lists of machines, settings of providers
 
 
 def of(*languages: str) -> list[Block]:
@@ -74,7 +82,7 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
             _write(tmp_path, other.file, other.text)
     path = _write(tmp_path, block.file or "fragment.yaml", text)
 
-    load_all([path], providers=["local", "kubeconfig", "ssh"])
+    load_all([path], providers=sorted(BUILT_IN))
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)

@@ -5,28 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
+from koalesce.vms.disk import Disk
+from koalesce.vms.programs import Programs
 from tests.vm import machine
 from tests.vm.disk import Guest
 
-GUEST = Guest(disk=Path("/d/disk"), kernel=Path("/d/vmlinuz"), initrd=Path("/d/initrd.img"), programs=Path("/p"))
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        (("dev/kvm", "sys/module/kvm_amd"), "kvm"),
-        (("dev/kvm", "sys/module/kvm_pvm"), "tcg"),
-        (("sys/module/kvm_intel",), "tcg"),
-    ],
-)
-def test_it_is_accelerated_only_where_the_processor_helps(tmp_path: Path, files: tuple[str, ...], found: str) -> None:
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-
-    assert machine.accelerator(tmp_path) == found
+GUEST = Guest(disk=Disk.of(Path("/d")), programs=Programs(Path("/p")))
 
 
 def test_it_writes_to_one_folder_only_and_reaches_no_network() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from koalesce.assets import cache_dir
 from koalesce.errors import KoalesceError
 from koalesce.terraform.binary import find_binary
+from koalesce.vms.emulator import accelerator
 from tests.vm import disk, machine
 
 _HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def main() -> int:
     try:
         guest = disk.provide()
         if args.disk:
-            print(f"the disk is {guest.disk}")
+            print(f"the disk is {guest.disk.disk}")
             return 0
         shutil.rmtree(_OUT, ignore_errors=True)
         _OUT.mkdir(parents=True)
@@ -78,7 +79,7 @@ def _missing() -> str:
 
 
 def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out: Path) -> int:
-    accelerated = args.accelerator or machine.accelerator()
+    accelerated = args.accelerator or accelerator()
     slow = (
         ""
         if accelerated == "kvm"

@@ -11,12 +11,8 @@ from pathlib import Path
 
 from tests.vm.disk import Guest
 
-_LIBRARIES = f"usr/lib/{os.uname().machine}-linux-gnu"
-_FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 _POLL = 0.5
 _GRACE = 10.0
-# Only these run kernels as they are. Others that have a /dev/kvm (PVM, for one) don't: the guest would stand still.
-_HARDWARE = ("kvm_intel", "kvm_amd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +23,16 @@ class Size:
     gibibytes: int = 4
 
 
-def accelerator(root: Path = Path("/")) -> str:
-    """`kvm` where the processor helps, else `tcg`: every instruction is translated, which takes some ten times as long."""
-    has_hardware = any((root / "sys/module" / name).exists() for name in _HARDWARE)
-    return "kvm" if has_hardware and os.access(root / "dev/kvm", os.R_OK | os.W_OK) else "tcg"
-
-
 def command(guest: Guest, shares: Mapping[str, Path], size: Size, accelerated: str, *, options: str = "") -> list[str]:
     """What starts it. What it writes to its disk is forgotten; of the shared folders it may write to `out`."""
     words = f"root=/dev/vda rw console=ttyS0 panic=-1 quiet systemd.show_status=false {options}".rstrip()
     found = [
-        "nice", "-n", "19", str(guest.programs / "usr/bin/qemu-system-x86_64"),
-        *(word for folder in _FIRMWARE for word in ("-L", str(guest.programs / folder))),
+        "nice", "-n", "19", *guest.programs.emulator,
         "-accel", accelerated, "-cpu", "host" if accelerated == "kvm" else "max", "-M", "q35",
         "-smp", str(size.processors), "-m", f"{size.gibibytes}G",
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none",
-        "-kernel", str(guest.kernel), "-initrd", str(guest.initrd), "-append", words,
-        "-drive", f"file={guest.disk},format=raw,if=virtio,snapshot=on,cache=unsafe",
+        "-kernel", str(guest.disk.kernel), "-initrd", str(guest.disk.initrd), "-append", words,
+        "-drive", f"file={guest.disk.disk},format=raw,if=virtio,snapshot=on,cache=unsafe",
         "-device", "virtio-rng-pci", "-serial", f"file:{shares['out']}/console.txt",
     ]  # fmt: skip
     for tag, folder in shares.items():
@@ -54,7 +43,7 @@ def command(guest: Guest, shares: Mapping[str, Path], size: Size, accelerated: s
 
 def run(argv: list[str], guest: Guest, out: Path, *, seconds: float, tell: Callable[[str], None]) -> bool:
     """Run it until it switches itself off, telling what it writes to `log.txt`; whether it did in time, else it's ended."""
-    own = {"LD_LIBRARY_PATH": str(guest.programs / _LIBRARIES), "TMPDIR": str(out)}
+    own = {**guest.programs.environment, "TMPDIR": str(out)}
     deadline, said = time.monotonic() + seconds, 0
     with (out / "qemu.txt").open("wb") as errors:
         machine = subprocess.Popen(

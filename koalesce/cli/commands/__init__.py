@@ -63,6 +63,7 @@ COMMANDS: dict[str, Entry] = {
     "up": Entry("make the cluster of a spec and keep it"),
     "validate": Entry("check specs without running anything"),
     "version": Entry("print the version of Koalesce and of what it runs on"),
+    "vms": Entry("make and remove clusters of virtual machines", hidden=True),
     "watch": Entry("run a spec again whenever its files change, on a cluster that stays up"),
 }
 

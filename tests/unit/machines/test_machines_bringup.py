@@ -124,7 +124,7 @@ def make(tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> Cal
         runc=tmp_path / "runc", probe=tmp_path / "probe", images={role: f"{role}:1" for role in roles},
     )  # fmt: skip
     monkeypatch.setattr(module, "export_all", lambda _store, references, path: path.write_text(" ".join(references)))
-    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log))
+    monkeypatch.setattr(module, "Api", lambda _pki, _address, patience: FakeApi(log))
 
     def made(**changes: Any) -> Bringup:
         data = {
@@ -190,7 +190,7 @@ def test_a_node_that_its_kubelet_has_made_gets_its_labels_and_addresses_of_pods(
     make: Callable[..., Bringup], log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = FakeApi(log, there=("cp",))
-    monkeypatch.setattr(module, "Api", lambda _pki, _address: api)
+    monkeypatch.setattr(module, "Api", lambda _pki, _address, patience: api)
 
     make(control_plane="static", etcd={"mode": "static"}).run()
 
@@ -223,7 +223,7 @@ def test_a_cluster_of_a_cloud_is_reached_at_the_machine_outside_and_nothing_else
         bringup.request, public=True, accounts=(account, *bringup.request.accounts[1:])
     )
     asked: list[str] = []
-    monkeypatch.setattr(module, "Api", lambda _pki, address: asked.append(address) or FakeApi([]))
+    monkeypatch.setattr(module, "Api", lambda _pki, address, patience: asked.append(address) or FakeApi([]))
 
     found = bringup.run()
 
@@ -252,7 +252,7 @@ def test_no_machine_is_changed_while_one_speaks_against_it_and_all_is_said(bring
 def test_a_service_that_does_not_stay_up_is_said_with_what_it_said(
     bringup: Bringup, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log, ready=False))
+    monkeypatch.setattr(module, "Api", lambda _pki, _address, patience: FakeApi(log, ready=False))
     object.__setattr__(bringup.shells["w"], "restarts", 4)
 
     with pytest.raises(ClusterError, match=r"w \(root@192.0.2.11\): kubelet does not stay up") as raised:
@@ -264,7 +264,7 @@ def test_a_service_that_does_not_stay_up_is_said_with_what_it_said(
 def test_nodes_that_do_not_become_ready_are_said(
     bringup: Bringup, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Api", lambda _pki, _address: FakeApi(log, ready=False))
+    monkeypatch.setattr(module, "Api", lambda _pki, _address, patience: FakeApi(log, ready=False))
 
     with pytest.raises(ClusterError, match="in vain for all nodes to be Ready\nkubelet on cp said last"):
         bringup.run()

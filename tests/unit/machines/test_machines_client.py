@@ -42,7 +42,7 @@ def removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     FakeBringup.attempts, FakeBringup.fails = [], False
     monkeypatch.setattr(client, "Bringup", FakeBringup)
-    monkeypatch.setattr(client, "_tools", lambda *_: (None, ImageStore(tmp_path / "store")))
+    monkeypatch.setattr(client, "tools_of", lambda *_: (None, ImageStore(tmp_path / "store")))
     monkeypatch.setattr(removal, "remove", lambda _shell, identity: found.append(identity))
     return found
 

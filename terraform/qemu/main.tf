@@ -1,0 +1,73 @@
+# A cluster of virtual machines on this machine: qemu's processes in a network of their own, which become nodes as given machines do.
+# Only the built-in terraform_data is used, so that init needs no registry.
+
+locals {
+  state_dir = var.state_dir != "" ? var.state_dir : "${abspath(path.root)}/cluster"
+
+  request = {
+    name                    = var.name
+    run_id                  = var.run_id
+    kubernetes_version      = var.kubernetes_version
+    nodes                   = var.nodes
+    network                 = var.network
+    kube_proxy              = var.kube_proxy
+    dns                     = var.dns
+    pod_cidr                = var.pod_cidr
+    service_cidr            = var.service_cidr
+    ip_families             = var.ip_families
+    etcd                    = var.etcd
+    control_plane           = var.control_plane
+    feature_gates           = var.feature_gates
+    runtime_config          = var.runtime_config
+    component_args          = var.component_args
+    images                  = distinct(concat(var.images, var.preload))
+    audit_policy            = var.audit_policy
+    admission_configuration = var.admission_configuration
+    pki_dir                 = var.pki_dir
+    state_dir               = local.state_dir
+    settings                = var.settings
+  }
+
+  # Written when the cluster is up, hence read only then; gone with the cluster, when the outputs no longer matter.
+  cluster = try(jsondecode(file("${terraform_data.cluster.output.state_dir}/outputs.json")), {
+    nodes           = []
+    fixtures        = []
+    kubeconfig_path = ""
+    api_endpoint    = ""
+    capabilities    = []
+    dns_ip          = ""
+    host_exec       = []
+  })
+}
+
+# Terraform does not run the destroy-time provisioner of a resource whose creation failed or was interrupted, while processes that it has
+# started may live on. The guard is made at once and never fails, so it is always destroyed, and after the cluster.
+resource "terraform_data" "guard" {
+  triggers_replace = local.request
+
+  input = {
+    name        = var.name
+    interpreter = concat(var.koalesce_command, ["vms", "down"])
+  }
+
+  provisioner "local-exec" {
+    when        = destroy
+    interpreter = self.input.interpreter
+    command     = self.input.name
+  }
+}
+
+resource "terraform_data" "cluster" {
+  triggers_replace = local.request
+
+  input = {
+    guard     = terraform_data.guard.id
+    state_dir = local.state_dir
+  }
+
+  provisioner "local-exec" {
+    interpreter = concat(var.koalesce_command, ["vms"])
+    command     = "up"
+    environment = { KOALESCE_REQUEST = jsonencode(local.request) }
+  }
+}
