@@ -27,12 +27,13 @@ PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "systemd-nspawn"
 _DEBIAN = {"mmdebstrap": "mmdebstrap", "ssh": "openssh-client", "systemd-nspawn": "systemd-container"}
 _USERS = """
 for user in admin op; do
-  useradd --create-home --shell /bin/bash --groups sudo $user
+  useradd --create-home --shell /bin/bash $user
   mkdir -m 0700 /home/$user/.ssh
   cp /root/.ssh/authorized_keys /home/$user/.ssh/
   chown -R $user: /home/$user/.ssh
 done
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
+echo 'op ALL=(ALL) ALL' > /etc/sudoers.d/op
 """
 # What systemd goes by beside version 1: it places a machine in all hierarchies where it is in this one.
 _HYBRID = Path("/sys/fs/cgroup/unified")
