@@ -301,11 +301,6 @@ class Bringup:
             deadline = Deadline(_BOOT_PATIENCE, self._check)
             replace(self._start, deadline=deadline).boot(spec)
 
-    def settle(self) -> None:
-        """Wait until everything that the cluster has from the start has been started."""
-        assert self._start is not None  # noqa: S101 - it is up
-        self._start.settle()
-
     def api(self) -> Api:
         """The API of the cluster, which is up, as it is reached from its network."""
         assert self._start is not None  # noqa: S101 - it is up

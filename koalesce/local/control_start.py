@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from koalesce.errors import KoalesceError
 from koalesce.local import control_plane, etcd, static_pods
 from koalesce.local.api import Api, Deadline
 from koalesce.local.datastore import Datastore
@@ -17,12 +14,7 @@ from koalesce.local.node import RunningNode
 from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 from koalesce.pki import Pki
 
-_log = logging.getLogger(__name__)
 _PODS = f"/api/v1/namespaces/{static_pods.NAMESPACE}/pods"
-# Only a second after it has begun to serve does an API server look whether roles and priority classes are there, and says until then that it
-# isn't ready (wait.Poll in k8s.io/kubernetes/pkg/registry/rbac/rest and pkg/registry/scheduling/rest). Where they are planted, it can be used before.
-_LATE = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
-READY_WHERE_PLANTED = "/readyz?" + "&".join(f"exclude=poststarthook/{name}" for name in _LATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,20 +53,6 @@ class ControlStart:
         """Start those that wait, second by second, for the API server beside them to say that it is healthy: once it is."""
         self.await_api_of(spec, "/healthz")
         self.start(spec, "kube-controller-manager", "kube-scheduler")
-
-    def start_controllers_later(self, spec: NodeSpec, stopping: threading.Event) -> threading.Thread:
-        """Start them in a thread, for a cluster that can be used before: that they can't be started is told in the log, as if they had ended."""
-
-        def start() -> None:
-            try:
-                self.start_controllers(spec)
-            except KoalesceError as error:
-                if not stopping.is_set():
-                    _log.warning("the controllers of %s can't be started: %s", spec.name, error)
-
-        thread = threading.Thread(target=start, name="controllers", daemon=True)
-        thread.start()
-        return thread
 
     def rejoin(self, spec: NodeSpec) -> None:
         """Start the member of etcd of a node that has lost its data: as a new one, in the place of the former."""

@@ -44,7 +44,6 @@ class Faults:
     def begin(self, wanted: Mapping[str, Any]) -> Undo:
         """Have a fault (the fields of `koalesce.cluster.Fault`) happen; returns what undoes it. KoalesceError if it can't be."""
         kind = wanted["kind"]
-        self.bringup.settle()
         with contextlib.ExitStack() as undos:
             for act in self._acts(kind, wanted):
                 act(undos)

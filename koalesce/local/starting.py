@@ -9,14 +9,14 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from koalesce import process
 from koalesce.local import addons, capabilities, control_plane, etcd, kubelet, network
 from koalesce.local.api import Api, Deadline
-from koalesce.local.control_start import READY_WHERE_PLANTED, ControlStart, said
+from koalesce.local.control_start import ControlStart, said
 from koalesce.local.datastore import Datastore, Seeds
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
@@ -47,7 +47,6 @@ class Start:
     deadline: Deadline
     stopping: threading.Event
     cgroup_version: int
-    _later: threading.Thread | None = field(default=None, init=False)
 
     def run(self) -> frozenset[str]:
         """Start everything, wait until it works, and return what the cluster can do."""
@@ -60,11 +59,6 @@ class Start:
             except BaseException:
                 self.stopping.set()  # the threads have nothing to wait for any more
                 raise
-
-    def settle(self) -> None:
-        """Wait until what is started later than the cluster counts as up has been, or can't be."""
-        if self._later is not None:
-            self._later.join()
 
     def _run(self, pool: ThreadPoolExecutor, specs: Sequence[NodeSpec]) -> frozenset[str]:
         inside, controls = NetNamespace.of_process(self._control.pid), self._controls
@@ -86,22 +80,18 @@ class Start:
             with self.phases.phase("roles"):
                 controls.await_answer(api, "/readyz/poststarthook/rbac/bootstrap-roles", self.request.control)
         first, *more = self.request.controls
-        starts = [pool.submit(self._beside, f"API server of {spec.name}", controls.start_api, spec) for spec in more]
-        if is_planted:
-            self._later = controls.start_controllers_later(first, self.stopping)
-        else:
-            starts.append(pool.submit(self._beside, "controllers' start", controls.start_controllers, first))
+        starts = [pool.submit(self._beside, "controllers' start", controls.start_controllers, first)]
+        starts += [pool.submit(self._beside, f"API server of {spec.name}", controls.start_api, spec) for spec in more]
         self._start_the_rest(api, specs, late[1:])
         _settle(kubelets)
         with self.phases.phase("images"):
             _settle(runtimes)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
-        if starts:
-            with self.phases.phase("controllers"):
-                _settle(starts)
+        with self.phases.phase("controllers"):
+            _settle(starts)
         with self.phases.phase("api server ready"):
-            controls.await_answer(api, READY_WHERE_PLANTED if is_planted else "/readyz", first)
+            controls.await_answer(api, "/readyz", first)
             for spec in more:
                 controls.await_api_of(spec, "/readyz")
         if self.request.static:

@@ -160,12 +160,7 @@ class Supervisor:
             groups=tuple(Path(thing.name) for thing in things if thing.kind == "cgroup"),
         )
         firststate.announce(folder)
-
-        def note() -> None:
-            bringup.settle()
-            firststate.note(folder, where, self.stopping)
-
-        threading.Thread(target=note, name="note", daemon=True).start()
+        threading.Thread(target=firststate.note, args=(folder, where, self.stopping), name="note", daemon=True).start()
 
     def _end(self, bringup: Bringup) -> KoalesceError | None:
         _log.info("ending")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -62,11 +61,6 @@ class World:
     fixtures: dict[str, Node] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     done: list[str] = field(default_factory=list)
-    late: list[Callable[[], None]] = field(default_factory=list)
-
-    def settle(self) -> None:
-        for start in self.late:
-            start()
 
     def cut_power(self, name: str) -> None:
         self.done.append(f"off {name}")
@@ -112,15 +106,6 @@ def test_a_stopped_component_runs_again_after_the_undo(world: World, faults: Fau
 
     assert worker.running["kubelet"] > 0
     assert worker.signals == [("kubelet", "SIGTERM")]
-
-
-def test_a_fault_waits_for_what_is_started_later_than_the_cluster_is_up(world: World, faults: Faults) -> None:
-    control = world.nodes["control-plane"]
-    world.late.append(lambda: control.running.update({"kube-scheduler": 13}))
-
-    faults.begin(fault("stop-component", "control-plane", component="kube-scheduler"))
-
-    assert control.running["kube-scheduler"] == 0
 
 
 def test_a_component_that_does_not_end_when_asked_is_killed(world: World, faults: Faults) -> None:
