@@ -29,7 +29,8 @@ def main() -> None:
         if step.type == "network-policy":
             print(f"  {step.title}: {step.message}")
         else:
-            measured.setdefault(step.title, []).append(step.seconds * 1000)
+            name = step.title.rpartition(" [")[0] or step.title  # a step of a `foreach` has the item behind it
+            measured.setdefault(name, []).append(step.seconds * 1000)
     for title, values in measured.items():
         print(f"  {title:<50} {statistics.median(values):8.1f} ms  ({min(values):.1f} to {max(values):.1f})")
 

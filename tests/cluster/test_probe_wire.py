@@ -431,3 +431,51 @@ def test_asks_again_and_again_from_inside_a_container(probe: Path, container: st
     with asking([str(probe)], 0.02, {"id": "gone", "container": "f" * 64, "targets": [target]}) as process:
         out, _ = process.communicate()
         assert json.loads(out)["error"] == "no process of this container runs on this machine"
+
+
+@contextlib.contextmanager
+def answering(probe: Path) -> Iterator[int]:
+    """What answers measurements at the target; its port."""
+    with subprocess.Popen(
+        inside(TARGET, probe, "listen", "0"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        yield int(json.loads(process.stdout.readline())["port"])
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
+def measure(probe: Path, kind: str, to: str, *more: str) -> dict[str, Any]:
+    done = subprocess.run(inside(SOURCE, probe, "-limit", "300ms", *more, kind, to), capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.usefixtures("network")
+@pytest.mark.parametrize("host", ["10.99.2.2", "[fd99:2::2]"])
+@pytest.mark.parametrize("kind", ["stream", "requests", "connections"])
+def test_what_goes_through_is_measured(probe: Path, host: str, kind: str) -> None:
+    with answering(probe) as port:
+        found = measure(probe, kind, f"{host}:{port}", "-streams", "2", "-size", "100")
+
+    assert (found["outcome"], found.get("failed", 0)) == ("allowed", 0), found
+    assert found["count"] > 0
+    assert ("latency" in found) == (kind != "stream")
+
+
+@pytest.mark.usefixtures("network")
+def test_no_more_is_counted_than_a_link_lets_through(probe: Path) -> None:
+    sh(f"ip netns exec {ROUTER} tc qdisc add dev t0 root tbf rate 8mbit burst 20kb latency 50ms")
+    try:
+        with answering(probe) as port:
+            found = measure(probe, "stream", f"10.99.2.2:{port}")
+    finally:
+        sh(f"ip netns exec {ROUTER} tc qdisc del dev t0 root")
+
+    assert found["outcome"] == "allowed", found
+    assert 0 < found["count"] <= 1.1 * found["seconds"] * 1_000_000 + 20_000
+
+
+@pytest.mark.usefixtures("network")
+def test_what_is_shut_cannot_be_measured(probe: Path) -> None:
+    assert measure(probe, "stream", "10.99.3.1:80")["outcome"] == "rejected"

@@ -267,3 +267,51 @@ def test_a_wrong_expectation_is_red_and_says_why(kept: Kept, beside: Path) -> No
     assert run.code == 1, run.text
     assert run.cases("failure") == [wrong.test], run.text
     assert re.search(wrong.said, run.text), run.text
+
+
+MORE = (
+    Wrong(
+        right='ranges: [[{subnet: "${{ n.podCIDR }}"}]]',
+        wrong='ranges: [[{subnet: "${{ others[0].podCIDR }}"}]]',
+        test="each node has one configuration of CNI, with its own pod CIDR",
+        said=r"plugins has no element that matches",
+    ),
+    Wrong(
+        right="to: {nodes: all, port: 18080}\n          expect: allowed\n          sourceIP: preserved\n        timeout: 60s",
+        wrong="to: {nodes: all, port: 18080}\n          expect: allowed\n          sourceIP: 192.0.2.0/24\n        timeout: 3s",
+        test="every pod reaches every node, which sees the pod's own address",
+        said=r"seen as 10\.\S+, expected 192\.0\.2\.0/24",
+    ),
+    Wrong(
+        right='packets: {match: {src: {in: ["${{ nodes[0].address }}", ',
+        wrong='packets: {match: {src: {in: [192.0.2.1, "${{ nodes[0].podCIDR }}", ',
+        test="what pods send to the outside has the address of their node",
+        said=r"packets matching, expected all",
+    ),
+    Wrong(
+        right="via: nodePort}\n          expect: allowed\n          sourceIP: preserved",
+        wrong="via: nodePort}\n          expect: allowed\n          sourceIP: node",
+        test="ports of nodes lead to the Service",
+        said=r"seen as \S+, expected an address of a node",
+    ),
+)
+
+
+@long
+@pytest.mark.parametrize("kept", ["kube-router"], indirect=True)
+def test_more_wrong_expectations_are_red_and_say_why(kept: Kept) -> None:
+    written = (SPECS / f"{kept.spec}.yaml").read_text()
+    for wrong in MORE:
+        assert written.count(wrong.right) == 1, f"{kept.spec}.yaml no longer has, once: {wrong.right}"
+        written = written.replace(wrong.right, wrong.wrong)
+    path = SPECS / f"_wrong-{kept.spec}-{os.getpid()}.yaml"
+    path.write_text(written)
+    try:
+        tests = "|".join(re.escape(wrong.test) for wrong in MORE)
+        run = run_spec(kept.folder, path, "--cluster", kept.cluster(), "--run", f"^({tests})$")
+    finally:
+        path.unlink()
+
+    assert run.code == 1, run.text
+    assert sorted(run.cases("failure")) == sorted(wrong.test for wrong in MORE), run.text
+    assert [wrong.said for wrong in MORE if not re.search(wrong.said, run.text)] == [], run.text

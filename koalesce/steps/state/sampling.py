@@ -83,7 +83,7 @@ class Sampler:
     def end(self) -> bool:
         """Take the last sample; whether that is done."""
         self._end.set()
-        self._thread.join((FEWEST + 1) * (PATIENCE + self._every))
+        self._thread.join(2 * PATIENCE)
         return not self._thread.is_alive()
 
     def _live(self) -> None:
