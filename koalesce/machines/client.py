@@ -13,13 +13,12 @@ from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
-from koalesce.machines import outputs, removal, request
+from koalesce.machines import keys, outputs, removal, request
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.request import Account, MachinesRequest, Saved
 from koalesce.machines.shell import Shell, exec_script, write_config
 from koalesce.toolchain import ImageStore, LocalTools, Toolchain
 
-PROVIDER = "ssh"
 OUTPUTS = "outputs.json"
 _SAVED = "machines.json"
 _EXEC = "exec"
@@ -33,13 +32,13 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
     wanted = request.parse(text)
     ledger = ledger or Ledger()
     name, folder = wanted.cluster.name, wanted.cluster.state_dir
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != keys.FOLDER for path in folder.iterdir()):
         raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
     tools, store = _tools(wanted, progress)
     identity = f"{name}-{secrets.token_hex(8)}"
     is_plain = ledger.find(name) is None  # Terraform alone keeps what it makes until its destroy
     ledger.change(
-        name, provider=PROVIDER, run_id=wanted.cluster.run_id, kubernetes=wanted.cluster.kubernetes,
+        name, provider=wanted.provider, run_id=wanted.cluster.run_id, kubernetes=wanted.cluster.kubernetes,
         nodes=tuple(node.name for node in wanted.cluster.nodes), folder=str(folder), kubeconfig=str(folder / "kubeconfig"),
         things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {}),
     )  # fmt: skip
@@ -78,6 +77,33 @@ def down(name: str, *, ledger: Ledger | None = None) -> None:
         if failures:
             raise TeardownError("\n".join(failures), command=f"koalesce down {name}")
         for shell in shells.values():
+            shell.close()
+    shutil.rmtree(folder, ignore_errors=True)
+    if entry.keep and not entry.session:
+        ledger.remove(name)
+
+
+def make_key(text: str, *, ledger: Ledger | None = None) -> Path:
+    """Make the key pair of a cluster whose machines are yet to be made, as files below its folder; a pair that is there stays."""
+    name, provider, run_id, folder = request.identity(text)
+    ledger = ledger or Ledger()
+    is_plain = ledger.find(name) is None
+    ledger.change(
+        name, provider=provider, run_id=run_id, folder=str(folder), things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {})
+    )  # fmt: skip
+    return keys.make(folder, name)
+
+
+def forget(name: str, *, ledger: Ledger | None = None) -> None:
+    """Remove our own files of a cluster whose machines are gone; without one of this name all is well."""
+    ledger = ledger or Ledger()
+    entry = ledger.find(name)
+    if entry is None or not entry.folder:
+        return
+    folder = Path(entry.folder)
+    if (folder / _SAVED).exists():
+        saved = request.of_saved(folder / _SAVED)
+        for shell in _shells(folder, saved.accounts, saved.known_hosts).values():
             shell.close()
     shutil.rmtree(folder, ignore_errors=True)
     if entry.keep and not entry.session:

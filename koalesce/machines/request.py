@@ -40,13 +40,19 @@ class Account:
 class MachinesRequest:
     """A cluster on given machines. `cluster` says what it is like, as for one on this machine; `accounts` has one for each of its nodes.
 
-    `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run.
+    `known_hosts` is the file of the keys that the machines must have, `images` what they must be able to run. `provider` says who has the
+    machines. `fresh` ones were just made for it: they may have yet to boot, and get any key noted that they show first. With `public`
+    the API server and etcd are reached by the hosts of the machines, with `overlay` pods reach each other by a tunnel between machines.
     """
 
     cluster: LocalRequest
     accounts: tuple[Account, ...]
     known_hosts: str
     images: tuple[str, ...]
+    provider: str = "ssh"
+    fresh: bool = False
+    public: bool = False
+    overlay: bool = False
 
     def node(self, name: str) -> NodeSpec:
         """The node of this name."""
@@ -81,7 +87,20 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
         accounts=accounts,
         known_hosts=str(settings["known_hosts"]),
         images=tuple(data.get("images") or ()),
+        provider=str(data.get("provider") or "ssh"),
+        fresh=bool(settings.get("fresh")),
+        public=bool(settings.get("public")),
+        overlay=bool(settings.get("overlay")),
     )
+
+
+def identity(text: str) -> tuple[str, str, str, Path]:
+    """Of a request: the cluster's name, its provider, its run, and the folder of its files; UsageError if one is missing."""
+    try:
+        data = json.loads(text)
+        return data["name"], data["provider"], str(data.get("run_id", "")), Path(data["state_dir"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the request for a cluster on machines isn't valid: {error}") from error
 
 
 def _account(node: str, machine: Mapping[str, Any]) -> Account:

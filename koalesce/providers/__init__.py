@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, cast
 
 from koalesce.errors import UsageError
 from koalesce.providers.base import Provider
+from koalesce.providers.cloud import CloudProvider
 from koalesce.providers.kubeconfig import KubeconfigProvider
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.ssh import SshProvider
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUP = "koalesce.providers"  # of entry points, by which other packages bring providers
 BUILT_IN: Mapping[str, Callable[[], Provider]] = {
+    "hcloud": partial(CloudProvider, "hcloud"),
     "kubeconfig": KubeconfigProvider,
     "local": LocalProvider,
     "ssh": SshProvider,
@@ -74,4 +76,13 @@ def _loaded(entry: EntryPoint) -> Callable[[], Provider]:
         ) from error
 
 
-__all__ = ["BUILT_IN", "REGISTRY", "KubeconfigProvider", "LocalProvider", "Provider", "SshProvider", "provider"]
+__all__ = [
+    "BUILT_IN",
+    "REGISTRY",
+    "CloudProvider",
+    "KubeconfigProvider",
+    "LocalProvider",
+    "Provider",
+    "SshProvider",
+    "provider",
+]

@@ -50,14 +50,7 @@ class SshProvider:
         """The request with an exact Kubernetes version; UsageError for what given machines can't be."""
         from koalesce.toolchain.supported import resolve_version
 
-        if wishes := list(_wishes(request)):
-            raise UsageError(
-                f"the provider ssh takes machines as they are, and can't serve {', '.join(wishes)}",
-                hint="leave that out, or run the spec with the provider local",
-            )
-        for field, known in _VALUES.items():
-            if (value := getattr(request, field)) not in known:
-                raise UsageError(f'the ssh provider has no {field} "{value}"; it has {", ".join(known)}')
+        check_served(request, self.name)
         if request.settings:
             _machines(request)
         return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
@@ -91,17 +84,18 @@ class SshProvider:
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
     ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
+        self.confirm(request)
+        self._settings = {**_machines(request).settings(), **self._tools(request, progress=progress, cancel=cancel)}
+        return request
+
+    @staticmethod
+    def _tools(request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> dict[str, Any]:
+        """The settings that say where the binaries and images are, which are found or made."""
         from koalesce.toolchain import Toolchain
 
-        self.confirm(request)
         toolchain = Toolchain(progress=progress, cancel=cancel)
         tools = toolchain.local_cluster(request.kubernetes, dns=request.dns)
-        self._settings = {
-            **_machines(request).settings(),
-            "tools": plain(tools),
-            "image_store": str(toolchain.images.root),
-        }
-        return request
+        return {"tools": plain(tools), "image_store": str(toolchain.images.root)}
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
         """Terraform variables of the contract."""
@@ -157,6 +151,18 @@ class SshProvider:
         from koalesce.machines import client
 
         client.down(name)
+
+
+def check_served(request: ClusterRequest, provider: str) -> None:
+    """Raise UsageError for what a cluster on machines can't be, whoever has made them."""
+    if wishes := list(_wishes(request)):
+        raise UsageError(
+            f"the provider {provider} takes machines as they are, and can't serve {', '.join(wishes)}",
+            hint="leave that out, or run the spec with the provider local",
+        )
+    for field, known in _VALUES.items():
+        if (value := getattr(request, field)) not in known:
+            raise UsageError(f'the {provider} provider has no {field} "{value}"; it has {", ".join(known)}')
 
 
 def _machines(request: ClusterRequest) -> MachineList:

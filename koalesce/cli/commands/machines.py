@@ -12,8 +12,8 @@ _VARIABLE = "KOALESCE_REQUEST"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`up`, with the request in the environment or on standard input, and `down NAME`."""
-    parser.add_argument("action", choices=("up", "down"))
+    """`key` and `up`, with the request in the environment or on standard input, and `down` and `forget` with a name."""
+    parser.add_argument("action", choices=("key", "up", "down", "forget"))
     parser.add_argument("name", nargs="?", help="the cluster to remove")
 
 
@@ -22,10 +22,14 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.errors import UsageError
     from koalesce.machines import client
 
-    if args.action == "down":
+    if args.action in ("down", "forget"):
         if not args.name:
-            raise UsageError("koalesce machines down: which cluster?")
-        client.down(args.name)
+            raise UsageError(f"koalesce machines {args.action}: which cluster?")
+        (client.down if args.action == "down" else client.forget)(args.name)
         return 0
-    client.up(os.environ.get(_VARIABLE) or sys.stdin.read(), progress=lambda line: print(line, flush=True))
+    request = os.environ.get(_VARIABLE) or sys.stdin.read()
+    if args.action == "key":
+        client.make_key(request)
+    else:
+        client.up(request, progress=lambda line: print(line, flush=True))
     return 0

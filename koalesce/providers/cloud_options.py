@@ -1,0 +1,46 @@
+"""What can be said of any cloud in `cluster.providers.NAME`, and is the same for all of them."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StrictStr
+
+from koalesce.durations import Duration
+from koalesce.models import Model
+
+_DEFAULT_TTL = Duration(2 * 3600.0)
+WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_KEY = r"^(ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$"
+
+
+def network(text: str) -> str:
+    """A range of IPv4 or IPv6 addresses, as it is written."""
+    ipaddress.ip_network(text)
+    return text
+
+
+Network = Annotated[StrictStr, AfterValidator(network)]
+PublicKey = Annotated[StrictStr, Field(pattern=_KEY)]
+Word = Annotated[StrictStr, Field(pattern=WORD)]
+
+
+class CloudOptions(Model):
+    """A cloud's settings; each cloud adds its own."""
+
+    allowed_cidrs: Annotated[tuple[Network, ...], Field(alias="allowedCIDRs")] = ()
+    """From where SSH, the API server and etcd may be reached; there is no default, as it would be the whole internet."""
+
+    authorized_keys: tuple[PublicKey, ...] = ()
+    """Public keys that open the machines besides the cluster's own, such as a CI system's."""
+
+    ttl: Duration = _DEFAULT_TTL
+    """After this time anybody may sweep what the cluster has; `cluster.ttl` and `--ttl` win where they are longer."""
+
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds for each thing that is awaited."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the contract, as Terraform has them."""
+        return {**self.model_dump(mode="json", by_alias=False), "ttl": f"{self.ttl.seconds:.0f}s"}
