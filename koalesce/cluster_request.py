@@ -70,7 +70,7 @@ class ClusterRequest:
     `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
     `images` are references that the cluster must be able to run, all of which are in the machine's image store
     (`koalesce.toolchain.images`); `preload` are those of them that must be on every node before anything starts. `addons` are of
-    `koalesce.addons.ADDONS`.
+    `koalesce.addons.ADDONS`. `ttl` are seconds after which it may be removed where nobody answers for it any more; 0: nobody has said.
     """
 
     name: str
@@ -97,4 +97,5 @@ class ClusterRequest:
     preload: tuple[str, ...] = ()
     registries: tuple[RegistryRequest, ...] = ()
     addons: tuple[str, ...] = ()
+    ttl: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -163,10 +163,11 @@ class _Making:
             JoinedCluster(self.options.cluster, spec=self.loaded.shown).note(spec.network, names)
 
     def _request(self, part: Part) -> ClusterRequest:
-        return self.loaded.request(
+        request = self.loaded.request(
             part.name, self.session.run_id, overrides(self.options), section=part.section,
             images=(*part.images.given, *part.images.needed), preload=part.images.given,
         )  # fmt: skip
+        return replace(request, ttl=self.options.ttl.seconds) if self.options.ttl else request
 
 
 def passed_on(stage: Stage, session: RunSession, loaded: LoadedSpec, folder: Path) -> Stage:

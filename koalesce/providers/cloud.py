@@ -9,12 +9,14 @@ import dataclasses
 import importlib
 import ipaddress
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
-from koalesce.errors import UsageError
+from koalesce.errors import KoalesceError, ProvisionError, UsageError
 from koalesce.providers.ssh import SshProvider, check_served
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -23,6 +25,8 @@ if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.process import Cancel
     from koalesce.providers.cloud_api import CloudApi
     from koalesce.providers.cloud_options import CloudOptions
+
+_PATIENCE = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +68,29 @@ def cloud(name: str) -> Cloud:
 
 
 class CloudProvider(SshProvider):
-    """Makes clusters in a cloud; `environment` has its credentials."""
+    """Makes clusters in a cloud; `environment` has its credentials.
 
-    def __init__(self, name: str, environment: Mapping[str, str] = os.environ) -> None:
+    What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
+    until it isn't listed again after `settling` seconds.
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str] = os.environ, *, settling: float = 4.0) -> None:
         super().__init__()
         self.name = name
         self.terraform_root = asset("terraform", name)
         self._environment = environment
+        self._settling = settling
+
+    def api(self) -> CloudApi:
+        """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
+        own = cloud(self.name)
+        self._check_credentials(own)
+        if own.api is None:
+            raise UsageError(
+                f"{own.title} can't be asked without Terraform's state",
+                hint=f"koalesce down NAME, or look for what is marked koalesce-run in your account at {own.title}",
+            )
+        return own.api(self._environment)
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for what can't be had there."""
@@ -79,16 +99,14 @@ class CloudProvider(SshProvider):
         check_served(request, self.name)
         options = cloud(self.name).read(request.settings)
         _check_ranges(request, getattr(options, "node_cidr", ""))
-        return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
+        return dataclasses.replace(
+            request, kubernetes=resolve_version(request.kubernetes), ttl=request.ttl or options.ttl.seconds
+        )
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that the account's credentials are there, and that it's said who may reach the cluster."""
         own = cloud(self.name)
-        if missing := own.missing(self._environment):
-            raise UsageError(
-                f"the provider {self.name} needs credentials: {'; '.join(missing)}",
-                hint="; ".join(f"export {name}=…" for name in own.credentials if not self._environment.get(name)),
-            )
+        self._check_credentials(own)
         if not own.read(request.settings).allowed_cidrs:
             raise UsageError(
                 f"providers.{self.name}.allowedCIDRs: nobody has said from where the cluster may be reached",
@@ -101,8 +119,41 @@ class CloudProvider(SshProvider):
         """Find or make the binaries and images of this Kubernetes version."""
         self.confirm(request)
         options = cloud(self.name).read(request.settings)
-        self._settings = {**options.settings(), **self._tools(request, progress=progress, cancel=cancel)}
+        self._settings = {
+            **options.settings(),
+            "ttl": f"{request.ttl or options.ttl.seconds:.0f}s",
+            **self._tools(request, progress=progress, cancel=cancel),
+        }
         return request
+
+    def remains(self, entry: Entry) -> list[str]:
+        """What the cloud still has of a cluster, and our own files."""
+        own = [f"folder {entry.folder}"] if entry.folder and Path(entry.folder).exists() else []
+        try:
+            api = self.api()
+            found = api.listing(_marks(entry))
+            if not found and not entry.ready:
+                time.sleep(self._settling)
+                found = api.listing(_marks(entry))
+        except KoalesceError as error:
+            if cloud(self.name).api is None:  # Terraform's word is all that there is
+                return own
+            return [f"what {cloud(self.name).title} may still have can't be listed: {error.message}", *own]
+        return [*map(str, found), *own]
+
+    def remove(self, name: str) -> None:
+        """Remove all that bears the cluster's marks, and our own files."""
+        from koalesce.local.ledger import Ledger
+        from koalesce.machines import client
+        from koalesce.providers.cloud_api import remove_all
+
+        entry = Ledger().find(name)
+        if entry is None:
+            return
+        api = self.api()
+        if left := remove_all(api, lambda: api.listing(_marks(entry)), patience=_PATIENCE):
+            raise ProvisionError(f"{cloud(self.name).title} still has {', '.join(map(str, left))}")
+        client.forget(name)
 
     def reset(self, entry: Entry) -> list[str]:
         """Refuse: there is nobody on its machines who could do it."""
@@ -114,6 +165,20 @@ class CloudProvider(SshProvider):
     def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
         """Refuse, likewise."""
         raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
+
+    def _check_credentials(self, own: Cloud) -> None:
+        if missing := own.missing(self._environment):
+            raise UsageError(
+                f"the provider {self.name} needs credentials: {'; '.join(missing)}",
+                hint="; ".join(f"export {name}=…" for name in own.credentials if not self._environment.get(name)),
+            )
+
+
+def _marks(entry: Entry) -> dict[str, str]:
+    """What everything of a cluster bears."""
+    from koalesce.providers.cloud_api import CLUSTER_MARK, RUN_MARK
+
+    return {RUN_MARK: entry.run_id, CLUSTER_MARK: entry.name}
 
 
 def _check_ranges(request: ClusterRequest, node_cidr: str) -> None:

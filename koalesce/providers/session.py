@@ -197,7 +197,11 @@ class ClusterSession:
                 run_id=self.request.run_id,
                 kubernetes=self.request.kubernetes,
                 nodes=tuple(node.name for node in self.request.nodes),
-                session={**self._notes, **roots.note(self.folder)},
+                session={
+                    **self._notes,
+                    **roots.note(self.folder),
+                    **({"ttl": self.request.ttl} if self.request.ttl else {}),
+                },
             )
         )
 

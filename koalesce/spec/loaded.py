@@ -128,6 +128,7 @@ class LoadedSpec:
                 for name, user in cluster.registries.items()
             ),
             addons=cluster.addons,
+            ttl=cluster.ttl.seconds if cluster.ttl else 0.0,
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
 

@@ -16,6 +16,7 @@ from koalesce.process import Cancel, CommandMissing
 from koalesce.terraform.binary import find_binary
 from koalesce.terraform.events import UI_MAJOR, TerraformEvent, is_understood, parse
 from koalesce.terraform.runner import Ended, Grace, stream
+from koalesce.terraform.trying import has_plugins_of, plugin_mirror
 
 VARIABLES_FILE = "koalesce.auto.tfvars.json"  # read by every Terraform command in the folder, also by hand
 LOG_FILE = "terraform.log"
@@ -76,8 +77,9 @@ class Terraform:
             write_variables(self.folder, variables)
 
     def init(self) -> None:
-        """Make the folder ready: modules and plugins."""
-        self._follow("init", json=IsFlagged, input=False)
+        """Make the folder ready: modules, and plugins from the mirror if it has them, else from where Terraform's configuration says."""
+        mirror = {"plugin_dir": str(plugin_mirror())} if has_plugins_of(self.folder) else {}
+        self._follow("init", json=IsFlagged, input=False, **mirror)
 
     def plan(self) -> list[TerraformEvent]:
         """The changes that apply would make, as events of type `planned_change`."""

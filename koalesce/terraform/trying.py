@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from koalesce.process import Result
 from koalesce.terraform.binary import find_binary
 
 _FILES = ("*.tf", "*.tftest.hcl", "tests/*.tftest.hcl", "templates/*")
+_SOURCE = re.compile(r'^\s*source\s*=\s*"([^"/]+/[^"/]+)"', re.MULTILINE)  # of required_providers; those of modules begin with ./
 _PATIENCE = 600.0
 _NO_PLUGINS = "no-plugins"
 
@@ -32,6 +34,12 @@ def plugin_mirror() -> Path:
     """The folder where plugins are taken from, as `terraform providers mirror` fills it: `$KOALESCE_TERRAFORM_PLUGINS`, else in the cache."""
     given = os.environ.get("KOALESCE_TERRAFORM_PLUGINS")
     return Path(given).absolute() if given else cache_dir() / "terraform-plugins"
+
+
+def has_plugins_of(root: Path) -> bool:
+    """Whether the mirror has all plugins that a root needs, of which there are some."""
+    needed = _SOURCE.findall("\n".join(path.read_text(encoding="utf-8") for path in sorted(root.glob("*.tf"))))
+    return bool(needed) and all(any(plugin_mirror().glob(f"*/{name}/*")) for name in needed)
 
 
 def tried(root: Path, *, binary: Path | None = None, plugins: Path | None = None) -> Tried:

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from koalesce.toolchain import Toolchain
 
 NAME = "toolchain"
@@ -33,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     path.add_argument("tool", metavar="TOOL", help="kubernetes, etcd, containerd, …")
     path.add_argument("version", metavar="VERSION", nargs="?", default="", help="default: the usual one")
+    plugin = commands.add_parser(
+        "plugin", help="build a plugin of Terraform's, and keep it for when there is no registry", allow_abbrev=False
+    )
+    plugin.add_argument("name", metavar="NAME", help="hcloud")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +61,16 @@ def run(args: argparse.Namespace) -> int:
                 print(f"Kubernetes {toolchain.add(args.version)} is supported now")
             case "path":
                 print(toolchain.path(args.tool, args.version))
+            case "plugin":
+                print(_plugin(toolchain, args.name))
     return 0
+
+
+def _plugin(toolchain: Toolchain, name: str) -> Path:
+    from koalesce.terraform.trying import plugin_mirror
+    from koalesce.toolchain import plugins
+
+    return plugins.install(name, plugin_mirror(), toolchain)
 
 
 def _list(toolchain: Toolchain, version: str) -> None:

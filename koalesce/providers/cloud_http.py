@@ -1,0 +1,80 @@
+"""JSON over HTTPS to a cloud: tried again while it is busy or doesn't answer, as long as that may help."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import urllib3
+
+from koalesce.providers.cloud_api import CloudError
+
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
+_LONGEST_PAUSE = 8.0
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Rest:
+    """An API at `url`; `title` is its cloud's. A request is tried for `patience` seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        title: str,
+        patience: float = 60.0,
+        pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Accept": "application/json", "User-Agent": "koalesce", **headers}
+        self._title = title
+        self._patience = patience
+        self._pause = pause
+        self._clock = clock
+        self._pool = _pool(url)
+
+    def request(self, method: str, path: str, query: Mapping[str, Any] | None = None) -> tuple[int, Mapping[str, Any]]:
+        """Status and JSON value of an answer that is no passing trouble; CloudError where there was only such."""
+        url = f"{self._url}{path}" + (f"?{urlencode(query)}" if query else "")
+        deadline, wait = self._clock() + self._patience, 0.25
+        while True:
+            try:
+                answer = self._pool.request(method, url, headers=self._headers, timeout=_TIMEOUT, retries=False)
+                if answer.status not in _AGAIN:
+                    return answer.status, _json(answer.data)
+                said = f"{answer.status} {message(_json(answer.data))}".strip()
+            except urllib3.exceptions.HTTPError as error:
+                said = str(error)
+            if self._clock() + wait > deadline:
+                raise CloudError(f"{self._title} doesn't answer to {method} {path}: {said}")
+            self._pause(wait)
+            wait = min(2 * wait, _LONGEST_PAUSE)
+
+
+def message(value: Mapping[str, Any]) -> str:
+    """What an API says went wrong."""
+    error = value.get("error")
+    return str(error.get("message", "")) if isinstance(error, Mapping) else str(value.get("message", error or ""))
+
+
+def _json(data: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(data or b"{}")
+    except ValueError:
+        return {"message": data[:200].decode("utf-8", "replace")}
+    return value if isinstance(value, dict) else {"items": value}
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    """Connections to a host, by the proxy of the environment if there is one for it, as Terraform's plugins have it."""
+    where = urlsplit(url)
+    proxy = urllib.request.getproxies().get(where.scheme)
+    if proxy and not urllib.request.proxy_bypass(where.hostname or ""):
+        return urllib3.ProxyManager(proxy)
+    return urllib3.PoolManager()
