@@ -170,8 +170,8 @@ def _ranges(request: LocalRequest) -> Iterator[tuple[str, Family]]:
     return zip(request.pod_cidrs, request.families, strict=True) if request.subnets else iter(())
 
 
-def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
-    """The configuration of the built-in network; none where a component brings its own."""
+def cni_files(request: LocalRequest, node: NodeSpec, *, mtu: int = 0) -> list[File]:
+    """The configuration of the built-in network; none where a component brings its own. `mtu` is that of pods' links (0: that of the machine's)."""
     if request.network != "bridge":
         return []
     bridge = {
@@ -180,6 +180,7 @@ def cni_files(request: LocalRequest, node: NodeSpec) -> list[File]:
         "isGateway": True,
         "ipMasq": False,  # the plugin would hide pods from pods of other nodes; see `masquerading`
         "hairpinMode": True,
+        **({"mtu": mtu} if mtu else {}),
         "ipam": {
             "type": "host-local",
             "dataDir": "/run/cni-ipam",

@@ -63,7 +63,7 @@ class Bringup:
             with self.phases.phase("files"):
                 self._each(pool, partial(self._install, pki))
             rest = [pool.submit(self._run_runtime, node, archives) for node in cluster.nodes]
-            api = Api(pki, cluster.control.address)
+            api = Api(pki, self.request.api_host)
             with self.phases.phase("api server"):
                 self._await_api(api)
             self._make_nodes(api)
@@ -77,15 +77,16 @@ class Bringup:
                 self._await_nodes(api)
         api.close()
         (self.folder / "kubeconfig").touch(mode=0o600)
-        (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", cluster.api_url), encoding="utf-8")
+        (self.folder / "kubeconfig").write_text(pki.kubeconfig("admin", self.request.api_url), encoding="utf-8")
         return found
 
     def _survey(self) -> None:
         """Connect to all machines, and see that each can become a node; ProvisionError says all that speaks against it."""
         found: list[str] = []
         hints: list[str] = []
+        boot = self.request.cluster.timeout if self.request.fresh else 0.0
         with ThreadPoolExecutor(max_workers=len(self.shells)) as pool:
-            looks = {name: pool.submit(_look, shell) for name, shell in self.shells.items()}
+            looks = {name: pool.submit(_look, shell, boot) for name, shell in self.shells.items()}
         for name, look in looks.items():
             account = self.shells[name].account
             try:
@@ -100,10 +101,11 @@ class Bringup:
 
     def _pki(self) -> Pki:
         cluster = self.request.cluster
+        outside = [self.request.api_host] if self.request.public else []
         wanted = PkiRequest(
             nodes={node.name: node.addresses for node in cluster.nodes},
-            api_names=cluster.api_names,
-            etcd_names=cluster.etcd_names,
+            api_names=[*cluster.api_names, *outside],
+            etcd_names=[*cluster.etcd_names, *outside],
         )
         return certificates.create(cluster.pki_dir or self.folder / "pki", wanted)
 
@@ -159,11 +161,10 @@ class Bringup:
             raise ProvisionError(f"{shell.account}: services can't be started: {done.out.strip()}")
 
     def _await_api(self, api: Api) -> None:
-        control = self.request.cluster.control
         deadline = self._deadline()
         for path in ("/readyz", "/readyz/poststarthook/rbac/bootstrap-roles"):
             deadline.until(
-                f"the API server at {control.address}:{API_PORT} to answer to {path}",
+                f"the API server at {self.request.api_host}:{API_PORT} to answer to {path}",
                 lambda path=path: api.request("GET", path)[0] == 200,  # type: ignore[misc]  # the variable of this turn
                 why=lambda: self._api_said(api),
             )
@@ -252,8 +253,12 @@ class Bringup:
                 yield name, shell.run(f"tail -n 2000 {LOGS}/*.log 2>/dev/null; true", timeout=_PATIENCE).out
 
 
-def _look(shell: Shell) -> Survey:
-    shell.open()
+def _look(shell: Shell, boot: float) -> Survey:
+    """A machine as it is; one that was just made has so many seconds to come up."""
+    if boot:
+        shell.await_boot(boot)
+    else:
+        shell.open()
     return survey(shell)
 
 

@@ -139,7 +139,7 @@ def _prepare(folder: Path, wanted: MachinesRequest, identity: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     (folder / _SAVED).write_text(request.saved(wanted, identity), encoding="utf-8")
-    write_config(folder, wanted.accounts, wanted.known_hosts)
+    write_config(folder, wanted.accounts, wanted.known_hosts, fresh=wanted.fresh)
     (folder / _EXEC).mkdir(exist_ok=True)
     for account in wanted.accounts:
         program = _program(folder, account.node)

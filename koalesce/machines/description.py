@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
 
 _NETWORK_SCRIPT = f"{layout.TOOLS}/network.sh"
+TUNNEL, TUNNEL_PORT = "koalesce", 4789  # RFC 7348
+_TUNNEL_ID = 5737
+_TUNNEL_MTU = 1400  # 50 bytes less than the least that clouds' private networks carry
 _QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"})
 
 
@@ -48,7 +52,7 @@ def describe(
     sandbox = tools.images["pause"]
     files = [
         *kubelet.files(cluster, placed, pki, sandbox=sandbox, cgroup_version=cgroup_version, reserved={}),
-        *network.cni_files(cluster, node),
+        *network.cni_files(cluster, node, mtu=_TUNNEL_MTU if request.overlay else 0),
         *(control_plane.files(cluster, node, pki) if node.is_control_plane else ()),
         File(path=_NETWORK_SCRIPT, mode=0o755, text=_network_script(request, node)),
         *(_unit_file(cluster.name, service) for service in services),
@@ -90,17 +94,47 @@ def _network_script(request: MachinesRequest, node: NodeSpec) -> str:
     lines += [_setting(path, value) for path, value in settings.items()]
     if cluster.network == "bridge":
         others = [other for other in cluster.nodes if other.name != node.name]
-        routes = [
-            (share, address)
-            for other in others
-            for share, address in zip(other.pod_cidrs, other.addresses, strict=True)
-        ]
-        lines += [f"ip route replace {share} via {address}" for share, address in routes]
-        machines: Mapping[Family, Sequence[str]] = {"IPv4": tuple(each.address for each in cluster.nodes)}
+        lines += _tunnel(node, others) if request.overlay else _routes(others)
+        # What is between machines that need a tunnel may know no pods: to machines, pods show the address of their own.
+        near = () if request.overlay else tuple(each.address for each in cluster.nodes)
+        machines: Mapping[Family, Sequence[str]] = {"IPv4": near}
         for command, rules in network.masquerading(cluster, machines):
             chain = "iptables -t nat -n -L KOALESCE-MASQUERADE >/dev/null 2>&1"
             lines.append(f"{chain} || {shlex.join(command)} <<'END'\n{rules}END")
     return "set -e\n" + "\n".join(lines) + "\n"
+
+
+def _routes(others: Sequence[NodeSpec]) -> list[str]:
+    """Routes to the pods of other machines, which are at layer 2."""
+    return [
+        f"ip route replace {share} via {address}"
+        for other in others
+        for share, address in zip(other.pod_cidrs, other.addresses, strict=True)
+    ]
+
+
+def _tunnel(node: NodeSpec, others: Sequence[NodeSpec]) -> list[str]:
+    """Routes to them through a tunnel (VXLAN) that reaches machines wherever they are.
+
+    A machine has in it the first address of its pods' range, which no pod has: what it sends to pods of others has that one, so that the
+    answer comes back by the tunnel.
+    """
+    own, link = _tunnel_address(node), f"dev {TUNNEL}"
+    lines = [
+        f"ip link show {TUNNEL} >/dev/null 2>&1 || ip link add {TUNNEL} type vxlan id {_TUNNEL_ID} local {node.address} dstport {TUNNEL_PORT}",
+        f"ip link set {link} mtu {_TUNNEL_MTU} up",
+        f"ip addr replace {own}/32 {link}",
+    ]
+    for other in others:
+        lines += [
+            f"bridge fdb show {link} | grep -q ' dst {other.address} ' || bridge fdb append 00:00:00:00:00:00 {link} dst {other.address}",
+            f"ip route replace {other.pod_cidrs[0]} via {_tunnel_address(other)} {link} onlink",
+        ]
+    return lines
+
+
+def _tunnel_address(node: NodeSpec) -> str:
+    return str(ipaddress.ip_network(node.pod_cidrs[0])[0])
 
 
 def _setting(path: str, value: str) -> str:

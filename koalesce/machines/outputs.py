@@ -24,7 +24,7 @@ def outputs(
         "nodes": [_node(request, node, exec_of(node.name)) for node in cluster.nodes],
         "fixtures": [],
         "kubeconfig_path": str(folder / "kubeconfig"),
-        "api_endpoint": cluster.api_url,
+        "api_endpoint": request.api_url,
         "capabilities": sorted(capabilities),
         "dns_ip": cluster.dns_ip,
         "host_exec": [],

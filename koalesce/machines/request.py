@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.errors import ProvisionError, UsageError
+from koalesce.local import etcd
 from koalesce.local import request as local
-from koalesce.local.request import LocalRequest, NodeSpec
+from koalesce.local.request import LocalRequest, NodeSpec, api_url, url_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,16 @@ class MachinesRequest:
     public: bool = False
     overlay: bool = False
 
+    @property
+    def api_host(self) -> str:
+        """Where the API server is reached from here."""
+        return self.accounts[0].host if self.public else self.cluster.control.address
+
+    @property
+    def api_url(self) -> str:
+        """The API server as it is reached from here."""
+        return api_url(self.api_host)
+
     def node(self, name: str) -> NodeSpec:
         """The node of this name."""
         return next(node for node in self.cluster.nodes if node.name == name)
@@ -82,16 +93,29 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
     members = tuple(node for node in placed if any(node.name == member.name for member in cluster.members))
+    public = bool(settings.get("public"))
     return MachinesRequest(
-        cluster=dataclasses.replace(cluster, nodes=placed, members=members),
+        cluster=dataclasses.replace(
+            cluster,
+            nodes=placed,
+            members=members,
+            args=_public(cluster.args, accounts[0].host) if public else cluster.args,
+        ),
         accounts=accounts,
         known_hosts=str(settings["known_hosts"]),
         images=tuple(data.get("images") or ()),
         provider=str(data.get("provider") or "ssh"),
         fresh=bool(settings.get("fresh")),
-        public=bool(settings.get("public")),
+        public=public,
         overlay=bool(settings.get("overlay")),
     )
+
+
+def _public(args: Mapping[str, Mapping[str, str]], host: str) -> dict[str, Mapping[str, str]]:
+    """Arguments of components with those that have etcd serve its clients, who need certificates, outside as well."""
+    url = f"https://{url_host(host)}:{etcd.PORT}"
+    own = {"listen-client-urls": f"https://0.0.0.0:{etcd.PORT}", "advertise-client-urls": url}
+    return {**args, etcd.NAME: {**own, **args.get(etcd.NAME, {})}}
 
 
 def identity(text: str) -> tuple[str, str, str, Path]:

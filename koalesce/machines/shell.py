@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,15 @@ _CONTROL = "c"  # the folder of the sockets of connections: their paths may have
 _LONGEST_SOCKET = 85  # ssh adds a suffix while it makes one
 _FAILED = 255  # ssh's own code, where no command of the machine's has ended (ssh(1))
 _CONNECT = 60.0
+_PAUSE = 2.0
+# What cloud-init makes of a machine (https://docs.cloud-init.io/en/latest/explanation/return_codes.html): 2 is done, with complaints.
+_FIRST_BOOT = """
+if command -v cloud-init >/dev/null; then
+  cloud-init status --wait >/dev/null 2>&1
+  code=$?
+  [ $code -eq 0 ] || [ $code -eq 2 ] || { cloud-init status --long; exit 1; }
+fi
+"""
 _PATH = "/opt/koalesce/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What ssh says, what it means, and what to do.
 _REFUSALS = (
@@ -40,8 +50,11 @@ class Unreachable(ProvisionError):
     """A machine can't be reached, or doesn't let us in."""
 
 
-def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path) -> str:
-    """The text of a configuration by which ssh reaches each machine under its node's name, and nobody in its place."""
+def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path, *, fresh: bool = False) -> str:
+    """The text of a configuration by which ssh reaches each machine under its node's name, and nobody in its place.
+
+    The key that a `fresh` machine shows at first is written down, and asked for from then on: nobody can know it before.
+    """
     hosts = []
     for number, account in enumerate(accounts):
         socket = folder / _CONTROL / str(number)
@@ -53,7 +66,7 @@ def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path) -> s
     return (
         "".join(hosts) + "Host *\n"
         "  BatchMode yes\n"
-        "  StrictHostKeyChecking yes\n"
+        f"  StrictHostKeyChecking {'accept-new' if fresh else 'yes'}\n"
         f'  UserKnownHostsFile "{known_hosts}"\n'
         "  GlobalKnownHostsFile /dev/null\n"
         "  UpdateHostKeys no\n"
@@ -64,10 +77,10 @@ def ssh_config(accounts: Iterable[Account], known_hosts: str, folder: Path) -> s
     )
 
 
-def write_config(folder: Path, accounts: Iterable[Account], known_hosts: str) -> None:
+def write_config(folder: Path, accounts: Iterable[Account], known_hosts: str, *, fresh: bool = False) -> None:
     """Write it where `Shell` looks for it."""
     (folder / _CONTROL).mkdir(mode=0o700, exist_ok=True)
-    (folder / CONFIG).write_text(ssh_config(accounts, known_hosts, folder), encoding="utf-8")
+    (folder / CONFIG).write_text(ssh_config(accounts, known_hosts, folder, fresh=fresh), encoding="utf-8")
 
 
 def exec_script(folder: Path, account: Account) -> str:
@@ -115,6 +128,20 @@ class Shell:
             raise self._unreachable(said)
         if not self.account.is_root:
             self._check_sudo()
+
+    def await_boot(self, patience: float) -> None:
+        """Wait until a machine that was just made lets us in, and is done with what it does at its first boot; Unreachable or ProvisionError if not."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self.open()
+                break
+            except Unreachable:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+        wait = f"for _ in $(seq 60); do ip -o addr show | grep -qF ' {self.account.address}/' && break; sleep 1; done"
+        self.do("its first boot failed", f"{_FIRST_BOOT}{wait}", timeout=max(_CONNECT, deadline - time.monotonic()))
 
     def run(
         self,

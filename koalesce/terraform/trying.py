@@ -17,7 +17,9 @@ from koalesce.process import Result
 from koalesce.terraform.binary import find_binary
 
 _FILES = ("*.tf", "*.tftest.hcl", "tests/*.tftest.hcl", "templates/*")
-_SOURCE = re.compile(r'^\s*source\s*=\s*"([^"/]+/[^"/]+)"', re.MULTILINE)  # of required_providers; those of modules begin with ./
+_SOURCE = re.compile(
+    r'^\s*source\s*=\s*"([^"/]+/[^"/]+)"', re.MULTILINE
+)  # of required_providers; those of modules begin with ./
 _PATIENCE = 600.0
 _NO_PLUGINS = "no-plugins"
 

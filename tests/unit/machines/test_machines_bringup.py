@@ -108,7 +108,7 @@ def bringup(tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> 
         (tmp_path / path).touch()
     tools = LocalTools(
         kubernetes=tmp_path / "kubernetes", etcd=tmp_path / "etcd", containerd=tmp_path / "containerd", cni=tmp_path / "cni", system=(),
-        runc=tmp_path / "runc", probe=tmp_path / "probe", images={"pause": "example.org/pause:1", "coredns": "example.org/dns:1"},
+        runc=tmp_path / "runc", probe=tmp_path / "probe", images={"pause": "example.org/pause:1", "coredns": "example.org/dns:1", "probe": "example.org/probe:1"},
     )  # fmt: skip
     data = {
         "name": "c1", "kubernetes_version": "1.37.2", "state_dir": str(tmp_path),
@@ -142,7 +142,7 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
         "claim",
         "files",
         "start network containerd",
-        *3 * ["image"],
+        *4 * ["image"],
         "start kubelet kube-proxy",
     ]
     assert log.index("w look") < log.index("cp claim")
@@ -157,7 +157,7 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
 def _with_images(lines: list[str]) -> list[str]:
     """The middle of the control plane's, where images come while controllers start."""
     middle = lines[4:-1]
-    assert sorted(middle) == [*3 * ["image"], "start kube-controller-manager kube-scheduler"]
+    assert sorted(middle) == [*4 * ["image"], "start kube-controller-manager kube-scheduler"]
     return middle
 
 
