@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from python_terraform import IsFlagged
 from koalesce.errors import Interrupted, ProvisionError
 from koalesce.process import Cancel, CommandMissing
 from koalesce.terraform.binary import find_binary
-from koalesce.terraform.events import UI_MAJOR, TerraformEvent, is_understood, parse
+from koalesce.terraform.events import UI_MAJOR, Diagnostic, TerraformEvent, is_understood, parse
 from koalesce.terraform.runner import Ended, Grace, stream
 from koalesce.terraform.trying import has_plugins_of, plugin_mirror
 
@@ -168,7 +169,7 @@ class Terraform:
         """What went wrong, by Terraform's own errors; by its last words if it had none."""
         errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
         if errors:
-            lines = "\n".join(str(error) for error in errors)
+            lines = "\n".join(_told(errors))
             missing = any(error.summary.startswith(_MISSING_PLUGIN) for error in errors)
             return ProvisionError(
                 f"{self._name} {command} failed: {lines}", hint=_PLUGIN_HINT if missing else f"all it said: {self._log}"
@@ -193,6 +194,15 @@ _PLUGIN_HINT = (
     "a Terraform plugin could not be had: check the network, or name a mirror (terraform.d/plugins in the root's folder, "
     "or a provider_installation in $TF_CLI_CONFIG_FILE)"
 )
+
+
+def _told(errors: list[Diagnostic]) -> Iterator[str]:
+    """Errors as texts; what several instances of a resource say alike is told once, with all of their addresses."""
+    alike: dict[Diagnostic, list[str]] = {}
+    for error in errors:
+        alike.setdefault(replace(error, address=""), []).append(error.address)
+    for error, addresses in alike.items():
+        yield str(replace(error, address=", ".join(dict.fromkeys(filter(None, addresses)))))
 
 
 def _outputs(events: list[TerraformEvent]) -> dict[str, Any] | None:

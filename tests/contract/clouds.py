@@ -8,6 +8,7 @@ from typing import Any
 
 from koalesce.cluster import ClusterRequest, NodeRequest
 from koalesce.providers.cloud import CloudProvider
+from koalesce.providers.session import ClusterSession
 from koalesce.terraform.binary import find_problem
 from koalesce.terraform.trying import has_plugins_of, plugin_mirror
 
@@ -31,7 +32,15 @@ def request(name: str, provider: str = "hcloud", run: str = "run-1", **fields: A
     """A cluster of two nodes."""
     settings = {"allowedCIDRs": ["192.0.2.0/24"], **fields.pop("settings", {})}
     return ClusterRequest(
-        **{"name": name, "run_id": run, "provider": provider, "kubernetes": "1.37", "nodes": NODES, "settings": settings, **fields}
+        **{
+            "name": name,
+            "run_id": run,
+            "provider": provider,
+            "kubernetes": "1.37",
+            "nodes": NODES,
+            "settings": settings,
+            **fields,
+        }
     )
 
 
@@ -42,3 +51,14 @@ def lacking(provider: str = "hcloud") -> str:
     root = CloudProvider(provider).terraform_root
     how = f"`koalesce toolchain plugin {provider}` makes it"
     return "" if has_plugins_of(root) else f"the plugin of {provider} isn't in {plugin_mirror()}; {how}"
+
+
+def main(name: str) -> None:
+    """Make a cluster, and keep it: a run that can be killed."""
+    session = ClusterSession(request(name), provider=WithoutMachines("hcloud"))
+    session.up()
+    session.keep()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

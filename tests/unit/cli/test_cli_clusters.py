@@ -18,6 +18,8 @@ from koalesce.local.ledger import Entry, Hold, Ledger, Process
 from koalesce.providers import LocalProvider
 from koalesce.providers.session import ClusterSession
 from koalesce.providers.sweeping import Condition
+from tests.fake_hcloud import TOKEN, FakeHcloud
+from tests.fake_http import serving
 
 
 @pytest.fixture
@@ -170,6 +172,33 @@ def test_sweep_fails_where_something_resists(
     assert capsys.readouterr().err == (
         "warning: dead, left by a dead run: left: link veth1\n  hint: koalesce down dead\n"
     )
+
+
+def test_a_cloud_is_swept_by_what_bears_marks_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = {"koalesce-run": "r1", "koalesce-expires": "20200101T000000Z"}
+    cloud = FakeHcloud(seconds=0.0)
+    for name, more in (("old", {}), ("new", {"koalesce-run": "r2", "koalesce-expires": "29990101T000000Z"})):
+        cloud.answer("POST", "/networks", {}, {"name": name, "ip_range": "10.80.0.0/24", "labels": {**labels, **more}})
+    with serving(cloud) as url:
+        monkeypatch.setenv("HCLOUD_ENDPOINT", url)
+        monkeypatch.setenv("HCLOUD_TOKEN", TOKEN)
+        codes = [main(["sweep", "--provider", "hcloud"]), main(["sweep", "--provider", "hcloud", "--run", "r2"])]
+        monkeypatch.delenv("HCLOUD_TOKEN")
+        codes.append(main(["sweep", "--provider", "hcloud", "--expired"]))
+
+    said = capsys.readouterr()
+    assert codes == [exit_codes.PASSED, exit_codes.PASSED, exit_codes.USAGE]
+    assert said.out == (
+        "network old (1001): removed\nleft alone: 1 of run r2, until 2999-01-01 00:00 UTC\nnetwork new (1002): removed\n"
+    )
+    assert "HCLOUD_TOKEN isn't set" in said.err
+
+
+def test_expiry_and_runs_are_about_clouds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--run", "r1"]) == exit_codes.USAGE
+    assert "koalesce sweep --provider hcloud" in capsys.readouterr().err
 
 
 def test_down_destroys_what_it_is_told(

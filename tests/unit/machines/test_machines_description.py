@@ -134,6 +134,22 @@ def test_machines_have_routes_to_the_pods_of_others_and_hide_pods_from_what_is_o
         assert f"-A KOALESCE-MASQUERADE -d {network} -j RETURN\n" in script
 
 
+def test_machines_of_a_cloud_reach_the_pods_of_others_by_a_tunnel(tools: LocalTools, certificates: Pki) -> None:
+    settings = {"known_hosts": "/known", "machines": [{"host": "192.0.2.10"}, {"host": "192.0.2.11"}], "overlay": True}
+    found = described("w", tools, certificates, settings=settings)
+    script = _text(found, "/opt/koalesce/network.sh")
+
+    assert "ip link add koalesce type vxlan id 5737 local 192.0.2.11 dstport 4789\n" in script
+    assert "bridge fdb append 00:00:00:00:00:00 dev koalesce dst 192.0.2.10\n" in script
+    assert [line for line in script.splitlines() if line.startswith(("ip route", "ip addr"))] == [
+        "ip addr replace 10.244.1.0/32 dev koalesce",
+        "ip route replace 10.244.0.0/24 via 10.244.0.0 dev koalesce onlink",
+    ]
+    assert "-A KOALESCE-MASQUERADE -d 192.0.2.10 -j RETURN" not in script
+    network = json.loads(_text(found, "/etc/cni/net.d/10-koalesce.conflist"))
+    assert network["plugins"][0]["mtu"] == 1400
+
+
 def test_where_a_component_is_the_network_there_are_no_routes_and_no_configuration_of_it(
     tools: LocalTools, certificates: Pki
 ) -> None:

@@ -45,6 +45,21 @@ def test_the_control_plane_is_on_the_first_machine_and_nodes_have_the_machines_a
     assert found.cluster.api_url == "https://192.0.2.10:6443"
 
 
+def test_a_cluster_of_a_cloud_is_reached_by_the_host_of_its_first_machine_and_so_is_its_etcd() -> None:
+    changed = data(provider="hcloud")
+    changed["settings"] |= {"public": True, "fresh": True, "overlay": True}
+    changed["settings"]["machines"][0]["address"] = "10.80.0.10"
+    changed["component_args"] = {"etcd": {"quota-backend-bytes": "1"}}
+
+    found = request.parse(json.dumps(changed))
+
+    assert (found.provider, found.fresh, found.overlay) == ("hcloud", True, True)
+    assert (found.api_url, found.cluster.api_url) == ("https://192.0.2.10:6443", "https://10.80.0.10:6443")
+    assert found.cluster.args["etcd"] == {
+        "listen-client-urls": "https://0.0.0.0:2379", "advertise-client-urls": "https://192.0.2.10:2379", "quota-backend-bytes": "1",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

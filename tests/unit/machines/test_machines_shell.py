@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,42 @@ def test_only_keys_that_are_known_are_taken_and_nobody_is_asked() -> None:
         in text
     )
     assert "Host w\n  HostName 192.0.2.11\n  Port 2222\n  User me\n  ControlPath" in text
+
+
+def test_the_first_key_of_a_machine_that_was_just_made_is_the_one_that_it_must_have() -> None:
+    assert "StrictHostKeyChecking accept-new" in ssh_config([ROOT], "/known", Path("/f"), fresh=True)
+
+
+def test_a_machine_that_was_just_made_is_waited_for(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ssh / "said").write_text("ssh: connect to host 192.0.2.10 port 22: Connection refused")
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            (ssh / "said").unlink()
+
+    (ssh / "bin" / "ip").write_text("#!/bin/sh\necho '2: eth0    inet 192.0.2.10/24 brd'\n")
+    (ssh / "bin" / "ip").chmod(0o755)
+    monkeypatch.setattr("koalesce.machines.shell.time", SimpleNamespace(sleep=wait, monotonic=lambda: 0.0))
+    shell(ssh).await_boot(600.0)
+
+    assert len(waits) == 3
+
+
+def test_a_machine_that_never_comes_up_is_told_by_what_ssh_said_last(ssh: Path) -> None:
+    (ssh / "said").write_text("ssh: connect to host 192.0.2.10 port 22: Connection refused")
+
+    with pytest.raises(Unreachable, match="refuses connections on port 22"):
+        shell(ssh).await_boot(-1.0)
+
+
+def test_a_first_boot_that_failed_is_told(ssh: Path) -> None:
+    (ssh / "bin" / "cloud-init").write_text("#!/bin/sh\necho 'detail: no such package: iptables'; exit 1\n")
+    (ssh / "bin" / "cloud-init").chmod(0o755)
+
+    with pytest.raises(ProvisionError, match="its first boot failed: detail: no such package: iptables"):
+        shell(ssh).await_boot(60.0)
 
 
 def test_connections_are_not_shared_where_the_path_of_their_socket_would_be_too_long() -> None:

@@ -116,6 +116,36 @@ def test_commands_never_ask_and_carry_no_variables(fake: Fake) -> None:
     ]
 
 
+def test_plugins_come_from_the_mirror_where_it_has_all_of_them(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOALESCE_TERRAFORM_PLUGINS", str(tmp_path / "mirror"))
+    (fake.folder / "versions.tf").write_text(
+        'terraform {\n  required_providers {\n    a = {\n      source  = "acme/a"\n    }\n  }\n}\n'
+    )
+    terraform = fake.says(VERSION).terraform()
+
+    terraform.init()
+    (tmp_path / "mirror" / "registry.terraform.io" / "acme" / "a" / "1.0.0").mkdir(parents=True)
+    terraform.init()
+
+    assert fake.calls == ["init -json -input=false", f"init -json -input=false -plugin-dir={tmp_path}/mirror"]
+
+
+def test_what_several_instances_of_a_resource_say_alike_is_told_once(fake: Fake) -> None:
+    said = json.loads(FAILURE)
+    said["diagnostic"] |= {"summary": "no such image", "detail": ""}
+    lines = []
+    for name in ("w", "cp"):
+        said["diagnostic"]["address"] = f'server.node["{name}"]'
+        lines.append(json.dumps(said))
+
+    with pytest.raises(ProvisionError) as raised:
+        fake.says(VERSION, *lines, code=1).terraform().apply()
+
+    assert raised.value.message.endswith('main.tf:14: server.node["w"], server.node["cp"]: no such image')
+
+
 def test_variables_are_in_a_file_that_only_we_can_read(fake: Fake) -> None:
     path = fake.folder / VARIABLES_FILE
     path.write_text("{}")

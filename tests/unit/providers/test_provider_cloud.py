@@ -1,0 +1,186 @@
+"""Providers of clouds: what they ask for before anything starts, what Terraform is told, and what counts as gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from koalesce.cluster import ClusterRequest, FixtureRequest, NodeRequest
+from koalesce.errors import ProvisionError, UsageError
+from koalesce.local.ledger import Entry, Ledger
+from koalesce.providers.cloud import CloudProvider
+from tests.fake_hcloud import TOKEN, FakeHcloud
+from tests.fake_http import serving
+
+NODES = (NodeRequest(name="cp", role="control-plane"),)
+ALLOWED = {"allowedCIDRs": ["192.0.2.0/24"]}
+
+
+class WithoutTools(CloudProvider):
+    @staticmethod
+    def _tools(*_: Any, **__: Any) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KOALESCE_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def cloud() -> FakeHcloud:
+    return FakeHcloud(seconds=0.0)
+
+
+@pytest.fixture
+def provider(cloud: FakeHcloud) -> Iterator[CloudProvider]:
+    with serving(cloud) as url:
+        yield WithoutTools("hcloud", {"HCLOUD_TOKEN": TOKEN, "HCLOUD_ENDPOINT": url}, settling=0.0)
+
+
+def request(**fields: Any) -> ClusterRequest:
+    return ClusterRequest(
+        **{
+            "name": "c1",
+            "run_id": "r",
+            "provider": "hcloud",
+            "kubernetes": "",
+            "nodes": NODES,
+            "settings": ALLOWED,
+            **fields,
+        }
+    )
+
+
+def make(cloud: FakeHcloud, name: str, run: str = "r") -> None:
+    labels = {"koalesce-run": run, "koalesce-cluster": "c1"}
+    cloud.answer("POST", "/networks", {}, {"name": name, "ip_range": "10.80.0.0/24", "labels": labels})
+
+
+def test_credentials_are_asked_for_before_anything_starts() -> None:
+    with pytest.raises(
+        UsageError, match="the provider hcloud needs credentials: HCLOUD_TOKEN isn't set: an API token"
+    ) as raised:
+        CloudProvider("hcloud", {}).confirm(request())
+
+    assert raised.value.hint == "export HCLOUD_TOKEN=…"
+
+
+def test_nobody_may_reach_a_cluster_unless_it_is_said_who(provider: CloudProvider) -> None:
+    with pytest.raises(UsageError, match=r"providers\.hcloud\.allowedCIDRs: nobody has said"):
+        provider.confirm(request(settings={}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"allowedCIDRs": ["192.0.2.1/24"]}, r"allowedCIDRs\.0: .*host bits"),
+        ({"allowedCIDRs": ["here"]}, r"allowedCIDRs\.0: "),
+        ({"locaton": "nbg1"}, "locaton: "),
+        ({"serverType": "cx 23"}, "serverType: "),
+        ({"ttl": 7}, "ttl: "),
+        ({"authorizedKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, r"authorizedKeys\.0: "),
+    ],
+)
+def test_settings_that_are_none_are_refused_with_their_place(
+    provider: CloudProvider, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"providers\.hcloud: {message}"):
+        provider.resolve(request(settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pod_cidr": "10.80.0.0/16"}, "nodeCIDR 10.80.0.0/24 and podCIDR 10.80.0.0/16 overlap"),
+        ({"service_cidr": "10.244.128.0/20"}, "podCIDR 10.244.0.0/16 and serviceCIDR 10.244.128.0/20 overlap"),
+        (
+            {"fixtures": (FixtureRequest(name="f"),)},
+            "the provider hcloud takes machines as they are, and can't serve fixtures",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused(provider: CloudProvider, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        provider.resolve(request(**fields))
+
+
+def test_terraform_is_told_settings_with_their_defaults_and_a_time_to_live(
+    provider: CloudProvider, tmp_path: Path
+) -> None:
+    resolved = provider.resolve(request(settings={**ALLOWED, "location": "fsn1"}))
+    prepared = provider.prepare(resolved, progress=lambda line: None, cancel=None)
+
+    assert resolved.ttl == 7200.0
+    assert provider.variables(prepared, tmp_path)["settings"] == {
+        "allowed_cidrs": ["192.0.2.0/24"], "authorized_keys": [], "image": "debian-12", "location": "fsn1", "node_cidr": "10.80.0.0/24",
+        "server_type": "cx23", "timeout": 600.0, "ttl": "7200s",
+    }  # fmt: skip
+
+
+def test_a_time_to_live_that_was_said_wins(provider: CloudProvider, tmp_path: Path) -> None:
+    resolved = provider.resolve(request(ttl=60.0))
+    prepared = provider.prepare(resolved, progress=lambda line: None, cancel=None)
+
+    assert (resolved.ttl, provider.variables(prepared, tmp_path)["settings"]["ttl"]) == (60.0, "60s")
+
+
+def test_what_remains_is_listed_without_terraform(cloud: FakeHcloud, provider: CloudProvider, tmp_path: Path) -> None:
+    make(cloud, "mine")
+    make(cloud, "others", run="r2")
+    (tmp_path / "own").mkdir()
+
+    found = provider.remains(Entry(name="c1", run_id="r", folder=str(tmp_path / "own")))
+
+    assert found == ["network mine (1001)", f"folder {tmp_path}/own"]
+
+
+def test_what_comes_late_is_seen_where_a_cluster_never_came_up(
+    cloud: FakeHcloud, provider: CloudProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("koalesce.providers.cloud.time.sleep", lambda seconds: make(cloud, "late"))
+
+    assert provider.remains(Entry(name="c1", run_id="r", ready=True)) == []
+    assert provider.remains(Entry(name="c1", run_id="r")) == ["network late (1001)"]
+
+
+def test_what_cannot_be_listed_does_not_count_as_gone(cloud: FakeHcloud) -> None:
+    (sentence,) = CloudProvider("hcloud", {}).remains(Entry(name="c1", run_id="r"))
+
+    assert sentence.startswith(
+        "what Hetzner Cloud may still have can't be listed: the provider hcloud needs credentials"
+    )
+
+
+def test_it_is_removed_by_its_marks_and_so_are_our_own_files(
+    cloud: FakeHcloud, provider: CloudProvider, state: Path
+) -> None:
+    make(cloud, "mine")
+    make(cloud, "others", run="r2")
+    (state / "clusters" / "c1" / "ssh").mkdir(parents=True)
+    Ledger().add(Entry(name="c1", run_id="r", folder=str(state / "clusters" / "c1"), session={"spec": "s"}))
+
+    provider.remove("c1")
+
+    assert (cloud.left(), (state / "clusters" / "c1").exists()) == (["network others"], False)
+    provider.remove("unknown")
+
+
+def test_what_resists_is_an_error(cloud: FakeHcloud, provider: CloudProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(cloud, "mine")
+    Ledger().add(Entry(name="c1", run_id="r"))
+    monkeypatch.setattr("koalesce.providers.cloud._PATIENCE", -1.0)
+
+    with pytest.raises(ProvisionError, match=r"Hetzner Cloud still has network mine \(1001\)"):
+        provider.remove("c1")
+
+
+def test_first_states_cannot_be_had(provider: CloudProvider) -> None:
+    with pytest.raises(UsageError, match="c1 is in a cloud"):
+        provider.reset(Entry(name="c1"))
+    with pytest.raises(UsageError, match="c1 is in a cloud"):
+        provider.differences(Entry(name="c1"), ())
