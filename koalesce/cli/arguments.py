@@ -104,6 +104,10 @@ def add_existing(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--machines", metavar="FILE", help="the list of machines that clusters are made on (provider ssh)"
     )
+    parser.add_argument(
+        "--settings", metavar="FILE",
+        help="settings of providers, as specs have them below cluster.providers: {hcloud: {allowedCIDRs: [192.0.2.7/32]}}",
+    )  # fmt: skip
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -126,7 +130,26 @@ def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         from koalesce.providers import machine_list
 
         found["ssh"] = machine_list.read(_path(args.machines))
+    if args.settings:
+        read = _provider_settings(_path(args.settings))
+        found |= {name: value for name, value in read.items() if args.provider in (None, name)}
     return found
+
+
+def _provider_settings(path: Path) -> dict[str, dict[str, Any]]:
+    from ruamel.yaml import YAML  # most commands read no such file
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UsageError(f"{path}: the settings of providers can't be read: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
+        raise UsageError(
+            f"{path} has no settings of providers",
+            hint="write {hcloud: {allowedCIDRs: [192.0.2.7/32]}}, by their names",
+        )
+    return value
 
 
 def add_variables(parser: argparse._ActionsContainer) -> None:

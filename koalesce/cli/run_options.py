@@ -27,6 +27,7 @@ def refuse_both(args: argparse.Namespace) -> None:
         "allow_disruption",
         "allow_node_exec",
         "machines",
+        "settings",
     ):
         if args.cluster is not None and getattr(args, flag, None):
             raise UsageError(

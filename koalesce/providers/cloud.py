@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
-from koalesce.errors import KoalesceError, ProvisionError, UsageError
+from koalesce.errors import KoalesceError, UsageError
 from koalesce.providers.ssh import SshProvider, check_served
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -151,8 +151,7 @@ class CloudProvider(SshProvider):
         if entry is None:
             return
         api = self.api()
-        if left := remove_all(api, lambda: api.listing(_marks(entry)), patience=_PATIENCE):
-            raise ProvisionError(f"{cloud(self.name).title} still has {', '.join(map(str, left))}")
+        remove_all(api, lambda: api.listing(_marks(entry)), patience=_PATIENCE)
         client.forget(name)
 
     def reset(self, entry: Entry) -> list[str]:

@@ -14,6 +14,8 @@ from koalesce.errors import ProvisionError
 CLUSTER_MARK = "koalesce-cluster"
 RUN_MARK = "koalesce-run"
 EXPIRY_MARK = "koalesce-expires"
+_TRIES = 3  # of what is refused, and not only busy
+_LONGEST_PAUSE = 5.0
 EXPIRY_FORMAT = "%Y%m%dT%H%M%SZ"  # in what labels of every cloud may consist of
 
 
@@ -32,7 +34,7 @@ class Resource:
     kind: str
     id: str
     name: str
-    marks: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def run(self) -> str:
@@ -73,28 +75,33 @@ def remove_all(
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     told: Callable[[Resource], None] = lambda resource: None,
-) -> list[Resource]:
-    """Remove what `chosen` lists until it lists nothing; what is left after `patience` seconds. CloudError if that can't be listed."""
+) -> None:
+    """Remove what `chosen` lists until it lists nothing; CloudError says what is left, and why.
+
+    What is busy is tried again for `patience` seconds, what is refused a few times.
+    """
     deadline, wait = clock() + patience, 0.5
-    asked: set[tuple[str, str]] = set()
+    asked: set[Resource] = set()
+    refusals: dict[Resource, int] = {}
     while left := list(chosen()):
-        if clock() > deadline:
-            break
+        reasons = {}
         for resource in left:
-            if _is_removed(api, resource) and (resource.kind, resource.id) not in asked:
-                asked.add((resource.kind, resource.id))
-                told(resource)
+            try:
+                api.remove(resource)
+            except CloudError as error:
+                reasons[resource] = error.message
+                refusals[resource] = refusals.get(resource, 0) + (not isinstance(error, Busy))
+            else:
+                if resource not in asked:
+                    told(resource)
+                asked.add(resource)
+        if clock() > deadline or any(refusals.get(resource, 0) >= _TRIES for resource in left):
+            still = list(chosen())
+            if still:
+                raise CloudError("; ".join(reasons.get(each, f"{each} is still there") for each in still))
+            return
         pause(wait)
-        wait = min(2 * wait, 5.0)
-    return left
-
-
-def _is_removed(api: CloudApi, resource: Resource) -> bool:
-    try:
-        api.remove(resource)
-    except CloudError:  # the listing says whether it is still there, and a later try why
-        return False
-    return True
+        wait = min(2 * wait, _LONGEST_PAUSE)
 
 
 def runs(resources: Iterable[Resource]) -> dict[str, list[Resource]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from koalesce.errors import TeardownError, UsageError
 from koalesce.providers import REGISTRY
 from koalesce.providers.cloud import CloudProvider
-from koalesce.providers.cloud_api import RUN_MARK, CloudApi, Resource, remove_all, runs
+from koalesce.providers.cloud_api import RUN_MARK, CloudApi, CloudError, Resource, remove_all, runs
 
 _PATIENCE = 600.0
 
@@ -54,10 +54,9 @@ def sweep_cloud(
         removed.append(resource)
         told(resource)
 
-    left = remove_all(api, chosen, patience=patience, told=tell)
-    if left:
-        option = f"--run {run}" if run else "--expired"
-        raise TeardownError(
-            f"still there: {', '.join(map(str, left))}", command=f"koalesce sweep --provider {name} {option}"
-        )
+    try:
+        remove_all(api, chosen, patience=patience, told=tell)
+    except CloudError as error:
+        which = f"--run {run}" if run else "--expired"
+        raise TeardownError(error.message, command=f"koalesce sweep --provider {name} {which}") from error
     return CloudSwept(removed=tuple(removed), kept={} if run else runs(api.listing({})))

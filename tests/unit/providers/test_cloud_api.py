@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from koalesce.errors import TeardownError, UsageError
-from koalesce.providers.cloud_api import Busy, Resource, remove_all
+from koalesce.providers.cloud_api import Busy, CloudError, Resource, remove_all
 from koalesce.providers.cloud_sweeping import api_of, sweep_cloud
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -21,14 +21,17 @@ def thing(name: str, kind: str = "server", *, run: str = "run-1", expires: str =
 class FakeCloud:
     """A cloud where firewalls can't be removed while there are servers, nor what is `stuck` ever."""
 
-    def __init__(self, *things: Resource, stuck: str = "") -> None:
+    def __init__(self, *things: Resource, stuck: str = "", refused: str = "") -> None:
         self.things = list(things)
-        self.stuck = stuck
+        self.seconds = 0.0
+        self.stuck, self.refused = stuck, refused
 
     def listing(self, marks: Mapping[str, str]) -> list[Resource]:
         return [each for each in self.things if marks.items() <= each.marks.items()]
 
     def remove(self, resource: Resource) -> None:
+        if resource.name == self.refused:
+            raise CloudError(f"{resource} is protected")
         if resource.name == self.stuck or (
             resource.kind == "firewall" and any(each.kind == "server" for each in self.things)
         ):
@@ -44,22 +47,40 @@ class FakeTime:
         self.now += seconds
 
 
-def removed(cloud: FakeCloud) -> list[Resource]:
-    """What is left after a minute."""
+def remove(cloud: FakeCloud) -> float:
+    """Remove all of it, within an hour; the seconds that it took."""
     time = FakeTime()
-    return remove_all(cloud, lambda: cloud.listing({}), patience=60.0, pause=time.pause, clock=lambda: time.now)
+    try:
+        remove_all(cloud, lambda: cloud.listing({}), patience=3600.0, pause=time.pause, clock=lambda: time.now)
+    finally:
+        cloud.seconds = time.now
+    return time.now
 
 
 def test_what_others_need_is_removed_after_them() -> None:
     cloud = FakeCloud(thing("f", "firewall"), thing("a"), thing("b"))
 
-    assert (removed(cloud), cloud.things) == ([], [])
+    remove(cloud)
+
+    assert cloud.things == []
 
 
-def test_what_resists_is_left_and_nothing_else() -> None:
+def test_what_is_busy_is_waited_for_and_nothing_else_is_left() -> None:
     cloud = FakeCloud(thing("a"), thing("b"), stuck="a")
 
-    assert [str(each) for each in removed(cloud)] == ["server a (a)"]
+    with pytest.raises(CloudError, match=r"^server a \(a\) is in use$"):
+        remove(cloud)
+
+    assert ([each.name for each in cloud.things], cloud.seconds > 3600.0) == (["a"], True)
+
+
+def test_what_is_refused_is_not_waited_for() -> None:
+    cloud = FakeCloud(thing("a"), thing("b"), refused="a")
+
+    with pytest.raises(CloudError, match=r"^server a \(a\) is protected$"):
+        remove(cloud)
+
+    assert ([each.name for each in cloud.things], cloud.seconds < 10.0) == (["a"], True)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +110,7 @@ def test_a_sweep_of_a_run_takes_all_of_it_and_nothing_else() -> None:
 
 
 def test_what_a_sweep_cannot_remove_is_told_with_the_command_that_tries_again() -> None:
-    with pytest.raises(TeardownError, match=r"still there: server a \(a\)") as raised:
+    with pytest.raises(TeardownError, match=r"server a \(a\) is in use") as raised:
         sweep_cloud("hcloud", run="run-1", now=NOW, api=FakeCloud(thing("a"), stuck="a"), patience=0.0)
 
     assert raised.value.command == "koalesce sweep --provider hcloud --run run-1"

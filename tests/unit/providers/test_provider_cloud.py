@@ -13,7 +13,7 @@ from koalesce.errors import ProvisionError, UsageError
 from koalesce.local.ledger import Entry, Ledger
 from koalesce.providers.cloud import CloudProvider
 from tests.fake_hcloud import TOKEN, FakeHcloud
-from tests.fake_http import serving
+from tests.fake_http import Fault, serving
 
 NODES = (NodeRequest(name="cp", role="control-plane"),)
 ALLOWED = {"allowedCIDRs": ["192.0.2.0/24"]}
@@ -175,7 +175,9 @@ def test_what_resists_is_an_error(cloud: FakeHcloud, provider: CloudProvider, mo
     Ledger().add(Entry(name="c1", run_id="r"))
     monkeypatch.setattr("koalesce.providers.cloud._PATIENCE", -1.0)
 
-    with pytest.raises(ProvisionError, match=r"Hetzner Cloud still has network mine \(1001\)"):
+    cloud.fault = lambda method, path: Fault(status=403) if method == "DELETE" else None
+
+    with pytest.raises(ProvisionError, match=r"network mine \(1001\) can't be removed: 403 made to fail"):
         provider.remove("c1")
 
 
