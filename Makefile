@@ -56,6 +56,7 @@ test: lint toolchain ## Check everything, on real clusters, with the specs of th
 test-all: lint toolchain ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
 	$(BIN)/koalesce toolchain prepare 1.34
 	$(BIN)/koalesce toolchain path metrics-server
+	$(BIN)/koalesce toolchain plugin hcloud
 	KOALESCE_LONG=1 $(PYTEST) -n 2 tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: docs
@@ -70,6 +71,8 @@ bench: toolchain ## Print cluster start by phase, teardown, and wait latency
 soak: toolchain ## Up and down 100 times (CYCLES=N); interrupt and kill commands, Terraform and supervisors at 100 random moments (CRASHES=N; two hours)
 	KOALESCE_CYCLES=$(CYCLES) $(PYTEST) tests/cluster/test_cycles.py -s
 	KOALESCE_CRASHES=$(CRASHES) $(PYTEST) tests/cluster/test_crashes.py
+	$(BIN)/koalesce toolchain plugin hcloud
+	KOALESCE_LONG=1 KOALESCE_CRASHES=$(CRASHES) $(PYTEST) tests/contract/test_hcloud.py
 
 .PHONY: conformance
 conformance: toolchain ## Run upstream's conformance tests on a local cluster (an hour, and 20 minutes more the first time; no part of `make test`)

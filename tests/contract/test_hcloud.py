@@ -28,7 +28,7 @@ from tests.long import LONG
 
 WHY_NOT = lacking()
 pytestmark = [*LONG, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
-INTERRUPTS = int(os.environ.get("KOALESCE_CRASHES", "12"))
+INTERRUPTS = int(os.environ.get("KOALESCE_CRASHES", "10"))
 _PATIENCE = 600.0
 _REQUESTS = 34  # that making a cluster of two nodes takes, more or less
 _HERE = Path(__file__).parents[2]
