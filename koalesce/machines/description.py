@@ -116,10 +116,10 @@ def _routes(others: Sequence[NodeSpec]) -> list[str]:
 def _tunnel(node: NodeSpec, others: Sequence[NodeSpec]) -> list[str]:
     """Routes to them through a tunnel (VXLAN) that reaches machines wherever they are.
 
-    A machine has in it the first address of its pods' range, which no pod has: what it sends to pods of others has that one, so that the
-    answer comes back by the tunnel.
+    A machine answers for its address there as well, but has another one in it, the first of its pods' range, which no pod has: what it sends
+    to pods of others bears that one, so that the answer comes back by the tunnel.
     """
-    own, link = _tunnel_address(node), f"dev {TUNNEL}"
+    own, link = ipaddress.ip_network(node.pod_cidrs[0])[0], f"dev {TUNNEL}"
     lines = [
         f"ip link show {TUNNEL} >/dev/null 2>&1 || ip link add {TUNNEL} type vxlan id {_TUNNEL_ID} local {node.address} dstport {TUNNEL_PORT}",
         f"ip link set {link} mtu {_TUNNEL_MTU} up",
@@ -128,13 +128,9 @@ def _tunnel(node: NodeSpec, others: Sequence[NodeSpec]) -> list[str]:
     for other in others:
         lines += [
             f"bridge fdb show {link} | grep -q ' dst {other.address} ' || bridge fdb append 00:00:00:00:00:00 {link} dst {other.address}",
-            f"ip route replace {other.pod_cidrs[0]} via {_tunnel_address(other)} {link} onlink",
+            f"ip route replace {other.pod_cidrs[0]} via {other.address} {link} onlink",
         ]
     return lines
-
-
-def _tunnel_address(node: NodeSpec) -> str:
-    return str(ipaddress.ip_network(node.pod_cidrs[0])[0])
 
 
 def _setting(path: str, value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest, FaultKind, FaultService, Node
@@ -66,3 +66,11 @@ class Provider(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the cluster of this name without Terraform's state; no error if there is none. Safe to repeat."""
+
+
+@runtime_checkable
+class Freeing(Protocol):
+    """A provider whose clusters may come to have what Terraform never heard of, and which keeps Terraform from destroying the rest."""
+
+    def free(self, entry: Entry, known: Collection[str]) -> None:
+        """Remove what a cluster has but for what Terraform knows, by its IDs; safe to repeat."""

@@ -126,6 +126,18 @@ class CloudProvider(SshProvider):
         }
         return request
 
+    def free(self, entry: Entry, known: Collection[str]) -> None:
+        """Remove what Terraform has begun and was ended before it knew: machines keep networks and firewalls from being removed."""
+        from koalesce.providers.cloud_api import remove_all
+
+        if entry.ready or cloud(self.name).api is None:
+            return
+        api = self.api()
+        time.sleep(self._settling)
+        remove_all(
+            api, lambda: [each for each in api.listing(_marks(entry)) if each.id not in known], patience=_PATIENCE
+        )
+
     def remains(self, entry: Entry) -> list[str]:
         """What the cloud still has of a cluster, and our own files."""
         own = [f"folder {entry.folder}"] if entry.folder and Path(entry.folder).exists() else []

@@ -63,6 +63,16 @@ def has_state(folder: Path) -> bool:
     return (folder / _STATE_FILE).exists()
 
 
+def known_ids(folder: Path) -> frozenset[str]:
+    """The IDs of all that Terraform's state knows; none where it can't be read, which Terraform will complain of."""
+    try:
+        state = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+        instances = [each for resource in state["resources"] for each in resource["instances"]]
+        return frozenset(str(each["attributes"].get("id", "")) for each in instances if each.get("attributes"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return frozenset()
+
+
 def copy(source: Path, folder: Path) -> None:
     """Copy a provider's Terraform root into a folder that only we may look into."""
     if not source.is_dir():

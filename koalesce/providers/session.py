@@ -21,7 +21,7 @@ from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Provider
+from koalesce.providers.base import Freeing, Provider
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_variables
@@ -247,6 +247,8 @@ class ClusterSession:
         known = self._ledger.find(name)
         if roots.has_state(self.folder):
             try:
+                if known is not None and isinstance(self._provider, Freeing):
+                    self._provider.free(known, roots.known_ids(self.folder))
                 self._terraform(self.folder, on_event=self._on_terraform).destroy()
             except KoalesceError as error:
                 failure = error.message

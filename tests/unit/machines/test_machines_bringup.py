@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from cryptography import x509
 
 from koalesce import process
 from koalesce.clock import SystemClock
@@ -152,6 +154,25 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
         json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
         == "https://192.0.2.10:6443"
     )
+
+
+def test_a_cluster_of_a_cloud_is_reached_at_the_machine_outside_and_nothing_else_of_it(
+    bringup: Bringup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = dataclasses.replace(bringup.request.accounts[0], host="203.0.113.7")
+    bringup.request = dataclasses.replace(
+        bringup.request, public=True, accounts=(account, *bringup.request.accounts[1:])
+    )
+    asked: list[str] = []
+    monkeypatch.setattr(module, "Api", lambda _pki, address: asked.append(address) or FakeApi([]))
+
+    found = bringup.run()
+
+    assert (asked, "host-exec" in found, "node-exec" in found) == (["203.0.113.7"], False, True)
+    assert "https://203.0.113.7:6443" in (tmp_path / "kubeconfig").read_text()
+    certificate = x509.load_pem_x509_certificate((tmp_path / "pki" / "apiserver.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert {"192.0.2.10", "203.0.113.7"} <= {str(each) for each in names.get_values_for_type(x509.IPAddress)}
 
 
 def _with_images(lines: list[str]) -> list[str]:

@@ -143,7 +143,7 @@ def test_machines_of_a_cloud_reach_the_pods_of_others_by_a_tunnel(tools: LocalTo
     assert "bridge fdb append 00:00:00:00:00:00 dev koalesce dst 192.0.2.10\n" in script
     assert [line for line in script.splitlines() if line.startswith(("ip route", "ip addr"))] == [
         "ip addr replace 10.244.1.0/32 dev koalesce",
-        "ip route replace 10.244.0.0/24 via 10.244.0.0 dev koalesce onlink",
+        "ip route replace 10.244.0.0/24 via 192.0.2.10 dev koalesce onlink",
     ]
     assert "-A KOALESCE-MASQUERADE -d 192.0.2.10 -j RETURN" not in script
     network = json.loads(_text(found, "/etc/cni/net.d/10-koalesce.conflist"))

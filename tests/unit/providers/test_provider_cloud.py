@@ -170,6 +170,19 @@ def test_it_is_removed_by_its_marks_and_so_are_our_own_files(
     provider.remove("unknown")
 
 
+def test_only_what_terraform_does_not_know_is_freed_and_only_where_a_cluster_never_came_up(
+    cloud: FakeHcloud, provider: CloudProvider
+) -> None:
+    for name in ("known", "unknown"):
+        make(cloud, name)
+
+    provider.free(Entry(name="c1", run_id="r", ready=True), {"1001"})
+    before = cloud.left()
+    provider.free(Entry(name="c1", run_id="r"), {"1001"})
+
+    assert (before, cloud.left()) == (["network known", "network unknown"], ["network known"])
+
+
 def test_what_resists_is_an_error(cloud: FakeHcloud, provider: CloudProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     make(cloud, "mine")
     Ledger().add(Entry(name="c1", run_id="r"))

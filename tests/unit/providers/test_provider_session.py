@@ -135,6 +135,13 @@ class FakeProvider:
             self.world.things.clear()
 
 
+class FreeingProvider(FakeProvider):
+    """One whose clusters may have what Terraform doesn't know."""
+
+    def free(self, entry: Entry, known: Collection[str]) -> None:
+        self.world.does(f"free {entry.name} but {', '.join(sorted(known))}")
+
+
 @dataclass
 class FakeTerraform:
     world: World
@@ -185,6 +192,17 @@ def test_up_makes_what_the_outputs_tell(world: World) -> None:
     assert (node.role, node.address, node.pod_cidr) == ("control-plane", "198.18.0.10", "10.244.0.0/24")
     assert (node.exec, node.logs) == (("nsenter", "--"), {"kubelet": ("cat", "/log")})
     assert cluster.fixtures == (Fixture(name="c1", kind="host", address="198.18.1.10", exec=("nsenter", "--")),)
+
+
+def test_what_terraform_never_heard_of_is_freed_before_it_destroys(world: World) -> None:
+    session = ClusterSession(world.request, world.folder, **{**world.parts(), "provider": FreeingProvider(world)})
+    session.up()
+    resources = [{"instances": [{"attributes": {"id": "7"}}, {"attributes": {"id": "8"}}]}, {"instances": [{}]}]
+    (world.folder / "terraform.tfstate").write_text(json.dumps({"resources": resources}))
+
+    session.down()
+
+    assert [each for each in world.done if each.startswith(("free", "destroy"))] == ["free quick-1 but 7, 8", "destroy"]
 
 
 def test_up_tells_of_its_phases(world: World) -> None:
