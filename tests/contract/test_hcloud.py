@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
+from koalesce.assets import asset
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Ledger
 from koalesce.providers.session import ClusterSession
 from koalesce.providers.variables import koalesce_command
 from koalesce.terraform import client as terraform
-from tests.contract.clouds import WithoutMachines, lacking, request
+from koalesce.terraform.binary import find_binary
+from koalesce.terraform.trying import plugin_mirror
+from tests.contract.clouds import STEP, WithoutMachines, lacking, request
 from tests.fake_hcloud import TOKEN, FakeHcloud
 from tests.fake_http import Fault, serving
 from tests.long import LONG
@@ -87,6 +90,42 @@ def test_everything_bears_marks_and_goes(cloud: FakeHcloud, tmp_path: Path) -> N
     assert [node.name for node in cluster.nodes] == ["cp", "w"]
 
     made.down()
+
+
+def test_plain_terraform_makes_and_destroys_one_by_the_example(
+    cloud: FakeHcloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = asset("terraform", "hcloud")
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in root.glob("*.tf"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    example = (root / "terraform.tfvars-example").read_text()
+    (folder / "terraform.tfvars").write_text(
+        f"{example}\nkoalesce_command = {json.dumps([sys.executable, '-P', str(STEP)])}\n"
+    )
+
+    run_terraform(folder, "init", f"-plugin-dir={plugin_mirror()}")
+    run_terraform(folder, "apply", "-auto-approve")
+    made = sorted(each for each in cloud.left() if not each.startswith("primary_ip"))
+    told = json.loads(run_terraform(folder, "output", "-json"))
+    planned = run_terraform(folder, "plan")
+    run_terraform(folder, "destroy", "-auto-approve")
+
+    assert made == [
+        "firewall dev-by-hand", "network dev-by-hand", "server dev-control-plane", "server dev-worker-1", "ssh_key dev-by-hand",
+    ]  # fmt: skip
+    assert told["cleanup"]["value"]["argv"][-5:] == ["sweep", "--provider", "hcloud", "--run", "by-hand"]
+    assert "No changes." in planned
+    assert not (folder / "cluster").exists()
+
+
+def run_terraform(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        [find_binary(), *words, "-no-color"], cwd=folder, capture_output=True, text=True, timeout=_PATIENCE, stdin=subprocess.DEVNULL, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_a_cluster_whose_machines_become_no_nodes_is_destroyed(

@@ -205,6 +205,16 @@ def test_what_terraform_never_heard_of_is_freed_before_it_destroys(world: World)
     assert [each for each in world.done if each.startswith(("free", "destroy"))] == ["free quick-1 but 7, 8", "destroy"]
 
 
+def test_a_time_to_live_that_the_provider_sets_counts_for_a_kept_cluster(world: World) -> None:
+    session = world.session(ttl=60.0)
+    session.up()
+    session.keep()
+
+    entry = world.ledger.find("quick-1")
+    assert entry is not None
+    assert entry.ttl == 60.0
+
+
 def test_up_tells_of_its_phases(world: World) -> None:
     world.session().up(world.events.append)
 
