@@ -96,7 +96,7 @@ def test_a_spec_runs_unchanged_and_nothing_is_left(cloud: tuple[CloudOfMachines,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    ends = [event for line in events.read_text().splitlines() if (event := json.loads(line))["type"] == "test-finished"]
+    ends = [event for line in events.read_text().splitlines() if (event := json.loads(line))["event"] == "TestFinished"]
     statuses = {event["test"]: event["status"] for event in ends}
     assert {name for name, status in statuses.items() if status != "passed"} == {_FROM_HERE}, statuses
     assert statuses[_FROM_HERE] == "skipped"

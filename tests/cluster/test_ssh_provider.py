@@ -67,7 +67,7 @@ def test_a_spec_runs_unchanged_and_the_machines_are_as_they_were(site: Site, tmp
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    ends = [event for line in events.read_text().splitlines() if (event := json.loads(line))["type"] == "test-finished"]
+    ends = [event for line in events.read_text().splitlines() if (event := json.loads(line))["event"] == "TestFinished"]
     assert {event["status"] for event in ends} == {"passed"}
     assert not list((tmp_path / "state" / "clusters").glob("*.json"))
 
