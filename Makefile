@@ -24,6 +24,7 @@ $(VENV)/.done: pyproject.toml
 
 .PHONY: setup
 setup: $(VENV)/.done ## Make the Python environment in .venv
+	@$(BIN)/python -m tests.cluster.machines
 
 $(VENV)/.docs: $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'

@@ -64,7 +64,9 @@ class FixtureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRequest:
-    """What a cluster shall be, with every default filled in. The same for every provider.
+    """What a cluster shall be, with every default filled in but for those of the provider. The same for every provider.
+
+    How `control_plane` and `etcd` run is the provider's choice where they don't say a mode.
 
     `pod_cidr` and `service_cidr` are one range for each of the families, in their order, joined by commas as Kubernetes' flags take them.
     `audit_policy` and `admission_configuration` are texts of the API server's files; empty: it has none.
@@ -86,8 +88,8 @@ class ClusterRequest:
     service_cidr: str = "10.96.0.0/16"
     ip_families: tuple[str, ...] = ("IPv4",)
     egress: str = "none"
-    etcd: Mapping[str, Any] = field(default_factory=lambda: {"mode": "process"})
-    control_plane: str = "process"
+    etcd: Mapping[str, Any] = field(default_factory=dict)
+    control_plane: str = ""
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     runtime_config: Mapping[str, str] = field(default_factory=dict)
     args: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 FORMAT = 1
+NOTICE = "note: "  # what a line of those who make a cluster begins with where it is a notice
 Status = Literal["passed", "failed", "error", "skipped"]
 OutcomeName = Literal["passed", "failed", "error"]
 
@@ -61,11 +62,12 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseProgress(Event):
-    """Something to tell people while a phase lasts: one line."""
+    """Something to tell people while a phase lasts: one line. A `notice` is of interest beyond that moment: something that may get in the way."""
 
     spec: str
     phase: str
     message: str
+    notice: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,9 +355,12 @@ def to_json(event: AnyEvent) -> str:
 
 def from_json(line: str) -> AnyEvent:
     """The event of a line; ValueError says what is wrong with it. Fields that a newer version added are left out."""
-    data = json.loads(line)
+    try:
+        data = json.loads(line)
+    except ValueError as error:  # which says where in the line, of no use to people
+        raise ValueError(f"not an event: {line[:80].rstrip()}") from error
     if not isinstance(data, dict):
-        raise ValueError(f"not an event: {line[:80]}")
+        raise ValueError(f"not an event: {line[:80].rstrip()}")
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80]}")

@@ -40,8 +40,7 @@ def table(fields: Sequence[FieldText], *, root: str) -> str:
 
 def _row(each: FieldText, root: str) -> str:
     default = "**required**" if each.required else f"`{each.default}`" if each.default else ""
-    text = f"{each.text} ({each.limits})" if each.limits else each.text
-    cells = (f"`{each.name}`", _linked(each.type, root), default, text)
+    cells = (f"`{each.name}`", _linked(each.type, root), default, each.text)
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

@@ -19,7 +19,6 @@ _ALIKE = {
     "service_cidr": "serviceCIDR",
     "ip_families": "ipFamilies",
     "egress": "egress",
-    "etcd": "etcd",
     "control_plane": "controlPlane",
 }
 # Those of which it must have what is asked for, and may have more: (the request's, the contract's) names.
@@ -27,6 +26,7 @@ _PARTS = {
     "feature_gates": ("featureGates", "feature_gates"),
     "runtime_config": ("runtimeConfig", "runtime_config"),
     "args": ("args", "component_args"),
+    "etcd": ("etcd", "etcd"),
 }
 
 

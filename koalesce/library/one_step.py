@@ -71,8 +71,9 @@ def _cluster(variables: Mapping[str, Any]) -> str:
 
 
 def _node(node: Mapping[str, Any]) -> dict[str, Any]:
-    said = {"name": node["name"], "role": node["role"], "taints": node.get("taints"), "subnet": node.get("subnet")}
-    return {key: value for key, value in said.items() if value}
+    disks = [{"path": disk["path"], "size": str(disk["size"])} for disk in node.get("disks") or ()]
+    same = {key: node.get(key) for key in ("name", "role", "taints", "subnet", "spare")}
+    return {key: value for key, value in {**same, "disks": disks}.items() if value}
 
 
 def _fixtures(variables: Mapping[str, Any]) -> str:

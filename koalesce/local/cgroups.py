@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from koalesce.errors import ProvisionError
 from koalesce.local.noderoot import CgroupMount
 
 TOP = "koalesce"
+POD = re.compile(
+    r"pod[0-9a-f-]{32,36}"
+)  # the group of a pod, named by its UID (of a static one: by its manifest's digest)
 _NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
 _NEEDED_V2 = ("cpu", "cpuset", "memory", "pids")
 # What is switched on for groups below the machine's own on v2. systemd switches these off again once nobody has them; it leaves others on for ever.

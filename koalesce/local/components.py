@@ -15,7 +15,8 @@ from koalesce.local.static_pods import StaticPod
 
 _ASKED = 5.0  # seconds that a component has to end by itself
 _KILLED = 5.0
-_NOTICED = 2.0  # seconds in which a kubelet has seen that a manifest is gone; until then it starts again what ends
+_NOTICED = 60.0  # seconds in which a kubelet has seen that a manifest is gone; until then it starts again what ends
+_UNNOTICED = 2.0  # the same where that can't be seen
 _ENDINGS = 5
 _STARTING = 10.0
 _STARTING_PODS = 90.0  # kubelets wait before they start again what has ended often
@@ -66,16 +67,31 @@ def check(node: RunningNode, component: str) -> None:
 def stop(node: RunningNode, component: str) -> None:
     """End a component, by force where it doesn't end when asked to; it isn't started again until `start`."""
     found = _found(node, component)
-    found.hold()
+    if isinstance(found, StaticPod):
+        _stop_pod(node, component, found)
+    else:
+        found.hold()
+        _end(node, component, found)
+
+
+def _stop_pod(node: RunningNode, component: str, pod: StaticPod) -> None:
+    """End a static pod, and see that its kubelet, if it runs, knows that it isn't to start it again."""
+    group = pod.group()
+    patience = _NOTICED if group and node.services().get("kubelet") else _UNNOTICED
+    pod.hold()
     for _ in range(_ENDINGS):
-        found.signal(signal.SIGTERM)
-        if not _until(lambda: not found.pid(), _ASKED):
-            found.signal(signal.SIGKILL)
-            if not _until(lambda: not found.pid(), _KILLED):
-                raise ClusterError(f"{component} on {node.name} doesn't end, not even when it is killed")
-        if not isinstance(found, StaticPod) or not _until(lambda: bool(found.pid()), _NOTICED):
+        _end(node, component, pod)
+        if not _until(lambda: bool(pod.pid()) or (bool(group) and pod.is_over(group)), patience) or not pod.pid():
             return
     raise ClusterError(f"{component} on {node.name} is started again and again, though its manifest is withdrawn")
+
+
+def _end(node: RunningNode, component: str, found: _Component) -> None:
+    found.signal(signal.SIGTERM)
+    if not _until(lambda: not found.pid(), _ASKED):
+        found.signal(signal.SIGKILL)
+        if not _until(lambda: not found.pid(), _KILLED):
+            raise ClusterError(f"{component} on {node.name} doesn't end, not even when it is killed")
 
 
 def start(node: RunningNode, component: str) -> None:

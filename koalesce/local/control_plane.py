@@ -13,7 +13,7 @@ from koalesce.local import etcd
 from koalesce.local.node import Service
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
-from koalesce.local.request import API_PORT, FixtureSpec, LocalRequest, NodeSpec, api_url
+from koalesce.local.request import API_PORT, ExternalEtcd, FixtureSpec, LocalRequest, NodeSpec, api_url
 from koalesce.pki import Pki
 
 PKI = "/etc/kubernetes/pki"
@@ -22,6 +22,11 @@ _AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 _ADMISSION = "/etc/kubernetes/admission.yaml"
 # What controllers serve their health and metrics with, on loopback alone.
 SERVING = {"tls-cert-file": f"{PKI}/controllers-server.crt", "tls-private-key-file": f"{PKI}/controllers-server.key"}
+_ETCD_CLIENT = {
+    "etcd-cafile": f"{PKI}/etcd/ca.crt",
+    "etcd-certfile": f"{PKI}/apiserver-etcd-client.crt",
+    "etcd-keyfile": f"{PKI}/apiserver-etcd-client.key",
+}
 _COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _FILES = (
     "ca.crt", "ca.key", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
@@ -33,8 +38,9 @@ def files(request: LocalRequest, node: NodeSpec, pki: Pki) -> list[File]:
     """What a node's control plane reads, as kubeadm lays it out."""
     own = api_url(node.address)
     servers = {"admin": request.api_url, "controller-manager": own, "scheduler": own}
+    given = _given(request)
     return [
-        *(File(path=f"{PKI}/{name}", mode=0o600, text=pki.text(name)) for name in _FILES),
+        *(File(path=f"{PKI}/{name}", mode=0o600, text=given.get(name) or pki.text(name)) for name in _FILES),
         *(
             File(path=f"/etc/kubernetes/{user}.conf", mode=0o600, text=pki.kubeconfig(user, server))
             for user, server in servers.items()
@@ -42,6 +48,15 @@ def files(request: LocalRequest, node: NodeSpec, pki: Pki) -> list[File]:
         *(File(path=path, mode=0o600, text=text) for path, text in _own_files(request).items() if text),
         *(etcd.files(pki) if node in request.members else ()),
     ]
+
+
+def _given(request: LocalRequest) -> dict[str, str]:
+    """Those files that an etcd brings along which is there already."""
+    if request.datastore is None:
+        return {}
+    ca, cert, key = _ETCD_CLIENT.values()
+    found = {ca: request.datastore.ca, cert: request.datastore.cert, key: request.datastore.key}
+    return {path.removeprefix(f"{PKI}/"): text for path, text in found.items()}
 
 
 def _own_files(request: LocalRequest) -> dict[str, str]:
@@ -90,9 +105,7 @@ def _api_server(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
         "advertise-address": node.address,
         "secure-port": str(API_PORT),
         "etcd-servers": etcd.servers(request, node),
-        "etcd-cafile": f"{PKI}/etcd/ca.crt",
-        "etcd-certfile": f"{PKI}/apiserver-etcd-client.crt",
-        "etcd-keyfile": f"{PKI}/apiserver-etcd-client.key",
+        **_etcd_flags(request.datastore),
         "client-ca-file": f"{PKI}/ca.crt",
         "tls-cert-file": f"{PKI}/apiserver.crt",
         "tls-private-key-file": f"{PKI}/apiserver.key",
@@ -124,6 +137,12 @@ def _api_server(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
         **({"admission-control-config-file": _ADMISSION} if request.admission_configuration else {}),
         **_gates(request),
     }
+
+
+def _etcd_flags(datastore: ExternalEtcd | None) -> Mapping[str, str]:
+    if datastore is None:
+        return _ETCD_CLIENT
+    return {"etcd-prefix": datastore.prefix, **(_ETCD_CLIENT if datastore.ca else {})}
 
 
 def _controller_manager(request: LocalRequest, _node: NodeSpec) -> dict[str, str]:

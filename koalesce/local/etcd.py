@@ -24,6 +24,8 @@ _TOGETHER = {"heartbeat-interval": "250", "election-timeout": "2500"}
 
 def servers(request: LocalRequest, node: NodeSpec) -> str:
     """Where an API server finds etcd: at the member beside it, else at any."""
+    if request.datastore:
+        return ",".join(request.datastore.endpoints)
     if node in request.members:
         return _url("127.0.0.1", PORT)
     return ",".join(_url(member.address, PORT) for member in request.members)
@@ -40,15 +42,16 @@ def peer_url(member: NodeSpec | FixtureSpec) -> str:
 
 
 def flags(request: LocalRequest, node: NodeSpec | FixtureSpec) -> Mapping[str, str]:
-    """The flags of a machine's member; where nobody is elsewhere, it listens on loopback alone."""
+    """The flags of a machine's member; where nobody is elsewhere, and it isn't public, it listens on loopback alone."""
     own = "127.0.0.1" if request.controls == (node,) else node.address
+    client = node.address if request.is_public else own
     is_alone = len(request.members) == 1
     peers = {member.name: _url(own, _PEER_PORT) if is_alone else peer_url(member) for member in request.members}
     return {
         "name": node.name,
         "data-dir": DATA,
-        "listen-client-urls": ",".join(_url(address, PORT) for address in dict.fromkeys(("127.0.0.1", own))),
-        "advertise-client-urls": _url(own, PORT),
+        "listen-client-urls": ",".join(_url(address, PORT) for address in dict.fromkeys(("127.0.0.1", client))),
+        "advertise-client-urls": _url(client, PORT),
         "listen-peer-urls": peers[node.name],
         "initial-advertise-peer-urls": peers[node.name],
         "initial-cluster": ",".join(f"{name}={url}" for name, url in peers.items()),

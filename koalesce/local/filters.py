@@ -27,20 +27,25 @@ _WRITTEN = re.compile(rb"^kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_se
 
 @dataclass(slots=True, kw_only=True)
 class Filters:
-    """The chains of one node on the way back. `has_other_pods`: kube-router's rules are about other pods than at first."""
+    """The chains of one node on the way back. `has_other_pods`: kube-router's rules are about other pods than at first.
+
+    `stays` are routes that programs have learnt since the first state, and had not withdrawn when an earlier way back waited for that.
+    """
 
     name: str
     pid: int
     first: NodeState
     has_other_pods: bool
     end: float
+    stays: frozenset[str] = frozenset()
 
     def put_right(self, seen: NodeState) -> list[str]:
         """Have them be as at first, or as kube-proxy makes them of what there is, which is `first` from then on; what is different then."""
         follows = min(self.end, time.monotonic() + _FOLLOW)
-        while (self._differing(seen) or self._has_more_routes(seen)) and time.monotonic() < follows:
+        while (self._differing(seen) or self._learnt_since(seen) - self.stays) and time.monotonic() < follows:
             time.sleep(_PAUSE)
             seen = look_again(self.pid, seen)
+        self.stays = self._learnt_since(seen)
         differing = self._differing(seen)
         if "kube-router" in differing:
             nodefixes.carry_out(nodefixes.tables(self.first, seen, stays=iptables.is_proxys), self.pid)
@@ -58,10 +63,10 @@ class Filters:
             found.append("kube-router")
         return found
 
-    def _has_more_routes(self, now: NodeState) -> bool:
-        """Whether routing programs have still to withdraw some; they may also have learnt them when the first state was noted."""
+    def _learnt_since(self, now: NodeState) -> frozenset[str]:
+        """What routing programs may have still to withdraw; they have learnt it since the first state was noted, perhaps just after."""
         learnt = {line for line in (*now.routes, *now.routes6) if routes.is_learnt(line)}
-        return not learnt <= {*self.first.routes, *self.first.routes6}
+        return frozenset(learnt - {*self.first.routes, *self.first.routes6})
 
     def _renew(self) -> bool:
         """Have kube-proxy begin anew, and wait until it has written all of its rules; False where it doesn't."""

@@ -7,17 +7,16 @@ import http.client
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import addons, objects, stored
+from koalesce.local import addons, cgroups, objects, stored
 from koalesce.local.api import Api
 from koalesce.local.datastore import Datastore
 from koalesce.local.filters import with_chains_of
@@ -27,7 +26,6 @@ from koalesce.pki import Pki
 
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"
-_POD = re.compile(r"pod[0-9a-f-]{32,36}")
 _PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods", "running")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
@@ -62,7 +60,8 @@ class FirstState:
     """Its objects by key; its machines (nodes and fixtures) by name.
 
     `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready`, `dns` and `running` are what worked: which nodes
-    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready.
+    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready. `learnt` are routes of machines that their
+    programs have learnt since, and keep.
     """
 
     pki: str
@@ -74,6 +73,7 @@ class FirstState:
     running: Mapping[str, int]
     objects: Mapping[str, bytes]
     machines: Mapping[str, NodeState]
+    learnt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Keep it in the cluster's folder."""
@@ -81,6 +81,7 @@ class FirstState:
             **{name: getattr(self, name) for name in _PLAIN},
             "objects": {key: base64.b64encode(text).decode() for key, text in self.objects.items()},
             "machines": {name: state.as_json() for name, state in self.machines.items()},
+            "learnt": self.learnt,
         }
         draft = folder / f"{_FILE}.new"
         draft.touch(mode=0o600)
@@ -113,6 +114,7 @@ class FirstState:
             running=value["running"],
             objects={key: base64.b64decode(text) for key, text in value["objects"].items()},
             machines={name: NodeState.from_json(state) for name, state in value["machines"].items()},
+            learnt={name: tuple(lines) for name, lines in value["learnt"].items()},
         )
 
 
@@ -204,7 +206,7 @@ def pod_groups(groups: Iterable[Path]) -> dict[str, list[Path]]:
     for group in [group for group in groups if "/pids/" in str(group)] or list(groups):  # v1 has many hierarchies
         for place, names, _ in os.walk(group):
             for name in list(names):
-                if _POD.fullmatch(name):
+                if cgroups.POD.fullmatch(name):
                     found.setdefault(name, []).append(Path(place, name))
                     names.remove(name)
     return found

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from koalesce.clock import Clock
+from koalesce.events import NOTICE
 from koalesce.local import cgroups
 
 
@@ -39,8 +40,8 @@ class Phases:
         self._tell(f"{end - self._begin:6.2f}s  {name}")
 
     def say(self, text: str) -> None:
-        """Tell of something that has been noticed meanwhile."""
-        self._tell(text)
+        """Tell of something that has been noticed meanwhile, and that may get in the way."""
+        self._tell(f"{NOTICE}{text}")
 
     @contextlib.contextmanager
     def beside(self, name: str) -> Iterator[None]:

@@ -108,10 +108,22 @@ class FixtureSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalEtcd:
+    """An etcd that is there already. `prefix` is what keys of the cluster begin with; `ca`, `cert` and `key` are texts, empty for one without TLS."""
+
+    endpoints: tuple[str, ...]
+    prefix: str
+    ca: str
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRequest:
     """A local cluster, with every default filled in.
 
-    `members` are the machines that have a member of etcd each: the first of the control planes, all of them, or fixtures.
+    `members` are the machines that have a member of etcd each: the first of the control planes, all of them, or fixtures; none where there is
+    a `datastore` already. `is_public`: etcd is for others than the cluster, too, at its machine's address.
     `static` are the components of control planes that run as static pods.
     `families` are those of all addresses, the primary one first; `pod_cidrs` and `service_cidrs` have a range for each, in their order.
     `schedulable` is false for `nodes: []`: then the one machine runs the control plane and no kubelet. `state_dir` is the
@@ -148,6 +160,8 @@ class LocalRequest:
     image_store: Path | None
     port: int
     timeout: float
+    datastore: ExternalEtcd | None = None
+    is_public: bool = False
 
     @property
     def control(self) -> NodeSpec:
@@ -247,7 +261,7 @@ def url_host(address: str) -> str:
 
 def static_components(control_plane: str, etcd: str) -> tuple[str, ...]:
     """The components of control planes that run as static pods, by the modes of control plane and etcd."""
-    return (*_ETCDS.get(etcd, ()), *_CONTROL_PLANES[control_plane])
+    return (*_ETCDS.get(etcd, ()), *_CONTROL_PLANES.get(control_plane, ()))
 
 
 def parse(text: str) -> LocalRequest:

@@ -63,7 +63,7 @@ class Reset:
                 unlike = [what for each in pool.map(self._fix, touched) for what in each]
                 if self._until_gone(self._unsettled, _SOON):  # rules that are missing may be why
                     list(pool.map(self._put_right, self._filters()))
-                left += self._until_gone(self._unsettled)
+                    left += self._until_gone(self._unsettled)
                 now = objects.pods_of(self.datastore.all()).keys()
                 if now - pods.keys():  # the network's, perhaps, which make their links, routes and filters anew
                     unlike = [what for each in pool.map(self._settle, touched) for what in each]
@@ -169,7 +169,14 @@ class Reset:
     def _filters(self) -> list[Filters]:
         pods, first = (objects.pods_of(those).keys() for those in (self.datastore.all(), self.first.objects))
         return [
-            Filters(name=name, pid=pid, first=self.first.machines[name], has_other_pods=pods != first, end=self._end)
+            Filters(
+                name=name,
+                pid=pid,
+                first=self.first.machines[name],
+                has_other_pods=pods != first,
+                end=self._end,
+                stays=frozenset(self.first.learnt.get(name, ())),
+            )
             for name, pid in self.pids.items()
         ]
 
@@ -177,10 +184,13 @@ class Reset:
         return filters.put_right(self._seen[filters.name])
 
     def _keep(self, filters: Sequence[Filters]) -> None:
-        """Go back to chains as kube-proxy has made them from now on, where at first it wasn't done with them."""
-        renewed = {each.name: each.first for each in filters if each.first is not self.first.machines[each.name]}
-        if renewed:
-            self.first = replace(self.first, machines={**self.first.machines, **renewed})
+        """Go back to chains as kube-proxy has made them from now on, where at first it wasn't done with them; and know which routes stay."""
+        renewed = {each.name: each.first for each in filters}
+        learnt = {each.name: tuple(sorted(each.stays)) for each in filters if each.stays}
+        if learnt != self.first.learnt or any(
+            self.first.machines[name] is not state for name, state in renewed.items()
+        ):
+            self.first = replace(self.first, machines={**self.first.machines, **renewed}, learnt=learnt)
             self.first.save(self.folder)
 
 

@@ -28,6 +28,8 @@ from koalesce.toolchain.reference import Reference
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
 _COMMAND_PATIENCE = 60.0
+# A request that is given up halfway may leave the address of a Service taken, by nobody, for a minute or more: on a busy machine, again and again.
+_API_PATIENCE = 60.0
 _T = TypeVar("_T")
 
 
@@ -76,7 +78,7 @@ class Start:
         found = pool.submit(self._beside, "capabilities", self._probe)
         runtimes = [pool.submit(self._beside, f"runtime of {spec.name}", self._start_runtime, spec) for spec in late]
         kubelets = [pool.submit(self._beside, "first kubelet", self._start_first_node, spec) for spec in late[:1]]
-        api = Api(self.pki, self.request.control.address)
+        api = Api(self.pki, self.request.control.address, patience=_API_PATIENCE)
         with self.phases.phase("api server"):
             controls.await_answer(api, "/version", self.request.control)
         if not is_planted:

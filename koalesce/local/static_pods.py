@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from koalesce import process
-from koalesce.local import control_plane
+from koalesce.local import cgroups, control_plane
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
 
 NAMESPACE = "kube-system"
-_FOLDER = "/etc/kubernetes/manifests"
-_WITHDRAWN = "."  # kubelets pass over what begins so
+FOLDER = "/etc/kubernetes/manifests"
+POD_LOGS = f"/var/log/pods/{NAMESPACE}_*/*/*.log"
+WITHDRAWN = "."  # kubelets pass over what begins so
 _PATIENCE = 20.0
 _CPU = {"etcd": "100m", "kube-apiserver": "250m", "kube-controller-manager": "200m", "kube-scheduler": "100m"}
 _PORTS = {"etcd": 2381, "kube-apiserver": API_PORT, "kube-controller-manager": 10257, "kube-scheduler": 10259}
@@ -80,8 +81,16 @@ def follow_command(component: str, node: str) -> list[str]:
 
 
 def _files(component: str, node: str) -> str:
-    folders = f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}"
-    return _FILES_OF.replace("FOLDERS", folders)
+    return _FILES_OF.replace("FOLDERS", _folders(component, node))
+
+
+def logs(component: str, node: str) -> str:
+    """The files, as a shell's pattern, that its containers write on the node."""
+    return f"{_folders(component, node)}/*.log"
+
+
+def _folders(component: str, node: str) -> str:
+    return f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}"
 
 
 def manifest(request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: str) -> dict[str, Any]:
@@ -135,7 +144,7 @@ def give(node: RunningNode, pod: Mapping[str, Any]) -> None:
 def given(node: RunningNode) -> list[str]:
     """The components of a node whose manifests are there, or have been withdrawn."""
     folder = _file(node, "").parent
-    names = {file.name.removeprefix(_WITHDRAWN).removesuffix(".yaml") for file in folder.glob("*.yaml")}
+    names = {file.name.removeprefix(WITHDRAWN).removesuffix(".yaml") for file in folder.glob("*.yaml")}
     return sorted(name for name in names if name in _FOLDERS)
 
 
@@ -154,21 +163,31 @@ class StaticPod:
                     return int(path.name)
         return 0
 
+    def group(self) -> str:
+        """The name of the cgroup of its pod; empty while it doesn't run."""
+        pid = self.pid()
+        found = cgroups.POD.search(_cgroups(Path(f"/proc/{self._node.pid}/root/proc/{pid}"))) if pid else None
+        return found[0] if found else ""
+
+    def is_over(self, group: str) -> bool:
+        """Whether the kubelet has ended the pod, with what holds its namespaces: it knows that the manifest is gone."""
+        return not any(group in _cgroups(path) for path in Path(f"/proc/{self._node.pid}/root/proc").glob("[0-9]*"))
+
     def _command(self) -> list[str]:
         file = _file(self._node, self._component)
-        there = file if file.exists() else file.with_name(f"{_WITHDRAWN}{file.name}")
+        there = file if file.exists() else file.with_name(f"{WITHDRAWN}{file.name}")
         found: list[str] = json.loads(there.read_text())["spec"]["containers"][0]["command"]
         return found
 
     def hold(self) -> None:
         """Have the kubelet end it, and not start it again."""
         file = _file(self._node, self._component)
-        file.replace(file.with_name(f"{_WITHDRAWN}{file.name}"))
+        file.replace(file.with_name(f"{WITHDRAWN}{file.name}"))
 
     def release(self) -> None:
         """Have the kubelet run it."""
         file = _file(self._node, self._component)
-        file.with_name(f"{_WITHDRAWN}{file.name}").replace(file)
+        file.with_name(f"{WITHDRAWN}{file.name}").replace(file)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
@@ -177,9 +196,16 @@ class StaticPod:
             process.run([*exec_prefix(f"/proc/{self._node.pid}"), *words], timeout=_PATIENCE)
 
 
+def _cgroups(process: Path) -> str:
+    try:
+        return (process / "cgroup").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 def _file(node: RunningNode, component: str) -> Path:
     """Its manifest, as seen from this machine."""
-    return Path(f"/proc/{node.pid}/root{_FOLDER}/{component}.yaml")
+    return Path(f"/proc/{node.pid}/root{FOLDER}/{component}.yaml")
 
 
 def _own_files(argv: Sequence[str]) -> dict[str, str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,25 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from koalesce import pki as certificates
-from koalesce.errors import ClusterError, KoalesceError, ProvisionError
-from koalesce.local import addons, capabilities, kubelet
+from koalesce.errors import KoalesceError, ProvisionError
+from koalesce.local import addons, capabilities, control_plane, etcd, kubelet
 from koalesce.local.api import Api, Deadline
-from koalesce.local.nodeinit import LOGS
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, NodeSpec
-from koalesce.machines import delivery, layout, removal
-from koalesce.machines.description import describe
+from koalesce.machines import datastore, delivery, description, layout, removal
 from koalesce.machines.request import MachinesRequest
 from koalesce.machines.shell import Shell
 from koalesce.machines.survey import Survey, problems, survey
+from koalesce.machines.watching import Watch
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import ImageStore, LocalTools
-from koalesce.toolchain.export import export
+from koalesce.toolchain.export import export_all
 
 _ABILITIES = ("disruption", "host-exec", "node-exec", "privileged")
-_LOOK = 5.0  # seconds between looks at machines while something is awaited
-_TOO_OFTEN = 4
 _PATIENCE = 60.0
+_ALL, _CONTROL = "all", "control"  # the archives of images, by whose they are
 _NODES = "/api/v1/nodes"
 
 
@@ -48,7 +44,11 @@ class Bringup:
     shells: Mapping[str, Shell]
     phases: Phases
     surveys: dict[str, Survey] = field(default_factory=dict)
-    _looked: float = 0.0
+    _watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        cluster = self.request.cluster
+        self._watch = Watch(shells=self.shells, static=cluster.static, timeout=cluster.timeout)
 
     def run(self) -> frozenset[str]:
         """Make the cluster, and return what it can do; KoalesceError says why it can't be made."""
@@ -62,14 +62,16 @@ class Bringup:
         with ThreadPoolExecutor(max_workers=len(cluster.nodes), thread_name_prefix="machine") as pool:
             with self.phases.phase("files"):
                 self._each(pool, partial(self._install, pki))
-            rest = [pool.submit(self._run_runtime, node, archives) for node in cluster.nodes]
+            rest = {node.name: pool.submit(self._run_runtime, node, archives) for node in cluster.nodes}
+            if cluster.static:
+                self._start_early(rest[cluster.control.name])
             api = Api(pki, self.request.api_host)
             with self.phases.phase("api server"):
                 self._await_api(api)
             self._make_nodes(api)
-            self._start(cluster.control, "kube-controller-manager", "kube-scheduler")
+            self._begin(cluster.control, "kube-controller-manager", "kube-scheduler")
             with self.phases.phase("images"):
-                _settle(rest)
+                _settle(list(rest.values()))
             self._each(pool, self._start_node)
             self._make_addons(api, pki)
             found = self._probe()
@@ -110,14 +112,18 @@ class Bringup:
         return certificates.create(cluster.pki_dir or self.folder / "pki", wanted)
 
     def _export(self) -> dict[str, Path]:
-        """The images of the machines as archives, by reference."""
+        """The images of the machines as archives: one for all of them, and the control plane's own, by name."""
         folder = self.folder / "images"
         folder.mkdir(exist_ok=True)
-        roles = ("pause", "probe", *(("coredns",) if self.request.cluster.dns == "coredns" else ()))
-        wanted = dict.fromkeys((*(self.tools.images[role] for role in roles), *self.request.images))
-        archives = {reference: folder / f"{number}.tar" for number, reference in enumerate(wanted)}
-        for reference, path in archives.items():
-            export(self.store, reference, path)
+        cluster = self.request.cluster
+        common = ("pause", "probe", *(("coredns",) if cluster.dns == "coredns" else ()))
+        roles: dict[str, Sequence[str]] = {_ALL: common, _CONTROL: cluster.static}
+        archives = {}
+        for name, members in roles.items():
+            wanted = [*(self.tools.images[role] for role in members), *(self.request.images if name == _ALL else ())]
+            if wanted:
+                archives[name] = folder / f"{name}.tar"
+                export_all(self.store, dict.fromkeys(wanted), archives[name])
         return archives
 
     def _each(self, pool: ThreadPoolExecutor, act: Callable[[NodeSpec], None]) -> None:
@@ -125,16 +131,19 @@ class Bringup:
 
     def _install(self, pki: Pki, node: NodeSpec) -> None:
         """Take a machine, copy onto it what makes it a node, and start what nothing else is needed for."""
-        shell, found = self.shells[node.name], self.surveys[node.name]
-        description = describe(
+        shell, found, cluster = self.shells[node.name], self.surveys[node.name], self.request.cluster
+        described = description.describe(
             self.request, node, self.tools, pki, cgroup_version=found.cgroup_version, resolver=found.resolver
         )
-        removal.claim(shell, self.request.cluster.name, self.identity)
-        delivery.deliver(shell, description)
+        removal.claim(shell, cluster.name, self.identity)
+        delivery.deliver(shell, described)
         shell.do("runc doesn't run there", f"{layout.TOOLS}/bin/runc --version")  # which needs libraries of the machine
         shell.do("its services can't be made known", "systemctl daemon-reload")
-        early = ["etcd", "kube-apiserver"] if node.is_control_plane else []
-        self._start(node, layout.NETWORK, "containerd", *early)
+        self._start(node, layout.NETWORK, "containerd")
+        if node.is_control_plane and cluster.datastore:
+            datastore.check(shell, cluster.datastore)
+        if node.is_control_plane and not cluster.static:
+            self._begin(node, *self._first)
 
     def _run_runtime(self, node: NodeSpec, archives: Mapping[str, Path]) -> None:
         """Wait until a machine's containerd answers, and give it the images."""
@@ -143,10 +152,33 @@ class Bringup:
         deadline.until(
             f"containerd on {shell.account}",
             lambda: shell.run(f"{layout.TOOLS}/bin/ctr version >/dev/null 2>&1").code == 0,
-            why=lambda: self.said(node.name, "containerd"),
+            why=lambda: self._watch.said(node.name, "containerd"),
         )
-        for path in archives.values():
-            delivery.load(shell, path)
+        for name, path in archives.items():
+            if name == _ALL or node.is_control_plane:
+                delivery.load(shell, path)
+
+    def _start_early(self, runtime: Future[None]) -> None:
+        """Start the kubelet of the control plane before there is one, and its first components, some of which are pods of that kubelet."""
+        control = self.request.cluster.control
+        with self.phases.phase("runtime of the control plane"):
+            runtime.result()
+        self._start(control, "kubelet")
+        self._begin(control, *self._first)
+
+    @property
+    def _first(self) -> list[str]:
+        """What of the control plane has to be there before anything else."""
+        names = control_plane.names(self.request.cluster, self.request.cluster.control)
+        return [name for name in names if name in (etcd.NAME, "kube-apiserver")]
+
+    def _begin(self, node: NodeSpec, *components: str) -> None:
+        """Start components of a control plane: services, or static pods, whose manifests the kubelet then sees."""
+        static = self.request.cluster.static
+        if moves := [description.release(name) for name in components if name in static]:
+            self.shells[node.name].do("static pods can't be started", " && ".join(moves))
+        if services := [name for name in components if name not in static]:
+            self._start(node, *services)
 
     def _start_node(self, node: NodeSpec) -> None:
         names = [name for name in kubelet.services(self.request.cluster, node) if name != "containerd"]
@@ -161,7 +193,7 @@ class Bringup:
             raise ProvisionError(f"{shell.account}: services can't be started: {done.out.strip()}")
 
     def _await_api(self, api: Api) -> None:
-        deadline = self._deadline()
+        deadline = self._watch.deadline()
         for path in ("/readyz", "/readyz/poststarthook/rbac/bootstrap-roles"):
             deadline.until(
                 f"the API server at {self.request.api_host}:{API_PORT} to answer to {path}",
@@ -172,19 +204,29 @@ class Bringup:
     def _api_said(self, api: Api) -> str:
         status, body = api.request("GET", "/readyz")
         answer = f"it answers {status}" if status else f"from here: {body.decode(errors='replace')}"
-        return "\n".join((answer, self.said(self.request.cluster.control.name, "kube-apiserver", "etcd")))
+        return "\n".join((answer, self._watch.said(self.request.cluster.control.name, *reversed(self._first))))
 
     def _make_nodes(self, api: Api) -> None:
         """Make the Nodes before their kubelets register: pod CIDRs are as machines have routes for."""
-        deadline = self._deadline()
+        deadline = self._watch.deadline()
         for node in self.request.cluster.nodes:
-            api.create(_NODES, kubelet.node_object(node), keep_trying=lambda: deadline.pause("the Nodes"))
+            wanted = kubelet.node_object(node)
+            made = api.create(_NODES, wanted, keep_trying=lambda: deadline.pause("the Nodes"))
+            if made["spec"].get("podCIDR") == node.pod_cidrs[0]:
+                continue
+            # The kubelet was faster, which runs before there is an API server where that is its static pod.
+            spec = {key: wanted["spec"][key] for key in ("podCIDR", "podCIDRs")}
+            change = {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": spec}
+            deadline.until(
+                f"the Node {node.name} to have its addresses of pods",
+                lambda path=f"{_NODES}/{node.name}", change=change: api.request("PATCH", path, change)[0] == 200,  # type: ignore[misc]  # the variables of this turn
+            )
 
     def _make_addons(self, api: Api, pki: Pki) -> None:
         cluster = self.request.cluster
         if cluster.dns != "coredns":
             return
-        deadline = self._deadline()
+        deadline = self._watch.deadline()
         create = partial(api.create, keep_trying=lambda: deadline.pause("the objects of CoreDNS"))
         create(*addons.root_ca(pki.text("ca.crt")))
         for path, document in addons.coredns(self.tools.images["coredns"], cluster.dns_ip):
@@ -192,17 +234,17 @@ class Bringup:
 
     def _await_nodes(self, api: Api) -> None:
         with self.phases.phase("nodes ready"):
-            self._deadline().until(
+            self._watch.deadline().until(
                 "all nodes to be Ready",
                 lambda: not (_unready(api, [node.name for node in self.request.cluster.nodes])),
                 why=lambda: "\n".join(
-                    self.said(name, "kubelet", "containerd")
+                    self._watch.said(name, "kubelet", "containerd")
                     for name in _unready(api, [node.name for node in self.request.cluster.nodes])
                 ),
             )
         if self.request.cluster.dns == "coredns" and self.request.cluster.kube_proxy != "none":
             with self.phases.phase("dns"):
-                self._deadline().until(
+                self._watch.deadline().until(
                     "CoreDNS to be available",
                     lambda: bool((api.get(addons.DEPLOYMENT).get("status") or {}).get("availableReplicas")),
                     why=lambda: _pods(api),
@@ -220,40 +262,9 @@ class Bringup:
 
         return capabilities.probe(self.request.cluster, run, cgroup_version=found.cgroup_version, always=always)
 
-    def _deadline(self) -> Deadline:
-        return Deadline(self.request.cluster.timeout, self._check)
-
-    def _check(self) -> None:
-        """Now and then while something is awaited, see that machines answer and their services stay up."""
-        if time.monotonic() - self._looked < _LOOK:
-            return
-        for name, shell in self.shells.items():
-            shown = f"systemctl show --property=Id,NRestarts '{layout.UNIT_PREFIX}*'"
-            for service, restarts in _restarts(shell.do("its services can't be looked at", shown)):
-                if restarts >= _TOO_OFTEN:
-                    raise ClusterError(
-                        f"{shell.account}: {service} does not stay up\n{self.said(name, service)}".rstrip()
-                    )
-        self._looked = time.monotonic()
-
-    def said(self, name: str, *services: str) -> str:
-        """The last lines that services of a machine wrote, for messages; why they can't be had, where they can't."""
-        shell = self.shells[name]
-        parts = []
-        for service in services:
-            try:
-                tail = shell.run(f"tail -n 12 {LOGS}/{service}.log 2>/dev/null", timeout=30.0).out
-            except KoalesceError as error:
-                return error.message
-            lines = "\n".join(f"  | {line}" for line in tail.splitlines())
-            parts += [f"{service} on {name} said last:\n{lines}"] if lines else []
-        return "\n".join(parts)
-
     def evidence(self) -> Iterator[tuple[str, str]]:
-        """What is told of each machine: everything that its services wrote, for a file that stays."""
-        for name, shell in self.shells.items():
-            with contextlib.suppress(KoalesceError):
-                yield name, shell.run(f"tail -n 2000 {LOGS}/*.log 2>/dev/null; true", timeout=_PATIENCE).out
+        """What is told of each machine when the cluster can't be made."""
+        return self._watch.evidence()
 
 
 def _look(shell: Shell, boot: float) -> Survey:
@@ -270,14 +281,6 @@ def _settle(waiting: Sequence[Future[Any]]) -> None:
     failures = [error for future in waiting if (error := future.exception())]
     if failures:
         raise failures[0]
-
-
-def _restarts(shown: str) -> Iterator[tuple[str, int]]:
-    """Services and how often they were started again, of what `systemctl show` prints."""
-    for block in shown.split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("NRestarts", "").isdigit():
-            yield values["Id"].removeprefix(layout.UNIT_PREFIX).removesuffix(".service"), int(values["NRestarts"])
 
 
 def _unready(api: Api, names: Sequence[str]) -> list[str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
 from koalesce.machines import keys, outputs, removal, request
+from koalesce.machines.boot import cloudinit, config
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.request import Account, MachinesRequest, Saved
 from koalesce.machines.shell import Shell, exec_script, write_config
@@ -32,8 +38,12 @@ def up(text: str, *, ledger: Ledger | None = None, progress: Callable[[str], Non
     wanted = request.parse(text)
     ledger = ledger or Ledger()
     name, folder = wanted.cluster.name, wanted.cluster.state_dir
-    if folder.exists() and any(path.name != keys.FOLDER for path in folder.iterdir()):
-        raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
+    with _alone(folder):
+        _make(wanted, name, folder, ledger, progress)
+
+
+def _make(wanted: MachinesRequest, name: str, folder: Path, ledger: Ledger, progress: Callable[[str], None]) -> None:
+    _clear(folder, progress)
     tools, store = _tools(wanted, progress)
     identity = f"{name}-{secrets.token_hex(8)}"
     is_plain = ledger.find(name) is None  # Terraform alone keeps what it makes until its destroy
@@ -68,30 +78,41 @@ def down(name: str, *, ledger: Ledger | None = None) -> None:
     if entry is None or not entry.folder:
         return
     folder = Path(entry.folder)
-    if (folder / _SAVED).exists():
-        saved = request.of_saved(folder / _SAVED)
-        shells = _shells(folder, saved.accounts, saved.known_hosts)
-        taken = [shell for shell in shells.values() if shell.is_taken]
-        with ThreadPoolExecutor(max_workers=len(shells)) as pool:
-            failures = [text for text in pool.map(lambda shell: _removed(shell, saved), taken) if text]
-        if failures:
-            raise TeardownError("\n".join(failures), command=f"koalesce down {name}")
-        for shell in shells.values():
-            shell.close()
+    if failures := _remove_from_machines(folder):
+        raise TeardownError("\n".join(failures), command=f"koalesce down {name}")
     shutil.rmtree(folder, ignore_errors=True)
     if entry.keep and not entry.session:
         ledger.remove(name)
 
 
+def free(name: str, settings: Mapping[str, Any], *, command: str) -> list[str]:
+    """Remove a cluster of which nothing is known here from those of the machines that say they have it; returns these.
+
+    `settings` are those of the contract; TeardownError, with the `command` that goes on, says what is left.
+    """
+    accounts = [request.account_of(f"machine-{number}", each) for number, each in enumerate(settings["machines"], 1)]
+    with tempfile.TemporaryDirectory(prefix="koalesce-") as folder:
+        write_config(Path(folder), accounts, settings["known_hosts"])
+        shells = _shells(Path(folder), accounts, settings["known_hosts"]).values()
+        with ThreadPoolExecutor(max_workers=len(accounts)) as pool:
+            ends = list(pool.map(lambda shell: _freed(shell, name), shells))
+    if failures := [text for _, text in ends if text]:
+        raise TeardownError("\n".join(failures), command=command)
+    return [str(account.host) for account, (was_there, _) in zip(accounts, ends, strict=True) if was_there]
+
+
 def make_key(text: str, *, ledger: Ledger | None = None) -> Path:
-    """Make the key pair of a cluster whose machines are yet to be made, as files below its folder; a pair that is there stays."""
+    """Make what a cluster's machines are made with, as files below its folder: a key pair (one that is there stays), and their user data."""
     name, provider, run_id, folder = request.identity(text)
     ledger = ledger or Ledger()
     is_plain = ledger.find(name) is None
     ledger.change(
         name, provider=provider, run_id=run_id, folder=str(folder), things=(Thing("folder", str(folder)),), **({"keep": True} if is_plain else {})
     )  # fmt: skip
-    return keys.make(folder, name)
+    path = keys.make(folder, name)
+    opened_by = [(path.parent / keys.PUBLIC).read_text(encoding="utf-8").strip(), *request.authorized_keys(text)]
+    (path.parent / keys.USER_DATA).write_text(cloudinit.render(config.load().opened_by(opened_by)), encoding="utf-8")
+    return path
 
 
 def forget(name: str, *, ledger: Ledger | None = None) -> None:
@@ -131,12 +152,54 @@ def _tools(wanted: MachinesRequest, progress: Callable[[str], None]) -> tuple[Lo
     if cluster.tools and cluster.image_store:
         return LocalTools.from_json(cluster.tools), ImageStore(cluster.image_store)
     toolchain = Toolchain(progress=progress)
-    return toolchain.local_cluster(cluster.kubernetes, dns=cluster.dns), toolchain.images
+    return toolchain.local_cluster(cluster.kubernetes, dns=cluster.dns, static=cluster.static), toolchain.images
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds a cluster's folder, so that what an earlier command has left there isn't what another one is making."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ProvisionError(f"another command is making a cluster in {folder}", hint="wait for its end") from error
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path, progress: Callable[[str], None]) -> None:
+    """Make room for a cluster where an attempt to make it has failed: `terraform apply` may be said again and again."""
+    left = [path for path in folder.iterdir() if path.name != keys.FOLDER]
+    if not left:
+        return
+    if (folder / OUTPUTS).exists() or not (folder / _SAVED).exists():
+        raise ProvisionError(f"{folder} is in use", hint="choose another state_dir, or empty this one")
+    progress("removing what an attempt that failed has left")
+    if failures := _remove_from_machines(folder):
+        raise ProvisionError("\n".join(failures), hint="see that the machine is on, and try again")
+    for path in left:  # it stays itself: it is what commands hold
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _remove_from_machines(folder: Path) -> list[str]:
+    """Bring the machines of a cluster back to how they were; what is left there, as sentences."""
+    if not (folder / _SAVED).exists():
+        return []
+    saved = request.of_saved(folder / _SAVED)
+    shells = _shells(folder, saved.accounts, saved.known_hosts)
+    taken = [shell for shell in shells.values() if shell.is_taken]
+    with ThreadPoolExecutor(max_workers=len(shells)) as pool:
+        failures = [text for text in pool.map(lambda shell: _removed(shell, saved.identity), taken) if text]
+    if not failures:
+        for shell in shells.values():
+            shell.close()
+    return failures
 
 
 def _prepare(folder: Path, wanted: MachinesRequest, identity: str) -> None:
     """Write down how the machines are reached before anything is put on them."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     (folder / _SAVED).write_text(request.saved(wanted, identity), encoding="utf-8")
     write_config(folder, wanted.accounts, wanted.known_hosts, fresh=wanted.fresh)
@@ -155,9 +218,22 @@ def _shells(folder: Path, accounts: Sequence[Account], known_hosts: str) -> dict
     return {each.node: Shell(account=each, folder=folder, known_hosts=known_hosts) for each in accounts}
 
 
-def _removed(shell: Shell, saved: Saved) -> str:
+def _freed(shell: Shell, name: str) -> tuple[bool, str]:
+    """Whether a machine says that it has a cluster of this name, and what of it is left there."""
     try:
-        removal.remove(shell, saved.identity)
+        shell.open()
+        identity = removal.owner(shell)
+    except KoalesceError as error:
+        return False, error.message
+    is_its = identity.rpartition("-")[0] == name
+    left = _removed(shell, identity) if is_its else ""
+    shell.close()
+    return is_its, left
+
+
+def _removed(shell: Shell, identity: str) -> str:
+    try:
+        removal.remove(shell, identity)
     except KoalesceError as error:
         return f"{error.message}; what the cluster has left there stays until it can be removed"
     return ""

@@ -45,10 +45,10 @@ def deliver(shell: Shell, description: Description) -> None:
 
 
 def load(shell: Shell, archive: Path) -> None:
-    """Have the machine's containerd know the images of an archive."""
+    """Have the machine's containerd know all images of an archive."""
     with archive.open("rb") as stream:
         command = f"PATH={layout.TOOLS}/bin:$PATH; {IMPORT}"
-        shell.do(f"the image of {archive.name} can't be imported", command, stdin=stream, timeout=_PATIENCE)
+        shell.do("images can't be imported", command, stdin=stream, timeout=_PATIENCE)
 
 
 def _write(descriptor: int, description: Description, failures: list[Exception]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.addresses import Family
-from koalesce.local import control_plane, kubelet, network, nodeplan
+from koalesce.local import control_plane, etcd, kubelet, network, nodeplan, static_pods
 from koalesce.local.node import ENVIRONMENT, Service
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.noderoot import File
 from koalesce.local.request import NodeSpec
-from koalesce.machines import layout
+from koalesce.machines import datastore, layout
 from koalesce.machines.request import MachinesRequest
 from koalesce.pki import Pki
 from koalesce.toolchain import LocalTools
@@ -53,37 +54,65 @@ def describe(
     files = [
         *kubelet.files(cluster, placed, pki, sandbox=sandbox, cgroup_version=cgroup_version, reserved={}),
         *network.cni_files(cluster, node, mtu=_TUNNEL_MTU if request.overlay else 0),
-        *(control_plane.files(cluster, node, pki) if node.is_control_plane else ()),
+        *(_control_files(request, node, tools, pki) if node.is_control_plane else ()),
         File(path=_NETWORK_SCRIPT, mode=0o755, text=_network_script(request, node)),
         *(_unit_file(cluster.name, service) for service in services),
     ]
     return Description(
         files=tuple(files),
-        links=_links(node, tools),
-        programs=_programs(node, tools),
+        links=_links(request, node, tools),
+        programs=_programs(request, node, tools),
         services=tuple(service.name for service in services),
     )
 
 
 def _services(request: MachinesRequest, node: NodeSpec) -> list[Service]:
     network_service = Service(name=layout.NETWORK, argv=["/bin/sh", _NETWORK_SCRIPT], environment={}, restart=False)
+    components = control_plane.services(request.cluster, node)
     return [
         network_service,
-        *control_plane.services(request.cluster, node).values(),
+        *(service for name, service in components.items() if name not in request.cluster.static),
         *kubelet.services(request.cluster, node).values(),
     ]
 
 
-def _links(node: NodeSpec, tools: LocalTools) -> dict[str, str]:
+def release(component: str) -> str:
+    """The command that has a machine's kubelet run a static pod: it passes over its manifest until then."""
+    place = f"{static_pods.FOLDER}/{component}.yaml"
+    return f"mv {_withdrawn(component)} {place}"
+
+
+def _withdrawn(component: str) -> str:
+    return f"{static_pods.FOLDER}/{static_pods.WITHDRAWN}{component}.yaml"
+
+
+def _control_files(request: MachinesRequest, node: NodeSpec, tools: LocalTools, pki: Pki) -> Iterator[File]:
+    """What the control plane reads, and what its static pods are made of."""
+    cluster = request.cluster
+    yield from control_plane.files(cluster, node, pki)
+    for name, service in control_plane.services(cluster, node).items():
+        if name in cluster.static:
+            pod = static_pods.manifest(cluster, node, service.argv, tools.images[name])
+            yield File(path=_withdrawn(name), mode=0o600, text=json.dumps(pod, indent=2))
+    if cluster.datastore:
+        yield datastore.removal_file(cluster.datastore)
+
+
+def _runs_etcd(request: MachinesRequest, node: NodeSpec) -> bool:
+    """Whether its binaries have to be there: an image has its own."""
+    return node in request.cluster.members and etcd.NAME not in request.cluster.static
+
+
+def _links(request: MachinesRequest, node: NodeSpec, tools: LocalTools) -> dict[str, str]:
     links = nodeplan.tool_links(tools)
-    if node.is_control_plane:
+    if _runs_etcd(request, node):
         return links
     return {path: target for path, target in links.items() if not target.startswith("../etcd/")}
 
 
-def _programs(node: NodeSpec, tools: LocalTools) -> dict[str, Path]:
+def _programs(request: MachinesRequest, node: NodeSpec, tools: LocalTools) -> dict[str, Path]:
     places = {**nodeplan.tool_places(tools), layout.CNI: tools.cni}
-    return {place: path for place, path in places.items() if node.is_control_plane or Path(place).name != "etcd"}
+    return {place: path for place, path in places.items() if _runs_etcd(request, node) or Path(place).name != "etcd"}
 
 
 def _network_script(request: MachinesRequest, node: NodeSpec) -> str:

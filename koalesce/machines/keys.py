@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 FOLDER = "ssh"
-PRIVATE, PUBLIC, KNOWN_HOSTS = "id_ed25519", "id_ed25519.pub", "known_hosts"
+PRIVATE, PUBLIC, KNOWN_HOSTS, USER_DATA = "id_ed25519", "id_ed25519.pub", "known_hosts", "user-data"
 
 
 def make(folder: Path, name: str) -> Path:

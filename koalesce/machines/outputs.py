@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from koalesce.local import control_plane, kubelet
+from koalesce.local import control_plane, kubelet, static_pods
 from koalesce.local.nodeinit import LOGS
 from koalesce.local.request import NodeSpec
 from koalesce.machines.request import MachinesRequest
@@ -34,6 +34,7 @@ def outputs(
 def _node(request: MachinesRequest, node: NodeSpec, prefix: list[str]) -> dict[str, Any]:
     cluster = request.cluster
     audit = [control_plane.AUDIT] if cluster.audit_policy and node.is_control_plane else []
+    static = [name for name in control_plane.names(cluster, node) if name in cluster.static]
     names = [*control_plane.names(cluster, node), *audit, *kubelet.services(cluster, node)]
     return {
         "name": node.name,
@@ -43,5 +44,10 @@ def _node(request: MachinesRequest, node: NodeSpec, prefix: list[str]) -> dict[s
         "pod_cidr": node.pod_cidrs[0],
         "pod_cidrs": list(node.pod_cidrs),
         "exec": prefix,
-        "logs": {name: ["cat", f"{LOGS}/{name}.log"] for name in names},
+        "logs": {name: _log(name, node.name, is_static=name in static) for name in names},
+        "follows": {name: static_pods.follow_command(name, node.name) for name in static},
     }
+
+
+def _log(service: str, node: str, *, is_static: bool) -> list[str]:
+    return static_pods.log_command(service, node) if is_static else ["cat", f"{LOGS}/{service}.log"]

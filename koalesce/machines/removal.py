@@ -16,10 +16,11 @@ from typing import Any
 from koalesce.errors import ProvisionError
 from koalesce.local import nodefixes, nodestate
 from koalesce.local.nodestate import NodeState
-from koalesce.machines import layout
+from koalesce.machines import datastore, layout
 from koalesce.machines.shell import Shell
 
 _FILE = f"{layout.RECORD}/record.json"
+_IDENTITY = f"{layout.RECORD}/identity"  # written first: a record that isn't whole is whose it says
 _PATIENCE = 120.0
 _TABLE = re.compile(r"^\*(\S+)$", re.MULTILINE)  # in what iptables-save prints
 # Places that one record may name: whatever it says, nothing else is ever removed.
@@ -28,11 +29,15 @@ _CLAIM = f"""
 set -eu
 umask 077
 mkdir {layout.RECORD} 2>/dev/null || {{ echo "it is in use by the cluster $(cat {layout.RECORD}/name 2>/dev/null)"; exit 3; }}
+printf %s "$IDENTITY" > {_IDENTITY}
 printf %s "$NAME" > {layout.RECORD}/name
 cat > {layout.RECORD}/record.new
+[ "$(wc -c < {layout.RECORD}/record.new)" -eq "$SIZE" ] || {{ echo "the connection broke"; exit 4; }}
 mv {layout.RECORD}/record.new {_FILE}
 sync {_FILE} {layout.RECORD}
 """
+# What a command that was cut off while it took a machine has left, when nothing else had been changed yet.
+_UNCLAIM = f"""[ -e {_FILE} ] || [ "$(cat {_IDENTITY} 2>/dev/null)" != {{identity}} ] || rm -rf {layout.RECORD}"""
 _SETTINGS = (
     "find /proc/sys/net -type f -perm -u+w -exec grep -H '' {} + 2>/dev/null; "
     f"grep -H '' {' '.join(f'/proc/sys/{path}' for path in layout.KERNEL_SETTINGS)}"
@@ -85,7 +90,9 @@ def claim(shell: Shell, name: str, identity: str) -> None:
     shell.run("; ".join(f"modprobe {module} 2>/dev/null" for module in layout.MODULES))
     shell.take()
     told = {"identity": identity, "network": first, "settings": _settings(shell)}
-    shell.do("it can't be taken", f"NAME={shlex.quote(name)}{_CLAIM}", stdin=json.dumps(told).encode())
+    text = json.dumps(told).encode()
+    given = f"NAME={shlex.quote(name)} IDENTITY={shlex.quote(identity)} SIZE={len(text)}"
+    shell.do("it can't be taken", f"{given}{_CLAIM}", stdin=text)
 
 
 def _settings(shell: Shell) -> dict[str, str]:
@@ -93,6 +100,11 @@ def _settings(shell: Shell) -> dict[str, str]:
     found = shell.do("its settings can't be read", _SETTINGS)
     lines = (line.removeprefix("/proc/sys/").partition(":") for line in found.splitlines())
     return {path: value for path, colon, value in lines if colon}
+
+
+def owner(shell: Shell) -> str:
+    """The identity of the cluster that has taken a machine; empty if none has."""
+    return shell.do("whose it is can't be read", f"if [ -e {_IDENTITY} ]; then cat {_IDENTITY}; fi")
 
 
 def record(shell: Shell) -> Record | None:
@@ -112,9 +124,12 @@ def record(shell: Shell) -> Record | None:
 def remove(shell: Shell, identity: str) -> None:
     """Remove everything of the cluster from a machine; nothing where it has none of it. ProvisionError says what is left."""
     found = record(shell)
+    if found is None:
+        shell.do("a record that isn't whole can't be removed", _UNCLAIM.format(identity=shlex.quote(identity)))
     if found is None or found.identity != identity:
         return
     shell.do("services can't be ended", _END, timeout=_PATIENCE)
+    left = datastore.clear(shell)
     _restore_network(shell, found)
     for _ in range(2):  # that of all links changes those of each
         _restore_settings(shell, found)
@@ -126,6 +141,8 @@ def remove(shell: Shell, identity: str) -> None:
         f"rm -rf {layout.RECORD}",
         timeout=_PATIENCE,
     )
+    if left:
+        raise ProvisionError(left)
 
 
 def _restore_network(shell: Shell, found: Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.local import etcd
 from koalesce.local import request as local
-from koalesce.local.request import LocalRequest, NodeSpec, api_url, url_host
+from koalesce.local.request import ExternalEtcd, LocalRequest, NodeSpec, api_url, url_host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,25 +82,24 @@ def parse(text: str) -> MachinesRequest:
 
 def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     """Read a request from its JSON value; KeyError, TypeError or ValueError for what is wrong with it."""
-    cluster = local.from_mapping(data)
+    datastore = _datastore(data)
+    cluster = local.from_mapping({**data, "etcd": {}} if datastore else data)
     settings = data.get("settings") or {}
     machines, nodes = settings.get("machines") or (), cluster.nodes
     if not data.get("nodes"):
         raise ValueError("a cluster on machines has at least one node")
     if len(machines) < len(nodes):
         raise ValueError(f"there are {len(machines)} machines for {len(nodes)} nodes")
-    accounts = tuple(_account(node.name, machine) for node, machine in zip(nodes, machines, strict=False))
+    accounts = tuple(account_of(node.name, machine) for node, machine in zip(nodes, machines, strict=False))
     placed = tuple(
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
-    members = tuple(node for node in placed if any(node.name == member.name for member in cluster.members))
+    members = () if datastore else tuple(node for node in placed if node.is_control_plane)
     public = bool(settings.get("public"))
+    args = _public(cluster.args, accounts[0].host) if public else cluster.args
     return MachinesRequest(
         cluster=dataclasses.replace(
-            cluster,
-            nodes=placed,
-            members=members,
-            args=_public(cluster.args, accounts[0].host) if public else cluster.args,
+            cluster, nodes=placed, members=members, datastore=datastore, args=args, is_public=True
         ),
         accounts=accounts,
         known_hosts=str(settings["known_hosts"]),
@@ -109,6 +109,25 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
         public=public,
         overlay=bool(settings.get("overlay")),
     )
+
+
+def _datastore(data: Mapping[str, Any]) -> ExternalEtcd | None:
+    """The etcd that the request names, if it does; its keys of this cluster are told from those of any other."""
+    etcd: Mapping[str, Any] = data.get("etcd") or {}
+    if not etcd.get("endpoints"):
+        return None
+    return ExternalEtcd(
+        endpoints=tuple(map(str, etcd["endpoints"])),
+        prefix=f"/koalesce/{data['name']}-{secrets.token_hex(8)}",
+        **{name: _text(name, str(etcd.get(name) or "")) for name in ("ca", "cert", "key")},
+    )
+
+
+def _text(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProvisionError(f"etcd.{name}: {path} can't be read: {error}") from error
 
 
 def _public(args: Mapping[str, Mapping[str, str]], host: str) -> dict[str, Mapping[str, str]]:
@@ -127,7 +146,13 @@ def identity(text: str) -> tuple[str, str, str, Path]:
         raise UsageError(f"the request for a cluster on machines isn't valid: {error}") from error
 
 
-def _account(node: str, machine: Mapping[str, Any]) -> Account:
+def authorized_keys(text: str) -> list[str]:
+    """The public keys that a request has open machines besides the cluster's own; `text` is one that `identity` has read."""
+    return [str(key) for key in (json.loads(text).get("settings") or {}).get("authorized_keys") or ()]
+
+
+def account_of(node: str, machine: Mapping[str, Any]) -> Account:
+    """How the machine of a node is reached; ProvisionError if its name leads nowhere."""
     host = str(machine["host"])
     return Account(
         node=node,

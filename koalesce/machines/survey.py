@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from koalesce.durations import format_seconds
 from koalesce.machines import layout
 from koalesce.machines.shell import Shell
 
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _LEAST_SPACE = 3 * 1024**3  # bytes: binaries, images, and what a few pods write
+# Seconds; certificates are valid from an hour ago, but what logs and events tell would be out of order.
+_MOST_SKEW = 60.0
 # What is called there, each with the Debian package that has it.
 PROGRAMS = {
     "ip": "iproute2", "iptables-restore": "iptables", "iptables-save": "iptables", "modprobe": "kmod", "mount": "mount",
     "sysctl": "procps", "systemctl": "systemd", "tar": "tar", "unshare": "util-linux",
 }  # fmt: skip
 _SCRIPT = f"""
+echo "clock $(date +%s)"
 echo "machine $(uname -m)"
 echo "init $(cat /proc/1/comm)"
 echo "system $(. /etc/os-release 2>/dev/null; echo "$PRETTY_NAME")"
@@ -41,7 +46,10 @@ fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """A machine as it was found. `present` are the places of ours where something is already, `used` the cluster that it has."""
+    """A machine as it was found. `present` are the places of ours where something is already, `used` the cluster that it has.
+
+    `skew` is by how many seconds its clock is ahead of this machine's, as far as that is certain; negative: behind.
+    """
 
     machine: str
     init: str
@@ -54,15 +62,18 @@ class Survey:
     addresses: frozenset[str]
     space: int
     resolver: str
+    skew: float
 
 
-def survey(shell: Shell) -> Survey:
+def survey(shell: Shell, *, clock: Callable[[], float] = time.time) -> Survey:
     """Look at a machine."""
-    return read(shell.do("what it is like can't be told", _SCRIPT))
+    asked = clock()
+    output = shell.do("what it is like can't be told", _SCRIPT)
+    return read(output, between=(asked, clock()))
 
 
-def read(output: str) -> Survey:
-    """What the script's output tells."""
+def read(output: str, *, between: tuple[float, float]) -> Survey:
+    """What the script's output tells, that was asked for and answered at these times of this machine's clock."""
     found: dict[str, list[str]] = {}
     for line in output.splitlines():
         name, _, rest = line.partition(" ")
@@ -80,7 +91,13 @@ def read(output: str) -> Survey:
         addresses=frozenset(found.get("address", ())),
         space=1024 * int(_one(found, "space") or 0),
         resolver=_one(found, "resolver"),
+        skew=_skew(int(_one(found, "clock") or 0), *between),
     )
+
+
+def _skew(told: int, asked: float, answered: float) -> float:
+    """How far a time in whole seconds lies outside of those between which it was told."""
+    return min(told + 1 - asked, 0.0) if told < answered else max(told - answered, 0.0)
 
 
 def _one(found: Mapping[str, list[str]], name: str) -> str:
@@ -97,11 +114,15 @@ def problems(found: Survey, address: str) -> Iterator[str]:
         yield f"its init is {found.init or 'unknown'}{system}; a machine with systemd is needed, such as one of Debian 12"
     if missing := [name for name in _CONTROLLERS if name not in found.controllers]:
         yield f"its kernel has no cgroup controller {', '.join(missing)}; start it with cgroup_enable={missing[0]}"
+    if abs(found.skew) > _MOST_SKEW:
+        way = "ahead of" if found.skew > 0 else "behind"
+        yield f"its clock is {format_seconds(abs(found.skew))} {way} this machine's; set it, such as by timedatectl set-ntp true"
     if found.lacking:
         packages = sorted({PROGRAMS.get(name, name) for name in found.lacking})
         yield f"it lacks {', '.join(found.lacking)}; on Debian: apt-get install {' '.join(packages)}"
     if found.used is not None:
-        yield f"it is in use by the cluster {found.used or '(unknown)'}; `koalesce down {found.used or 'NAME'}` frees it"
+        name = found.used or "NAME"
+        yield f"it is in use by the cluster {found.used or '(unknown)'}; `koalesce down {name}` frees it, with --machines FILE where nothing else is known of that cluster"
     elif found.present:
         yield f"it has {', '.join(found.present)} already, which a cluster would overwrite; take a machine without Kubernetes and containerd"
     if address not in found.addresses:

@@ -47,7 +47,7 @@ class MatcherFields(Model):
     not_in: list[Any] | StrictStr | None = None
     """There, and equal to none of these."""
     count: StrictInt | StrictStr | dict[str, Any] | None = None
-    """A list of so many elements, or of a count as in `{ge: 2}`."""
+    """A list of so many elements, or of a count as in `{ge: 2}`; null is a list without elements, as programs write it."""
     absent: StrictBool | None = None
     """`true`: there is no such value; null counts as none. That what should hold it is missing, too, proves nothing. Where nobody knows
     which fields there can be (in JSON that programs write, and in custom kinds) a misspelt name is absent as well: match something beside it

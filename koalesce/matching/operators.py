@@ -139,6 +139,7 @@ def _contains(operand: Any, value: Any, match: Match) -> list[Mismatch]:
 
 def _count(operand: Any, value: Any, match: Match) -> list[Mismatch]:
     expected = _count_phrase(operand)
+    value = [] if value is None else value  # Go writes an empty list that nobody has made as null
     if not isinstance(value, list | Mapping):
         return [
             Mismatch(

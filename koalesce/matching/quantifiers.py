@@ -47,9 +47,9 @@ def some(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
 
 
 def no_element(pattern: Any, value: Any, match: Match) -> list[Mismatch]:
-    """No element matches, though one has something of what is asked for."""
+    """No element matches, though one has something of what is asked for; null has no elements."""
     expected = f"no element that matches {render(pattern)}"
-    elements = _elements(value, expected)
+    elements = _elements([] if value is None else value, expected)
     if isinstance(elements, Mismatch):
         return [elements]
     found = [
@@ -86,7 +86,7 @@ def counted(word: str, holds: Callable[[int, int], bool]) -> Operator:
 
     def check(operand: Any, value: Any, match: Match) -> list[Mismatch]:
         number, pattern = operand
-        elements = _elements(value, phrase(operand))
+        elements = _elements([] if value is None else value, phrase(operand))
         if isinstance(elements, Mismatch):
             return [elements]
         hits = [member("", element[0]) for element in elements if not _misses(pattern, element, match)]

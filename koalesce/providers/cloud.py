@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
 from koalesce.errors import KoalesceError, UsageError
-from koalesce.providers.ssh import SshProvider, check_served
+from koalesce.providers.ssh import SshProvider
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest
@@ -94,14 +94,8 @@ class CloudProvider(SshProvider):
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for what can't be had there."""
-        from koalesce.toolchain.supported import resolve_version
-
-        check_served(request, self.name)
         options = cloud(self.name).read(request.settings)
-        _check_ranges(request, getattr(options, "node_cidr", ""))
-        return dataclasses.replace(
-            request, kubernetes=resolve_version(request.kubernetes), ttl=request.ttl or options.ttl.seconds
-        )
+        return dataclasses.replace(super().resolve(request), ttl=request.ttl or options.ttl.seconds)
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that the account's credentials are there, and that it's said who may reach the cluster."""
@@ -176,6 +170,9 @@ class CloudProvider(SshProvider):
     def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
         """Refuse, likewise."""
         raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
+
+    def _check_settings(self, request: ClusterRequest) -> None:
+        _check_ranges(request, getattr(cloud(self.name).read(request.settings), "node_cidr", ""))
 
     def _check_credentials(self, own: Cloud) -> None:
         if missing := own.missing(self._environment):

@@ -49,10 +49,15 @@ class LocalProvider:
         from koalesce.toolchain.supported import resolve_version
 
         for field, known in _VALUES.items():
-            if getattr(request, field) not in known:
-                raise _unknown(_camel(field), getattr(request, field), known)
+            if (value := getattr(request, field)) and value not in known:
+                raise _unknown(_camel(field), value, known)
         if (mode := request.etcd.get("mode", "process")) not in _ETCD_MODES:
             raise _unknown("etcd.mode", mode, _ETCD_MODES)
+        if request.etcd.get("endpoints"):
+            raise UsageError(
+                "the local provider has no etcd.endpoints; its nodes reach nothing outside of the cluster's network",
+                hint="say etcd: {mode: external, fixtures: [e1]}, or run the spec with the provider ssh",
+            )
         if request.egress == "host" and "IPv4" not in request.ip_families:
             raise UsageError(
                 'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
@@ -60,7 +65,8 @@ class LocalProvider:
             )
         if request.settings:
             raise _unknown("providers.local", next(iter(request.settings)), ())
-        return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
+        version = resolve_version(request.kubernetes)
+        return dataclasses.replace(request, kubernetes=version, control_plane=request.control_plane or "process")
 
     def confirm(self, request: ClusterRequest) -> None:
         """Nothing to say: what it makes is the user's."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
-from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
+from koalesce.events import NOTICE, AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
 from koalesce.process import Cancel
@@ -292,7 +292,9 @@ class ClusterSession:
 
     def _on_terraform(self, event: TerraformEvent) -> None:
         if event.type == "provision_progress" and not event.output.startswith("Executing: "):
-            self._emit(PhaseProgress(spec=self._spec, phase="terraform apply", message=event.output))
+            text = event.output.removeprefix(NOTICE)
+            noted = text != event.output
+            self._emit(PhaseProgress(spec=self._spec, phase="terraform apply", message=text, notice=noted))
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[Callable[[str], None]]:

@@ -27,8 +27,6 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
 _UNSERVED = {
     "fixtures": "fixtures",
     "ip_families": "cluster.ipFamilies",
-    "etcd": "cluster.etcd",
-    "control_plane": "cluster.controlPlane",
     "registries": "cluster.registries",
     "addons": "cluster.addons",
 }
@@ -51,9 +49,13 @@ class SshProvider:
         from koalesce.toolchain.supported import resolve_version
 
         check_served(request, self.name)
-        if request.settings:
-            _machines(request)
-        return dataclasses.replace(request, kubernetes=resolve_version(request.kubernetes))
+        self._check_settings(request)
+        return dataclasses.replace(
+            request,
+            kubernetes=resolve_version(request.kubernetes),
+            etcd={**request.etcd, "mode": request.etcd.get("mode") or "static"},
+            control_plane=request.control_plane or "static",
+        )
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that there are machines enough, and that the files are there which say how they're reached."""
@@ -88,13 +90,20 @@ class SshProvider:
         self._settings = {**_machines(request).settings(), **self._tools(request, progress=progress, cancel=cancel)}
         return request
 
+    def _check_settings(self, request: ClusterRequest) -> None:
+        """Raise UsageError for what is wrong with the settings that there are."""
+        if request.settings:
+            _machines(request)
+
     @staticmethod
     def _tools(request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> dict[str, Any]:
         """The settings that say where the binaries and images are, which are found or made."""
+        from koalesce.local.request import static_components
         from koalesce.toolchain import Toolchain
 
         toolchain = Toolchain(progress=progress, cancel=cancel)
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns)
+        static = static_components(request.control_plane, request.etcd.get("mode", ""))
+        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=static)
         return {"tools": plain(tools), "image_store": str(toolchain.images.root)}
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
@@ -192,6 +201,8 @@ def _wishes(request: ClusterRequest) -> Iterator[str]:
     if not request.nodes:
         yield "nodes: 0"
         return
+    if request.etcd.get("fixtures"):
+        yield "etcd.fixtures"
     if sum(node.role == "control-plane" for node in request.nodes) > 1:
         yield "several control planes"
     plain_node = type(request.nodes[0])(name="", role="worker")

@@ -31,7 +31,7 @@ def contract_variables(request: ClusterRequest, settings: Mapping[str, Any]) -> 
         "ip_families": list(request.ip_families),
         "egress": request.egress,
         "etcd": dict(request.etcd),
-        "control_plane": request.control_plane,
+        "control_plane": request.control_plane or "process",
         "feature_gates": dict(request.feature_gates),
         "runtime_config": dict(request.runtime_config),
         "component_args": plain(request.args),

@@ -15,6 +15,8 @@ def check_writable(path: Path) -> None:
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "is a folder")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(None, f"{path.parent} is no folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             with path.open("ab"):

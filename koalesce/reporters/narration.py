@@ -101,6 +101,8 @@ class Narrator:
                 assert_never(event)
 
     def _phase_progress(self, event: PhaseProgress) -> list[Line]:
+        if event.notice:
+            return [Line(f"    note: {one_line(event.message)}", "skipped")]
         key = (event.spec, event.phase)
         too_soon = event.elapsed - self._progress.get(key, -_PROGRESS_EVERY) < _PROGRESS_EVERY
         if not self._phases or (too_soon and not self._verbose):

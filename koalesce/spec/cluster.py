@@ -34,12 +34,19 @@ ARGUMENT_TARGETS = Literal[
 ]
 _LEAST_MEMORY: Mapping[Role, str] = {"control-plane": "1Gi", "worker": "256Mi"}
 _VERSION = pattern(r"v?\d+\.\d+(\.\d+)?")
+_ENDPOINT = pattern(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
 
 
 def _version(text: str) -> str:
     if not _VERSION.fullmatch(text):
         raise ValueError(f'"{text}" is no version of Kubernetes; write a minor ("1.37") or an exact one ("1.37.2")')
     return text.removeprefix("v")
+
+
+def _endpoint(text: str) -> str:
+    if not _ENDPOINT.fullmatch(text):
+        raise ValueError(f'"{text}" is no endpoint of etcd; write one such as https://192.0.2.20:2379')
+    return text
 
 
 def _cidr(text: str) -> str:
@@ -66,6 +73,7 @@ def _as_list(value: Any) -> Any:
 
 
 Cidr = Annotated[Text, AfterValidator(_cidr), Field(examples=["10.244.0.0/16"])]
+Endpoint = Annotated[Text, AfterValidator(_endpoint)]
 KubeletFields = Mapping[Annotated[str, AfterValidator(known_field)], Any]
 Cidrs = Annotated[tuple[Cidr, ...], BeforeValidator(_as_list, json_schema_input_type=Cidr | list[Cidr])]
 FlagText = Annotated[str, BeforeValidator(_as_text)]
@@ -164,8 +172,9 @@ class NodeCounts(Model):
 class EtcdSpec(Model):
     """The datastore."""
 
-    mode: Literal["process", "static", "external"] = "process"
-    """A process of each control plane, a static pod of each, or external: on machines that are no nodes of the cluster."""
+    mode: Literal["process", "static", "external"] | None = None
+    """A process of each control plane, a static pod of each, or external: on machines that are no nodes of the cluster. Default: a process in local
+    clusters, a static pod on machines (`ssh`)."""
 
     members: Annotated[int, Field(strict=True, ge=1, le=9)] | None = None
     """How many members it has, each on a control plane of its own. Default: as many as there are control planes."""
@@ -174,17 +183,19 @@ class EtcdSpec(Model):
     """The fixtures that have a member each, of an external one that the cluster is made with: `{mode: external, fixtures: [e1, e2, e3]}`. They are
     machines beside the cluster's nodes, which API servers reach with a client certificate."""
 
-    endpoints: tuple[Text, ...] = ()
-    """Where an external one is reached that is there already."""
+    endpoints: tuple[Endpoint, ...] = Field(default=(), examples=[["https://192.0.2.20:2379"]])
+    """Where an external one is reached from the control plane that is there already, for clusters on machines (`ssh`): `{mode: external,
+    endpoints: ["https://192.0.2.20:2379"], ca: etcd/ca.crt, cert: etcd/client.crt, key: etcd/client.key}`. All keys of the cluster begin with /koalesce/ and
+    its name there, and are removed with it."""
 
     ca: Text | None = None
-    """The CA of an external one."""
+    """The file of the CA of an external one whose endpoints are https."""
 
     cert: Text | None = None
-    """The client certificate for an external one."""
+    """The file of the client certificate for it."""
 
     key: Text | None = None
-    """The key of that certificate."""
+    """The file of the key of that certificate."""
 
     @model_validator(mode="after")
     def _external_says_where(self) -> EtcdSpec:
@@ -192,8 +203,13 @@ class EtcdSpec(Model):
             raise ValueError("mode: external goes together with fixtures, or with endpoints")
         if self.endpoints and self.fixtures:
             raise ValueError("say fixtures or endpoints, not both")
-        if not self.endpoints and (self.ca or self.cert or self.key):
+        files = (self.ca, self.cert, self.key)
+        if not self.endpoints and any(files):
             raise ValueError("ca, cert and key are of endpoints")
+        if len({endpoint.partition(":")[0] for endpoint in self.endpoints}) > 1:
+            raise ValueError("endpoints are all https, or all http")
+        if self.endpoints and all(files) != self.endpoints[0].startswith("https"):
+            raise ValueError("endpoints of https go together with ca, cert and key")
         if self.fixtures and self.members is not None:
             raise ValueError("each of the fixtures has a member: leave out members")
         if len(set(self.fixtures)) < len(self.fixtures):
@@ -276,8 +292,8 @@ class ClusterSpec(Model):
     etcd: EtcdSpec = Field(default_factory=EtcdSpec)
     """The datastore."""
 
-    control_plane: Literal["process", "static"] = "process"
-    """Whether the control plane runs as plain processes or as static pods."""
+    control_plane: Literal["process", "static"] | None = None
+    """Whether the control plane runs as plain processes or as static pods. Default: processes in local clusters, static pods on machines (`ssh`)."""
 
     feature_gates: Mapping[str, StrictBool] = Field(default_factory=dict)
     """Feature gates of all Kubernetes programs."""

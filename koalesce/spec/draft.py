@@ -28,7 +28,6 @@ from koalesce.spec.reading import StepReader, step_lists
 from koalesce.spec.sections import cluster_sections
 from koalesce.spec.shared import Groups
 from koalesce.spec.source import Source
-from koalesce.spec.supported import unsupported_problems
 from koalesce.spec.translate import problems_of
 from koalesce.spec.variables import fill_in_known, known_variables
 from koalesce.yaml import Problem
@@ -72,7 +71,6 @@ class Draft:
         expanded_source = ExpandedSource.of(self.source, self._origins)
         self.problems += cell_problems(expanded(self.data, self._origins), expanded_source)
         self.problems += cluster_problems(filled, self.source, self._written_entries(entries), providers=providers)
-        self.problems += unsupported_problems(self.data, self.source)
         self.problems += file_problems(filled, self.source, self.unchecked)
         self.problems += KindChecks(self.data, self.source, self._written_entries(entries), self.files).problems()
         clusters = self._clusters(filled)

@@ -14,7 +14,7 @@ from koalesce.cluster_request import ClusterRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.merging import merged
-from koalesce.spec.cluster import ClusterSpec
+from koalesce.spec.cluster import ClusterSpec, EtcdSpec
 from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.components import Component, waits_for_cluster
 from koalesce.spec.conditions import Condition
@@ -113,9 +113,8 @@ class LoadedSpec:
             service_cidr=",".join(cluster.service_ranges),
             ip_families=cluster.ip_families,
             egress=cluster.egress,
-            etcd=cluster.etcd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-            | {"mode": cluster.etcd.mode},
-            control_plane=cluster.control_plane,
+            etcd=self._etcd(cluster.etcd),
+            control_plane=cluster.control_plane or "",
             feature_gates=dict(cluster.feature_gates),
             runtime_config=dict(cluster.runtime_config),
             args=cluster.flags(),
@@ -131,6 +130,12 @@ class LoadedSpec:
             ttl=cluster.ttl.seconds if cluster.ttl else 0.0,
             settings=dict(cluster.providers.get(cluster.provider, {})),
         )
+
+    def _etcd(self, etcd: EtcdSpec) -> dict[str, Any]:
+        """What is said of the datastore, with files as they are found from anywhere."""
+        said: dict[str, Any] = etcd.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        files = {name: str(self.files.confined(said[name])) for name in ("ca", "cert", "key") if name in said}
+        return said | files
 
     def _text(self, path: str | None) -> str:
         """The text of a file that the spec names; UsageError if it can't be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,6 @@ from koalesce.spec.fields import StepFields
 from koalesce.spec.models import Spec
 from koalesce.spec.schema import PLACES, definitions_by_model, field_alias, object_form
 from koalesce.spec.shared_models import SharedFile
-from koalesce.spec.supported import UNSUPPORTED
 from koalesce.steps import STEPS
 from koalesce.steps.base import Action, Assertion, Background, Course, Step
 
@@ -43,7 +42,6 @@ class FieldText:
     text: str
     default: str = ""
     required: bool = False
-    limits: str = ""  # what this version can't do with it
 
     @property
     def models(self) -> list[str]:
@@ -103,7 +101,7 @@ class Reference:
         has_operators = name not in MATCHERS and set(properties) >= _OPERATOR_FIELDS
         required = schema.get("required", ())
         fields = [
-            self._field(name, each, place, required=each in required)
+            _field(each, place, required=each in required)
             for each, place in properties.items()
             if not (has_operators and each in _OPERATOR_FIELDS)
         ]
@@ -128,32 +126,11 @@ class Reference:
         found: Mapping[str, Any] = object_form(self._definitions[name])
         return found
 
-    def _field(self, model: str, name: str, schema: Mapping[str, Any], *, required: bool) -> FieldText:
-        default = "" if "default" not in schema else _written(schema["default"])
-        return FieldText(
-            name=name, type=type_of(schema), text=unwrapped(str(schema.get("description", ""))), default=default,
-            required=required, limits="; ".join(dict.fromkeys(self._limits(model, name))),
-        )  # fmt: skip
 
-    def _limits(self, model: str, name: str) -> Iterator[str]:
-        for row in UNSUPPORTED:
-            if (model, name) in self._places(row.path):
-                yield f"{row.what} not supported by this version".strip()
-
-    def _places(self, path: tuple[str, ...]) -> set[tuple[str, str]]:
-        """The models with the field that a path into a spec ends at."""
-        at = {self._names[Spec]}
-        for name in path[:-1]:
-            if name != "*":
-                at = {below for model in at for below in self._leads_to(model, name)}
-        return {(model, path[-1]) for model in at}
-
-    def _leads_to(self, model: str, name: str) -> list[str]:
-        place = self._object(model).get("properties", {}).get(name)
-        if place is None:
-            return []
-        names = FieldText(name=name, type=type_of(place), text="").models
-        return [self._names[StepFields] if each == _STEP else each for each in names]
+def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> FieldText:
+    default = "" if "default" not in schema else _written(schema["default"])
+    text = unwrapped(str(schema.get("description", "")))
+    return FieldText(name=name, type=type_of(schema), text=text, default=default, required=required)
 
 
 def type_of(schema: Mapping[str, Any]) -> str:

@@ -79,7 +79,8 @@ class Chaos(Background, key="chaos"):
     fill_disk: DiskOfNodes | None = None
     """Have a disk of nodes, one of those that the spec gives them (`disks`), take nothing more: `{node: worker-1, path: /mnt/data}`.
     What is on it stays; what is removed meanwhile makes room again. A kubelet looks every ten seconds: with /var/lib/kubelet or /var/lib/containerd full, its
-    node soon has DiskPressure, and some seconds after the fault no more."""
+    node soon has DiskPressure, and some seconds after the fault no more. Pods are ended meanwhile, but a kubelet without any room can't write that down: they
+    count as evicted only after the fault."""
 
     lasts: Annotated[Duration, AfterValidator(_lasts)] | None = Field(default=None, alias="for")
     """How long it lasts: the step ends then, and the fault with it. Default: until a `stop` with its id, or the test's end."""

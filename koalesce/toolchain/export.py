@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,34 @@ from koalesce.toolchain.reference import Reference
 
 def export(store: ImageStore, ref: str, path: Path) -> None:
     """Write an image to a tar file, an OCI layout with Docker's manifest.json; the file appears whole or not at all."""
-    found = store.find(ref)
-    if found is None:
-        raise ProvisionError(f"{store.normalize(ref)} is not in the image store", hint="koalesce image list")
-    manifest = _manifest(store, found.descriptor)
-    document = _document(store, manifest.digest)
-    blobs = [manifest.digest, document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]
-    files = {
+    export_all(store, (ref,), path)
+
+
+def export_all(store: ImageStore, refs: Iterable[str], path: Path) -> None:
+    """Write several images to one tar file; what they share is in it once."""
+    entries, docker = [], []
+    blobs: dict[str, None] = {}  # in the order in which they come up
+    for ref in refs:
+        found = store.find(ref)
+        if found is None:
+            raise ProvisionError(f"{store.normalize(ref)} is not in the image store", hint="koalesce image list")
+        manifest = _manifest(store, found.descriptor)
+        document = _document(store, manifest.digest)
+        config, layers = document["config"]["digest"], [layer["digest"] for layer in document["layers"]]
+        blobs |= dict.fromkeys((manifest.digest, config, *layers))
+        entries.append(_entry(found.ref, manifest))
+        docker.append({"Config": _place(config), "RepoTags": [found.ref], "Layers": list(map(_place, layers))})
+    files: Mapping[str, Any] = {
         "oci-layout": {"imageLayoutVersion": "1.0.0"},
-        "index.json": _index(found.ref, manifest),
-        "manifest.json": [
-            {"Config": _place(blobs[1]), "RepoTags": [found.ref], "Layers": [_place(digest) for digest in blobs[2:]]}
-        ],
+        "index.json": {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries},
+        "manifest.json": docker,
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
             for name, content in files.items():
                 _add(archive, name, json.dumps(content, sort_keys=True).encode())
-            for digest in dict.fromkeys(blobs):
+            for digest in blobs:
                 _add_blob(archive, store, digest)
         temporary.replace(path)
     except OSError as error:
@@ -55,10 +64,11 @@ def _manifest(store: ImageStore, descriptor: Descriptor) -> Descriptor:
     raise ProvisionError(f"{descriptor.digest} has no variant for this machine")
 
 
-def _index(ref: str, manifest: Descriptor) -> Mapping[str, Any]:
+def _entry(ref: str, manifest: Descriptor) -> Mapping[str, Any]:
+    """An image in the index of a layout."""
     tag = Reference.parse(ref).tag or ""
     names = {"io.containerd.image.name": ref, "org.opencontainers.image.ref.name": tag}
-    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{**manifest.document(), "annotations": names}]}
+    return {**manifest.document(), "annotations": names}
 
 
 def _document(store: ImageStore, digest: str) -> dict[str, Any]:

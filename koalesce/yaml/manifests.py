@@ -96,7 +96,7 @@ def _objects(document: Node, text: str, path: str) -> tuple[list[Manifest], list
     value = document.value
     if not isinstance(value, dict):
         return [], [Problem.at(path, text, document.position, f"not a Kubernetes object, but {_named(value)}")]
-    if isinstance(value.get("kind"), str) and value["kind"].endswith("List") and isinstance(value.get("items"), list):
+    if isinstance(value.get("kind"), str) and value["kind"].endswith("List") and _is_list(value):
         objects: list[Manifest] = []
         problems: list[Problem] = []
         items = document.child("items")
@@ -110,6 +110,11 @@ def _objects(document: Node, text: str, path: str) -> tuple[list[Manifest], list
         for where, message in _missing(value)
     ]
     return ([], wrong) if wrong else ([Manifest(value, path, document.position.line)], [])
+
+
+def _is_list(value: dict[str, Any]) -> bool:
+    """Whether it has items, be they none: some programs write `items: null`."""
+    return "items" in value and (value["items"] is None or isinstance(value["items"], list))
 
 
 def _missing(value: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:

@@ -16,6 +16,8 @@ locals {
     pod_cidr                = var.pod_cidr
     service_cidr            = var.service_cidr
     ip_families             = var.ip_families
+    etcd                    = var.etcd
+    control_plane           = var.control_plane
     feature_gates           = var.feature_gates
     runtime_config          = var.runtime_config
     component_args          = var.component_args
@@ -35,14 +37,6 @@ locals {
   }
 
   nodes = { for index, node in var.nodes : node.name => cidrhost(var.settings.node_cidr, index + 10) }
-
-  # What cloud-init does at a server's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can read it from
-  # the metadata service: it holds no secret.
-  user_data = join("\n", ["#cloud-config", yamlencode({
-    package_update      = true
-    packages            = ["iproute2", "ipset", "iptables", "kmod", "procps"]
-    ssh_authorized_keys = var.settings.authorized_keys
-  })])
 
   machines = {
     machines = [for node in var.nodes : {
@@ -97,7 +91,7 @@ resource "terraform_data" "expiry" {
   }
 }
 
-# The key pair of this cluster, as files below state_dir.
+# The key pair of this cluster, and what its machines are told at their first boot, as files below state_dir.
 resource "terraform_data" "key" {
   triggers_replace = local.request
 
@@ -166,7 +160,7 @@ resource "hcloud_server" "node" {
   location     = var.settings.location
   ssh_keys     = [hcloud_ssh_key.run.id]
   firewall_ids = [hcloud_firewall.run.id]
-  user_data    = local.user_data
+  user_data    = try(file("${terraform_data.key.output.folder}/user-data"), "")
   labels       = local.labels
 
   public_net {
@@ -178,6 +172,10 @@ resource "hcloud_server" "node" {
     subnet_id = hcloud_network_subnet.run.id
     ip        = each.value
     alias_ips = []
+  }
+
+  lifecycle {
+    ignore_changes = [ssh_keys, user_data] # what a server has been told at its first boot; the files are gone on other machines
   }
 }
 

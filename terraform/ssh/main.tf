@@ -15,6 +15,8 @@ locals {
     pod_cidr                = var.pod_cidr
     service_cidr            = var.service_cidr
     ip_families             = var.ip_families
+    etcd                    = var.etcd
+    control_plane           = var.control_plane
     feature_gates           = var.feature_gates
     runtime_config          = var.runtime_config
     component_args          = var.component_args

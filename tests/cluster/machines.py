@@ -1,6 +1,6 @@
 """Machines to try the provider ssh on: Debian with systemd and sshd in systemd-nspawn, each with a network of its own on one bridge.
 
-The root file system is made once by mmdebstrap(1), and kept. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
+The root file system is made once by mmdebstrap(1), and kept; machines share it, each with a layer of its own over it. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
 kubelets want and that are the whole machine's, are given to them after the boot.
 """
 
@@ -23,7 +23,17 @@ from koalesce.local import cgroups
 PACKAGES = (
     "ca-certificates", "dbus", "iproute2", "ipset", "iptables", "kmod", "mount", "nftables", "openssh-server", "procps", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
-PROGRAMS = ("ip", "mmdebstrap", "ssh", "ssh-keygen", "ssh-keyscan", "systemd-nspawn")
+PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "systemd-nspawn")
+_DEBIAN = {"mmdebstrap": "mmdebstrap", "ssh": "openssh-client", "systemd-nspawn": "systemd-container"}
+_USERS = """
+for user in admin op; do
+  useradd --create-home --shell /bin/bash --groups sudo $user
+  mkdir -m 0700 /home/$user/.ssh
+  cp /root/.ssh/authorized_keys /home/$user/.ssh/
+  chown -R $user: /home/$user/.ssh
+done
+echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
+"""
 _BOOT = 120.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
@@ -46,7 +56,9 @@ def lacking() -> str:
     if os.geteuid():
         return "machines in systemd-nspawn need root"
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    return f"there is no {', '.join(missing)} here" if missing else ""
+    packages = sorted({_DEBIAN[name] for name in missing if name in _DEBIAN})
+    hint = f"; on Debian: apt-get install {' '.join(packages)}" if packages else ""
+    return f"there is no {', '.join(missing)} here{hint}" if missing else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +100,11 @@ class Site:
         """The file of their keys."""
         return self.folder / "known_hosts"
 
-    def list_file(self, name: str = "machines.yaml", **changes: str) -> Path:
-        """A list of them, as the provider reads it."""
+    def list_file(self, name: str = "machines.yaml", *, entries: Sequence[str] = (), **changes: str) -> Path:
+        """A list of them, as the provider reads it; `entries` say how each is reached, `changes` are of the list as a whole."""
         fields: Mapping[str, str] = {"key": str(self.key), "knownHosts": str(self.known_hosts), **changes}
         lines = [*(f"{name}: {value}" for name, value in fields.items())]
-        lines.append(f"machines: [{', '.join(machine.address for machine in self.machines)}]")
+        lines.append(f"machines: [{', '.join(entries or [machine.address for machine in self.machines])}]")
         path = self.folder / name
         path.write_text("\n".join(lines) + "\n")
         return path
@@ -105,7 +117,7 @@ class Site:
 
 @contextlib.contextmanager
 def machines(folder: Path, count: int) -> Iterator[Site]:
-    """So many machines that are up, and gone at the end."""
+    """So many machines that are up, and gone at the end. root may log in, admin, who may be root, and op, whom sudo asks for a password."""
     mark = f"kt{secrets.token_hex(2)}"
     with contextlib.ExitStack() as stack:
         _run(["ip", "netns", "add", mark])
@@ -118,6 +130,13 @@ def machines(folder: Path, count: int) -> Iterator[Site]:
             "link set br0 up",
         )
         _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")])
+        base = folder / "base"
+        base.mkdir()
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
+        _run(["tar", "-xpf", str(_root_archive()), "-C", str(base)])
+        (base / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+        (base / "root/.ssh/authorized_keys").write_text((folder / "key.pub").read_text())
+        _run(["chroot", str(base), "sh", "-ec", _USERS])
         inside = ("ip", "netns", "exec", mark)
         made = tuple(_machine(stack, folder, mark, number) for number in range(1, count + 1))
         site = Site(folder=folder, machines=made, inside=inside)
@@ -135,11 +154,8 @@ def machines(folder: Path, count: int) -> Iterator[Site]:
 def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) -> Machine:
     name, namespace = f"m{number}", f"{mark}m{number}"
     address = f"10.77.0.{10 + number}"
-    root = folder / name
-    root.mkdir()
-    stack.callback(shutil.rmtree, root, ignore_errors=True)
-    _run(["tar", "-xpf", str(_root_archive()), "-C", str(root)])
-    _furnish(root, name, folder / "key.pub")
+    root = _root(stack, folder, name)
+    _furnish(root, name)
     _run(["ip", "netns", "add", namespace])
     stack.callback(_run, ["ip", "netns", "del", namespace])
     _ip(mark, f"link add {name} type veth peer name eth0 netns {namespace}", f"link set {name} master br0 up")
@@ -160,7 +176,8 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     log = stack.enter_context((folder / f"{name}.log").open("wb"))
     process = subprocess.Popen(
         ["sh", "-c", f'{"; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups) or ":"}; exec "$@"', "sh",
-         "systemd-nspawn", "--directory", str(root), "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
+         "setpriv", "--pdeathsig=KILL", "--",  # also where this is killed, and ends nothing any more
+         "systemd-nspawn", "--directory", str(root), f"--bind={folder / f'{name}-lib'}:/var/lib", "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
          f"--network-namespace-path=/run/netns/{namespace}", f"--machine={name}", "--system-call-filter=add_key keyctl request_key bpf"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
@@ -168,6 +185,20 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     machine = Machine(name=name, address=address, namespace=namespace, process=process, groups=tuple(groups))
     stack.callback(machine.cut_power)
     return machine
+
+
+def _root(stack: contextlib.ExitStack, folder: Path, name: str) -> Path:
+    """A machine's own root file system: a layer over the common one, but for /var/lib, where a layer of containers couldn't lie over that."""
+    root, layer, work, lib = (folder / f"{name}{suffix}" for suffix in ("", "-layer", "-work", "-lib"))
+    for each in (root, layer, work):
+        each.mkdir()
+        stack.callback(shutil.rmtree, each, ignore_errors=True)
+    stack.callback(shutil.rmtree, lib, ignore_errors=True)
+    _run(["cp", "-a", str(folder / "base/var/lib"), str(lib)])
+    options = f"lowerdir={folder / 'base'},upperdir={layer},workdir={work}"
+    _run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)])
+    stack.callback(_run, ["umount", "--lazy", str(root)])
+    return root
 
 
 def _root_archive() -> Path:
@@ -183,10 +214,8 @@ def _root_archive() -> Path:
     return archive
 
 
-def _furnish(root: Path, name: str, key: Path) -> None:
-    """What makes it a machine of its own, which the key opens."""
-    (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    (root / "root/.ssh/authorized_keys").write_text(key.read_text())
+def _furnish(root: Path, name: str) -> None:
+    """What makes it a machine of its own."""
     (root / "etc/hostname").write_text(f"{name}\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
     (root / "etc/machine-id").write_text("")
@@ -219,3 +248,7 @@ def _run(command: Sequence[str], *, timeout: float = 120.0) -> str:
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=timeout, stdin=subprocess.DEVNULL
     ).stdout
+
+
+if __name__ == "__main__" and (_reason := lacking()):
+    print(f"note: the provider ssh can't be tried on machines here: {_reason}")

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from koalesce.errors import KoalesceError
 from koalesce.local import client
 from koalesce.local.ledger import Ledger, NameInUse, Process
 from koalesce.local.teardown import end
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
 
 NAME = "t-cleanup"
@@ -67,13 +67,6 @@ def up(ledger: Ledger, **changes: object) -> Process:
     assert entry is not None
     assert entry.supervisor is not None
     return entry.supervisor
-
-
-def eventually(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_down_leaves_nothing(ledger: Ledger, before: Machine) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from koalesce.local import client
 from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 from tests.long import long
 
@@ -103,21 +103,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(autouse=True)
 def whole(cluster: Cluster) -> None:
     """What a test before has done is over."""
-    eventually(lambda: _holds(cluster.is_whole))
-
-
-def eventually(holds: Callable[[], object], seconds: float = 240.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.3)
-
-
-def _holds(condition: Callable[[], bool]) -> bool:
-    try:
-        return condition()
-    except KoalesceError:
-        return False
+    eventually(cluster.is_whole)
 
 
 def test_static_pods_are_shown_as_everywhere(cluster: Cluster) -> None:
@@ -191,7 +177,7 @@ def test_a_control_plane_that_is_switched_off_is_not_missed_and_comes_back(clust
 
     fault.undo()
 
-    eventually(lambda: _holds(cluster.is_whole))
+    eventually(cluster.is_whole)
     assert cluster.get("configmaps", "without-cp-1", "default")
     # Of the member that it has now, as of any other, the two that are left can be a quorum.
     again = cluster.begin("stop-component", "cp-2", component="etcd")

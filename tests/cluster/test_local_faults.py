@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from koalesce.local import client
 from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 from tests.long import long
 
@@ -117,13 +118,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     finally:
         kube.close()
         client.down(NAME, ledger=ledger)
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -377,10 +371,11 @@ def test_a_disk_of_the_kubelet_that_is_full_puts_its_node_under_pressure_until_i
 
     fault = cluster.begin("fill-disk", "worker-1", path=DISK)
     eventually(lambda: cluster.is_under_pressure("worker-1") == (True, True))
-    eventually(lambda: _reason(cluster, "evicted") == "Evicted", 240)  # one pod after the other
+    eventually(lambda: not _container(cluster, "evicted"))
     fault.undo()
 
-    eventually(lambda: cluster.is_under_pressure("worker-1") == (False, False), 120)
+    eventually(lambda: _reason(cluster, "evicted") == "Evicted")  # only now it can write down that the pod is over
+    eventually(lambda: cluster.is_under_pressure("worker-1") == (False, False))
     cluster.kube.create(_pod("later", ["/agnhost", "pause"]))
     eventually(lambda: _container(cluster, "later"))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from koalesce.cluster import Fault
-from koalesce.errors import KoalesceError
 from koalesce.kube import Kube
 from koalesce.local import client
 from koalesce.local.ledger import Ledger
@@ -21,6 +19,7 @@ from koalesce.local.reset import of_entry
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFaults
 from koalesce.toolchain import Toolchain
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 from tests.long import long
 
@@ -119,20 +118,6 @@ def made(layout: Layout, folder: Path) -> Iterator[World]:
     finally:
         kube.close()
         client.down(NAME, ledger=ledger)
-
-
-def eventually(holds: Callable[[], object], seconds: float = 240.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not _holds(holds):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.3)
-
-
-def _holds(condition: Callable[[], object]) -> bool:
-    try:
-        return bool(condition())
-    except KoalesceError:
-        return False
 
 
 @long

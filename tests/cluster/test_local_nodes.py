@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from koalesce.kube import Kube
 from koalesce.local import client
 from koalesce.local.ledger import Ledger
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-nodes"
@@ -95,13 +96,6 @@ def status(kube: Kube, name: str) -> dict[str, Any]:
 
 def address(cluster: Cluster, node: str) -> str:
     return str(status(cluster.kube, f"web-{node}")["podIP"])
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def test_nodes_are_told_apart_by_all_that_kubernetes_looks_at(cluster: Cluster) -> None:

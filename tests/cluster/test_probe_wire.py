@@ -51,7 +51,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("probe") / "koalesce-probe"
     environment = {**os.environ, "CGO_ENABLED": "0"}
     subprocess.run(
-        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.3.0", env=environment, check=True
+        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.4.0", env=environment, check=True
     )
     return binary
 

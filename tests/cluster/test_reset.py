@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from koalesce.local.reset import of_entry
 from koalesce.process import run
 from koalesce.providers.roots import machines_of
 from koalesce.toolchain import Toolchain
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 
 NAME = "t-reset"
@@ -66,13 +66,6 @@ def kube(entry: Entry) -> Iterator[Kube]:
     kube = Kube(Path(entry.kubeconfig))
     yield kube
     kube.close()
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def on_nodes(entry: Entry, script: str) -> list[str]:

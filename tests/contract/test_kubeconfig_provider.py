@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import platform
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,10 @@ import pytest
 
 from koalesce import pki
 from koalesce.cluster import ClusterRequest
-from koalesce.errors import KoalesceError, ProvisionError, UsageError
+from koalesce.errors import KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.kube.marks import RUN_LABEL, TEST_LABEL
 from koalesce.local.ledger import Ledger
-from koalesce.providers import contexts, taking
+from koalesce.providers import contexts, node_pods, taking
 from koalesce.providers.existing import OWN_LABEL, look
 from koalesce.providers.session import ClusterSession
 from koalesce.terraform import find_binary
@@ -196,3 +197,34 @@ def test_rights_that_are_lacking_are_named_all_at_once(api_server: ApiServer, na
     assert error.message == (
         "context it may not list nodes, list namespaces, create namespaces, delete namespaces, create pods, which every test needs"
     )
+
+
+def test_what_was_made_for_commands_on_nodes_is_asked_to_go_where_the_cluster_forbids_the_pods(
+    api_server: ApiServer, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This API server allows no privileged pods, and nobody empties namespaces that go here: it's seen what is asked for."""
+    (tmp_path / "koalesce-probe").touch()
+    monkeypatch.setattr("koalesce.toolchain.Toolchain.tool", lambda *_: tmp_path)
+    monkeypatch.setattr(taking, "_GONE_WITHIN", 0.0)
+    kube, run = api_server.kube, f"run-{uuid.uuid4().hex[:8]}"
+    info = {"operatingSystem": "linux", "architecture": node_pods._MACHINES[platform.machine()]}
+    kube.create({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
+        "status": {"nodeInfo": info, "conditions": [{"type": "Ready", "status": "True"}]},
+    })  # fmt: skip
+    request = {
+        "name": "reached", "run_id": run, "state_dir": str(tmp_path / "cluster"),
+        "settings": {**settings, "allow_node_exec": True},
+    }  # fmt: skip
+    try:
+        with pytest.raises(ProvisionError, match=r"doesn't let us run privileged pods on its nodes: .*privileged"):
+            taking.take(json.dumps(request))
+        with pytest.raises(TeardownError, match=f"namespace koalesce-nodes-{run}"):
+            taking.leave("reached")
+    finally:
+        kube.delete(kube.resource("nodes"), "n")
+
+    namespace = kube.get(kube.resource("namespaces"), f"koalesce-nodes-{run}")
+    assert namespace is not None
+    assert namespace["metadata"]["labels"][RUN_LABEL] == run
+    assert namespace["metadata"]["deletionTimestamp"]

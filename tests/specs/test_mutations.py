@@ -76,7 +76,7 @@ def _stops(steps: list[dict[str, Any]], index: int) -> list[dict[str, Any]]:
     started = {
         step[key].get("id")
         for step in steps[:index]
-        for key in ("background", "capture", "port-forward")
+        for key in ("background", "capture", "port-forward", "stability")
         if key in step
     }
     return [step for step in steps[index + 1 :] if "stop" in step and _id(step["stop"]) in started]

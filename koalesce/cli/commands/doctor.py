@@ -96,6 +96,7 @@ def _programs() -> list[Finding]:
         "go": (go, "builds what can't be downloaded"),
         "kubectl": (shutil.which("kubectl"), "is for `script` steps that call it, and for kustomizations"),
         "helm": (shutil.which("helm"), "renders charts"),
+        "ssh": (shutil.which("ssh"), "reaches machines that clusters are made on (provider ssh)"),
     }
     for name, (path, use) in uses.items():
         if path:

@@ -17,6 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which clusters."""
     parser.add_argument("names", metavar="NAME", nargs="*", help="name of a cluster, as `koalesce clusters` shows it")
     parser.add_argument("--all", action="store_true", help="every cluster of this user that no living run holds")
+    parser.add_argument(
+        "--machines", metavar="FILE",
+        help="remove clusters that aren't known here, such as those of another computer, from these machines (provider ssh)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,10 +31,17 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.names) == args.all:
         raise UsageError("koalesce down: name the clusters, or say --all", hint="koalesce clusters lists them")
+    if args.machines and not args.names:
+        raise UsageError(
+            "koalesce down: --machines goes with names of clusters", hint="koalesce down NAME --machines FILE"
+        )
     code = exit_codes.PASSED
     stop = Stop()
+    names = _known(args.names, args.machines) if args.machines else args.names
+    if args.names and not names:
+        return code
     with stop.on_signals():  # a cluster that is being destroyed is destroyed to its end
-        for entry in _chosen(args.names):
+        for entry in _chosen(names):
             if stop.cancel.is_set():
                 return exit_codes.worse(code, exit_codes.INTERRUPTED)
             try:
@@ -40,6 +51,25 @@ def run(args: argparse.Namespace) -> int:
                     raise
                 code = exit_codes.worse(code, _told(entry.name, error))
     return code
+
+
+def _known(names: list[str], file: str) -> list[str]:
+    """The names of clusters that are known here; the others are removed from the machines of a list."""
+    from pathlib import Path
+
+    from koalesce.errors import UsageError
+    from koalesce.local.ledger import Ledger
+    from koalesce.machines import client
+    from koalesce.providers import machine_list
+
+    unknown = [name for name in dict.fromkeys(names) if Ledger().find(name) is None]
+    settings = machine_list.of_settings(machine_list.read(Path(file).expanduser())).settings()
+    for name in unknown:
+        freed = client.free(name, settings, command=f"koalesce down {name} --machines {file}")
+        if not freed:
+            raise UsageError(f'no cluster is called "{name}", and none of the machines has one of that name')
+        print(f"{name}: removed from {', '.join(freed)}")
+    return [name for name in names if name not in unknown]
 
 
 def _chosen(names: list[str]) -> list[Entry]:

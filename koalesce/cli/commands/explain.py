@@ -74,7 +74,7 @@ def _explained(reference: Reference, what: str) -> Iterator[str]:
         models = [reference.common() if below == "Step" else reference.model(below) for below in found.models]
     if found is not None:
         yield f"{what}: {_plain(found.type)}{_default(found)}"
-        yield from _wrapped(" ".join(part for part in (found.text, found.limits and f"({found.limits})") if part), "  ")
+        yield from _wrapped(found.text, "  ")
     for model in models:
         yield from _model(model, named=found is not None)
 
@@ -89,7 +89,7 @@ def _model(model: ModelText, *, named: bool) -> Iterator[str]:
         yield "\nfields:"
     for each in model.fields:
         yield f"  {each.name}: {_plain(each.type)}{_default(each)}"
-        yield from _wrapped(each.text + (f" ({each.limits})" if each.limits else ""), "      ")
+        yield from _wrapped(each.text, "      ")
     if model.matches:
         yield "  and the operators of a matcher, such as equals, contains, matches, count"
 
@@ -120,5 +120,5 @@ def _wrapped(text: str, indent: str) -> list[str]:
     return [
         line
         for part in text.split("\n")
-        for line in textwrap.wrap(part, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+        for line in textwrap.wrap(part, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
     ]

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.stopping import Stop
     from koalesce.clock import SystemClock
     from koalesce.engine import RunOptions
+    from koalesce.errors import UsageError
     from koalesce.library.one_step import spec_of, with_timeout
 
     text = sys.stdin.read() if args.step == "-" else args.step
@@ -62,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
         options = RunOptions(paths=(str(path),), cluster=args.cluster, trust=True, cancel=stop.cancel)
         try:
             end = follow(engine.run(options), view, Reports({}), stop, SystemClock())
+        except UsageError as error:
+            if not args.disruptive and "disruptive: true" in error.message:
+                error.hint = "--disruptive says so of this one"
+            raise
         except Abandoned as abandoned:  # threads may hang in what was to be interrupted
             print(abandoned, file=sys.stderr, flush=True)
             path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from koalesce.durations import format_seconds
@@ -18,6 +19,7 @@ from koalesce.reporters.record import RunRecord
 _ROW = 64  # pixels; the stylesheet's rows of plots are as high
 _CURVE = 44  # of them for latency; below it stand lost and wrong tries
 _MOST = 30  # steps
+_OF_NAMESPACE = re.compile(r"(?<!\S)[a-z0-9-]+/(?=[a-z0-9])")
 _LEGEND = (
     ("slowest", "slowest answer"),
     ("usual", "usual answer (median)"),
@@ -42,7 +44,8 @@ def plots(record: RunRecord, anchors: Anchors) -> Markup | None:
         tag("li", tag("svg", tag("rect", width="100%", height="100%", class_=look), class_="swatch"), f" {text}")
         for look, text in _LEGEND
     ]
-    shown = [_step(record, path, name, end, anchors) for path, name, end in sorted(found, key=_is_good)[:_MOST]]
+    drawn = sorted(found, key=_is_good)[:_MOST]
+    shown = [_step(record, *each, anchors, is_open=_is_open(each[2]) or each is drawn[0]) for each in drawn]
     more = tag("p", f"{len(found) - _MOST} more, which went well, aren't drawn.") if len(found) > _MOST else None
     return joined(tag("ul", legend, class_="legend"), shown, more)
 
@@ -51,20 +54,24 @@ def _is_good(found: tuple[str, str, StepFinished]) -> bool:
     return found[2].status not in BAD
 
 
-def _step(record: RunRecord, path: str, name: str, end: StepFinished, anchors: Anchors) -> Markup:
+def _is_open(end: StepFinished) -> bool:
+    return end.status in BAD or len(end.series) <= 4
+
+
+def _step(record: RunRecord, path: str, name: str, end: StepFinished, anchors: Anchors, *, is_open: bool) -> Markup:
     anchor = anchors.get((path, name))
     test = tag("a", name or "setup", href=f"#{anchor}") if anchor else name or "setup"
     head = [mark(end.status), " ", test, ": ", step_title(end), " ", tag("code", path, class_="where")]
     axis = Axis(max(0.0, end.elapsed - max(each.ago for each in end.series)), end.elapsed)
     meanwhile = [span for span in faults(record, record.spec(path)) if span.begin < axis.end and span.end > axis.begin]
-    is_open = end.status in BAD or len(end.series) <= 4
     return folded(head, _picture(end, axis, meanwhile), is_open=is_open, class_="plot")
 
 
 def _picture(end: StepFinished, axis: Axis, meanwhile: Sequence[Span]) -> Markup:
+    names = _short([each.title for each in end.series])
     labels = [
-        tag("div", tag("b", each.title, title=each.title), tag("span", _figures(each)), class_="row series")
-        for each in end.series
+        tag("div", tag("b", name, title=each.title), tag("span", _figures(each)), class_="row series")
+        for name, each in zip(names, end.series, strict=True)
     ]
     height = AXIS + _ROW * len(end.series)
     shadows = [_shadow(span, axis, height - AXIS) for span in meanwhile]
@@ -77,6 +84,12 @@ def _picture(end: StepFinished, axis: Axis, meanwhile: Sequence[Span]) -> Markup
         width="100%", height=height, role="img",
     )  # fmt: skip
     return tag("div", tag("div", tag("div", class_="axis"), labels, class_="labels"), picture, class_="lane")
+
+
+def _short(titles: Sequence[str]) -> list[str]:
+    """The titles without the namespace, where all pods in them are of one: what tells them apart would be cut off otherwise."""
+    namespaces = {found for title in titles for found in _OF_NAMESPACE.findall(title)}
+    return [_OF_NAMESPACE.sub("", title) if len(namespaces) == 1 else title for title in titles]
 
 
 def _figures(series: Series) -> str:

@@ -60,13 +60,15 @@ def timeline(record: RunRecord, anchors: Anchors) -> Markup | None:
 
 
 def _lanes(drawn: Sequence[Lane], anchors: Anchors) -> Iterator[Markup]:
-    """Each lane, unfolded as long as that isn't too much at once; those in which something went wrong come first to it."""
+    """Each lane, unfolded where all of them aren't too much at once, or where something went wrong in it."""
+    is_much = sum(len(lane.rows) for lane in drawn) > _OPEN_ROWS and len(drawn) > 1
     left = _OPEN_ROWS
     unfolded = set()
-    for lane in sorted(drawn, key=_is_good):
-        if left == _OPEN_ROWS or len(lane.rows) <= left:
-            unfolded.add(lane.spec)
-            left -= len(lane.rows)
+    for lane in drawn:
+        if is_much and (_is_good(lane) or (left < _OPEN_ROWS and len(lane.rows) > left)):
+            continue
+        unfolded.add(lane.spec)
+        left -= len(lane.rows)
     for lane in drawn:
         axis = Axis(*_extent(lane))
         more = tag("p", f"{lane.left_out} more tests, which went well and took less time, aren't drawn.")

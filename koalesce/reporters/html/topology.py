@@ -15,8 +15,9 @@ from koalesce.reporters.record import RunRecord, SpecRecord, TestRecord
 _UP = "Established"
 _MOST_IN_A_ROW = 12  # machines; of more there is the table only
 _MOST = 40  # tests
-_STEP, _MARGIN, _TOP, _BELOW = 170, 90, 44, 190
+_STEP, _MARGIN, _EDGE, _BETWEEN = 170, 90, 4, 150
 _BOX = (130, 40)
+_BESIDE = 0.27  # of a line: behind the box at its end, before others cross it
 _LEGEND = (
     ("up", "established"),
     ("half", "established at one end only, as far as was looked"),
@@ -56,6 +57,7 @@ def topologies(record: RunRecord, anchors: Anchors) -> Markup | None:
         )
         for look, text in _LEGEND
     ]
+    legend.append(tag("li", tag("b", "n"), " routes accepted by the end beside it"))
     found.sort(key=lambda each: not _is_bad(each[1]))
     shown = [
         _test(spec, test, sessions, anchors, is_open=_is_bad(test) or number == 0)
@@ -121,30 +123,36 @@ def _picture(links: Sequence[Link], sessions: Sequence[Session], nodes: Sequence
     if width > _MOST_IN_A_ROW:
         return None
     whole = 2 * _MARGIN + _STEP * (width - 1)
-    deepest = max(
-        (
-            abs(row.index(a) - row.index(b))
-            for row in (above, below)
-            for a, b in (link.ends for link in links)
-            if a in row and b in row
-        ),
-        default=0,
-    )
-    places = {
-        **_row(above, whole, _TOP + 26 * max(deepest - 1, 0)),
-        **_row(below, whole, (_BELOW if above else _TOP) + 26 * max(deepest - 1, 0)),
-    }
-    height = max(y for _, y in places.values()) + _BOX[1] + 26 * deepest
+    up, down = (_room(row, links) for row in (above, below))
+    top = _EDGE + up if above else _EDGE + _BOX[1] // 2
+    bottom = top + _BETWEEN if above else top
+    places = {**_row(above, whole, top), **_row(below, whole, bottom)}
+    height = (bottom + down if below else top + _BOX[1] // 2) + _EDGE
+    courses = [
+        (link, Course.between(*(places[end] for end in link.ends), is_above=link.ends[0] in above)) for link in links
+    ]
     numbers = {session.at: session.local_asn for session in sessions} | {
         session.peer: session.asn for session in sessions
     }
     return tag(
         "svg",
         tag("title", "BGP sessions"),
-        [_line(link, places, is_above=link.ends[0] in above) for link in links],
+        [_line(link, course) for link, course in courses],
+        [list(_routes(link, course)) for link, course in courses],
         [_box(name, at, numbers.get(name, 0), is_node=name in below) for name, at in places.items()],
         viewBox=f"0 0 {whole} {height}", width=f"{whole}", role="img",
     )  # fmt: skip
+
+
+def _room(row: Sequence[str], links: Sequence[Link]) -> int:
+    """How far it is from the middle of a row to its outer side: to that of its boxes, or to the peak of the deepest bow."""
+    spans = [abs(row.index(a) - row.index(b)) for a, b in (link.ends for link in links) if a in row and b in row]
+    return max([_BOX[1] // 2, *(_bow(span) for span in spans)])
+
+
+def _bow(span: int) -> int:
+    """How deep a bow is to a machine so many places on."""
+    return 26 * span + 22
 
 
 def _row(names: Sequence[str], whole: int, y: int) -> dict[str, tuple[int, int]]:
@@ -152,18 +160,49 @@ def _row(names: Sequence[str], whole: int, y: int) -> dict[str, tuple[int, int]]
     return {name: (first + _STEP * number, y) for number, name in enumerate(names)}
 
 
-def _line(link: Link, places: Mapping[str, tuple[int, int]], *, is_above: bool) -> Markup:
-    """A straight line between the rows, a bow within one, so that it passes by the machines between."""
-    (x1, y1), (x2, y2) = (places[end] for end in link.ends)
-    if y1 == y2:
-        depth = (26 * abs(x2 - x1) / _STEP + 22) * (-1 if is_above else 1) * 2
-        course = f"M {x1} {y1} Q {(x1 + x2) / 2:.0f} {y1 + depth:.0f} {x2} {y2}"
-    else:
-        course = f"M {x1} {y1} L {x2} {y2}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """The way of a line: a straight one between the rows, a bow within one, so that it passes by the machines between."""
+
+    begin: tuple[int, int]
+    control: tuple[float, float]
+    end: tuple[int, int]
+
+    @classmethod
+    def between(cls, begin: tuple[int, int], end: tuple[int, int], *, is_above: bool) -> Course:
+        """The way between two machines."""
+        (x1, y1), (x2, y2) = begin, end
+        depth = 2 * _bow(abs(x2 - x1) // _STEP) * (-1 if is_above else 1) if y1 == y2 else 0
+        return cls(begin=begin, control=((x1 + x2) / 2, (y1 + y2) / 2 + depth), end=end)
+
+    def __str__(self) -> str:
+        (x1, y1), (x, y), (x2, y2) = self.begin, self.control, self.end
+        return f"M {x1} {y1} Q {x:.0f} {y:.0f} {x2} {y2}"
+
+    def at(self, part: float) -> tuple[float, float]:
+        """The place where this part of it is over."""
+        x, y = (
+            (1 - part) ** 2 * a + 2 * part * (1 - part) * b + part**2 * c
+            for a, b, c in zip(self.begin, self.control, self.end, strict=True)
+        )
+        return x, y
+
+
+def _line(link: Link, course: Course) -> Markup:
     told = "; ".join(
         f"{each.at} has {each.peer} as {each.state}, {each.accepted} routes accepted" for each in link.sessions
     )
-    return tag("path", tag("title", told), d=course, class_=link.look)
+    return tag("path", tag("title", told), d=str(course), class_=link.look)
+
+
+def _routes(link: Link, course: Course) -> Iterator[Markup]:
+    """How many routes an end has accepted, on the line beside it."""
+    for each in link.sessions:
+        if each.state == _UP:
+            x, y = course.at(_BESIDE if each.at == link.ends[0] else 1 - _BESIDE)
+            told = f"{each.at} has accepted {each.accepted} routes of {each.peer}"
+            place = {"x": f"{x:.0f}", "y": f"{y + 4:.0f}", "text_anchor": "middle"}
+            yield tag("text", tag("title", told), str(each.accepted), class_="routes", **place)
 
 
 def _box(name: str, at: tuple[int, int], asn: int, *, is_node: bool) -> Markup:

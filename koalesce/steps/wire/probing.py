@@ -18,7 +18,7 @@ from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
-_VERSION = "0.3.0"
+_VERSION = "0.4.0"
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64

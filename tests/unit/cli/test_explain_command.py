@@ -20,6 +20,12 @@ def test_a_field_is_explained_with_what_it_holds(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "curl.tls.insecure: true or false (default: false)\n  Accept any certificate.\n"
 
 
+def test_what_is_to_be_copied_is_never_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "curl.from"]) == 0
+
+    assert "kubectl.kubernetes.io/default-container" in capsys.readouterr().out
+
+
 def test_sections_and_common_fields_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "tests.steps.within"]) == 0
     assert main(["explain", "steps.within"]) == 0

@@ -11,14 +11,19 @@ import pytest
 
 import koalesce.engine
 from koalesce.cli.main import main
+from koalesce.cluster_request import DiskRequest
 from koalesce.engine import RunOptions
 from koalesce.events import AnyEvent, RunFinished, SpecFinished, Status, StepFinished, TestFinished
 from koalesce.spec import LoadedSpec, load
 
 NODES = [
     {"name": "control-plane", "role": "control-plane", "taints": []},
-    {"name": "gpu", "role": "worker", "labels": {"a": "b"}, "taints": [{"key": "k", "effect": "NoSchedule"}]},
-]
+    {
+        "name": "gpu", "role": "worker", "labels": {"a": "b"}, "taints": [{"key": "k", "effect": "NoSchedule"}],
+        "disks": [{"path": "/mnt/data", "size": 2**20}], "spare": False,
+    },
+    {"name": "aside", "role": "worker", "disks": [], "spare": True},
+]  # fmt: skip
 FIXTURES = [{"name": "c1", "kind": "host"}, {"name": "r1", "kind": "router"}]
 
 
@@ -71,10 +76,13 @@ def test_a_step_becomes_the_only_one_of_a_spec_that_fits_the_cluster(
     (test,) = loaded.spec.tests
     assert test.steps[0].raw == {"exec": {"node": "gpu", "command": ["hostname"]}, "timeout": "2m00s"}
     assert (test.namespace.name, test.disruptive) == ("kube-system", False)
-    assert [(node.name, len(node.taints)) for node in loaded.spec.cluster.node_requests()] == [
-        ("control-plane", 0),
-        ("gpu", 1),
+    nodes = loaded.spec.cluster.node_requests()
+    assert [(node.name, len(node.taints), node.spare) for node in nodes] == [
+        ("control-plane", 0, False),
+        ("gpu", 1, False),
+        ("aside", 0, True),
     ]
+    assert nodes[1].disks == (DiskRequest(path="/mnt/data", size=2**20),)
     assert list(loaded.spec.fixtures) == ["c1"]
     assert (engine.options[0].cluster, loaded.path.parent) == ("dev", tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -127,7 +135,7 @@ def test_an_event_for_programs(engine: FakeEngine, capsys: pytest.CaptureFixture
         (["exc: {}"], 'tests[0].steps[0].exc: unknown step type; did you mean "exec"?'),
         ([""], "tests[0].steps[0]"),
         (["{sleep: 1s}", "--timeout", "2s"], "--timeout can't be added to a step in braces"),
-        (["chaos: {stop: {node: gpu, component: kubelet}, for: 1s}"], "disruptive: true"),
+        (["chaos: {stop: {node: gpu, component: kubelet}, for: 1s}"], "hint: --disruptive says so of this one"),
     ],
 )
 def test_what_is_no_step_is_2(

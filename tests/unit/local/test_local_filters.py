@@ -150,3 +150,32 @@ def test_routes_that_are_to_be_withdrawn_are_waited_for_and_then_left(machine: M
     assert of(EMPTY).put_right(learnt) == []
     assert node.time >= 1.0
     assert node.commands == []
+
+
+def test_routes_that_stay_are_waited_for_once(machine: Make) -> None:
+    """Two nodes may have learnt of each other just after the first state was noted."""
+    learnt = replace(EMPTY, routes=("10.244.1.0/24 via 198.18.0.11 dev eth0 proto bgp",))
+    node, found = machine([learnt]), of(EMPTY)
+    found.put_right(learnt)
+    waited = node.time
+
+    again = of(EMPTY)
+    again.stays = found.stays
+    again.put_right(learnt)
+
+    assert waited > 0
+    assert node.time == waited
+    assert again.first == EMPTY
+
+
+def test_a_route_that_was_withdrawn_is_waited_for_when_it_comes_again(machine: Make) -> None:
+    learnt = replace(EMPTY, routes=("10.96.0.7 via 198.18.0.11 dev eth0 proto bgp",))
+    found = of(EMPTY)
+    found.stays = frozenset(learnt.routes)
+    node = machine([EMPTY])
+    found.put_right(EMPTY)
+
+    found.put_right(learnt)
+
+    assert found.stays == frozenset()
+    assert node.time > 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from koalesce.errors import ClusterError, ProvisionError
 from koalesce.local import reset
 from koalesce.local.firststate import FirstState
 from koalesce.local.nodefixes import Fix
+from koalesce.local.nodestate import NodeState
 from koalesce.local.reset import Reset
 
 FIRST = FirstState(
@@ -18,6 +20,13 @@ FIRST = FirstState(
     machines={},
 )  # fmt: skip
 AGAIN = Fix(what="route 10.8.0.0/16 is missing", command=("ip", "route", "add", "10.8.0.0/16"))
+
+
+class Datastore:
+    """One in which nothing is."""
+
+    def all(self) -> dict[str, bytes]:
+        return {}
 
 
 class Clock:
@@ -109,6 +118,24 @@ def test_what_somebody_changes_again_and_again_is_said(monkeypatch: pytest.Monke
 
     assert back()._settle("a") == [f"a: {AGAIN.what}"]
     assert clock.now < 1000.0
+
+
+def test_routes_that_programs_keep_are_known_to_the_next_reset(tmp_path: Path) -> None:
+    unused: Any = None
+    node = NodeState(
+        links={}, routes=(), routes6=(), rules=(), rules6=(), queues=(), iptables="", iptables6="", sets={}, nft={}, settings={}, files={},
+    )  # fmt: skip
+    again = Reset(
+        folder=tmp_path, first=replace(FIRST, machines={"a": node}), groups=(), pids={"a": 1}, inside=unused,
+        datastore=cast("Any", Datastore()), api=unused,
+    )  # fmt: skip
+    (found,) = again._filters()
+    found.stays = frozenset({"10.244.1.0/24 via 198.18.0.11 dev eth0 proto 17"})
+
+    again._keep([found])
+
+    assert [each.stays for each in again._filters()] == [found.stays]
+    assert FirstState.load(tmp_path) == again.first
 
 
 @pytest.mark.parametrize("text", ["{}", '{"pki": ', "[]"])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from koalesce.local import control_plane, static_pods
+from koalesce.errors import ClusterError
+from koalesce.local import components, control_plane, static_pods
 from koalesce.local.outputs import outputs
 from koalesce.local.request import LocalRequest, from_mapping
 from koalesce.local.static_pods import StaticPod
@@ -186,3 +187,80 @@ def test_a_manifest_that_is_withdrawn_is_no_file_that_a_kubelet_reads(tmp_path: 
     StaticPod(node, "etcd").release()
 
     assert (seen(), static_pods.given(node)) == (["etcd.yaml"], ["etcd"])
+
+
+GROUP = f"pod{'0b' * 16}"
+
+
+def test_its_pod_is_over_once_nothing_of_it_runs_any_more(monkeypatch: pytest.MonkeyPatch, node: Any) -> None:
+    """Also what holds the pod's namespaces: only a kubelet that knows of the end ends that."""
+    groups = {"7": f"12:pids:/nodes/cp/kubepods/burstable/{GROUP}/c1\n", "8": f"12:pids:/kubepods/{GROUP}/c2\n"}
+    monkeypatch.setattr(static_pods, "_cgroups", lambda process: groups.get(process.name, ""))
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [path / name for name in groups])
+    monkeypatch.setattr(StaticPod, "pid", lambda pod: 7 if "7" in groups else 0)
+    etcd = StaticPod(node, "etcd")
+
+    assert (etcd.group(), etcd.is_over(GROUP)) == (GROUP, False)
+    del groups["7"]
+    assert (etcd.group(), etcd.is_over(GROUP)) == ("", False)
+    del groups["8"]
+    assert etcd.is_over(GROUP)
+
+
+class Kubelet(StaticPod):
+    """A static pod whose kubelet starts it again so often before it knows that the manifest is gone."""
+
+    def __init__(self, node: Any, starts: int, *, knows: bool = True) -> None:
+        super().__init__(node, "etcd")
+        self.starts, self.knows, self.running, self.looks = starts, knows, True, 0
+        self.held = False
+
+    def group(self) -> str:
+        return GROUP
+
+    def pid(self) -> int:
+        return 7 if self.running else 0
+
+    def is_over(self, group: str) -> bool:
+        self.looks += 1
+        if self.starts and self.looks > 3:  # only a while later
+            self.starts, self.looks, self.running = self.starts - 1, 0, True
+        return self.knows and not self.starts and self.looks > 3
+
+    def hold(self) -> None:
+        self.held = True
+
+    def signal(self, number: signal.Signals) -> None:
+        self.running = False
+
+
+@pytest.mark.parametrize("starts", [0, 2])
+def test_it_is_stopped_once_its_kubelet_knows(monkeypatch: pytest.MonkeyPatch, node: Any, starts: int) -> None:
+    pod = Kubelet(node, starts)
+    monkeypatch.setattr(components, "_found", lambda node, component: pod)
+    monkeypatch.setattr(node, "services", lambda: {"kubelet": 5}, raising=False)
+
+    components.stop(node, "etcd")
+
+    assert (pod.held, pod.running, pod.starts) == (True, False, 0)
+    assert pod.looks > 3
+
+
+def test_a_pod_that_is_started_for_ever_is_an_error(monkeypatch: pytest.MonkeyPatch, node: Any) -> None:
+    pod = Kubelet(node, 100)
+    monkeypatch.setattr(components, "_found", lambda node, component: pod)
+    monkeypatch.setattr(node, "services", lambda: {"kubelet": 5}, raising=False)
+
+    with pytest.raises(ClusterError, match="started again and again"):
+        components.stop(node, "etcd")
+
+
+def test_without_a_kubelet_nobody_is_waited_for(monkeypatch: pytest.MonkeyPatch, node: Any) -> None:
+    pod = Kubelet(node, 0, knows=False)
+    monkeypatch.setattr(components, "_found", lambda node, component: pod)
+    monkeypatch.setattr(components, "_UNNOTICED", 0.0)
+    monkeypatch.setattr(node, "services", lambda: {"kubelet": 0}, raising=False)
+
+    components.stop(node, "etcd")
+
+    assert not pod.running

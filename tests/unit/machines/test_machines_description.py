@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +16,12 @@ from koalesce import pki
 from koalesce.local.node import Service
 from koalesce.machines import layout, request
 from koalesce.machines.delivery import write_archive
-from koalesce.machines.description import Description, describe, unit
+from koalesce.machines.description import Description, describe, release, unit
 from koalesce.machines.request import MachinesRequest
 from koalesce.pki import Pki, PkiRequest
 from koalesce.toolchain import LocalTools
+
+STATIC = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 def wanted(**changes: Any) -> MachinesRequest:
@@ -58,7 +63,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> LocalTools:
     (root / "kubernetes/kubelet").symlink_to("kube")
     return LocalTools(
         kubernetes=root / "kubernetes", etcd=root / "etcd", containerd=root / "containerd", cni=root / "cni", system=(),
-        runc=root / "runc", probe=root / "probe", images={"pause": "registry.k8s.io/pause:3.10"},
+        runc=root / "runc", probe=root / "probe", images={role: f"registry.k8s.io/{role}:1" for role in ("pause", *STATIC)},
     )  # fmt: skip
 
 
@@ -84,6 +89,64 @@ def test_a_control_plane_has_its_parts_and_a_kubelet(tools: LocalTools, certific
         "network", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy",
     )  # fmt: skip
     assert "/opt/koalesce/etcd" in found.programs
+
+
+def test_static_pods_lie_beside_the_kubelets_folder_of_them_until_they_are_released(
+    tools: LocalTools, certificates: Pki
+) -> None:
+    found = described("cp", tools, certificates, control_plane="static", etcd={"mode": "static"})
+
+    pods = {file["path"]: json.loads(file["text"]) for file in found.files if "/manifests/" in file["path"]}
+    assert list(pods) == [f"/etc/kubernetes/manifests/.{name}.yaml" for name in STATIC]
+    assert [pod["spec"]["containers"][0]["image"] for pod in pods.values()] == [
+        f"registry.k8s.io/{name}:1" for name in STATIC
+    ]
+    assert found.services == ("network", "containerd", "kubelet", "kube-proxy")
+    assert not any("etcd" in path for path in (*found.programs, *found.links))
+    assert release("etcd") == "mv /etc/kubernetes/manifests/.etcd.yaml /etc/kubernetes/manifests/etcd.yaml"
+
+
+def test_etcd_is_reached_at_its_machines_address_with_a_client_certificate(
+    tools: LocalTools, certificates: Pki
+) -> None:
+    text = _text(described("cp", tools, certificates), "/etc/systemd/system/koalesce-etcd.service")
+
+    assert '"--listen-client-urls=https://127.0.0.1:2379,https://192.0.2.10:2379"' in text
+    assert '"--client-cert-auth=true"' in text
+    assert '"--listen-peer-urls=https://127.0.0.1:2380"' in text
+
+
+def test_an_etcd_that_is_there_gets_a_part_of_its_own_and_nothing_of_ours_is_made(
+    tools: LocalTools, certificates: Pki, tmp_path: Path
+) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).write_text(f"the {name}")
+    files = {name: str(tmp_path / name) for name in ("ca", "cert", "key")}
+    etcd = {"mode": "external", "endpoints": ["https://e1:2379", "https://e2:2379"], **files}
+
+    found = described("cp", tools, certificates, etcd=etcd)
+    unit_text = _text(found, "/etc/systemd/system/koalesce-kube-apiserver.service")
+    (prefix,) = re.findall(r'"--etcd-prefix=(/koalesce/c1-[0-9a-f]{16})"', unit_text)
+    (removal,) = [file for file in found.files if file["path"] == "/opt/koalesce/datastore.json"]
+    (target, _) = json.loads(removal["text"])["sources"][0]["targets"]
+    keys = {name: base64.b64decode(value).decode() for name, value in json.loads(target["http"]["body"]).items()}
+
+    assert "etcd" not in found.services
+    assert '"--etcd-servers=https://e1:2379,https://e2:2379"' in unit_text
+    assert _text(found, "/etc/kubernetes/pki/etcd/ca.crt") == "the ca"
+    assert _text(found, "/etc/kubernetes/pki/apiserver-etcd-client.key") == "the key"
+    assert removal["mode"] == 0o600
+    assert target["http"]["url"] == "https://e1:2379/v3/kv/deleterange"
+    assert keys == {"key": f"{prefix}/", "range_end": f"{prefix}0"}
+    assert target["http"]["tls"] == {name: f"the {name}" for name in ("ca", "cert", "key")}
+
+
+def test_an_etcd_without_tls_is_asked_without_certificates(tools: LocalTools, certificates: Pki) -> None:
+    etcd = {"mode": "external", "endpoints": ["http://e1:2379"]}
+
+    text = _text(described("cp", tools, certificates, etcd=etcd), "/etc/systemd/system/koalesce-kube-apiserver.service")
+
+    assert "--etcd-cafile" not in text
 
 
 @pytest.mark.parametrize("name", ["cp", "w"])

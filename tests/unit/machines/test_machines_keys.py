@@ -19,7 +19,10 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def asked(folder: Path) -> str:
-    return json.dumps({"name": "c1", "provider": "hcloud", "run_id": "r", "state_dir": str(folder)})
+    settings = {"authorized_keys": ["ssh-ed25519 AAAA ci"]}
+    return json.dumps(
+        {"name": "c1", "provider": "hcloud", "run_id": "r", "state_dir": str(folder), "settings": settings}
+    )
 
 
 @pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen")
@@ -38,6 +41,15 @@ def test_only_we_may_read_it_and_a_pair_that_is_there_stays(tmp_path: Path) -> N
 
     modes = [each.stat().st_mode & 0o777 for each in (path, path.parent, path.parents[1])]
     assert (path.read_bytes() == first, modes) == (True, [0o600, 0o700, 0o700])
+
+
+def test_machines_are_told_at_their_first_boot_whom_they_let_in_and_no_secret(ledger: Ledger, tmp_path: Path) -> None:
+    path = client.make_key(asked(tmp_path / "c1"), ledger=ledger)
+
+    text = (path.parent / keys.USER_DATA).read_text()
+    (root,) = json.loads(text.removeprefix("#cloud-config\n"))["users"]
+    assert root["ssh_authorized_keys"] == [(path.parent / keys.PUBLIC).read_text().strip(), "ssh-ed25519 AAAA ci"]
+    assert "PRIVATE" not in text
 
 
 def test_the_ledger_knows_of_a_pair_that_plain_terraform_makes_and_it_is_forgotten(

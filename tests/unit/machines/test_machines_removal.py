@@ -22,12 +22,19 @@ ACCOUNT = Account(node="cp", host="192.0.2.10", port=22, user="root", key="", ad
 class FakeShell(shell.Shell):
     """A machine that answers what it's told to, and remembers the scripts."""
 
-    __slots__ = ("answers", "codes", "scripts", "stdin")
+    __slots__ = ("answers", "codes", "is_on", "scripts", "stdin")
 
     def __init__(self, folder: Path, **answers: str) -> None:
         super().__init__(account=ACCOUNT, folder=folder, known_hosts="/known")
-        for name, value in {"answers": answers, "scripts": [], "codes": {}, "stdin": []}.items():
+        for name, value in {"answers": answers, "scripts": [], "codes": {}, "stdin": [], "is_on": True}.items():
             object.__setattr__(self, name, value)
+
+    def open(self) -> None:
+        if not self.is_on:
+            raise shell.Unreachable(f"{self.account} doesn't answer")
+
+    def close(self) -> None:
+        pass
 
     def run(
         self,
@@ -49,8 +56,8 @@ class FakeShell(shell.Shell):
 def kind_of(script: str) -> str:
     """A script by what it does; a command of a fix is itself."""
     known = {
-        nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json": "record", "units=$(": "end", "rm -rf --one": "files",
-        "mkdir /etc/koalesce": "claim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
+        nodestate.SCRIPT: "look", "if [ -e /etc/koalesce/record.json ]; then": "record", "units=$(": "end", "rm -rf --one": "files",
+        "mkdir /etc/koalesce": "claim", "datastore.json": "etcd", "if [ -e /etc/koalesce/identity": "owner", "[ -e /etc/koalesce/record.json": "unclaim", "printf %s": "settings", "modprobe overlay": "modules", "find /proc/sys": "read settings",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in script), script)
 
@@ -81,13 +88,19 @@ def test_a_machine_that_another_cluster_has_taken_meanwhile_is_refused(tmp_path:
         removal.claim(machine, "c1", "c1-abc")
 
 
-@pytest.mark.parametrize("found", ["", record("another-cluster", network())], ids=["nothing", "another cluster"])
-def test_of_a_machine_that_is_not_the_clusters_nothing_is_touched(tmp_path: Path, found: str) -> None:
+@pytest.mark.parametrize(
+    ("found", "scripts"),
+    [("", ["record", "unclaim"]), (record("another-cluster", network()), ["record"])],
+    ids=["nothing", "another cluster"],
+)
+def test_of_a_machine_that_is_not_the_clusters_nothing_is_touched(
+    tmp_path: Path, found: str, scripts: list[str]
+) -> None:
     machine = FakeShell(tmp_path, record=found)
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record"]
+    assert machine.scripts == scripts
 
 
 def test_services_end_before_networks_settings_and_files_go(tmp_path: Path) -> None:
@@ -98,7 +111,7 @@ def test_services_end_before_networks_settings_and_files_go(tmp_path: Path) -> N
     removal.remove(machine, "c1-abc")
 
     assert machine.scripts == [
-        "record", "end", "look", "ip link del cni0", "look", "read settings", "settings", "read settings", "files",
+        "record", "end", "etcd", "look", "ip link del cni0", "look", "read settings", "settings", "read settings", "files",
     ]  # fmt: skip
 
 
@@ -114,7 +127,7 @@ def test_what_comes_and_goes_by_itself_is_left_alone(tmp_path: Path) -> None:
 
     removal.remove(machine, "c1-abc")
 
-    assert machine.scripts == ["record", "end", "look", "read settings", "read settings", "files"]
+    assert machine.scripts == ["record", "end", "etcd", "look", "read settings", "read settings", "files"]
 
 
 def test_routes_and_rules_of_the_cluster_go_also_those_of_kube_proxy(tmp_path: Path) -> None:
@@ -137,6 +150,27 @@ def test_what_cannot_be_put_back_is_said_and_the_record_stays(tmp_path: Path) ->
         removal.remove(machine, "c1-abc")
 
     assert "files" not in machine.scripts
+
+
+def test_what_stays_in_an_etcd_is_said_once_the_machine_is_as_it_was(tmp_path: Path) -> None:
+    answer = {"id": "https://e1:2379", "outcome": "dropped", "reason": "i/o timeout"}
+    told = json.dumps({"sources": [{"id": "etcd", "results": [answer]}]})
+    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=network(), etcd=told)
+
+    with pytest.raises(ProvisionError, match=r"stays there, below /koalesce: https://e1:2379: i/o timeout"):
+        removal.remove(machine, "c1-abc")
+
+    assert machine.scripts[-1] == "files"
+
+
+def test_keys_in_an_etcd_are_gone_when_one_of_its_endpoints_says_so(tmp_path: Path) -> None:
+    answers = [{"id": "https://e1:2379", "outcome": "refused"}, {"id": "https://e2:2379", "http": {"status": 200}}]
+    told = json.dumps({"sources": [{"id": "etcd", "results": answers}]})
+    machine = FakeShell(tmp_path, record=record("c1-abc", network()), look=network(), etcd=told)
+
+    removal.remove(machine, "c1-abc")
+
+    assert machine.scripts[-1] == "files"
 
 
 def test_a_damaged_record_is_an_error_that_says_where_it_is(tmp_path: Path) -> None:
@@ -187,3 +221,37 @@ def test_a_machine_that_cannot_be_reached_keeps_its_cluster_known(
     assert raised.value.command == "koalesce down c1"
     assert Ledger(tmp_path).find("c1") is not None
     assert "can't be told" in client.remains(entry)[0]
+
+
+SETTINGS = {"known_hosts": "/known", "machines": [{"host": "192.0.2.10"}, {"host": "192.0.2.11"}]}
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[FakeShell]:
+    """Two machines, of which the first has the cluster c1."""
+    whole: Any = {"record": record("c1-abc", network()), "look": network()}
+    found = [FakeShell(tmp_path, owner="c1-abc", **whole), FakeShell(tmp_path, owner="c1-other-abc")]
+    monkeypatch.setattr(client, "_shells", lambda *_: {str(index): each for index, each in enumerate(found)})
+    return found
+
+
+def test_a_cluster_that_nobody_here_knows_is_removed_where_machines_say_that_they_have_it(
+    machines: list[FakeShell],
+) -> None:
+    freed = client.free("c1", SETTINGS, command="x")
+
+    assert freed == ["192.0.2.10"]
+    assert machines[0].scripts[-1] == "files"
+    assert machines[1].scripts == ["owner"]
+
+
+def test_a_machine_that_does_not_tell_whether_it_has_a_cluster_is_said_with_the_command_that_goes_on(
+    machines: list[FakeShell],
+) -> None:
+    object.__setattr__(machines[1], "is_on", False)
+
+    with pytest.raises(TeardownError, match="doesn't answer") as raised:
+        client.free("c1", SETTINGS, command="koalesce down c1 --machines FILE")
+
+    assert raised.value.command == "koalesce down c1 --machines FILE"
+    assert machines[0].scripts[-1] == "files"

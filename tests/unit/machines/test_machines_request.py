@@ -73,6 +73,13 @@ def test_a_request_that_cannot_be_served_is_refused(changes: dict[str, Any], mes
         request.parse(json.dumps(data(**changes)))
 
 
+def test_a_file_of_an_etcd_that_cannot_be_read_is_said() -> None:
+    etcd = {"mode": "external", "endpoints": ["https://192.0.2.20:2379"], "ca": "/no/such/ca"}
+
+    with pytest.raises(ProvisionError, match=r"etcd\.ca: /no/such/ca can't be read"):
+        request.parse(json.dumps(data(etcd=etcd)))
+
+
 def test_a_name_that_leads_nowhere_is_said() -> None:
     machines = [{"host": "no-such-machine.invalid"}] * 2
 

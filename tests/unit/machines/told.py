@@ -18,7 +18,9 @@ def network(*links: str, routes: str = "", routes6: str = "", iptables: str = ""
     return "".join(MARK + part for part in parts)
 
 
-OUTPUT = f"""machine {platform.machine()}
+NOW = 1_700_000_000
+OUTPUT = f"""clock {NOW}
+machine {platform.machine()}
 init systemd
 system Debian GNU/Linux 12 (bookworm)
 cgroups 2 cpuset cpu io memory hugetlb pids

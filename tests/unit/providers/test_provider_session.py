@@ -43,6 +43,7 @@ class World:
     events: list[AnyEvent] = field(default_factory=list)
     fails: dict[str, BaseException] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     is_stubborn: bool = False
     outputs: dict[str, Any] = field(default_factory=dict)
     request: ClusterRequest = field(
@@ -160,6 +161,8 @@ class FakeTerraform:
         self.world.things.add("link veth1")
         self.on_event(TerraformEvent(type="provision_progress", message="", output="Executing: [secret]"))
         self.on_event(TerraformEvent(type="provision_progress", message="", output="nodes ready"))
+        for line in self.world.notices:
+            self.on_event(TerraformEvent(type="provision_progress", message="", output=line))
         self.world.does("apply")
 
     def output(self) -> dict[str, Any]:
@@ -225,6 +228,15 @@ def test_up_tells_of_its_phases(world: World) -> None:
         "ready quick-1 1.37.2",
     ]  # fmt: skip
     assert {event.spec for event in world.events} == {"a.yaml"}  # type: ignore[union-attr]  # none is of the run
+
+
+def test_what_makers_of_clusters_notice_is_told_as_that(world: World) -> None:
+    world.notices = ["note: a firewall", "a note: of no kind"]
+
+    world.session().up(world.events.append)
+
+    told = [_brief(event) for event in world.events if isinstance(event, PhaseProgress)]
+    assert told[-2:] == ["terraform apply: NOTE a firewall", "terraform apply: a note: of no kind"]
 
 
 def test_the_copy_of_the_root_is_ours_alone(world: World) -> None:
@@ -696,7 +708,7 @@ def _brief(event: AnyEvent) -> str:
         case PhaseStarted():
             return f"start {event.phase}"
         case PhaseProgress():
-            return f"{event.phase}: {event.message}"
+            return f"{event.phase}: {'NOTE ' if event.notice else ''}{event.message}"
         case PhaseFinished():
             return f"{event.status} {event.phase}"
         case ClusterReady():

@@ -35,12 +35,28 @@ def test_a_request_gets_an_exact_version() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "modes"),
+    [
+        ({}, ("static", "static")),
+        ({"etcd": {"mode": "process"}, "control_plane": "process"}, ("process", "process")),
+        ({"etcd": {"members": 1}}, ("static", "static")),
+        ({"etcd": {"mode": "external", "endpoints": ["http://192.0.2.20:2379"]}}, ("external", "static")),
+    ],
+)
+def test_a_control_plane_is_of_static_pods_unless_its_spec_says_otherwise(
+    fields: dict[str, Any], modes: tuple[str, str]
+) -> None:
+    found = SshProvider().resolve(request(**fields))
+
+    assert (found.etcd["mode"], found.control_plane) == modes
+
+
+@pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"fixtures": (FixtureRequest(name="f"),)}, "fixtures"),
         ({"ip_families": ("IPv4", "IPv6")}, r"cluster\.ipFamilies"),
-        ({"etcd": {"mode": "static"}}, r"cluster\.etcd"),
-        ({"control_plane": "static"}, r"cluster\.controlPlane"),
+        ({"etcd": {"mode": "external", "fixtures": ["e1"]}}, r"etcd\.fixtures"),
         ({"addons": ("local-path",)}, r"cluster\.addons"),
         ({"nodes": ()}, "nodes: 0"),
         ({"nodes": (NODES[0], NodeRequest(name="b", role="control-plane"))}, "several control planes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,16 @@ def test_faults_of_that_time_lie_over_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "count", "is_open"), [("failed", 9, True), ("passed", 9, False), ("passed", 2, True)]
 )
-def test_what_went_wrong_is_in_sight(tmp_path: Path, status: Status, count: int, is_open: bool) -> None:
-    shown = page(tmp_path, *run(*(series(f"flow {number}") for number in range(count)), status=status))
+def test_what_went_wrong_is_in_sight_and_one_picture_in_any_case(
+    tmp_path: Path, status: Status, count: int, is_open: bool
+) -> None:
+    *events, end = run(*(series(f"flow {number}") for number in range(count)), status=status)
+    (step,) = (each for each in events if isinstance(each, StepFinished) and each.series)
+    shown = page(tmp_path, *events, replace(step, index=step.index + 10), end)
 
-    (found,) = shown.all("details", "plot")
-    assert ("open" in found) == is_open
+    first, second = shown.all("details", "plot")
+    assert "open" in first
+    assert ("open" in second) == is_open
 
 
 def test_silence_that_was_hoped_for_and_no_tries_at_all_can_be_drawn(tmp_path: Path) -> None:
@@ -121,3 +127,18 @@ def test_events_keep_it() -> None:
     (event,) = (each for each in run(series()) if isinstance(each, StepFinished) and each.series)
 
     assert from_json(to_json(event)) == event
+
+
+@pytest.mark.parametrize(
+    ("titles", "shown"),
+    [
+        (["node → one/web-1 (10.0.0.1:80)", "node → one/web-2"], ["node → web-1 (10.0.0.1:80)", "node → web-2"]),
+        (["node → one/web-1", "node → two/web-1"], ["node → one/web-1", "node → two/web-1"]),
+        (["one/a → http://b/c", "one/a → 10.0.0.0/8"], ["a → http://b/c", "a → 10.0.0.0/8"]),
+    ],
+)
+def test_a_namespace_that_all_have_is_left_out(tmp_path: Path, titles: list[str], shown: list[str]) -> None:
+    found = page(tmp_path, *run(*map(series, titles)))
+
+    assert [each for each in shown if each in found.text] == shown
+    assert [each["title"] for each in found.all("b") if each.get("title")] == titles

@@ -128,3 +128,37 @@ def test_events_keep_them() -> None:
     event = looked(session("worker-1", "r1"))
 
     assert from_json(to_json(event)) == event
+
+
+def test_bows_and_boxes_are_within_the_picture(tmp_path: Path) -> None:
+    routers = [f"r{number}" for number in range(4)]
+    among_routers = [session(one, other) for one in routers for other in routers if one < other]
+    for sessions in (among_routers, [session(NODES[0], NODES[2])], [*among_routers, session(NODES[0], NODES[2])]):
+        shown = page(tmp_path, *run(looked(*sessions)))
+        (picture,) = (each for each in shown.all("svg") if each.get("viewbox"))
+        height = float(picture["viewbox"].split()[3])
+
+        for path in shown.all("path"):
+            begin, control = re.findall(r"[\d.-]+ ([\d.-]+)", path["d"])[:2]
+            assert 0 < (float(begin) + float(control)) / 2 < height
+        for box in (each for each in shown.all("rect") if each.get("class") in ("node", "other")):
+            assert 0 < float(box["y"]) < float(box["y"]) + float(box["height"]) < height
+
+
+def test_routes_that_were_accepted_stand_beside_the_end_that_has_them(tmp_path: Path) -> None:
+    shown = page(
+        tmp_path,
+        *run(
+            looked(
+                session("r1", "worker-1", accepted=7),
+                session("worker-1", "r1", accepted=2),
+                session("r1", "r2", "Active"),
+            )
+        ),
+    )
+
+    numbers = [each for each in shown.all("text") if each.get("class") == "routes"]
+    assert "r1 has accepted 7 routes of worker-1" in shown.text
+    assert "worker-1 has accepted 2 routes of r1" in shown.text
+    assert len(numbers) == 2
+    assert float(numbers[0]["y"]) < float(numbers[1]["y"])  # routers are above

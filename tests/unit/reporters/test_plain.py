@@ -225,6 +225,14 @@ def test_thins_out_progress_unless_verbose() -> None:
     assert told(*progress, phases=False) == ""
 
 
+def test_what_was_noticed_is_always_told() -> None:
+    progress = [PhaseProgress(spec=SPEC, phase="apply", message=f"{n}.0s", elapsed=n * 1.0) for n in range(3)]
+    notice = PhaseProgress(spec=SPEC, phase="apply", message="a firewall", notice=True, elapsed=1.5)
+
+    assert told(*progress[:2], notice, progress[2]).splitlines() == ["    apply: 0.0s", "    note: a firewall"]
+    assert told(*progress, notice, phases=False) == "    note: a firewall\n"
+
+
 def test_foreign_text_can_neither_move_the_cursor_nor_command_a_ci_system() -> None:
     hostile = "\x1b]0;owned\x07[bold]x\x1b[2J\n::error::a\n  ::add-mask::b\r::c\nd ##[group]e\x00"
     text = told(

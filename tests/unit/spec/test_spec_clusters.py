@@ -60,8 +60,8 @@ def test_one_cluster_needs_no_name(project: Path) -> None:
         ),
         ("clusters: {East: {}}\n", '"East" is no name that Kubernetes takes'),
         (
-            "clusters: {a: {etcd: {mode: external, endpoints: ['https://10.0.0.5:2379']}}}\n",
-            "clusters.a.etcd.endpoints: an etcd that is there already is not supported by this version",
+            "clusters: {a: {etcd: {mode: external, endpoints: ['http://10.0.0.5:2379']}}}\n",
+            "clusters.a: the local provider has no etcd.endpoints",
         ),
         (
             "clusters: {a: {nodes: 0, controlPlane: static}}\n",

@@ -52,7 +52,7 @@ def test_everything_has_a_default(project: Path) -> None:
     )
     assert (request.network, request.dns, request.kube_proxy) == ("bridge", "coredns", "iptables")
     assert (request.pod_cidr, request.service_cidr) == ("10.244.0.0/16", "10.96.0.0/16")
-    assert (request.etcd, request.settings, request.egress) == ({"mode": "process"}, {}, "none")
+    assert (request.etcd, request.settings, request.egress) == ({}, {}, "none")
 
 
 def test_all_fields_of_the_cluster_come_into_the_request(project: Path) -> None:

@@ -37,13 +37,6 @@ def test_models_below_are_told_once_each() -> None:
     assert {"Matcher", "TextMatcher", "Step"}.isdisjoint(below)
 
 
-def test_what_this_version_can_not_do_is_said_at_the_field() -> None:
-    endpoints = next(each for each in REFERENCE_TEXT.model("EtcdSpec").fields if each.name == "endpoints")
-
-    assert endpoints.limits == "an etcd that is there already is not supported by this version"
-    assert REFERENCE_TEXT.step("sleep").model.fields[0].limits == ""
-
-
 @pytest.mark.parametrize(
     ("schema", "words"),
     [

@@ -79,6 +79,17 @@ def test_null_is_no_value() -> None:
     assert outcome == Failed("node/a: {.spec.podCIDR} is null", "a value", "null")
 
 
+@pytest.mark.parametrize("path", ["{.spec.podCIDRs}", "{.spec.podCIDRs[*]}"])
+def test_a_null_list_has_no_elements(path: str) -> None:
+    cluster = FakeCluster(node("a", podCIDRs=None))
+
+    def look(count: int) -> Any:
+        return step(f"jsonpath: {{resource: node/a, path: '{path}', count: {count}}}").attempt(context(cluster))
+
+    assert isinstance(look(0), Passed)
+    assert isinstance(look(1), Failed)
+
+
 def test_the_document_is_the_value_for_outputs() -> None:
     outcome = step("jsonpath: {resource: nodes, path: '{.items[*].kind}', all: Node}").attempt(context(nodes()))
 

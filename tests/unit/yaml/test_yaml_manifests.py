@@ -32,6 +32,12 @@ def test_lists_are_taken_apart() -> None:
     assert [str(manifest) for manifest in parse_manifests(text, "m.yaml")] == ["Pod/a (m.yaml:4)", "Pod/b (m.yaml:5)"]
 
 
+def test_a_list_of_null_has_no_objects() -> None:
+    text = f"apiVersion: v1\nkind: List\nitems: null\n---\n{POD}"
+
+    assert [str(manifest) for manifest in parse_manifests(text, "m.yaml")] == ["Pod/a (m.yaml:5)"]
+
+
 def test_json_is_read_as_json_also_with_tabs() -> None:
     text = '{\n\t"apiVersion": "v1",\n\t"kind": "Pod",\n\t"metadata": {"name": "a", "annotations": {"x": "0644"}}\n}\n'
 

@@ -7,6 +7,10 @@
 //	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT] tcp|udp HOST:PORT
 //	koalesce-probe [-container ID] [-limit 5s] http URL
 //	koalesce-probe [-container ID] [-limit 5s] [-transport udp|tcp] [-search] dns NAME [TYPE [SERVER]]
+//	koalesce-probe [-container ID] listen PORT
+//	koalesce-probe [-container ID] [-limit 5s] [-streams 1] [-size 1] stream|requests|connections HOST:PORT
+//
+// The last two belong together: the first answers, until its input ends, what the second measures for as long as the limit says.
 package main
 
 import (
@@ -37,6 +41,9 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 	transport := flags.String("transport", "", "ask for a name over udp or tcp only")
 	search := flags.Bool("search", false, "look for a name below the search list of /etc/resolv.conf")
 	payload := flags.String("payload", "", "what to send")
+	streams := flags.Int("streams", 1, "connections at the same time, of a measurement")
+	size := flags.Int("size", 1, "bytes of a request and of its answer, of a measurement")
+	family := flags.String("family", "", "IPv4 or IPv6, of a measurement")
 	shown := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(arguments); err != nil {
 		return err
@@ -49,6 +56,12 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 		return enter(*pid, flags.Args())
 	case flags.NArg() == 0:
 		return serve(input, output)
+	case flags.Arg(0) == "listen" || measures[flags.Arg(0)] != 0:
+		if *container != "" {
+			return enterContainer(*container, arguments)
+		}
+		wish := Wish{Seconds: *limit, Streams: *streams, Size: *size, Family: *family}
+		return listenOrMeasure(flags.Args(), wish, input, output)
 	}
 	target, err := targetOf(flags.Args())
 	if err != nil {
@@ -59,6 +72,51 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 		target.DNS.Transport, target.DNS.Search = *transport, *search
 	}
 	return show(Source{Container: *container, Targets: []Target{target}}, output)
+}
+
+// measures are the kinds of measurements by their names.
+var measures = map[string]byte{"stream": streaming, "requests": requesting, "connections": connecting}
+
+// listenOrMeasure is one side of a measurement or the other.
+func listenOrMeasure(words []string, wish Wish, input io.Reader, output io.Writer) error {
+	if len(words) != 2 {
+		return errors.New("say listen PORT, or stream|requests|connections HOST:PORT")
+	}
+	host, portText, err := "", words[1], error(nil)
+	if words[0] != "listen" {
+		if host, portText, err = net.SplitHostPort(words[1]); err != nil {
+			return err
+		}
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return err
+	}
+	if words[0] == "listen" {
+		return listen(int(port), input, output)
+	}
+	if wish.Size < 1 || wish.Size > 1<<20 {
+		return errors.New("size is 1 to 1048576")
+	}
+	wish.Kind, wish.Host, wish.Port = measures[words[0]], host, int(port)
+	return json.NewEncoder(output).Encode(measure(wish))
+}
+
+// enterContainer begins anew inside a container, with the same arguments but for `-container ID`.
+func enterContainer(id string, arguments []string) error {
+	pid := findContainers(map[string]bool{id: true})[id]
+	if pid == 0 {
+		return errNoContainer
+	}
+	var rest []string
+	for index := 0; index < len(arguments); index++ {
+		if arguments[index] == "-container" || arguments[index] == "--container" {
+			index++
+			continue
+		}
+		rest = append(rest, arguments[index])
+	}
+	return enter(pid, rest)
 }
 
 // serve answers one request.
@@ -88,7 +146,7 @@ func show(source Source, output io.Writer) error {
 
 func targetOf(words []string) (Target, error) {
 	if len(words) < 2 {
-		return Target{}, errors.New("say tcp|udp HOST:PORT, http URL or dns NAME")
+		return Target{}, errors.New("say tcp|udp HOST:PORT, http URL, dns NAME, listen PORT or stream|requests|connections HOST:PORT")
 	}
 	switch words[0] {
 	case "tcp", "udp":
