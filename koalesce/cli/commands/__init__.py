@@ -35,6 +35,9 @@ COMMANDS: dict[str, Entry] = {
     "complete": Entry("offer words for a command line, one a line", hidden=True),
     "completion": Entry("print what makes a shell complete commands, flags, specs, tests and clusters"),
     "config": Entry("show the settings, and where each came from"),
+    "contract": Entry(
+        "check that the Terraform roots of cluster providers keep the contract, or write what they have of it"
+    ),
     "doctor": Entry("tell what this machine has and lacks for local clusters"),
     "down": Entry("destroy clusters that are up"),
     "explain": Entry("explain step types and fields of a spec"),
@@ -46,6 +49,7 @@ COMMANDS: dict[str, Entry] = {
     "logs": Entry("show the logs of the components on a cluster's nodes"),
     "machines": Entry("make and remove clusters on machines that are reached by SSH", hidden=True),
     "node-config": Entry("print what a fresh machine is told at its first boot"),
+    "output": Entry("show the outputs of a cluster's Terraform root"),
     "pki": Entry("make the keys and certificates of a cluster", hidden=True),
     "plan": Entry("show the steps that a run would take, and Terraform's plan of its clusters"),
     "report": Entry("make reports of a run from its events"),
