@@ -68,22 +68,35 @@ def cloud(name: str) -> Cloud:
 
 
 class CloudProvider(SshProvider):
-    """Makes clusters in a cloud; `environment` has its credentials.
+    """Makes clusters in a cloud that Koalesce brings (its name), or any other one; `environment` has its credentials, `root` its Terraform root.
 
     What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
     until it isn't listed again after `settling` seconds.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str] = os.environ, *, settling: float = 4.0) -> None:
+    def __init__(
+        self,
+        own: Cloud | str,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        root: Path | None = None,
+        settling: float = 4.0,
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.terraform_root = asset("terraform", name)
+        self.name = own if isinstance(own, str) else own.name
+        self.terraform_root = root or asset("terraform", self.name)
+        self._own = own
         self._environment = environment
         self._settling = settling
 
+    @property
+    def cloud(self) -> Cloud:
+        """What only this cloud has."""
+        return cloud(self._own) if isinstance(self._own, str) else self._own
+
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(
@@ -97,7 +110,7 @@ class CloudProvider(SshProvider):
         from koalesce.toolchain.supported import resolve_version
 
         check_served(request, self.name)
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         _check_ranges(request, getattr(options, "node_cidr", ""))
         return dataclasses.replace(
             request, kubernetes=resolve_version(request.kubernetes), ttl=request.ttl or options.ttl.seconds
@@ -105,7 +118,7 @@ class CloudProvider(SshProvider):
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that the account's credentials are there, and that it's said who may reach the cluster."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if not own.read(request.settings).allowed_cidrs:
             raise UsageError(
@@ -118,7 +131,7 @@ class CloudProvider(SshProvider):
     ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
         self.confirm(request)
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         self._settings = {
             **options.settings(),
             "ttl": f"{request.ttl or options.ttl.seconds:.0f}s",
@@ -148,9 +161,9 @@ class CloudProvider(SshProvider):
                 time.sleep(self._settling)
                 found = api.listing(_marks(entry))
         except KoalesceError as error:
-            if cloud(self.name).api is None:  # Terraform's word is all that there is
+            if self.cloud.api is None:  # Terraform's word is all that there is
                 return own
-            return [f"what {cloud(self.name).title} may still have can't be listed: {error.message}", *own]
+            return [f"what {self.cloud.title} may still have can't be listed: {error.message}", *own]
         return [*map(str, found), *own]
 
     def remove(self, name: str) -> None:

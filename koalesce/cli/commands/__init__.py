@@ -42,7 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "down": Entry("destroy clusters that are up"),
     "explain": Entry("explain step types and fields of a spec"),
     "image": Entry("build, import and list images for clusters"),
-    "init": Entry("write a first spec that passes, settings, and a CI workflow"),
+    "init": Entry("write a first spec that passes, settings, and a CI workflow; or a new cluster provider"),
     "kubeconfig": Entry("take and leave clusters that exist, and run commands on their nodes", hidden=True),
     "list": Entry("list specs and their tests"),
     "local": Entry("make and keep clusters on this machine", hidden=True),

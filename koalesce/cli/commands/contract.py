@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     code = exit_codes.PASSED
     for folder in args.folders:
         if not any(folder.glob("*.tf")):
-            raise UsageError(f"{folder} is no Terraform root: it has no *.tf", hint="koalesce init provider NAME writes one")
+            raise UsageError(
+                f"{folder} is no Terraform root: it has no *.tf", hint="koalesce init provider NAME writes one"
+            )
         if args.write:
             _write(folder)
         tried = _tried(folder, args.plugins)
