@@ -10,7 +10,7 @@ from koalesce.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 30
-_PARTS = ("README.md", "main.tf", "outputs.tf", "terraform.tfvars-example", "variables.tf", "versions.tf")
+_PARTS = ("README.md", "cluster.tf", "main.tf", "outputs.tf", "terraform.tfvars-example", "variables.tf", "versions.tf")
 
 
 def skeleton(name: str) -> Mapping[Path, str]:
@@ -45,23 +45,16 @@ def skeleton(name: str) -> Mapping[Path, str]:
 
 def _completed(path: Path, text: str) -> str:
     """A file of the Terraform root with what it has of the contract."""
-    from koalesce.terraform.writing import variables_of, with_descriptions, with_table
+    from koalesce.terraform.writing import MAKERS
 
-    match path.name:
-        case "variables.tf":
-            return variables_of(text)
-        case "outputs.tf":
-            return with_descriptions(text)
-        case "README.md":
-            return with_table(text)
-        case _:
-            return text
+    return MAKERS[path.name](text) if path.name in MAKERS else text
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
     from koalesce.assets import asset
 
-    text = asset("templates", "init", "provider", f"{template}.in").read_text(encoding="utf-8")
+    file = asset("templates", "init", "provider", f"{template}.in")
+    text = file.read_text(encoding="utf-8") if file.exists() else ""  # cluster.tf is as it is for all
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text

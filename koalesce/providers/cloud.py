@@ -35,6 +35,7 @@ class Cloud:
 
     `credentials` are the variables of the environment that its Terraform plugin and `api` read, and where one gets what they hold.
     `api` is its own API, asked without Terraform; None where it can't be: then only Terraform's state knows what there is.
+    `ended` says that the service isn't there any more, and what to use instead.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Cloud:
     options: type[CloudOptions]
     credentials: Mapping[str, str]
     api: Callable[[Mapping[str, str]], CloudApi] | None = None
+    ended: str = ""
 
     def missing(self, environment: Mapping[str, str]) -> list[str]:
         """The credentials that the environment lacks, as sentences."""
@@ -125,6 +127,11 @@ class CloudProvider(SshProvider):
                 f"providers.{self.name}.allowedCIDRs: nobody has said from where the cluster may be reached",
                 hint="say the address of this machine as others see it, such as [192.0.2.7/32]",
             )
+
+    def check(self, request: ClusterRequest) -> list[str]:
+        """What this machine lacks; or that there is no such service any more."""
+        ended = self.cloud.ended
+        return [*([ended] if ended else []), *super().check(request)]
 
     def prepare(
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
