@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
-from koalesce.errors import KoalesceError, UsageError
+from koalesce.errors import KoalesceError, MissingCredentials, UsageError
 from koalesce.providers.ssh import SshProvider, check_served
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -45,9 +45,9 @@ class Cloud:
     api: Callable[[Mapping[str, str]], CloudApi] | None = None
     ended: str = ""
 
-    def missing(self, environment: Mapping[str, str]) -> list[str]:
-        """The credentials that the environment lacks, as sentences."""
-        return [f"{name} isn't set: {what}" for name, what in self.credentials.items() if not environment.get(name)]
+    def missing(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The credentials that the environment lacks."""
+        return {name: what for name, what in self.credentials.items() if not environment.get(name)}
 
     def read(self, settings: Mapping[str, Any]) -> CloudOptions:
         """The settings of a spec; UsageError for what is wrong with them."""
@@ -199,10 +199,8 @@ class CloudProvider(SshProvider):
 
     def _check_credentials(self, own: Cloud) -> None:
         if missing := own.missing(self._environment):
-            raise UsageError(
-                f"the provider {self.name} needs credentials: {'; '.join(missing)}",
-                hint="; ".join(f"export {name}=…" for name in own.credentials if not self._environment.get(name)),
-            )
+            told = "; ".join(f"{name} isn't set: {what}" for name, what in missing.items())
+            raise MissingCredentials(f"the provider {self.name} needs credentials: {told}", credentials=missing)
 
 
 def _marks(entry: Entry) -> dict[str, str]:
