@@ -79,7 +79,7 @@ def test_what_comes_from_the_contract_is_written(root: Path, capsys: pytest.Capt
     assert 'variable "kube_proxy"' in written
     assert (root / "outputs.tf").read_text() == outputs
     assert capsys.readouterr().out.splitlines() == [
-        f"wrote {root / 'variables.tf'}", f"wrote {root / 'outputs.tf'}", f"ok  {root}",
+        f"wrote {root / 'outputs.tf'}", f"wrote {root / 'variables.tf'}", f"ok  {root}",
     ]  # fmt: skip
 
 
