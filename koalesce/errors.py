@@ -5,6 +5,8 @@ A verdict (`Failed`) is a value; everything here is raised. The command line tur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class KoalesceError(Exception):
     """Something about us, the machine or the user's file went wrong; says what, and what to do.
@@ -23,6 +25,14 @@ class KoalesceError(Exception):
 
 class UsageError(KoalesceError):
     """The command line, the configuration or a spec is not valid; nothing was started."""
+
+
+class MissingCredentials(UsageError):
+    """The environment lacks credentials of an account; `credentials` says what each of the variables would hold."""
+
+    def __init__(self, message: str, *, credentials: Mapping[str, str]) -> None:
+        super().__init__(message, hint="; ".join(f"export {name}=…" for name in credentials))
+        self.credentials = credentials
 
 
 class ProvisionError(KoalesceError):

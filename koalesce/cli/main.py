@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import io
 import os
@@ -14,7 +15,7 @@ import koalesce
 from koalesce.cli import exit_codes
 from koalesce.cli.arguments import Parser, did_you_mean
 from koalesce.cli.commands import COMMANDS, load
-from koalesce.errors import KoalesceError, UsageError
+from koalesce.errors import KoalesceError, MissingCredentials, UsageError
 
 _HEAD = """\
 usage: koalesce COMMAND [ARGUMENT...]
@@ -144,9 +145,20 @@ def _run_command(name: str, words: list[str], *, is_debug: bool) -> int:
     parser.add_argument("--debug", action="store_true", help="log commands, and show where unexpected errors come from")
     if is_debug:
         _log_to_stderr()
+    try:
+        return command.run(_parsed(parser, words, is_debug=is_debug))
+    except MissingCredentials as missing:  # before anything was started
+        from koalesce.cli.asking import have_been_given
+
+        if not have_been_given(missing):
+            raise
+    return command.run(_parsed(parser, words, is_debug=is_debug))
+
+
+def _parsed(parser: Parser, words: list[str], *, is_debug: bool) -> argparse.Namespace:
     args = parser.parse(words)
     args.debug = is_debug
-    return command.run(args)
+    return args
 
 
 def _help() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GROUP = "koalesce.providers"  # of entry points, by which other packages bring providers
 BUILT_IN: Mapping[str, Callable[[], Provider]] = {
-    "hcloud": partial(CloudProvider, "hcloud"),
+    **{name: partial(CloudProvider, name) for name in ("aws", "digitalocean", "equinix", "hcloud", "latitudesh")},
     "kubeconfig": KubeconfigProvider,
     "local": LocalProvider,
     "ssh": SshProvider,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
-from koalesce.errors import KoalesceError, UsageError
+from koalesce.errors import KoalesceError, MissingCredentials, UsageError
 from koalesce.providers.ssh import SshProvider
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -35,6 +35,7 @@ class Cloud:
 
     `credentials` are the variables of the environment that its Terraform plugin and `api` read, and where one gets what they hold.
     `api` is its own API, asked without Terraform; None where it can't be: then only Terraform's state knows what there is.
+    `ended` says that the service isn't there any more, and what to use instead.
     """
 
     name: str
@@ -42,10 +43,11 @@ class Cloud:
     options: type[CloudOptions]
     credentials: Mapping[str, str]
     api: Callable[[Mapping[str, str]], CloudApi] | None = None
+    ended: str = ""
 
-    def missing(self, environment: Mapping[str, str]) -> list[str]:
-        """The credentials that the environment lacks, as sentences."""
-        return [f"{name} isn't set: {what}" for name, what in self.credentials.items() if not environment.get(name)]
+    def missing(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The credentials that the environment lacks."""
+        return {name: what for name, what in self.credentials.items() if not environment.get(name)}
 
     def read(self, settings: Mapping[str, Any]) -> CloudOptions:
         """The settings of a spec; UsageError for what is wrong with them."""
@@ -68,22 +70,35 @@ def cloud(name: str) -> Cloud:
 
 
 class CloudProvider(SshProvider):
-    """Makes clusters in a cloud; `environment` has its credentials.
+    """Makes clusters in a cloud that Koalesce brings (its name), or any other one; `environment` has its credentials, `root` its Terraform root.
 
     What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
     until it isn't listed again after `settling` seconds.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str] = os.environ, *, settling: float = 4.0) -> None:
+    def __init__(
+        self,
+        own: Cloud | str,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        root: Path | None = None,
+        settling: float = 4.0,
+    ) -> None:
         super().__init__()
-        self.name = name
-        self.terraform_root = asset("terraform", name)
+        self.name = own if isinstance(own, str) else own.name
+        self.terraform_root = root or asset("terraform", self.name)
+        self._own = own
         self._environment = environment
         self._settling = settling
 
+    @property
+    def cloud(self) -> Cloud:
+        """What only this cloud has."""
+        return cloud(self._own) if isinstance(self._own, str) else self._own
+
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(
@@ -94,12 +109,12 @@ class CloudProvider(SshProvider):
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for what can't be had there."""
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         return dataclasses.replace(super().resolve(request), ttl=request.ttl or options.ttl.seconds)
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that the account's credentials are there, and that it's said who may reach the cluster."""
-        own = cloud(self.name)
+        own = self.cloud
         self._check_credentials(own)
         if not own.read(request.settings).allowed_cidrs:
             raise UsageError(
@@ -107,12 +122,17 @@ class CloudProvider(SshProvider):
                 hint="say the address of this machine as others see it, such as [192.0.2.7/32]",
             )
 
+    def check(self, request: ClusterRequest) -> list[str]:
+        """What this machine lacks; or that there is no such service any more."""
+        ended = self.cloud.ended
+        return [*([ended] if ended else []), *super().check(request)]
+
     def prepare(
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
     ) -> ClusterRequest:
         """Find or make the binaries and images of this Kubernetes version."""
         self.confirm(request)
-        options = cloud(self.name).read(request.settings)
+        options = self.cloud.read(request.settings)
         self._settings = {
             **options.settings(),
             "ttl": f"{request.ttl or options.ttl.seconds:.0f}s",
@@ -124,7 +144,7 @@ class CloudProvider(SshProvider):
         """Remove what Terraform has begun and was ended before it knew: machines keep networks and firewalls from being removed."""
         from koalesce.providers.cloud_api import remove_all
 
-        if entry.ready or cloud(self.name).api is None:
+        if entry.ready or self.cloud.api is None:
             return
         api = self.api()
         time.sleep(self._settling)
@@ -142,9 +162,9 @@ class CloudProvider(SshProvider):
                 time.sleep(self._settling)
                 found = api.listing(_marks(entry))
         except KoalesceError as error:
-            if cloud(self.name).api is None:  # Terraform's word is all that there is
+            if self.cloud.api is None:  # Terraform's word is all that there is
                 return own
-            return [f"what {cloud(self.name).title} may still have can't be listed: {error.message}", *own]
+            return [f"what {self.cloud.title} may still have can't be listed: {error.message}", *own]
         return [*map(str, found), *own]
 
     def remove(self, name: str) -> None:
@@ -172,14 +192,12 @@ class CloudProvider(SshProvider):
         raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
 
     def _check_settings(self, request: ClusterRequest) -> None:
-        _check_ranges(request, getattr(cloud(self.name).read(request.settings), "node_cidr", ""))
+        _check_ranges(request, getattr(self.cloud.read(request.settings), "node_cidr", ""))
 
     def _check_credentials(self, own: Cloud) -> None:
         if missing := own.missing(self._environment):
-            raise UsageError(
-                f"the provider {self.name} needs credentials: {'; '.join(missing)}",
-                hint="; ".join(f"export {name}=…" for name in own.credentials if not self._environment.get(name)),
-            )
+            told = "; ".join(f"{name} isn't set: {what}" for name, what in missing.items())
+            raise MissingCredentials(f"the provider {self.name} needs credentials: {told}", credentials=missing)
 
 
 def _marks(entry: Entry) -> dict[str, str]:

@@ -50,6 +50,10 @@ class _CommandLine(python_terraform.Terraform):  # type: ignore[misc]  # the pac
         return [str(word) for word in self.generate_cmd_string(command, **options)]
 
 
+class _NoEvents(ProvisionError):
+    """A command that doesn't know `-json`."""
+
+
 class Terraform:
     """Terraform in `folder`, a copy of a root. Raises ProvisionError with Terraform's diagnostics, Interrupted if cancelled.
 
@@ -78,9 +82,15 @@ class Terraform:
             write_variables(self.folder, variables)
 
     def init(self) -> None:
-        """Make the folder ready: modules, and plugins from the mirror if it has them, else from where Terraform's configuration says."""
+        """Make the folder ready: modules, and plugins from the mirror if it has them, else from where Terraform's configuration says.
+
+        Before Terraform 1.9 this command has no events, only text.
+        """
         mirror = {"plugin_dir": str(plugin_mirror())} if has_plugins_of(self.folder) else {}
-        self._follow("init", json=IsFlagged, input=False, **mirror)
+        try:
+            self._follow("init", json=IsFlagged, input=False, **mirror)
+        except _NoEvents:
+            self._follow("init", input=False, no_color=IsFlagged, **mirror)
 
     def plan(self) -> list[TerraformEvent]:
         """The changes that apply would make, as events of type `planned_change`."""
@@ -175,10 +185,10 @@ class Terraform:
                 f"{self._name} {command} failed: {lines}", hint=_PLUGIN_HINT if missing else f"all it said: {self._log}"
             )
         raw = [event.message for event in events if event.type == "raw"]
-        if any("flag provided but not defined" in line for line in raw):
-            return ProvisionError(
+        if any("flag provided but not defined" in line or "Usage: " in line for line in raw):
+            return _NoEvents(
                 f"{self._binary} is too old: it has no `{command} -json`",
-                hint="use Terraform 1.11 or OpenTofu 1.9, or newer",
+                hint="use Terraform 1.5 or OpenTofu 1.6, or newer",
             )
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         last = "\n".join(line for line in raw[-10:])

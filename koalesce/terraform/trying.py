@@ -22,6 +22,7 @@ _SOURCE = re.compile(
 )  # of required_providers; those of modules begin with ./
 _PATIENCE = 600.0
 _NO_PLUGINS = "no-plugins"
+_MOCKS_SINCE = {"terraform": (1, 7), "tofu": (1, 8)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,28 @@ def has_plugins_of(root: Path) -> bool:
 
 def tried(root: Path, *, binary: Path | None = None, plugins: Path | None = None) -> Tried:
     """Have Terraform look at a copy of a root; no registry is asked, and no account needed. ProvisionError without Terraform."""
-    program = binary or find_binary()
-    form = _run(program, root, "fmt", "-check", "-recursive", str(root))
+    program, root = binary or find_binary(), root.absolute()
+    form = _run(program, root, "fmt", "-no-color", "-check", "-recursive", str(root))
     bad = [f"{line} isn't formatted: terraform fmt {root}" for line in form.out.split()] if form.code else []
     if form.code and not bad:
         return Tried((_said(form),))
     with tempfile.TemporaryDirectory(prefix="koalesce-root-") as made:
         folder = Path(made)
         _copy(root, folder)
-        mirror = plugins or plugin_mirror()
-        if not mirror.is_dir():
-            (mirror := folder / _NO_PLUGINS).mkdir()
-        begun = _run(program, folder, "init", "-backend=false", "-input=false", "-no-color", f"-plugin-dir={mirror}")
+        mirror = (plugins or plugin_mirror()).absolute()
+        place = mirror if mirror.is_dir() else folder / _NO_PLUGINS
+        place.mkdir(exist_ok=True)
+        begun = _run(program, folder, "init", "-backend=false", "-input=false", "-no-color", f"-plugin-dir={place}")
         if begun.code:
             lacking = sorted(set(_lacking(begun.err)))
-            reason = f"{program.name} validate and test: {', '.join(lacking)} not in {plugins or plugin_mirror()}"
+            reason = f"{program.name} validate and test: {', '.join(lacking)} not in {mirror}"
             return Tried(tuple(bad), (reason,)) if lacking else Tried((*bad, _said(begun)))
-        return Tried((*bad, *_validated(program, folder), *_tested(program, folder)))
+        found = [*bad, *_validated(program, folder)]
+        if not any(folder.rglob("*.tftest.hcl")):
+            return Tried(tuple(found))
+        if reason := _no_mocks(program, folder):
+            return Tried(tuple(found), (reason,))
+        return Tried((*found, *_tested(program, folder)))
 
 
 def _validated(program: Path, folder: Path) -> Iterator[str]:
@@ -73,11 +79,19 @@ def _validated(program: Path, folder: Path) -> Iterator[str]:
         yield f"{place.get('filename', 'the root')}{line}: {found['summary']}: {' '.join(found.get('detail', '').split())}"
 
 
+def _no_mocks(program: Path, folder: Path) -> str:
+    """Why a root's own tests can't be run; nothing if they can."""
+    version = json.loads(_run(program, folder, "version", "-json").out)["terraform_version"]
+    since = _MOCKS_SINCE["tofu" if program.name == "tofu" else "terraform"]
+    if tuple(map(int, version.split("-")[0].split(".")[:2])) >= since:
+        return ""
+    return f"{program.name} test: {version} has no mocks of providers, {since[0]}.{since[1]} has"
+
+
 def _tested(program: Path, folder: Path) -> Iterator[str]:
-    if any(folder.rglob("*.tftest.hcl")):
-        done = _run(program, folder, "test", "-no-color")
-        if done.code:
-            yield f"{program.name} test: {done.out.strip()}\n{done.err.strip()}"
+    done = _run(program, folder, "test", "-no-color")
+    if done.code:
+        yield f"{program.name} test: {done.out.strip()}\n{done.err.strip()}"
 
 
 def _copy(root: Path, folder: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from koalesce.assets import asset
 from koalesce.terraform.contract import contract
 from koalesce.terraform.hcl import read_blocks
 
@@ -20,12 +21,16 @@ _OUTPUT = re.compile(r'(?<=^output )"(\w+)" \{\n  description = "(?:[^"\\\n]|\\.
 
 def written(root: Path) -> Mapping[Path, str]:
     """The files of a root that have something of the contract, as they are to be; those that aren't there are left out."""
-    makers = {"variables.tf": variables_of, "outputs.tf": with_descriptions, "README.md": with_table}
     return {
         root / name: make((root / name).read_text(encoding="utf-8"))
-        for name, make in makers.items()
+        for name, make in MAKERS.items()
         if (root / name).is_file()
     }
+
+
+def bootstrap(_: str = "") -> str:
+    """How machines become a cluster: cluster.tf, the same for every root that makes machines."""
+    return asset("templates", "terraform", "cluster.tf").read_text(encoding="utf-8")
 
 
 def variables_of(text: str) -> str:
@@ -81,6 +86,14 @@ def condition(name: str, rule: Mapping[str, Any]) -> str:
 def quoted(text: str) -> str:
     """A text as a string of Terraform's language."""
     return json.dumps(text, ensure_ascii=False).replace("${", "$${").replace("%{", "%%{")
+
+
+MAKERS: Mapping[str, Callable[[str], str]] = {
+    "README.md": with_table,
+    "cluster.tf": bootstrap,
+    "outputs.tf": with_descriptions,
+    "variables.tf": variables_of,
+}
 
 
 def _variable(name: str, rule: Mapping[str, Any], is_required: bool) -> str:

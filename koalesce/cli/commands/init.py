@@ -1,9 +1,11 @@
-"""`koalesce init`: a first spec that passes, and what runs it in CI."""
+"""`koalesce init`: a first spec that passes, and what runs it in CI; or the package of a new cluster provider."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +13,15 @@ from koalesce.cli.arguments import positive
 from koalesce.errors import UsageError
 
 NAME = "init"
-HELP = "write a first spec that passes, settings, and a CI workflow"
+HELP = "write a first spec that passes, settings, and a CI workflow; or a new cluster provider"
 _EXAMPLES = """\
 examples:
   koalesce init                                   asks, in a terminal
   koalesce init --name my-cni --nodes 3 --ci github
   koalesce init components/dns --ci none          below another folder
+  koalesce init provider acme                     a package with a cluster provider, in koalesce-acme
 """
+_PROVIDER = "provider"
 _CI = ("github", "gitlab", "both", "none")
 
 
@@ -31,7 +35,8 @@ class _Draft(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where, and what it's called."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", default=".", help="where (default: here)")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", default=".", help="where (default: here), or `provider`")
+    parser.add_argument("provider", nargs="?", metavar="PROVIDER", help="after `provider`: what the new one is called")
     parser.add_argument("--name", metavar="NAME", help="what the spec is called (default: as the folder)")
     parser.add_argument("--nodes", metavar="N", type=positive, help="nodes of its cluster (default: 2)")
     parser.add_argument("--ci", choices=_CI, help="for which CI system to write a workflow (default: github)")
@@ -40,24 +45,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the files, and say what to do next."""
-    import shlex
-
-    from koalesce.cli import exit_codes
-    from koalesce.reporters.files import write_whole
-
+    if args.provider is not None or args.folder == _PROVIDER:
+        return _new_provider(args)
     folder = Path(args.folder)
     name, nodes, ci = _answers(args, folder)
     spec = Path("specs") / f"{name}.yaml"
     values = {"NAME": name, "NODES": str(nodes), "SPEC": str(spec), "FOLDER": "specs/"}
-    drafts = _drafts(spec, ci)
-    _refuse_existing([folder / draft.path for draft in drafts], is_forced=args.force)
-    for draft in drafts:
-        path = folder / draft.path
-        _make_folder(path.parent)
-        write_whole(path, _filled(draft.template, values).encode())
-        print(f"wrote {path}")
+    files = {draft.path: _filled(draft.template, values) for draft in _drafts(spec, ci)}
+    return _written(folder, files, f"koalesce run {shlex.quote(str(spec))}", is_forced=args.force)
+
+
+def _new_provider(args: argparse.Namespace) -> int:
+    """Write the package of a cluster provider, which keeps the contract and has a place for its machines."""
+    from koalesce.cli.provider_skeleton import skeleton
+
+    if args.folder != _PROVIDER:
+        raise UsageError(
+            f"koalesce init {args.folder} {args.provider}: one folder",
+            hint="koalesce init provider NAME writes a provider",
+        )
+    if args.provider is None:
+        raise UsageError("koalesce init provider: what is it called?", hint="./provider is the folder of this name")
+    if given := [flag for flag in ("name", "nodes", "ci") if getattr(args, flag) is not None]:
+        raise UsageError(f"koalesce init provider: there is no --{given[0]}; that is of a spec")
+    files = skeleton(args.provider)
+    root = next(path.parent for path in files if path.name == "main.tf")
+    next_steps = f"pip install -e . && koalesce contract {root} && pytest"
+    return _written(Path(f"koalesce-{args.provider}"), files, next_steps, is_forced=args.force)
+
+
+def _written(folder: Path, files: Mapping[Path, str], next_steps: str, *, is_forced: bool) -> int:
+    from koalesce.cli import exit_codes
+    from koalesce.reporters.files import write_whole
+
+    _refuse_existing([folder / path for path in files], is_forced=is_forced)
+    for path, text in files.items():
+        _make_folder((folder / path).parent)
+        write_whole(folder / path, text.encode())
+        print(f"wrote {folder / path}")
     there = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
-    print(f"now: {there}koalesce run {shlex.quote(str(spec))}")
+    print(f"now: {there}{next_steps}")
     return exit_codes.PASSED
 
 

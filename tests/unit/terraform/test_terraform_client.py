@@ -209,8 +209,27 @@ def test_a_missing_plugin_is_one_clear_error(fake: Fake) -> None:
 
 
 def test_an_old_terraform_is_named_as_such(fake: Fake) -> None:
-    with pytest.raises(ProvisionError, match="is too old: it has no `init -json`"):
-        fake.does("echo 'flag provided but not defined: -json' >&2; exit 1").terraform().init()
+    with pytest.raises(ProvisionError, match="is too old: it has no `apply -json`"):
+        fake.does("echo 'flag provided but not defined: -json' >&2; exit 1").terraform().apply()
+
+
+@pytest.mark.parametrize(
+    "complaint", ["flag provided but not defined: -json", "\\033[31mUsage: terraform [global options] init [options]"]
+)
+def test_an_init_without_events_is_run_again_for_its_text(fake: Fake, complaint: str) -> None:
+    """As that of Terraform 1.6, which prints its usage."""
+    terraform = fake.does(f"case $2 in -json) printf '{complaint}\\n' >&2; exit 1;; esac; echo done").terraform()
+
+    terraform.init()
+
+    assert fake.calls == ["init -json -input=false", "init -input=false -no-color"]
+
+
+def test_an_init_that_fails_in_words_is_told_in_them(fake: Fake) -> None:
+    with pytest.raises(ProvisionError, match="Unsupported Terraform Core version"):
+        fake.does(
+            "case $2 in -json) echo Usage: terraform >&2;; *) echo Unsupported Terraform Core version >&2;; esac; exit 1"
+        ).terraform().init()
 
 
 def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:

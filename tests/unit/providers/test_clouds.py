@@ -1,0 +1,82 @@
+"""The clouds that Koalesce brings: what specs say of them is what their Terraform roots take."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from koalesce.assets import asset
+from koalesce.cluster_request import ClusterRequest, NodeRequest
+from koalesce.errors import UsageError
+from koalesce.providers import BUILT_IN, provider
+from koalesce.providers.cloud import CloudProvider, cloud
+from koalesce.terraform.hcl import read_blocks
+
+CLOUDS = sorted(name for name, make in BUILT_IN.items() if isinstance(make(), CloudProvider))
+NEEDED = {"equinix": {"project": "p"}, "latitudesh": {"project": "p"}}
+_FIELD = re.compile(r'(\w+)=optional\((?:string|number|any|list\(string\)),("(?:[^"\\]|\\.)*"|[^()]+?)\)')
+
+
+def test_these_are_brought() -> None:
+    assert CLOUDS == ["aws", "digitalocean", "equinix", "hcloud", "latitudesh"]
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_settings_have_the_fields_and_defaults_of_the_root(name: str) -> None:
+    root = asset("terraform", name)
+    blocks = {block.name: block for block in read_blocks((root / "variables.tf").read_text())}
+    taken = {field: json.loads(value) for field, value in _FIELD.findall(blocks["settings"].attributes["type"])}
+
+    said = cloud(name).read(NEEDED.get(name, {})).settings()
+
+    own = dict.fromkeys(NEEDED.get(name, {}), "")  # what nobody can guess
+    assert taken == {**said, **own, "ttl": "2h", "tools": {}, "image_store": ""}
+    assert said["ttl"] == "7200s"
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_its_readme_tells_of_each_setting_and_of_its_credentials(name: str) -> None:
+    readme = (asset("terraform", name) / "README.md").read_text()
+
+    assert [field for field in cloud(name).read(NEEDED.get(name, {})).settings() if f"`{field}`" not in readme] == []
+    assert [variable for variable in cloud(name).credentials if variable not in readme] == []
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_what_nobody_can_guess_has_to_be_said(name: str) -> None:
+    with pytest.raises(UsageError, match=f"providers.{name}: project: Field required"):
+        provider(name).resolve(request(name, {}))
+
+
+def test_a_service_that_has_ended_is_told_of_before_anything_starts() -> None:
+    told = provider("equinix").check(request("equinix", {"project": "p"}))
+
+    assert told[0].startswith("Equinix Metal was switched off on 30 June 2026; the provider latitudesh")
+    assert not any("switched off" in problem for problem in provider("latitudesh").check(request("latitudesh", {})))
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_everything_in_the_root_bears_the_marks(name: str) -> None:
+    """Mock tests say so where a plugin is at hand; this one reads what each resource says."""
+    text = (asset("terraform", name) / "main.tf").read_text()
+    marked = ("local.marks", "local.tags", "local.label", ".mark", "each.value}", "local.machines")
+    without = [
+        f"{kind}.{label}"
+        for kind, label, body in re.findall(r'^resource "(\w+)" "(\w+)" \{\n(.*?)^\}', text, re.DOTALL | re.MULTILINE)
+        if not any(mark in body for mark in marked)
+    ]
+
+    # Parts of what is marked, and what only Terraform knows of.
+    assert without == {
+        "aws": ["aws_route_table_association.run"],
+        "hcloud": ["hcloud_network_subnet.run"],
+        "latitudesh": ["terraform_data.peers"],
+    }.get(name, [])
+
+
+def request(name: str, settings: dict[str, Any]) -> ClusterRequest:
+    nodes = (NodeRequest(name="control-plane", role="control-plane"),)
+    return ClusterRequest(name="c1", run_id="r", provider=name, kubernetes="", nodes=nodes, settings=settings)
