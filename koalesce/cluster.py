@@ -64,11 +64,20 @@ class Machine:
     ) -> process.Result:
         """Run a command on the machine as root; see `process.run` for errors. The code is not checked.
 
-        ClusterError where the cluster's provider gives no way to do so: what would run then would run here.
+        ClusterError where the cluster's provider gives no way to do so (what would run then would run here), and where the machine is
+        off: nothing was run then, so that there is no code of a command.
         """
         if not self.exec:
             raise ClusterError(f"the cluster gives no way to run commands on {self.name}")
-        return process.run([*self.exec, *command], stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel)
+        result = process.run([*self.exec, *command], stdin=stdin, stdout=stdout, timeout=timeout, cancel=cancel)
+        if result.code and self._is_off(result.err):
+            raise ClusterError(f"{self.name} is off, or has ended: nothing can be run on it")
+        return result
+
+    def _is_off(self, said: str) -> bool:
+        """Whether nsenter(1), where that is the way to the machine, has found no namespaces there."""
+        places = [word.partition("=")[2] for word in self.exec if word.startswith("--")]
+        return any(said.startswith(f"nsenter: cannot open {place}:") for place in places if place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

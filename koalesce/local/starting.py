@@ -97,8 +97,9 @@ class Start:
             _settle(runtimes)
         if specs and self.request.network == "bridge":
             self._await_nodes(api, inside)
-        with self.phases.phase("controllers"):
-            _settle(starts)
+        if starts:
+            with self.phases.phase("controllers"):
+                _settle(starts)
         with self.phases.phase("api server ready"):
             controls.await_answer(api, READY_WHERE_PLANTED if is_planted else "/readyz", first)
             for spec in more:

@@ -27,7 +27,7 @@ from koalesce.toolchain import ImageStore, LocalTools
 from koalesce.toolchain.export import export_all
 
 _ABILITIES = ("disruption", "host-exec", "node-exec", "privileged")
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 _ALL, _CONTROL = "all", "control"  # the archives of images, by whose they are
 _NODES = "/api/v1/nodes"
 
@@ -148,7 +148,7 @@ class Bringup:
     def _run_runtime(self, node: NodeSpec, archives: Mapping[str, Path]) -> None:
         """Wait until a machine's containerd answers, and give it the images."""
         shell = self.shells[node.name]
-        deadline = Deadline(_PATIENCE, lambda: None)
+        deadline = Deadline(self.request.cluster.timeout, lambda: None)  # the others are looked at by another thread
         deadline.until(
             f"containerd on {shell.account}",
             lambda: shell.run(f"{layout.TOOLS}/bin/ctr version >/dev/null 2>&1").code == 0,

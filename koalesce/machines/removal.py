@@ -59,7 +59,7 @@ ours() {{
   done
 }}
 for round in $(seq 100); do
-  processes=$(ours | sort -u)
+  processes=$(ours | grep -vx 0 | sort -u)
   [ -n "$processes" ] || break
   kill -KILL $processes 2>/dev/null
   sleep 0.1

@@ -149,7 +149,7 @@ class Shell:
         script: str,
         *,
         stdin: bytes | BinaryIO | None = None,
-        timeout: float = 60.0,
+        timeout: float = 120.0,
         cancel: process.Cancel | None = None,
     ) -> process.Result:
         """Run a script of sh(1) as root; its code isn't checked. Unreachable where it can't be run."""
@@ -161,7 +161,7 @@ class Shell:
             raise self._unreachable(done.err)
         return done
 
-    def do(self, what: str, script: str, *, stdin: bytes | BinaryIO | None = None, timeout: float = 60.0) -> str:
+    def do(self, what: str, script: str, *, stdin: bytes | BinaryIO | None = None, timeout: float = 120.0) -> str:
         """Run a script, and return its output; ProvisionError says what didn't work, and how the machine put it."""
         done = self.run(script, stdin=stdin, timeout=timeout)
         if done.code:

@@ -16,7 +16,7 @@ from koalesce.machines.shell import Shell
 
 _LOOK = 5.0  # seconds between looks at machines
 _TOO_OFTEN = 4
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Watch:
         parts = []
         for service in services:
             try:
-                tail = shell.run(f"tail -q -n 12 {self._log(name, service)} 2>/dev/null", timeout=30.0).out
+                tail = shell.run(f"tail -q -n 12 {self._log(name, service)} 2>/dev/null", timeout=_PATIENCE).out
             except KoalesceError as error:
                 return error.message
             lines = "\n".join(f"  | {line}" for line in tail.splitlines()[-12:])

@@ -50,12 +50,7 @@ class SshProvider:
 
         check_served(request, self.name)
         self._check_settings(request)
-        return dataclasses.replace(
-            request,
-            kubernetes=resolve_version(request.kubernetes),
-            etcd={**request.etcd, "mode": request.etcd.get("mode") or "static"},
-            control_plane=request.control_plane or "static",
-        )
+        return dataclasses.replace(with_modes(request), kubernetes=resolve_version(request.kubernetes))
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that there are machines enough, and that the files are there which say how they're reached."""
@@ -160,6 +155,12 @@ class SshProvider:
         from koalesce.machines import client
 
         client.down(name)
+
+
+def with_modes(request: ClusterRequest) -> ClusterRequest:
+    """The request with what machines are by default where it doesn't say how control plane and etcd run: static pods."""
+    etcd = {**request.etcd, "mode": request.etcd.get("mode") or "static"}
+    return dataclasses.replace(request, etcd=etcd, control_plane=request.control_plane or "static")
 
 
 def check_served(request: ClusterRequest, provider: str) -> None:

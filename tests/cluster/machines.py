@@ -34,7 +34,9 @@ for user in admin op; do
 done
 echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
 """
-_BOOT = 120.0
+# What systemd goes by beside version 1: it places a machine in all hierarchies where it is in this one.
+_HYBRID = Path("/sys/fs/cgroup/unified")
+_BOOT = 300.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
 _LENT = """
@@ -167,6 +169,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         "route add default via 10.77.0.1",
     )
     groups = [each.path / namespace for each in cgroups.detect().hierarchies if each.version == 1]
+    groups += [_HYBRID / namespace] if groups and _HYBRID.is_dir() else []
     stack.callback(cgroups.remove, groups, seconds=_PATIENCE)
     for group in groups:
         group.mkdir()
@@ -244,7 +247,7 @@ def _ip(namespace: str, *lines: str) -> None:
     subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
 
-def _run(command: Sequence[str], *, timeout: float = 120.0) -> str:
+def _run(command: Sequence[str], *, timeout: float = 300.0) -> str:
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=timeout, stdin=subprocess.DEVNULL
     ).stdout

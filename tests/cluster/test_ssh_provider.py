@@ -137,7 +137,8 @@ def test_a_cluster_keeps_its_objects_in_an_etcd_that_is_there_and_takes_them_alo
         spec = tmp_path / "spec.yaml"
         spec.write_text(_EXTERNAL)
         listed = site.list_file("admin.yaml", user="admin")
-        done = koalesce(site, tmp_path / "state", "run", str(spec), "--provider", "ssh", "--machines", str(listed))
+        words = ("run", str(spec), "--trust", "--provider", "ssh", "--machines", str(listed))
+        done = koalesce(site, tmp_path / "state", *words)
         left = asked("/koalesce/", "/koalesce0")
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -149,6 +150,7 @@ apiVersion: koalesce.dev/v1alpha1
 kind: Spec
 metadata: {name: external}
 cluster:
+  provider: ssh
   nodes: 1
   etcd: {mode: external, endpoints: ["https://10.77.0.1:2379"], ca: pki/etcd/ca.crt, cert: pki/apiserver-etcd-client.crt, key: pki/apiserver-etcd-client.key}
 tests:

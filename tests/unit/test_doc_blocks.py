@@ -26,7 +26,7 @@ ALL = [block for page in pages() for block in blocks(page)]
 _HEAD = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: fragment}\n"
 _SECTIONS = {field.alias or name for name, field in Spec.model_fields.items()}
 _COMMON = {field.name for field in Reference().common().fields}
-_NAMED = re.compile(r"\b(?:file|archive): ([\w./-]+\.(?:yaml|tar))")
+_NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
 _FOREIGN = ("jobs", "on", "stages", "koalesce")  # workflows of CI systems
 
@@ -74,7 +74,7 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
             _write(tmp_path, other.file, other.text)
     path = _write(tmp_path, block.file or "fragment.yaml", text)
 
-    load_all([path], providers=["local", "kubeconfig"])
+    load_all([path], providers=["local", "kubeconfig", "ssh"])
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)

@@ -89,7 +89,8 @@ class Stream:
         try:
             result = self._run()
             if result.code or not self._hold.closed:
-                said = (result.err.strip() or f"code {result.code}")[-300:]
+                how = f"killed by signal {-result.code}" if result.code < 0 else f"code {result.code}"
+                said = (result.err.strip() or how)[-300:]
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
             if not self._cancel.is_set():

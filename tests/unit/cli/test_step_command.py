@@ -132,8 +132,12 @@ def test_an_event_for_programs(engine: FakeEngine, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["exc: {}"], 'tests[0].steps[0].exc: unknown step type; did you mean "exec"?'),
-        ([""], "tests[0].steps[0]"),
+        (["exc: {}"], 'step:1:1: exc: unknown step type; did you mean "exec"?\n  1 | exc: {}\n    | ^~~\n'),
+        (
+            ["exec:\n  node: gpu\n  comand: [a]"],
+            'step:3:3: exec.comand: unknown field; did you mean "command"?\n  3 |   comand: [a]\n',
+        ),
+        ([""], "step:1:"),
         (["{sleep: 1s}", "--timeout", "2s"], "--timeout can't be added to a step in braces"),
         (["chaos: {stop: {node: gpu, component: kubelet}, for: 1s}"], "hint: --disruptive says so of this one"),
     ],

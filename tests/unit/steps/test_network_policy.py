@@ -408,6 +408,21 @@ def test_a_pod_that_does_not_run_yet_is_waited_for(network: Network) -> None:
     assert outcome.message.endswith("-test-ns/a: is not scheduled yet")
 
 
+def test_pods_whose_image_can_not_be_had_are_an_error_that_names_it(network: Network) -> None:
+    def start() -> None:
+        waiting = {"waiting": {"reason": "ErrImageNeverPull", "message": "it is not present"}}
+        for pod in network.objects("Pod"):
+            pod["spec"]["nodeName"] = "n0"
+            pod["status"] = {"phase": "Pending", "containerStatuses": [{"name": "serve", "state": waiting}]}
+
+    network._start_pods = start  # type: ignore[method-assign]
+
+    outcome = network.run(changes=[{"apply": [DENY_X]}], **SMALL)
+
+    assert isinstance(outcome, Errored)
+    assert 'the image "registry.k8s.io/e2e-test-images/agnhost' in outcome.message
+
+
 def test_a_policy_that_the_server_refuses_fails(network: Network) -> None:
     original = network.cluster.kube.apply
 
