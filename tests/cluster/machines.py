@@ -26,13 +26,13 @@ PACKAGES = (
 PROGRAMS = ("ip", "mmdebstrap", "setpriv", "ssh", "ssh-keygen", "systemd-nspawn")
 _DEBIAN = {"mmdebstrap": "mmdebstrap", "ssh": "openssh-client", "systemd-nspawn": "systemd-container"}
 _USERS = """
-for user in admin op; do
+for user in deploy op; do
   useradd --create-home --shell /bin/bash $user
   mkdir -m 0700 /home/$user/.ssh
   cp /root/.ssh/authorized_keys /home/$user/.ssh/
   chown -R $user: /home/$user/.ssh
 done
-echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
+echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy
 echo 'op ALL=(ALL) ALL' > /etc/sudoers.d/op
 """
 # What systemd goes by beside version 1: it places a machine in all hierarchies where it is in this one.
@@ -120,7 +120,7 @@ class Site:
 
 @contextlib.contextmanager
 def machines(folder: Path, count: int) -> Iterator[Site]:
-    """So many machines that are up, and gone at the end. root may log in, admin, who may be root, and op, whom sudo asks for a password."""
+    """So many machines that are up, and gone at the end. root may log in, deploy, who may be root, and op, whom sudo asks for a password."""
     mark = f"kt{secrets.token_hex(2)}"
     with contextlib.ExitStack() as stack:
         _run(["ip", "netns", "add", mark])

@@ -136,7 +136,7 @@ def test_a_cluster_keeps_its_objects_in_an_etcd_that_is_there_and_takes_them_alo
     with _etcd(site, tmp_path) as asked:
         spec = tmp_path / "spec.yaml"
         spec.write_text(_EXTERNAL)
-        listed = site.list_file("admin.yaml", user="admin")
+        listed = site.list_file("deploy.yaml", user="deploy")
         words = ("run", str(spec), "--trust", "--provider", "ssh", "--machines", str(listed))
         done = koalesce(site, tmp_path / "state", *words)
         left = asked("/koalesce/", "/koalesce0")
