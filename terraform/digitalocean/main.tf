@@ -3,8 +3,9 @@
 locals {
   provider = "digitalocean"
 
-  # Keys, networks and firewalls can't be tagged: their names say what the tags of droplets do.
-  label = "koalesce-${var.name}-${var.run_id}-${local.marks.koalesce-expires}"
+  # One tag for all marks: others of the account never have the same one. Keys, networks and firewalls can't be tagged: their names say it.
+  tag   = "koalesce:${var.name}:${var.run_id}:${local.marks.koalesce-expires}"
+  label = "koalesce.${var.name}.${var.run_id}.${local.marks.koalesce-expires}"
 
   # What cloud-init does at a droplet's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can read it from
   # the metadata service: it holds no secret.
@@ -31,10 +32,8 @@ locals {
 # The token is that of the environment: DIGITALOCEAN_TOKEN.
 provider "digitalocean" {}
 
-resource "digitalocean_tag" "mark" {
-  for_each = local.marks
-
-  name = "${each.key}:${each.value}"
+resource "digitalocean_tag" "run" {
+  name = local.tag
 }
 
 resource "digitalocean_ssh_key" "run" {
@@ -52,7 +51,7 @@ resource "digitalocean_vpc" "run" {
 # TCP, UDP or ICMP, such as tunnels of VXLAN, but not IPIP.
 resource "digitalocean_firewall" "run" {
   name = local.label
-  tags = [digitalocean_tag.mark["koalesce-run"].id]
+  tags = [digitalocean_tag.run.id]
 
   dynamic "inbound_rule" {
     for_each = toset(["22", "2379", "6443"])
@@ -102,6 +101,6 @@ resource "digitalocean_droplet" "node" {
   image     = var.settings.image
   vpc_uuid  = digitalocean_vpc.run.id
   ssh_keys  = [digitalocean_ssh_key.run.id]
-  tags      = [for mark in digitalocean_tag.mark : mark.id]
+  tags      = [digitalocean_tag.run.id]
   user_data = local.user_data
 }

@@ -40,5 +40,5 @@ output "host_exec" {
 
 output "cleanup" {
   description = "Argv of the command that removes everything of this cluster without Terraform's state."
-  value       = { argv = concat(var.koalesce_command, ["down", var.name]) }
+  value       = { argv = concat(var.koalesce_command, ["sweep", "--provider", "digitalocean", "--run", var.run_id]) }
 }

@@ -66,17 +66,16 @@ locals {
 # The token is that of the environment: LATITUDESH_AUTH_TOKEN.
 provider "latitudesh" {}
 
-resource "latitudesh_tag" "mark" {
-  for_each = local.marks
-
-  name        = "${each.key}:${each.value}"
+# One for all marks: others of the team never have the same one.
+resource "latitudesh_tag" "run" {
+  name        = "koalesce:${var.name}:${var.run_id}:${local.marks.koalesce-expires}"
   description = "Koalesce"
 }
 
 resource "latitudesh_ssh_key" "run" {
   name       = local.label
   public_key = local.public_key
-  tags       = [for mark in latitudesh_tag.mark : mark.id]
+  tags       = [latitudesh_tag.run.id]
 }
 
 resource "latitudesh_user_data" "run" {
@@ -95,7 +94,7 @@ resource "latitudesh_server" "node" {
   hostname         = "${var.name}-${each.value}" # 32 letters at most
   ssh_keys         = [latitudesh_ssh_key.run.id]
   user_data        = latitudesh_user_data.run.id
-  tags             = [for mark in latitudesh_tag.mark : mark.id]
+  tags             = [latitudesh_tag.run.id]
 
   lifecycle {
     precondition {

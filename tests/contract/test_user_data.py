@@ -15,7 +15,7 @@ from koalesce.assets import asset
 from koalesce.errors import ProvisionError
 from koalesce.terraform import find_binary
 
-CLOUDS = sorted(path.parent for path in asset("terraform").glob("*/main.tf") if "user_data" in path.read_text())
+CLOUDS = sorted(path.parent for path in asset("terraform").glob("*/main.tf") if "user_data = join(" in path.read_text())
 METAL = ("equinix", "latitudesh")
 KEY = "ssh-ed25519 AAAAC3Nz koalesce-dev"
 _ATTRIBUTE = re.compile(r"^  (\w+) += .*?(?=^  (?:\w+ += |#)|^\})", re.DOTALL | re.MULTILINE)

@@ -23,13 +23,13 @@ run "machines" {
   }
 
   assert {
-    condition     = toset([for mark in digitalocean_tag.mark : mark.name]) == toset(["koalesce-cluster:dev", "koalesce-run:r-1", "koalesce-expires:20261123T140000Z"])
+    condition     = digitalocean_tag.run.name == "koalesce:dev:r-1:20261123T140000Z"
     error_message = "something has no marks"
   }
 
   assert {
     condition = alltrue([
-      for name in [digitalocean_ssh_key.run.name, digitalocean_vpc.run.name, digitalocean_firewall.run.name] : name == "koalesce-dev-r-1-20261123T140000Z"
+      for name in [digitalocean_ssh_key.run.name, digitalocean_vpc.run.name, digitalocean_firewall.run.name] : name == "koalesce.dev.r-1.20261123T140000Z"
     ])
     error_message = "a name doesn't say to which run it belongs"
   }

@@ -26,8 +26,8 @@ run "machines" {
   }
 
   assert {
-    condition     = toset(keys(latitudesh_tag.mark)) == toset(["koalesce-cluster", "koalesce-run", "koalesce-expires"])
-    error_message = "there is not a tag for each mark"
+    condition     = latitudesh_tag.run.description == "Koalesce"
+    error_message = "there is no tag"
   }
 }
 

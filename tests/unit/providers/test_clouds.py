@@ -62,7 +62,7 @@ def test_a_service_that_has_ended_is_told_of_before_anything_starts() -> None:
 def test_everything_in_the_root_bears_the_marks(name: str) -> None:
     """Mock tests say so where a plugin is at hand; this one reads what each resource says."""
     text = (asset("terraform", name) / "main.tf").read_text()
-    marked = ("local.marks", "local.tags", "local.label", ".mark", "each.value}", "local.machines")
+    marked = ("local.marks", "local.tags", "local.tag", "_tag.run", "local.label", "local.machines")
     without = [
         f"{kind}.{label}"
         for kind, label, body in re.findall(r'^resource "(\w+)" "(\w+)" \{\n(.*?)^\}', text, re.DOTALL | re.MULTILINE)
