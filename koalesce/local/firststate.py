@@ -31,6 +31,8 @@ _PAUSE = 0.4  # in which nothing changes once the controllers have done their pa
 _LOOKS = 25
 _LOOK = 0.05
 _PATIENCE = 60.0
+_BEGINNING = 10.0
+_MADE_FIRST = "/registry/configmaps/default/kube-root-ca.crt"
 _RENEWED = frozenset(("csinodes", "events", "leases", "masterleases", "minions", "peerserverleases"))
 
 
@@ -148,6 +150,7 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
         begin = datastore.revision()
         states = {name: look(pid) for name, pid in where.machines.items()}
         begun = datastore.all(begin)
+        _await_controllers(datastore, stopping)
         after = _when_quiet(datastore, stopping)
         found = objects.settled(begun, after)
         if not objects.changes(found, after):  # else somebody uses it already
@@ -210,6 +213,14 @@ def pod_groups(groups: Iterable[Path]) -> dict[str, list[Path]]:
                     found.setdefault(name, []).append(Path(place, name))
                     names.remove(name)
     return found
+
+
+def _await_controllers(datastore: Datastore, stopping: threading.Event) -> None:
+    """Wait until the controller manager has begun: it makes this in every namespace. Nobody is told where it doesn't: its flags may forbid it."""
+    deadline = time.monotonic() + _BEGINNING
+    while _MADE_FIRST not in datastore.all() and time.monotonic() < deadline:
+        if stopping.wait(_LOOK):
+            return
 
 
 def _when_quiet(datastore: Datastore, stopping: threading.Event) -> dict[str, bytes]:

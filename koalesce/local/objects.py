@@ -16,6 +16,8 @@ _NAMESPACES = "/registry/namespaces/"
 _SHARED_OUT = ("/registry/ipaddresses/", "/registry/ranges/")  # to Services, and taken back a while after these
 _SHORTEST = 4  # parts of the key of an object that is in no namespace
 _PODS = "/registry/pods/"
+_SETS = "/registry/replicasets/"
+_OWN_BUNDLES = "/registry/clustertrustbundles/kubernetes.io:"  # of the controller manager's signers
 # What controllers make again and again from what people have made.
 _FOLLOWING = ("endpointslices", "pods")
 _ENDPOINTS = "/registry/services/endpoints/"
@@ -66,7 +68,16 @@ def settled(begun: Objects, after: Objects) -> dict[str, bytes]:
     Objects that came in between are of it only if controllers make them by themselves: others may be a user's first.
     """
     known = _uids(begun)
-    return {key: value for key, value in after.items() if key in begun or _is_made_by_itself(key, value, known, begun)}
+    # Later ones would be of a rollout; those that come so early are a Deployment's first.
+    sets = {
+        key for key, value in after.items() if key.startswith(_SETS) and stored.read(key, value).controller in known
+    }
+    known |= _uids({key: after[key] for key in sets})
+    return {
+        key: value
+        for key, value in after.items()
+        if key in begun or key in sets or _is_made_by_itself(key, value, known, begun)
+    }
 
 
 def changes(first: Objects, now: Objects) -> Changes:
@@ -134,6 +145,8 @@ def _is_made_by_itself(key: str, value: bytes, known: frozenset[str], first: Obj
         return stored.read(key, value).controller in known
     if key.startswith(_ENDPOINTS):
         return key.replace(_ENDPOINTS, _SERVICES) in first
+    if key.startswith(_OWN_BUNDLES):
+        return True
     return (resource, parts[-1]) in _OF_NAMESPACES and f"{_NAMESPACES}{parts[3]}" in first
 
 

@@ -28,7 +28,7 @@ from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
 
 _PATIENCE = 60.0
-_NOTING = 15.0
+_NOTING = 30.0
 _PAUSE = 0.05
 _SOON = 3.0
 _SETTLING = 10.0

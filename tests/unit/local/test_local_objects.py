@@ -160,6 +160,18 @@ def test_what_comes_before_all_is_quiet_is_of_the_first_state_only_if_controller
     assert settled(begun, after) == {key: value for key, value in after.items() if key != user}
 
 
+def test_what_controllers_make_of_the_first_deployments_is_of_the_first_state() -> None:
+    begun = {"/registry/deployments/kube-system/coredns": proto("d-1")}
+    made = {
+        "/registry/replicasets/kube-system/coredns-5f": proto("r-1", controller="d-1"),
+        "/registry/pods/kube-system/coredns-5f-a": proto("p-1", controller="r-1"),
+        "/registry/clustertrustbundles/kubernetes.io:kube-apiserver-serving:a": proto("b-1"),
+    }
+    others = {"/registry/replicasets/mess/web-5f": proto("r-2", controller="d-2")}
+
+    assert settled(begun, {**begun, **made, **others}) == {**begun, **made}
+
+
 def test_what_is_in_namespaces_of_others_is_told_apart() -> None:
     now = {
         **FIRST,
