@@ -19,9 +19,12 @@ SHIPPED = sorted(recipes.SHIPPED.glob("*/*.recipe.toml"))
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_shipped_recipe_is_pinned_and_in_the_table(path: Path, tmp_path: Path) -> None:
     recipe = recipes.load(path)
-    release = Releases.load(tmp_path / "none").tools[recipe.tool]
+    releases = Releases.load(tmp_path / "none")
 
-    assert recipe.binaries == release.binaries
+    if recipe.tool.startswith("terraform-provider-"):  # Terraform's registry has it, for those who reach that
+        assert recipe.binaries == (recipe.tool,)
+    else:
+        assert recipe.binaries == releases.tools[recipe.tool].binaries
     go = (path.parent / "go.mod").read_text()
     assert "require" not in go or (path.parent / "go.sum").is_file()
     assert not re.search(r"=> \.", go), "a folder of this machine is no pin"
