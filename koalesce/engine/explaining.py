@@ -129,8 +129,12 @@ def _of_pod(asked: _Asked, pod: Object) -> list[str]:
 
 
 # What kubelets answer, with status 200, until they have noticed that a container was removed because the next one has ended, too.
-_REMOVED = "unable to retrieve container logs for "
-_TRIES, _PAUSE = 5, 0.3  # seconds
+_REMOVED = (
+    "unable to retrieve container logs for ",
+    "failed to try resolving symlinks in path ",
+    "failed to open log file ",
+)
+_TRIES, _PAUSE = 8, 0.3  # seconds
 
 
 @dataclass(slots=True)

@@ -193,14 +193,23 @@ def test_of_many_that_crash_a_few_are_asked_for_their_last_words() -> None:
     assert len([verb for verb, _ in cluster.kube.requests if verb == "logs"]) == 4
 
 
-def test_last_words_are_asked_for_again_where_the_container_was_just_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "removed",
+    [
+        "unable to retrieve container logs for containerd://c82e",
+        'failed to try resolving symlinks in path "/var/log/pods/x/c/0.log": lstat /var/log/pods/x: no such file or directory',
+        'failed to open log file "/var/log/pods/x/c/0.log": no such file or directory',
+    ],
+)
+def test_last_words_are_asked_for_again_where_the_container_was_just_removed(
+    monkeypatch: pytest.MonkeyPatch, removed: str
+) -> None:
     monkeypatch.setattr("koalesce.engine.explaining._PAUSE", 0)
     status = {
         "name": "c", "ready": False, "restartCount": 2, "state": {"running": {}},
         "lastState": {"terminated": {"exitCode": 3}},
     }  # fmt: skip
     cluster = FakeCluster(pod("web-0", containerStatuses=[status]))
-    removed = "unable to retrieve container logs for containerd://c82e"
     answers = iter([removed, removed, "no config"])
     cluster.kube.on_logs = lambda _pod: next(answers, removed)
 
