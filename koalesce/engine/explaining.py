@@ -13,7 +13,8 @@ from typing import Any
 from koalesce.clock import Clock
 from koalesce.engine.attempts import Looked
 from koalesce.errors import KoalesceError
-from koalesce.kube import Kube, View
+from koalesce.kube import ApiError, Kube, View
+from koalesce.kube.errors import LOGS_REMOVED
 from koalesce.kube.history import Move, chains
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.reading import is_true, kind_and_name, shortened
@@ -128,12 +129,6 @@ def _of_pod(asked: _Asked, pod: Object) -> list[str]:
     return [part for part in parts if part]
 
 
-# What kubelets answer, with status 200, until they have noticed that a container was removed because the next one has ended, too.
-_REMOVED = (
-    "unable to retrieve container logs for ",
-    "failed to try resolving symlinks in path ",
-    "failed to open log file ",
-)
 _TRIES, _PAUSE = 8, 0.3  # seconds
 
 
@@ -187,12 +182,13 @@ class _Asked:
                     metadata["name"], namespace=metadata.get("namespace") or "default", container=container,
                     previous=previous, tail_lines=5, timeout=self._seconds(),
                 )  # fmt: skip
-            except KoalesceError:
-                return ""
-            lines = [line for line in text.splitlines() if line.strip()]
-            if not lines or not lines[-1].startswith(_REMOVED):
+            except ApiError as error:
+                if error.reason != LOGS_REMOVED:
+                    return ""
+                time.sleep(_PAUSE)  # until the kubelet tells of the container that has ended since
+            else:
+                lines = [line for line in text.splitlines() if line.strip()]
                 return shortened(lines[-1], 200) if lines else ""
-            time.sleep(_PAUSE)
         return ""
 
     def _events(self, namespace: str | None) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ _NOT_READY = pattern(
     r"|unable to upgrade connection: container not found"
 )
 CONFLICT = "Conflict"
+LOGS_REMOVED = "LogsRemoved"
 
 
 @dataclass(frozen=True, slots=True)

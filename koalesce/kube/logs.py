@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from koalesce.kube.errors import LOGS_REMOVED, ApiError
 from koalesce.kube.resource import PODS
+from koalesce.patterns import pattern
 
 if TYPE_CHECKING:
     from koalesce.kube.client import Kube
     from koalesce.process import Cancel
 
 MOST = 16 * 1024 * 1024  # bytes
+# What kubelets answer instead of a log, with status 200, until they have noticed that they have removed the container (GetContainerLogs in
+# k8s.io/kubernetes/pkg/kubelet/kuberuntime, ReadLogs in k8s.io/cri-client/pkg/logs).
+_REMOVED = pattern(
+    r'\A(unable to retrieve container logs for \w+://|failed to (try resolving symlinks in path|open log file) "/var/log/pods/)[^\n]*\n?\Z'
+)
 
 
 def read(
@@ -27,7 +34,10 @@ def read(
     timeout: float = 30.0,
     cancel: Cancel | None = None,
 ) -> str:
-    """The log of a container, at most its first 16 MiB (of the last `tail_lines`, where given)."""
+    """The log of a container, at most its first 16 MiB (of the last `tail_lines`, where given).
+
+    ApiError, also where the kubelet has just removed the log (404, `LogsRemoved`): what it says then is nothing that a container wrote.
+    """
     query = {
         "container": container,
         "previous": previous,
@@ -38,4 +48,7 @@ def read(
         "limitBytes": MOST,
     }
     path = PODS.path(namespace, pod, "log")
-    return kube.text("GET", path, query=query, timeout=timeout, cancel=cancel)
+    text = kube.text("GET", path, query=query, timeout=timeout, cancel=cancel)
+    if _REMOVED.search(text):
+        raise ApiError(f"GET {path}: {text.strip()}", status=404, reason=LOGS_REMOVED)
+    return text

@@ -10,6 +10,7 @@ import pytest
 from koalesce.engine.attempts import Looked
 from koalesce.engine.explaining import Sights, explained
 from koalesce.kube import View
+from koalesce.kube.errors import LOGS_REMOVED
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from tests.fakes import FakeCluster, api_error, made
 
@@ -193,25 +194,21 @@ def test_of_many_that_crash_a_few_are_asked_for_their_last_words() -> None:
     assert len([verb for verb, _ in cluster.kube.requests if verb == "logs"]) == 4
 
 
-@pytest.mark.parametrize(
-    "removed",
-    [
-        "unable to retrieve container logs for containerd://c82e",
-        'failed to try resolving symlinks in path "/var/log/pods/x/c/0.log": lstat /var/log/pods/x: no such file or directory',
-        'failed to open log file "/var/log/pods/x/c/0.log": no such file or directory',
-    ],
-)
-def test_last_words_are_asked_for_again_where_the_container_was_just_removed(
-    monkeypatch: pytest.MonkeyPatch, removed: str
-) -> None:
+def test_last_words_are_asked_for_again_where_the_container_was_just_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("koalesce.engine.explaining._PAUSE", 0)
     status = {
         "name": "c", "ready": False, "restartCount": 2, "state": {"running": {}},
         "lastState": {"terminated": {"exitCode": 3}},
     }  # fmt: skip
     cluster = FakeCluster(pod("web-0", containerStatuses=[status]))
-    answers = iter([removed, removed, "no config"])
-    cluster.kube.on_logs = lambda _pod: next(answers, removed)
+    answers = ["no config", None, None]
+
+    def logs(_pod: str) -> str:
+        if answer := answers.pop() if answers else None:
+            return answer
+        raise api_error(404, "failed to open log file", reason=LOGS_REMOVED)
+
+    cluster.kube.on_logs = logs
 
     assert "its last words: no config" in explain(cluster, Failed("0 of 1"), pods="").detail
     assert "last words" not in explain(cluster, Failed("0 of 1"), pods="").detail

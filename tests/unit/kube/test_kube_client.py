@@ -13,6 +13,7 @@ import pytest
 
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError, Kube, UnknownKind
+from koalesce.kube.errors import LOGS_REMOVED
 from koalesce.kube.limits import Limits
 from tests.unit.kube.api_server import FakeApi, serve, write_kubeconfig
 
@@ -144,6 +145,36 @@ def test_reads_logs_and_tables(kube: Kube, api: FakeApi) -> None:
     )  # fmt: skip
     assert kube.table(kube.resource("cm"), "default", wide=True) == "NAME   DATA   HIDDEN\na      1      x\n"
     assert kube.table(kube.resource("cm"), "empty") == "No resources found\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unable to retrieve container logs for containerd://c82e",
+        'failed to try resolving symlinks in path "/var/log/pods/x/c/0.log": lstat /var/log/pods/x: no such file or directory',
+        'failed to open log file "/var/log/pods/x/c/0.log": open /var/log/pods/x/c/0.log: no such file or directory\n',
+    ],
+)
+def test_what_a_kubelet_says_of_a_log_that_is_gone_is_no_log(kube: Kube, api: FakeApi, said: str) -> None:
+    api.failing["/log"] = (200, said)
+
+    with pytest.raises(ApiError) as caught:
+        kube.logs("web", namespace="one")
+
+    assert (caught.value.status, caught.value.reason) == (404, LOGS_REMOVED)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'failed to open log file "/srv/app.log": no such file or directory\n',
+        'failed to open log file "/var/log/pods/x/c/0.log"\nand this\n',
+    ],
+)
+def test_what_a_container_says_of_logs_is_a_log(kube: Kube, api: FakeApi, said: str) -> None:
+    api.failing["/log"] = (200, said)
+
+    assert kube.logs("web", namespace="one") == said
 
 
 def test_a_server_that_is_not_there_is_transient(tmp_path: Path, connect: Callable[[Path, Limits], Kube]) -> None:
