@@ -206,9 +206,13 @@ def test_machines_that_run_are_what_is_left(tmp_path: Path) -> None:
     (folder / teardown.MARKER).touch()
     ledger = Ledger(tmp_path / "clusters")
     entry = ledger.change("c1", provider="qemu", folder=str(folder), keep=True)
+    program = "print('here', flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", "input()", "qemu-system-x86_64", f"{folder}/vms/w1/seed.iso"], stdin=subprocess.PIPE
-    ) as running:
+        [sys.executable, "-c", program, "qemu-system-x86_64", f"{folder}/vms/w1/seed.iso"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        running.stdout.readline()  # until then the kernel may not yet say how it was called
         found = client.remains(entry)
         running.kill()
 
