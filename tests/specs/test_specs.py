@@ -186,7 +186,9 @@ class Wrong:
     wrong: str
     test: str
     said: str
-    takes_a_reset: bool = False  # its setup can't be done twice in one cluster
+    takes_a_reset: bool = (
+        False  # its setup can't be done twice in one cluster, which keeps the objects or the ports of the first time
+    )
 
 
 WRONG = {
@@ -202,6 +204,7 @@ WRONG = {
         wrong="{from: {pod: friend}, to: {pod: server, port: 8080}, expect: rejected}\n        timeout: 3s",
         test="a NetworkPolicy lets a friend in and keeps a stranger out",
         said=r"friend .*server.*: allowed, expected rejected",
+        takes_a_reset=True,
     ),
     "kube-router-bgp": Wrong(
         right='peers: ["${{ nodes[1].address }}"], asPath: [64512]}\n        timeout: 90s',
@@ -304,6 +307,7 @@ def test_more_wrong_expectations_are_red_and_say_why(kept: Kept) -> None:
     for wrong in MORE:
         assert written.count(wrong.right) == 1, f"{kept.spec}.yaml no longer has, once: {wrong.right}"
         written = written.replace(wrong.right, wrong.wrong)
+    kept.reset()
     path = SPECS / f"_wrong-{kept.spec}-{os.getpid()}.yaml"
     path.write_text(written)
     try:
