@@ -326,7 +326,7 @@ class Bringup:
         for forwarder in (self.forwarder, self.balancer):
             if forwarder:
                 forwarder.close()
-        if self._host:
+        if self._host and not self._host.is_current:
             self._host.enter()  # settings and links of the machine are seen from its own namespace only
 
 

@@ -77,19 +77,29 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
     ]
 
 
-def trials() -> list[Finding]:
+def obstacles(folder: Path, root: Path = Path("/")) -> list[Finding]:
+    """What a cluster below `folder` can't be made for. Where a filter may be in the way, that is found out by trying."""
+    found = [finding for finding in essentials(folder, root) if finding.state == "lacking"]
+    if not found and any(_filters_of_calls(root)):
+        found = [finding for finding in trials(root) if finding.state == "lacking"]
+    return found
+
+
+def trials(root: Path = Path("/")) -> list[Finding]:
     """What can only be told by trying, where nothing that is known of speaks against it."""
     if refused := cgroups.refusal(cgroups.detect()):
         return [Finding("cgroups", "lacking", refused.message, refused.hint or "")]
     if why := machine.refusal():
-        text = f"root is refused namespaces, mounts, devices or links here: {why}"
-        return [Finding("mounts", "lacking", text, f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}")]
+        text = f"root is refused what nodes are made of (namespaces, mounts, devices, links): {why}"
+        hints = [f"{finding.text.partition(',')[0]}: {finding.hint}" for finding in _filters_of_calls(root)]
+        hint = "; ".join(hints) or f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}"
+        return [Finding("mounts", "lacking", text, hint)]
     return [Finding("mounts", "good", "namespaces, mounts, devices and links can be made")]
 
 
 def suspect(said: str, root: Path = Path("/")) -> str:
     """What of this machine may have kept a cluster from being made, of which `said` is told, with what to do; empty if nothing is known of."""
-    found = [finding for finding in trials() if finding.state == "lacking"]
+    found = [finding for finding in trials(root) if finding.state == "lacking"]
     if any(os.strerror(refusal) in said for refusal in (errno.EPERM, errno.EACCES)):
         found += _confinement(root)
     return str(found[0]) if found else ""
@@ -192,6 +202,13 @@ def _container(root: Path) -> Iterator[Finding]:
 
 
 def _confinement(root: Path) -> Iterator[Finding]:
+    yield from _filters_of_calls(root)
+    if _line(root / "sys/fs/selinux/enforce") == "1":
+        text = "SELinux is enforcing; files of nodes and pods get no labels of their own"
+        yield Finding("selinux", "noted", text, "if pods are refused their files, try with `setenforce 0`")
+
+
+def _filters_of_calls(root: Path) -> Iterator[Finding]:
     if _status(root).get("Seccomp") == "2":
         text = "a seccomp filter is on, which may refuse system calls that nodes make (mount, unshare, keyctl)"
         yield Finding("seccomp", "noted", text, "in a container, run it without one: --security-opt seccomp=unconfined")
@@ -201,9 +218,6 @@ def _confinement(root: Path) -> Iterator[Finding]:
         yield Finding(
             "apparmor", "noted", text, "in a container, run it without one: --security-opt apparmor=unconfined"
         )
-    if _line(root / "sys/fs/selinux/enforce") == "1":
-        text = "SELinux is enforcing; files of nodes and pods get no labels of their own"
-        yield Finding("selinux", "noted", text, "if pods are refused their files, try with `setenforce 0`")
 
 
 def _memory(root: Path) -> Finding:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import koalesce
 from koalesce.errors import ProvisionError
 from koalesce.local import cgroups, netns
 from koalesce.local.cgroups import Layout
@@ -16,6 +18,7 @@ from koalesce.local.cgroups import Layout
 _COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount"}
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_vs")
 _TRIAL = """
+python=$1 root=$2
 mount -t tmpfs none /mnt
 mkdir /mnt/proc /mnt/sys
 mount -t proc none /mnt/proc
@@ -28,6 +31,8 @@ ip link set lo up
 ip link add trial0 type bridge
 ip link add trial1 type veth peer name trial2
 echo 1 >/proc/sys/net/ipv4/ip_forward
+cd /mnt
+exec "$python" -I -S -c 'import sys; sys.path.insert(0, sys.argv[1]); from koalesce.local import trial; trial.main()' "$root"
 """
 _LEAST_FREE = 512 * 1024 * 1024
 
@@ -83,7 +88,8 @@ def set_sysctls(values: Mapping[str, str]) -> None:
 
 def refusal() -> str:
     """Why root can't make what nodes are made of, namespaces with mounts, links and settings of their own, found out by trying; empty if it can."""
-    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", "sh", "-ec", _TRIAL]
+    script = ["sh", "-ec", _TRIAL, "sh", sys.executable, str(Path(koalesce.__file__).resolve().parent.parent)]
+    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", *script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=netns.environment())
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return said if done.returncode else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -135,7 +136,8 @@ class RunningNode:
     def kill(self) -> None:
         """Begin to end the node: the kernel ends a pid namespace with its init. `wait_ended` returns when all in it has ended."""
         if self._process.poll() is None:
-            os.kill(self.pid or self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its init has just ended, and who started that is about to
+                os.kill(self.pid or self._process.pid, signal.SIGKILL)
 
     def wait_ended(self) -> None:
         """Wait until nothing of a killed node runs."""

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from koalesce.clock import SystemClock
-from koalesce.errors import KoalesceError, ProvisionError
+from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local import besides, firststate, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
@@ -171,6 +171,9 @@ class Supervisor:
         except KoalesceError as error:
             _log.error("%s", error)
             return error
+        except OSError as error:  # what is left stands in the ledger, for whoever sweeps
+            _log.exception("the cluster can't be removed")
+            return TeardownError(f"the cluster can't be removed: {error}", command=f"koalesce down {self.request.name}")
         finally:
             self.lifetime.let_go()
         return None

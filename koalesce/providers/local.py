@@ -157,9 +157,9 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
     from koalesce.local import health
     from koalesce.terraform.binary import find_problem
 
-    found = health.essentials(state_dir() / "clusters", root)
+    found = health.obstacles(state_dir() / "clusters", root)
     terraform = find_problem()
-    return [*(str(finding) for finding in found if finding.state == "lacking"), *([terraform] if terraform else [])]
+    return [*map(str, found), *([terraform] if terraform else [])]
 
 
 def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[str]:
