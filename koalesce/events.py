@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 FORMAT = 1
-NOTICE = "note: "  # what a line of those who make a cluster begins with where it is a notice
 Status = Literal["passed", "failed", "error", "skipped"]
 OutcomeName = Literal["passed", "failed", "error"]
 

@@ -22,12 +22,11 @@ from pathlib import Path
 
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
-from koalesce.local import besides, firststate, request, teardown
+from koalesce.local import besides, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
 from koalesce.local.detached import Status
 from koalesce.local.faults import Faults
-from koalesce.local.firststate import Whereabouts
 from koalesce.local.ledger import Entry, Ledger, Process, Thing
 from koalesce.local.lifetime import Lifetime
 from koalesce.local.node import Ended
@@ -148,9 +147,11 @@ class Supervisor:
         self.status.tell_last(ready=True)
 
     def _note_first(self, bringup: Bringup, folder: Path) -> None:
+        from koalesce.local import firststate  # which clusters that nobody keeps don't need
+
         found = self.ledger.find(self.request.name)
         things = found.things if found else ()
-        where = Whereabouts(
+        where = firststate.Whereabouts(
             pki=self.request.pki_dir or folder / "pki",
             address=self.request.api_address,
             etcd=self.request.etcd_address,

@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
-from koalesce.events import NOTICE, AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
+from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
+from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
