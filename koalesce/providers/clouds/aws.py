@@ -26,10 +26,7 @@ class AwsOptions(CloudOptions):
     """Of their processors, which has to be this machine's."""
 
     image: Word | Literal[""] = ""
-    """An AMI; left out, the newest of Debian 12."""
-
-    user: Word = "admin"
-    """Who may log in to the image, and use sudo without a password."""
+    """An AMI with cloud-init; left out, the newest of Debian 12."""
 
     disk_gb: Annotated[StrictInt, Field(ge=8)] = 20
     """GiB of each instance's disk."""

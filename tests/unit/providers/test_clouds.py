@@ -77,6 +77,18 @@ def test_everything_in_the_root_bears_the_marks(name: str) -> None:
     }.get(name, [])
 
 
+@pytest.mark.parametrize("name", CLOUDS)
+def test_every_machine_is_told_what_all_are(name: str) -> None:
+    text = (asset("terraform", name) / "main.tf").read_text()
+    told = 'try(file("${terraform_data.key.output.folder}/user-data"), "")'
+
+    assert re.findall(r"^  (?:user_data|content) += (.*)$", text, re.MULTILINE)[:1] in (
+        [told], [f"base64encode({told})"],
+    )  # fmt: skip
+    assert re.search(r"^  boot += ", text, re.MULTILINE)
+    assert "user_data" in text.partition("ignore_changes")[2] or "[content]" in text.partition("ignore_changes")[2]
+
+
 def request(name: str, settings: dict[str, Any]) -> ClusterRequest:
     nodes = (NodeRequest(name="control-plane", role="control-plane"),)
     return ClusterRequest(name="c1", run_id="r", provider=name, kubernetes="", nodes=nodes, settings=settings)
