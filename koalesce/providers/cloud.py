@@ -101,6 +101,8 @@ class CloudProvider(OnMachines):
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
         own = self.cloud
+        if own.ended:
+            raise UsageError(f"{own.ended}: nobody can be asked what is there, and nothing there costs money any more")
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(

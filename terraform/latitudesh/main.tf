@@ -2,7 +2,7 @@
 
 locals {
   provider   = "latitudesh"
-  label      = "koalesce-${var.name}-${var.run_id}-${local.marks.koalesce-expires}"
+  label      = "koalesce.${var.name}.${var.run_id}.${local.marks.koalesce-expires}"
   public_key = trimspace(try(file("${terraform_data.key.output.folder}/id_ed25519.pub"), ""))
 
   # There is no firewall in front of these machines: each drops by itself what comes from others than may reach it.

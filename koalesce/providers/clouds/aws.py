@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictInt
 
 from koalesce.providers.cloud import Cloud
 from koalesce.providers.cloud_options import CloudOptions, Network, Word
+
+if TYPE_CHECKING:
+    from koalesce.providers.cloud_api import CloudApi
 
 
 class AwsOptions(CloudOptions):
@@ -35,6 +39,12 @@ class AwsOptions(CloudOptions):
     """The range of their private addresses."""
 
 
+def _api(environment: Mapping[str, str]) -> CloudApi:
+    from koalesce.providers.clouds.aws_api import AwsApi  # who only names the provider needs no HTTP
+
+    return AwsApi(environment)
+
+
 CLOUD = Cloud(
     name="aws",
     title="AWS",
@@ -43,4 +53,5 @@ CLOUD = Cloud(
         "AWS_ACCESS_KEY_ID": "of an access key of yours, or of a role (aws configure export-credentials --format env)",
         "AWS_SECRET_ACCESS_KEY": "the secret that belongs to it",
     },
+    api=_api,
 )
