@@ -15,6 +15,7 @@ from koalesce.providers.cloud_api import CloudError
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
 _LONGEST_PAUSE = 8.0
+_AT_ONCE = 8  # connections that are kept
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -114,5 +115,5 @@ def _pool(url: str) -> urllib3.PoolManager:
     where = urlsplit(url)
     proxy = urllib.request.getproxies().get(where.scheme)
     if proxy and not urllib.request.proxy_bypass(where.hostname or ""):
-        return urllib3.ProxyManager(proxy)
-    return urllib3.PoolManager()
+        return urllib3.ProxyManager(proxy, maxsize=_AT_ONCE)
+    return urllib3.PoolManager(maxsize=_AT_ONCE)
