@@ -156,6 +156,12 @@ def authorized_keys(text: str) -> list[str]:
     return [str(key) for key in (json.loads(text).get("settings") or {}).get("authorized_keys") or ()]
 
 
+def boot(text: str) -> tuple[Mapping[str, Any], list[str]]:
+    """What a request's root wishes its machines to be told at their first boot besides what all are, and from where they may be reached."""
+    data = json.loads(text)
+    return data.get("boot") or {}, [str(each) for each in (data.get("settings") or {}).get("allowed_cidrs") or ()]
+
+
 def account_of(node: str, machine: Mapping[str, Any]) -> Account:
     """How the machine of a node is reached; ProvisionError if its name leads nowhere."""
     host = str(machine["host"])

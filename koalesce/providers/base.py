@@ -69,6 +69,14 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class Abandoning(Protocol):
+    """A provider whose clusters are on what others have, which may be gone for good before they are destroyed."""
+
+    def abandon(self, entry: Entry) -> str:
+        """Remove our own files, whatever may be left elsewhere; how that is removed by hand, should it come back."""
+
+
+@runtime_checkable
 class Freeing(Protocol):
     """A provider whose clusters may come to have what Terraform never heard of, and which keeps Terraform from destroying the rest."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
 from koalesce.errors import KoalesceError, MissingCredentials, UsageError
-from koalesce.providers.ssh import SshProvider
+from koalesce.providers.on_machines import OnMachines
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest
@@ -69,12 +69,14 @@ def cloud(name: str) -> Cloud:
     return cast(Cloud, importlib.import_module(f"koalesce.providers.clouds.{name}").CLOUD)
 
 
-class CloudProvider(SshProvider):
+class CloudProvider(OnMachines):
     """Makes clusters in a cloud that Koalesce brings (its name), or any other one; `environment` has its credentials, `root` its Terraform root.
 
     What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
     until it isn't listed again after `settling` seconds.
     """
+
+    place = "is in a cloud"
 
     def __init__(
         self,
@@ -99,6 +101,8 @@ class CloudProvider(SshProvider):
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
         own = self.cloud
+        if own.ended:
+            raise UsageError(f"{own.ended}: nobody can be asked what is there, and nothing there costs money any more")
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(
@@ -179,17 +183,6 @@ class CloudProvider(SshProvider):
         api = self.api()
         remove_all(api, lambda: api.listing(_marks(entry)), patience=_PATIENCE)
         client.forget(name)
-
-    def reset(self, entry: Entry) -> list[str]:
-        """Refuse: there is nobody on its machines who could do it."""
-        raise UsageError(
-            f"{entry.name} is in a cloud, and can't be brought back to a first state",
-            hint=f"koalesce down {entry.name}, and koalesce up again",
-        )
-
-    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
-        """Refuse, likewise."""
-        raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
 
     def _check_settings(self, request: ClusterRequest) -> None:
         _check_ranges(request, getattr(self.cloud.read(request.settings), "node_cidr", ""))

@@ -22,7 +22,7 @@ from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Freeing, Provider
+from koalesce.providers.base import Abandoning, Freeing, Provider
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_variables
@@ -131,6 +131,28 @@ class ClusterSession:
             self._end(keep_log=False)
             self.cluster = None
 
+    def forget(self) -> str:
+        """Destroy the cluster as `down` does; where that can't be done, forget it all the same. What is left then, and how to remove it by hand.
+
+        UsageError, before anything is done, where nothing can be gone for good that others have.
+        """
+        name, provider = self.request.name, self._provider
+        entry = self._ledger.find(name)
+        if not isinstance(provider, Abandoning) or entry is None:
+            self._let_go()
+            raise UsageError(
+                f"{name} can't be forgotten: all that it has is the {provider.name} provider's to remove",
+                hint=f"koalesce down {name}, which may be said again and again",
+            )
+        try:
+            self.down()
+        except TeardownError as error:
+            by_hand = provider.abandon(entry)
+            roots.remove(self.folder, keep_log=False)
+            self._forget()
+            return f"{error.message}\n{by_hand}"
+        return ""
+
     @classmethod
     def of_entry(
         cls,
@@ -228,7 +250,9 @@ class ClusterSession:
             self._end(keep_log=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
         except TeardownError as teardown:
             what = str(error) or type(error).__name__
-            raise TeardownError(f"{what}\nand then {teardown.message}", command=teardown.command) from error
+            raise TeardownError(
+                f"{what}\nand then {teardown.message}", command=teardown.command, forget=teardown.forget
+            ) from error
 
     def _end(self, *, keep_log: bool) -> None:
         """Destroy, tidy up, and forget; TeardownError if any of it can't be done."""
@@ -259,7 +283,9 @@ class ClusterSession:
         if left:
             because = f" ({failure})" if failure else ""
             raise TeardownError(
-                f"cluster {name} is not gone{because}; left: {'; '.join(left)}", command=f"koalesce down {name}"
+                f"cluster {name} is not gone{because}; left: {'; '.join(left)}",
+                command=f"koalesce down {name}",
+                forget=f"koalesce down {name} --forget" if isinstance(self._provider, Abandoning) else "",
             )
 
     def _remains(self, known: Entry | None) -> list[str]:

@@ -143,6 +143,14 @@ class FreeingProvider(FakeProvider):
         self.world.does(f"free {entry.name} but {', '.join(sorted(known))}")
 
 
+class AbandoningProvider(FakeProvider):
+    """One whose clusters are on what others have."""
+
+    def abandon(self, entry: Entry) -> str:
+        self.world.does("abandon")
+        return f"kubectl delete everything of {entry.run_id}"
+
+
 @dataclass
 class FakeTerraform:
     world: World
@@ -419,6 +427,46 @@ def test_what_resists_is_an_error_with_the_command_and_stays_known(world: World)
     assert caught.value.command == "koalesce down quick-1"
     assert world.ledger.find("quick-1") is not None
     assert world.folder.exists()
+
+
+def test_what_is_gone_for_good_can_be_forgotten_and_what_may_be_left_is_told(world: World) -> None:
+    session = _kept_and_found_again(world, AbandoningProvider(world))
+    world.is_stubborn = True
+
+    left = session.forget()
+
+    assert left == "cluster quick-1 is not gone; left: link veth1\nkubectl delete everything of r1"
+    assert world.done[-3:] == ["remove", "look", "abandon"], "first all is tried that may remove it"
+    assert world.ledger.entries() == []
+    assert not world.folder.exists()
+    assert not is_held("quick-1", world.ledger)
+
+
+def test_what_can_be_removed_is_not_forgotten(world: World) -> None:
+    assert _kept_and_found_again(world, AbandoningProvider(world)).forget() == ""
+
+    assert "abandon" not in world.done
+    assert (world.things, world.ledger.entries()) == (set(), [])
+
+
+def test_what_only_its_provider_can_remove_is_never_forgotten(world: World) -> None:
+    session = _kept_and_found_again(world, FakeProvider(world))
+
+    with pytest.raises(UsageError, match="quick-1 can't be forgotten"):
+        session.forget()
+
+    assert world.done == []
+    assert [entry.keep for entry in world.ledger.entries()] == [True]
+    assert not is_held("quick-1", world.ledger)
+
+
+def _kept_and_found_again(world: World, provider: FakeProvider) -> ClusterSession:
+    session = world.session()
+    session.up()
+    session.keep()
+    world.done.clear()
+    (entry,) = world.ledger.entries()
+    return ClusterSession.of_entry(entry, **{**world.parts(), "provider": provider})
 
 
 def test_a_failed_teardown_after_a_failed_apply_tells_both(world: World) -> None:
