@@ -387,7 +387,7 @@ def from_json(line: str) -> AnyEvent:
         raise ValueError(f"not an event: {line[:80].rstrip()}")
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
-        raise ValueError(f"not an event of this version: {line[:80]}")
+        raise ValueError(f"not an event of this version: {line[:80].rstrip()}")
     try:
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in _known(kind, data).items()
