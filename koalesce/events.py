@@ -180,6 +180,29 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path to a prefix, announced by the machine `peer` (or an address that none has; empty: by none, it's the table's own)."""
+
+    prefix: str
+    peer: str
+    next_hop: str
+    as_path: str
+    is_best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """BGP routes of the machine `at`: those it has (`side` is `table`), or has `received` from or `sent` to `peer`. `left_out` more prefixes aren't listed."""
+
+    at: str
+    side: str
+    peer: str
+    family: str
+    routes: tuple[Route, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepAttempted(Event):
     """One try of a step ended; sent when what it saw differs from the try before."""
 
@@ -198,7 +221,7 @@ class StepFinished(Event):
 
     `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did). `grids` are the pairs that
     its last look tried, where it is about pairs, `series` what came of questions that it ended,
-    `sessions` those that its last look saw.
+    `sessions` and `routes` those that its last look saw.
     """
 
     spec: str
@@ -219,6 +242,7 @@ class StepFinished(Event):
     grids: tuple[Grid, ...] = ()
     series: tuple[Series, ...] = ()
     sessions: tuple[Session, ...] = ()
+    routes: tuple[RouteTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,7 +386,7 @@ def from_json(line: str) -> AnyEvent:
         raise ValueError(f"not an event: {line[:80].rstrip()}")
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
-        raise ValueError(f"not an event of this version: {line[:80]}")
+        raise ValueError(f"not an event of this version: {line[:80].rstrip()}")
     try:
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in _known(kind, data).items()
@@ -373,6 +397,8 @@ def from_json(line: str) -> AnyEvent:
             values["series"] = tuple(_series(each) for each in values["series"])
         if "sessions" in values:
             values["sessions"] = tuple(Session(**_known(Session, each)) for each in values["sessions"])
+        if "routes" in values:
+            values["routes"] = tuple(_route_table(each) for each in values["routes"])
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"incomplete event: {error}") from error
@@ -392,6 +418,12 @@ def _series(data: dict[str, Any]) -> Series:
         key: tuple(value) if isinstance(value, list) else value for key, value in _known(Series, data).items()
     }
     return Series(**values)
+
+
+def _route_table(data: dict[str, Any]) -> RouteTable:
+    values = _known(RouteTable, data)
+    values["routes"] = tuple(Route(**_known(Route, each)) for each in values["routes"])
+    return RouteTable(**values)
 
 
 def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:

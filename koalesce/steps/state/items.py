@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator, model_validator
@@ -139,8 +140,7 @@ def at(place: str, outcome: Passed | Failed) -> Passed | Failed:
     """The outcome with the place that it is of."""
     if isinstance(outcome, Passed):
         return outcome
-    said = f"{place}: {outcome.message}"
-    return Failed(said, outcome.expected, outcome.actual, outcome.detail, saw_nothing=outcome.saw_nothing)
+    return replace(outcome, message=f"{place}: {outcome.message}")
 
 
 def together(failed: list[Failed], places: int) -> Failed:

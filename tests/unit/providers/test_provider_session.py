@@ -23,7 +23,7 @@ from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
 from koalesce.providers.roots import machines_of
 from koalesce.providers.session import ClusterSession
-from koalesce.providers.sweeping import is_held, state, sweep
+from koalesce.providers.sweeping import condition, is_held, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
 
@@ -719,6 +719,17 @@ def test_machines_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: W
 )
 def test_the_state_of_a_cluster_that_nobody_holds(world: World, fields: dict[str, Any], expected: str) -> None:
     assert state(Entry(name="a", **fields), world.ledger) == expected
+
+
+@pytest.mark.parametrize(("ready", "before"), [(True, "in use"), (False, "starting")])
+def test_a_cluster_whose_supervisor_took_it_over_from_a_dead_run_is_ending(
+    world: World, ready: bool, before: str
+) -> None:
+    entry = Entry(name="a", session={"terraform": "/a"}, ready=ready, supervisor=Process.of(1))
+
+    with world.ledger.hold("a"):  # by this process, which is not its supervisor
+        assert condition(entry, world.ledger) == before
+        assert condition(replace(entry, supervisor=LIVING), world.ledger) == "ending"
 
 
 def test_the_local_provider_lists_what_the_ledger_knew(world: World, tmp_path: Path) -> None:
