@@ -500,7 +500,7 @@ class FakeCluster:
         self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset({"chaos", "host-exec", "node-exec"})
         self.faults: FaultService | None = None
-        self.moved: set[str] = set()
+        self.moved: dict[str, Callable[[], None]] = {}
         self.add(*objects)
 
     def add(self, *objects: Mapping[str, Any]) -> None:
