@@ -38,6 +38,7 @@ from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession, ready_event
 from koalesce.spec import LoadedSpec
 from koalesce.spec.models import Test
+from koalesce.steps.sightings import Sightings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,10 +292,11 @@ class SpecRun:
             namespace = stage.values.get("setup", {}).get("namespace", "default")
             home = next(iter(stage.places))
             stay = Stay(stage.places, home, (), self._session.waiter)
+            sightings = Sightings(stage.places[home].noted)
             runner = StepRunner(
                 cluster=stage.cluster, namespace=namespace, scope=scope, clock=self._session.clock, interrupt=interrupt,
                 files=stage.files, emit=self._session.emit, values={**stage.values, "namespace": namespace, "outputs": {}},
-                place=home, enter=stay.enter,
+                place=home, enter=stay.enter, sightings=sightings,
             )  # fmt: skip
             section = Section(spec=self._path, test="cleanup", name="cleanup", timeout=CLEANUP_TIMEOUT)
             problems += clean_up(runner, section, self._loaded.spec.cleanup)

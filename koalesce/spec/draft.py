@@ -182,8 +182,17 @@ class Draft:
         ):
             from koalesce.spec.snapshots import snapshot_problems
 
-            self.problems += snapshot_problems(found)
+            self.problems += snapshot_problems(found, self._alone())
         return found
+
+    def _alone(self) -> frozenset[int]:
+        """The numbers of tests beside which no other runs."""
+        tests = [_value_at(self.data, ("tests", origin.index)) for origin in self._origins]
+        return frozenset(
+            number
+            for number, test in enumerate(tests)
+            if isinstance(test, dict) and (test.get("serial") is True or test.get("disruptive") is True)
+        )
 
     def _written_entries(self, entries: Mapping[Path, list[StepEntry]]) -> dict[Path, list[StepEntry]]:
         """The steps by where their list stands in the document."""

@@ -66,7 +66,7 @@ class NodeState(OnMachines, Assertion, key="node-state"):
     """Settings by name, each a value or a matcher: `{net.ipv4.ip_forward: 1, net.ipv4.conf.all.rp_filter: {in: [0, 2]}}`."""
 
     unchanged: Identifier | None = None
-    """The id of a `snapshot`: each kind of state that it has noted is as it was, on all of its machines, or on those that are said here."""
+    """The id of a `snapshot` of the test, of an earlier one or of `setup`: each kind of state that it has noted is as it was, on all of its machines, or on those that are said here."""
 
     @model_validator(mode="after")
     def _check_form(self) -> NodeState:
@@ -110,9 +110,12 @@ class NodeState(OnMachines, Assertion, key="node-state"):
         """Look at what a snapshot has noted."""
         from koalesce.steps.snapshot import compared, mark_of
 
-        noted: Noted | None = context.sightings.marks.get(mark_of(since, context))
+        seen, mark = context.sightings, mark_of(since, context)
+        noted: Noted | None = seen.marks.get(mark) or seen.lasting.get(mark)
         if noted is None:
-            return Errored(f"no snapshot {since} was noted in this test", final=True)
+            return Errored(
+                f"no snapshot {since} was noted: the step that does so has not run, or could not look", final=True
+            )
         sources = self.sources(context) if self.places else _of_snapshot(noted, context)
         if isinstance(sources, Errored):
             return sources

@@ -55,7 +55,8 @@ class Noted:
 class Snapshot(OnMachines, Assertion, key="snapshot"):
     """Note what nodes or fixtures are like. A later `node-state: {unchanged: ID}` says that they are so again: that nothing is left of what was removed.
 
-    Only a test that says `disruptive: true` can have it: others change nodes meanwhile. What passes by itself doesn't count: counters, timers, handles,
+    Only `setup` and a test that says `disruptive: true` can have it: others change nodes meanwhile. What is noted there can be compared in later tests
+    as well, if they run alone (`serial` or `disruptive`), and in the spec's `cleanup`. What passes by itself doesn't count: counters, timers, handles,
     process ids, numbers of links, states of neighbours. Settings of a link that isn't there both times go with it. With
     `stableFor: 2s` it waits until nothing of this has changed for so long, and notes that.
     """
@@ -121,7 +122,8 @@ class Snapshot(OnMachines, Assertion, key="snapshot"):
             return noted
         before: Noted | None = context.memory.get(_SEEN)
         context.memory[_SEEN] = noted
-        context.sightings.marks[mark_of(self.id, context)] = noted
+        for memory in (context.sightings.marks, context.sightings.lasting):
+            memory[mark_of(self.id, context)] = noted
         if context.lasts and before is not None and (problem := compared(before, noted, "the look before")):
             return problem
         counts = {name: {kind: len(items) for kind, items in state.items()} for name, state in noted.states.items()}
