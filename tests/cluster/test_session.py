@@ -261,14 +261,14 @@ def _run_until_nodes_start(project: Path) -> subprocess.Popen[str]:
         )
 
     try:
-        _eventually(is_applying, 60)
+        _eventually(is_applying)
     except BaseException:
         runner.kill()
         raise
     return runner
 
 
-def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def _eventually(holds: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
