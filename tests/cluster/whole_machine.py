@@ -29,7 +29,7 @@ def _problem() -> str:
 LOCAL_CLUSTERS = (pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem()))
 
 
-def _tree(folder: str) -> set[str]:
+def tree(folder: str) -> set[str]:
     """All paths below a folder from which others may remove things meanwhile."""
     return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
 
@@ -66,13 +66,13 @@ class Machine:
             "link": {path.name for path in Path("/sys/class/net").iterdir()},
             "namespace": {path.name for path in Path("/run/netns").glob("*")},
             "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
-            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{self._name}" in path},
+            "cgroup": {path for path in tree("/sys/fs/cgroup") if f"/{self._name}" in path},
             "process": self._processes(),
             "setting": settings,
             "holder": {self._name} if self._name in shared else set(),
             "route": _lines("ip", "route", "show", "table", "all"),
             "rule": _lines("iptables-save"),
-            "file": _tree(str(self._folder)),
+            "file": tree(str(self._folder)),
         }
 
     def left(self) -> list[str]:
