@@ -58,7 +58,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def await_links(probe: Path) -> None:
     """IPv6 links take a moment after they are up."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     targets = [{"type": "tcp", "host": host, "port": 8080, "limit": 1.0} for host in ("10.99.2.2", "fd99:2::2")]
     while time.monotonic() < deadline:
         if {result["outcome"] for result in look(probe, *targets)} == {"allowed"}:
@@ -508,7 +508,7 @@ def answering(probe: Path) -> Iterator[int]:
         yield int(json.loads(process.stdout.readline())["port"])
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def measure(probe: Path, kind: str, to: str, *more: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from koalesce.errors import KoalesceError
 from koalesce.local import machine
 from koalesce.local.sysctls import FOLDER, NEEDED
 
+_KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")  # as they are, whatever clusters do
+
 
 def _problem() -> str:
     """Why no local cluster can be made here; empty if one can."""
@@ -27,7 +29,7 @@ def _problem() -> str:
 LOCAL_CLUSTERS = (pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem()))
 
 
-def _tree(folder: str) -> set[str]:
+def tree(folder: str) -> set[str]:
     """All paths below a folder from which others may remove things meanwhile."""
     return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
 
@@ -43,6 +45,13 @@ def _lines(*command: str) -> set[str]:
     return {line for line in lines if not line.startswith("#")}
 
 
+def _noted() -> str:
+    try:
+        return (FOLDER / "sysctls.json").read_text()
+    except FileNotFoundError:
+        return "{}"
+
+
 class Machine:
     """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
 
@@ -52,20 +61,18 @@ class Machine:
         self.before = self.look()
 
     def look(self) -> dict[str, set[str]]:
-        shared = json.loads((FOLDER / "sysctls.json").read_text()) if (FOLDER / "sysctls.json").exists() else {}
-        alone = all(set(setting["holders"]) <= {self._name} for setting in shared.values())
-        names = ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", *(NEEDED if alone else ())]
+        settings, shared = self._settings()
         return {
             "link": {path.name for path in Path("/sys/class/net").iterdir()},
             "namespace": {path.name for path in Path("/run/netns").glob("*")},
             "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
-            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{self._name}" in path},
+            "cgroup": {path for path in tree("/sys/fs/cgroup") if f"/{self._name}" in path},
             "process": self._processes(),
-            "setting": {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names},
-            "holder": {self._name} if self._name in json.dumps(shared) else set(),
+            "setting": settings,
+            "holder": {self._name} if self._name in shared else set(),
             "route": _lines("ip", "route", "show", "table", "all"),
             "rule": _lines("iptables-save"),
-            "file": _tree(str(self._folder)),
+            "file": tree(str(self._folder)),
         }
 
     def left(self) -> list[str]:
@@ -75,6 +82,16 @@ class Machine:
         known = {setting.split()[0] for setting in self.before["setting"]}
         now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
         return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
+
+    def _settings(self) -> tuple[set[str], str]:
+        """Settings that no other cluster has raised, and what is noted of who has raised some; both of one moment."""
+        while True:
+            noted = _noted()
+            holders = {name for setting in json.loads(noted).values() for name in setting["holders"]}
+            names = [*_KEPT, *(NEEDED if holders <= {self._name} else ())]
+            found = {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names}
+            if noted == _noted():  # who raises some notes it first
+                return found, noted
 
     def _processes(self) -> set[str]:
         """Those whose command, environment or cgroup tells that they are of this cluster."""

@@ -73,8 +73,11 @@ def _failing_tests() -> list[tuple[Path, str, str]]:
     return found
 
 
+FAILING_TESTS = _failing_tests()
+
+
 @pytest.mark.parametrize(
-    ("path", "test", "wanted"), _failing_tests(), ids=[f"{path.stem}: {test}" for path, test, _ in _failing_tests()]
+    ("path", "test", "wanted"), FAILING_TESTS, ids=[f"{path.stem}: {test}" for path, test, _ in FAILING_TESTS]
 )
 def test_it_fails_and_says_why(path: Path, test: str, wanted: str, failures: Ran) -> None:
     assert test, wanted

@@ -36,7 +36,7 @@ class Registry:
         raise ImageUnavailable(reference, "there is no network")
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=60)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
         body = response.read()

@@ -391,7 +391,7 @@ def _cancelled_when(path: Path) -> threading.Event:
 
 
 def _await(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} never came"
         time.sleep(0.01)
