@@ -33,6 +33,12 @@ $(VENV)/.docs: $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	@touch $@
 
+# AWS' library, which moto needs, and the Kubernetes client want different versions of dateutil.
+$(VENV)/moto/.done: $(VENV)/.done
+	$(PYTHON) -m venv $(VENV)/moto
+	$(VENV)/moto/bin/python -m pip install --quiet --disable-pip-version-check 'moto[ec2,server]>=5.2,<6'
+	@touch $@
+
 .PHONY: toolchain
 toolchain: setup ## Find or build what the specs of this repository need (the first time: some 20 minutes on two cores)
 	$(BIN)/koalesce toolchain prepare
@@ -57,7 +63,7 @@ test: lint toolchain ## Check everything, on real clusters, with the specs of th
 	$(PYTEST) -n 3 tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: test-all
-test-all: lint toolchain ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
+test-all: lint toolchain $(VENV)/moto/.done ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
 	$(BIN)/koalesce toolchain prepare 1.34
 	$(BIN)/koalesce toolchain path metrics-server
 	$(BIN)/koalesce toolchain plugin hcloud

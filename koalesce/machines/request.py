@@ -7,11 +7,12 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koalesce.addresses import range_with
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.local import etcd
 from koalesce.local import request as local
@@ -99,6 +100,7 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     placed = tuple(
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
+    _check_apart(cluster, accounts)
     members = () if datastore else tuple(node for node in placed if node.is_control_plane)
     public = bool(settings.get("public"))
     args = _public(cluster.args, accounts[0].host) if public else cluster.args
@@ -133,6 +135,16 @@ def _text(name: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ProvisionError(f"etcd.{name}: {path} can't be read: {error}") from error
+
+
+def _check_apart(cluster: LocalRequest, accounts: Sequence[Account]) -> None:
+    """Raise ValueError where a machine has an address of pods or Services: it couldn't be reached any more."""
+    for account in accounts:
+        for what, ranges in (("pods", cluster.pod_cidrs), ("Services", cluster.service_cidrs)):
+            if taken := range_with(account.address, ranges):
+                raise ValueError(
+                    f"the address {account.address} of {account.node} is one of those of {what} ({taken}); choose another range for them"
+                )
 
 
 def _public(args: Mapping[str, Mapping[str, str]], host: str) -> dict[str, Mapping[str, str]]:

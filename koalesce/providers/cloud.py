@@ -10,7 +10,7 @@ import importlib
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -58,10 +58,18 @@ class Cloud:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
+            known = sorted(field.alias or name for name, field in self.options.model_fields.items())
+            said = _unknown(place, known) if first["type"] == "extra_forbidden" else first["msg"]
             raise UsageError(
-                f"providers.{self.name}: {f'{place}: ' if place else ''}{first['msg']}",
-                hint=f"terraform/{self.name}/README.md tells what there is to say",
+                f"providers.{self.name}: {f'{place}: ' if place else ''}{said}", hint=f"it has {', '.join(known)}"
             ) from error
+
+
+def _unknown(place: str, known: Sequence[str]) -> str:
+    from koalesce.suggestions import closest
+
+    meant = closest(place, known)
+    return "unknown setting" + (f'; did you mean "{meant}"?' if meant else "")
 
 
 def cloud(name: str) -> Cloud:

@@ -25,7 +25,7 @@ from koalesce.providers import roots
 from koalesce.providers.base import Abandoning, Freeing, Provider
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
-from koalesce.terraform.contract import check_outputs, check_variables
+from koalesce.terraform.contract import check_outputs, check_root, check_variables
 from koalesce.terraform.events import TerraformEvent
 
 Emit = Callable[[AnyEvent], None]
@@ -231,6 +231,7 @@ class ClusterSession:
     def _make(self) -> Cluster:
         with self._phase("toolchain") as progress:
             self.request = self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
+        check_root(self._provider.terraform_root)
         roots.copy(self._provider.terraform_root, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)

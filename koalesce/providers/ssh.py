@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from koalesce.addresses import range_with
 from koalesce.assets import asset
 from koalesce.errors import UsageError
 from koalesce.providers.on_machines import OnMachines
@@ -64,8 +65,16 @@ class SshProvider(OnMachines):
 
     def _check_settings(self, request: ClusterRequest) -> None:
         """Raise UsageError for what is wrong with the settings that there are."""
-        if request.settings:
-            _machines(request)
+        if not request.settings:
+            return
+        for machine in _machines(request).settings()["machines"]:
+            address = machine["address"] or machine["host"]
+            for field, what in (("pod_cidr", "podCIDR"), ("service_cidr", "serviceCIDR")):
+                if taken := range_with(address, getattr(request, field).split(",")):
+                    raise UsageError(
+                        f"the machine {address} has an address of {what} {taken}, and couldn't be reached any more",
+                        hint=f"choose another cluster.{what}, in which no machine is",
+                    )
 
 
 def _machines(request: ClusterRequest) -> MachineList:

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -234,6 +235,14 @@ def test_a_machine_that_dies_meanwhile_is_said_and_the_others_are_as_they_were(s
     assert "remove it with: koalesce down" in said
     for machine in others:
         assert sorted(set(site.run(machine, _LOOK).splitlines()) ^ set(before[machine.name])) == []
+
+    (name,) = set(re.findall(r"koalesce down (\S+) --forget", said))
+    done = koalesce(site, tmp_path / "state", "down", name, "--forget")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{name}: forgotten (" in done.stdout
+    assert f"a machine that comes back is freed by: koalesce down {name} --machines FILE" in done.stderr
+    assert not list((tmp_path / "state" / "clusters").glob("*"))
 
 
 def _start(site: Site, state: Path) -> subprocess.Popen[str]:

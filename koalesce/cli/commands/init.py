@@ -71,7 +71,7 @@ def _new_provider(args: argparse.Namespace) -> int:
         raise UsageError(f"koalesce init provider: there is no --{given[0]}; that is of a spec")
     files = skeleton(args.provider)
     root = next(path.parent for path in files if path.name == "main.tf")
-    next_steps = f"pip install -e . && koalesce contract {root} && pytest"
+    next_steps = f"pip install -e '.[dev]' && koalesce contract {root} && pytest"
     return _written(Path(f"koalesce-{args.provider}"), files, next_steps, is_forced=args.force)
 
 

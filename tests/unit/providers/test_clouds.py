@@ -51,6 +51,23 @@ def test_what_nobody_can_guess_has_to_be_said(name: str) -> None:
         provider(name).resolve(request(name, {}))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"server_typ": "cx23"}, r'providers.hcloud: server_typ: unknown setting; did you mean "serverType"\?'),
+        ({"colour": "red"}, "providers.hcloud: colour: unknown setting\n"),
+        ({"ttl": "soon"}, "providers.hcloud: ttl: "),
+    ],
+)
+def test_what_is_wrong_with_settings_is_said_with_what_there_is(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        provider("hcloud").resolve(request("hcloud", settings))
+
+    assert raised.value.hint is not None
+    assert "allowedCIDRs, " in raised.value.hint
+    assert "serverType" in raised.value.hint
+
+
 def test_a_service_that_has_ended_is_told_of_before_anything_starts() -> None:
     told = provider("equinix").check(request("equinix", {"project": "p"}))
 

@@ -353,6 +353,21 @@ def test_outputs_that_break_the_contract_are_a_failed_apply(world: World) -> Non
     assert world.ledger.entries() == []
 
 
+def test_a_root_of_another_contract_is_refused_before_anything_is_made(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "newer"
+    root.mkdir()
+    text = (ROOT / "outputs.tf").read_text()
+    (root / "outputs.tf").write_text(text.replace("value       = 1\n", "value       = 2\n", 1))
+
+    with pytest.raises(ContractError, match="keeps contract 2, this version of Koalesce knows contract 1"):
+        ClusterSession(
+            world.request, world.folder, **{**world.parts(), "provider": FakeProvider(world, terraform_root=root)}
+        ).up()
+
+    assert "init" not in world.done
+    assert (world.things, world.ledger.entries()) == (set(), [])
+
+
 def test_of_a_failed_apply_only_the_log_stays(world: World) -> None:
     world.fails["apply"] = ProvisionError("no address is free")
 

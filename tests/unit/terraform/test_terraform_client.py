@@ -226,10 +226,30 @@ def test_an_init_without_events_is_run_again_for_its_text(fake: Fake, complaint:
 
 
 def test_an_init_that_fails_in_words_is_told_in_them(fake: Fake) -> None:
-    with pytest.raises(ProvisionError, match="Unsupported Terraform Core version"):
+    with pytest.raises(ProvisionError, match="Unsupported Terraform Core version") as caught:
         fake.does(
             "case $2 in -json) echo Usage: terraform >&2;; *) echo Unsupported Terraform Core version >&2;; esac; exit 1"
         ).terraform().init()
+
+    assert caught.value.hint == "use Terraform 1.5 or OpenTofu 1.6, or newer"
+
+
+@pytest.mark.parametrize(
+    ("summary", "hint"),
+    [
+        ("Unsupported Terraform Core version", "use Terraform 1.5 or OpenTofu 1.6, or newer"),
+        ("Unsupported OpenTofu Core version", "use Terraform 1.5 or OpenTofu 1.6, or newer"),
+        ("Error acquiring the state lock", "another Terraform is at work there"),
+    ],
+)
+def test_what_is_to_be_done_about_errors_that_are_known_is_said(fake: Fake, summary: str, hint: str) -> None:
+    diagnostic = {"severity": "error", "summary": summary, "detail": "for a reason"}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError, match=f"{summary}: for a reason") as caught:
+        fake.says(VERSION, line, code=1).terraform().apply()
+
+    assert (caught.value.hint or "").startswith(hint)
 
 
 def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:
