@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from pathlib import Path
 
@@ -62,3 +64,20 @@ def test_a_step_type_has_tests_that_must_fail(key: str) -> None:
 
     assert key in {step.key for test in loaded.spec.tests for step in test.steps}
     assert [test.name for test in loaded.spec.tests if not test.description] == []
+
+
+def test_the_picture_of_a_session_is_of_the_session_that_was_recorded() -> None:
+    header, *lines = map(json.loads, (ROOT / "docs" / "images" / "session.cast").read_text().splitlines())
+    written = "".join(text for _, kind, text in lines if kind == "o")
+    plain = "".join(re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written).split())
+    picture = (ROOT / "docs" / "images" / "session.svg").read_text()
+    shown = [html.unescape(text) for text in re.findall(r"<text[^>]*clip-path[^>]*>(.*?)</text>", picture)]
+    pieces = ["".join(text.split()) for text in shown if text.strip()]
+
+    assert (header["version"], header["width"]) == (2, 112)
+    assert [time for time, _, _ in lines] == sorted(time for time, _, _ in lines)
+    assert len(pieces) > 10
+    assert [piece for piece in pieces if piece not in plain] == []
+    for command in ("koalesce validate specs/web.yaml", "koalesce run specs/web.yaml"):
+        assert command in (ROOT / "docs" / "tutorial" / "first-spec.md").read_text()
+        assert "".join(command.split()) in plain
