@@ -82,10 +82,12 @@ class Bringup:
                 raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
+            for worry in machine.worries(self.folder):
+                self.phases.say(f"{worry.text}; {worry.hint}")
             machine.load_modules()
             self._on_disk = machine.takes_overlays(self.folder)
             listening = _listen("127.0.0.1", request.port)
-            if low := SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED):
+            if low := SharedSettings().raise_for(self.folder, Process.of(os.getpid()), NEEDED):
                 self.phases.say(f"limits of inotify are low and can't be raised from here: {settings(low, NEEDED)}")
         with self.phases.phase("network"):
             self._host = NetNamespace.of_process("self")
@@ -156,7 +158,7 @@ class Bringup:
         self._egress = Egress.named(secrets.token_hex(3), self._host, self.tools)
         self.ledger.record(self.request.name, Thing("link", self._egress.link))
         with self._host.entered():
-            if SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING):
+            if SharedSettings().raise_for(self.folder, Process.of(os.getpid()), FORWARDING):
                 hint = f"on the machine itself: sysctl -w {settings(FORWARDING, FORWARDING)}"
                 raise ProvisionError("this machine doesn't forward, and that can't be changed from here", hint=hint)
             chains, others = outside.filters(*nft(self.tools)), outside.claimed(outside.routes())

@@ -9,7 +9,6 @@ import platform
 import re
 import resource
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,12 @@ from koalesce.local.sysctls import NEEDED, settings
 State = Literal["good", "noted", "lacking"]
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _SYS_RESOURCE = 24
+_ALL_USERS = ["0", "0", "4294967295"]  # the map of the first user namespace, user_namespaces(7)
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _ELSEWHERE = "use another cluster provider on this machine"
 _PRIVILEGED = "in a container, run it as a privileged one"
 _LEAST_MEMORY = 2 * 2**20  # KiB: three nodes take some 1.4 GiB
 _LEAST_FILES = 65536
-_ROOM = 2 * 2**30  # bytes: what three nodes with some images take
-_ROOM_FOR_FILES = 100_000
-_DAY = 86400.0
 # https://kubernetes.io/docs/reference/node/kernel-version-requirements/
 _KERNELS = {(5, 8): "cgroup v2", (5, 12): "egress: host", (5, 13): "kubeProxy: nftables"}
 _NOT_BEFORE = 2025  # a clock before that has never been set
@@ -65,8 +62,7 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
         *_old(root),
         *_container(root),
         *_confinement(root),
-        *_behind(root),
-        *_nearly_full(folder),
+        *(Finding(each.name, "noted", each.text, each.hint) for each in machine.worries(folder, root)),
         _memory(root),
         _files(root),
         _watches(root),
@@ -110,6 +106,14 @@ def _root(root: Path) -> Finding:
     held = int(status.get("CapEff", "0"), 16)
     if missing := [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]:
         return Finding("root", "lacking", f"root lacks {', '.join(missing)} here", _PRIVILEGED)
+    if _line(root / "proc/self/uid_map").split() not in ([], _ALL_USERS):
+        text = "root is only that of a user namespace here, and may make no devices"
+        return Finding(
+            "root",
+            "lacking",
+            text,
+            "run koalesce as the machine's own root; in a container, as a privileged one that isn't rootless",
+        )
     return Finding("root", "good", "root, with the capabilities that it needs")
 
 
@@ -154,31 +158,6 @@ def _old(root: Path) -> Iterator[Finding]:
     needs = [f"{what} from {major}.{minor} on" for (major, minor), what in _KERNELS.items() if version < (major, minor)]
     if needs:
         yield Finding("kernel", "noted", f"Linux {release} is old: {', '.join(needs)}", "boot a newer one")
-
-
-def _behind(root: Path) -> Iterator[Finding]:
-    """A clock that is behind what has been written already."""
-    now = time.time()
-    written = [
-        (path.stat().st_mtime, path) for path in (Path(__file__), root / "var/log", root / "run") if path.exists()
-    ]
-    newest, path = max(written)
-    if newest - now > _DAY:
-        there = datetime.datetime.fromtimestamp(newest, datetime.UTC)
-        text = f"the clock is behind: {path} is of {there:%Y-%m-%d}; what is downloaded over TLS may be refused"
-        yield Finding("clock", "noted", text, "set it")
-
-
-def _nearly_full(folder: Path) -> Iterator[Finding]:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    status = os.statvfs(existing)
-    free = status.f_bavail * status.f_frsize
-    if free < _ROOM:
-        text = f"only {free / 2**30:.1f} GiB are free below {existing}; images that nodes unpack, and logs, need some"
-        yield Finding("disk", "noted", text, "free some space, or set KOALESCE_STATE_DIR to a larger disk")
-    elif status.f_files and status.f_favail < _ROOM_FOR_FILES:
-        text = f"only {status.f_favail} more files can be made below {existing}; an image has thousands"
-        yield Finding("disk", "noted", text, "remove some, or set KOALESCE_STATE_DIR to another file system")
 
 
 def _claimed(root: Path) -> Iterator[Finding]:

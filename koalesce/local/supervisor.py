@@ -107,7 +107,7 @@ class Supervisor:
                 folder=str(folder),
                 kubeconfig=str(folder / "kubeconfig"),
                 supervisor=Process.of(os.getpid()),
-                things=(Thing("folder", str(folder)), Thing("sysctls", request.name)),
+                things=(Thing("folder", str(folder)), Thing("sysctls", str(folder))),
             )
         )
         self._is_plain = not entry.session

@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from koalesce.errors import KoalesceError
 from koalesce.local import machine
 from koalesce.local.sysctls import FOLDER, NEEDED
 
-_KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")  # as they are, whatever clusters do
+_KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")
 
 
 def _problem() -> str:
@@ -87,11 +89,15 @@ class Machine:
         """Settings that no other cluster has raised, and what is noted of who has raised some; both of one moment."""
         while True:
             noted = _noted()
-            holders = {name for setting in json.loads(noted).values() for name in setting["holders"]}
-            names = [*_KEPT, *(NEEDED if holders <= {self._name} else ())]
+            raised = json.loads(noted)
+            names = [name for name in (*_KEPT, *NEEDED) if self._alone_needs(raised.get(name, {}))]
             found = {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names}
             if noted == _noted():  # who raises some notes it first
                 return found, noted
+
+    def _alone_needs(self, setting: Mapping[str, Any]) -> bool:
+        """Whether no other cluster has raised it; a cluster is told by its folder."""
+        return all(self._name in holder for holder in setting.get("holders", ()))
 
     def _processes(self) -> set[str]:
         """Those whose command, environment or cgroup tells that they are of this cluster."""

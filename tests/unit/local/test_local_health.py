@@ -22,6 +22,7 @@ CALLS = {
     "aarch64": {"sethostname": 161, "setns": 268, "keyctl": 219, "pivot_root": 41},
 }
 FILES = {
+    "proc/self/uid_map": "         0          0 4294967295\n",
     "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
     "proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n",
     "proc/meminfo": "MemTotal:  9000000 kB\nMemAvailable:  8388608 kB\n",
@@ -73,6 +74,7 @@ def test_a_machine_that_has_all_lacks_nothing(root: Path) -> None:
     ("path", "text", "problem"),
     [
         ("proc/self/status", "CapEff:\t0000000000000000\n", "root lacks CAP_NET_ADMIN, CAP_SYS_CHROOT"),
+        ("proc/self/uid_map", "         0       1000          1\n", "root is only that of a user namespace here"),
         ("proc/self/ns/net", None, "the kernel has no namespaces of kind net"),
         ("proc/filesystems", "nodev\tsysfs\n", "the kernel has no overlay file system"),
     ],
