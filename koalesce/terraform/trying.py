@@ -23,7 +23,7 @@ _SOURCE = re.compile(
 _PATIENCE = 600.0
 _NO_PLUGINS = "no-plugins"
 _MOCKS_SINCE = {"Terraform": (1, 7), "OpenTofu": (1, 8)}
-_VERSION = re.compile(r"^(?P<name>\w+) v(?P<version>(\d+)\.(\d+)\S*)")
+_VERSION = re.compile(r"^(?P<name>\w+) v(?P<version>(\d+)\.(\d+)\S*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _validated(program: Path, folder: Path) -> Iterator[str]:
 def _no_mocks(program: Path, folder: Path) -> str:
     """Why a root's own tests can't be run; nothing if they can."""
     said = _run(program, folder, "version").out  # which names the one or the other, whatever the program is called
-    found = _VERSION.match(said)
+    found = _VERSION.search(said)
     if found is None or found["name"] not in _MOCKS_SINCE:
         return f"{program.name} test: `{program.name} version` doesn't tell a version: {_flat(said)[:100]}"
     since = _MOCKS_SINCE[found["name"]]
