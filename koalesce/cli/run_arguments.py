@@ -79,7 +79,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--keep-on-failure", action="store_true", default=_UNSAID,
         help="keep clusters of specs that don't pass, and end those of the others",
     )  # fmt: skip
-    add_existing(parser.add_argument_group("a cluster that exists"))
+    add_existing(parser.add_argument_group("a cluster that exists"), unsaid=_UNSAID)
 
 
 def add_manner(parser: argparse.ArgumentParser) -> None:

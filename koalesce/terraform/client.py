@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,7 @@ _FOREIGN_PREFIXES = ("TF_VAR_", "TF_CLI_ARGS")
 _FOREIGN = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT")
 _MISSING_PLUGIN = (
     "Failed to query available provider packages",
+    "Failed to resolve provider packages",  # as OpenTofu says of a mirror that it can't read
     "Failed to install provider",
     "Required plugins are not installed",
     "Inconsistent dependency lock file",
@@ -123,8 +125,10 @@ class Terraform:
         ended = self._run(self._command_line.words("output", json=IsFlagged, no_color=IsFlagged), on_line)
         if ended.code:
             raise ProvisionError(f"{self._name} output failed: {' '.join(' '.join(complaints).split())}")
+        # OpenTofu tells before it what it thinks of its own settings, such as a file of $TF_CLI_CONFIG_FILE that isn't there.
+        document = "\n".join(itertools.dropwhile(lambda line: not line.startswith(("{", "[")), printed))
         try:
-            return {name: entry["value"] for name, entry in json.loads("\n".join(printed)).items()}
+            return {name: entry["value"] for name, entry in json.loads(document).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ProvisionError(f"{self._name} output printed something else than outputs: {error}") from error
 

@@ -28,12 +28,13 @@ from tests.long import long
 WHY_NOT = lacking() or find_problem() or ""
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
+BOOTS = Path(__file__).parents[2] / "tests" / "vm" / "nodes" / "boots-again.yaml"
 _PATIENCE = 600.0
 # What of a machine has to be as it was: files but for logs and caches, units, links, routes, rules, settings, mounts, processes of ours.
 _LOOK = """
 find / /var/lib -xdev \\( -path /var/log -o -path /var/tmp -o -path /tmp -o -path /var/lib/systemd -o -path /root \\) -prune -o -print | sort
 systemctl list-units --all --no-legend 'koalesce-*'
-ip -o link | awk '{ print $2 }' | sort
+ip -o link | awk '{ sub("@.*", "", $2); print $2 }' | sort
 ip route; ip -6 route | sed 's/ pref.*//'
 iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'; ipset list -n
 sysctl -a 2>/dev/null | grep -E 'ip_forward|\\.forwarding|rp_filter|bridge-nf|ping_group|overcommit_memory|panic'
@@ -60,10 +61,10 @@ def as_before(site: Site) -> Iterator[None]:
         assert sorted(set(now) ^ set(before[machine.name])) == [], machine.name
 
 
-def koalesce(site: Site, state: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def koalesce(site: Site, state: Path, *words: str, patience: float = _PATIENCE) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KOALESCE_STATE_DIR": str(state)}
     return subprocess.run(
-        [*site.inside, *koalesce_command(), *words], capture_output=True, text=True, timeout=_PATIENCE, env=environment,
+        [*site.inside, *koalesce_command(), *words], capture_output=True, text=True, timeout=patience, env=environment,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
 
@@ -78,6 +79,22 @@ def test_a_spec_runs_unchanged_and_the_machines_are_as_they_were(site: Site, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     assert {event.status for event in read_events(events) if isinstance(event, TestFinished)} == {"passed"}
     assert not list((tmp_path / "state" / "clusters").glob("*.json"))
+
+
+@long
+def test_machines_that_boot_again_come_back_as_nodes_and_are_as_they_were_at_the_end(
+    site: Site, tmp_path: Path, as_before: None
+) -> None:
+    events = tmp_path / "events.jsonl"
+
+    done = koalesce(
+        site, tmp_path / "state", "run", str(BOOTS), "--provider", "ssh", "--machines", str(site.list_file()), "--events", str(events),
+        patience=4 * _PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    finished = [event for event in read_events(events) if isinstance(event, TestFinished)]
+    assert [event.status for event in finished] == ["passed", "passed"]
 
 
 @long

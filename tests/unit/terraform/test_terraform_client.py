@@ -197,14 +197,17 @@ def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
         fake.does("echo out of memory >&2; exit 7").terraform().apply()
 
 
-def test_a_missing_plugin_is_one_clear_error(fake: Fake) -> None:
-    diagnostic = {"severity": "error", "summary": "Failed to query available provider packages", "detail": "no hcloud"}
+@pytest.mark.parametrize(
+    "summary", ["Failed to query available provider packages", "Failed to resolve provider packages"]
+)
+def test_a_missing_plugin_is_one_clear_error(fake: Fake, summary: str) -> None:
+    diagnostic = {"severity": "error", "summary": summary, "detail": "no hcloud"}
     line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
 
     with pytest.raises(ProvisionError) as caught:
         fake.says(line, code=1).terraform().init()
 
-    assert caught.value.message == "terraform init failed: Failed to query available provider packages: no hcloud"
+    assert caught.value.message == f"terraform init failed: {summary}: no hcloud"
     assert "plugin could not be had" in (caught.value.hint or "")
 
 
@@ -264,6 +267,12 @@ def test_output_gives_values(fake: Fake) -> None:
     }
 
     assert fake.says(json.dumps(document, indent=2)).terraform().output() == {"contract": 1, "key": "k"}
+
+
+def test_outputs_are_found_behind_what_opentofu_says_of_its_settings(fake: Fake) -> None:
+    said = 'Warning: Unable to open CLI configuration file\n\nThe CLI configuration file at "/x" does not exist.'
+
+    assert fake.says(*said.splitlines(), '{"contract": {"value": 1}}').terraform().output() == {"contract": 1}
 
 
 def test_outputs_that_apply_told_are_not_asked_for_again(fake: Fake) -> None:
