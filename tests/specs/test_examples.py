@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ FAILING = below(ROOT / "tests" / "data" / "failing")
 pytestmark = pytest.mark.spec
 
 
+@functools.cache
 def cluster_of(path: Path) -> str:
     """The cluster that a spec asks for by the label `cluster`: one of its `own`, or that of a spec of this name (test_netpol.py runs these)."""
     specs = loaded(path)
