@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import Flaw, refuse
 from koalesce.matching.mismatch import and_more
@@ -16,7 +16,7 @@ from koalesce.steps.identifier import Identifier
 from koalesce.steps.inside.places import Source
 from koalesce.steps.state.differences import differences
 from koalesce.steps.state.items import Part, part_flaws
-from koalesce.steps.state.kept import files
+from koalesce.steps.state.kept import Paths, files
 from koalesce.steps.state.lasting import LASTING, Lasting
 from koalesce.steps.state.machines import OnMachines, asked, everywhere
 from koalesce.steps.state.view import Item
@@ -71,21 +71,13 @@ class Snapshot(OnMachines, Assertion, key="snapshot"):
     """Kinds of state, as in `node-state`; `sysctls` are all that can be set of the network. Default: `routes`, `rules`, `links`, `addresses`, `iptables`, `chains`, `nftables`,
     `ipsets` and `sysctls`, or none of them where `files` are said. There are also `mounts`, `listeners`, `processes` and `neighbours` (those that somebody made)."""
 
-    files: Annotated[list[StrictStr], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    files: Paths | None = None
     """Files and folders with all that is in them, on the same file system: `[/etc/cni/net.d]`. Type, mode, owner, target and content count. One that isn't there must not be there later."""
 
     except_: dict[StrictStr, Annotated[list[Part], BeforeValidator(_as_list), Field(min_length=1)]] = Field(
         default_factory=dict, alias="except"
     )
     """What doesn't count, by kind: items that match, as in `node-state`: `{links: {ifname: {matches: ^veth}}, files: [{path: /etc/cni/net.d/lock}]}`."""
-
-    @field_validator("files")
-    @classmethod
-    def _are_absolute(cls, paths: list[str] | None) -> list[str] | None:
-        for path in paths or ():
-            if not path.startswith("/") and "${{" not in path:
-                raise ValueError(f'"{path}" must begin with /')
-        return paths
 
     @model_validator(mode="after")
     def _check_form(self) -> Snapshot:

@@ -73,7 +73,8 @@ class Machine:
             "setting": settings,
             "holder": {self._name} if self._name in shared else set(),
             "route": _lines("ip", "route", "show", "table", "all"),
-            "rule": _lines("iptables-save"),
+            "rule": _lines("iptables-save") | _lines("ip6tables-save"),
+            "rule of routing": _lines("ip", "-4", "rule") | _lines("ip", "-6", "rule"),
             "file": tree(str(self._folder)),
         }
 
