@@ -48,7 +48,8 @@ def _route(prefix: str, path: Item, context: StepContext) -> Route:
 
 
 def _name(address: str, context: StepContext) -> str:
-    return machine(address, context) or address
+    """The name of who has an address; nothing for that of nobody, which programs give their own routes."""
+    return "" if address in ("0.0.0.0", "::") else machine(address, context) or address
 
 
 def _end(source: Source, context: StepContext) -> str:

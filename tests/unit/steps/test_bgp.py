@@ -382,3 +382,14 @@ def test_of_a_huge_table_reports_get_those_first_that_the_step_is_about() -> Non
     assert isinstance(outcome, Passed)
     (table,) = outcome.routes
     assert (table.routes[0].prefix, len(table.routes), table.left_out) == ("10.1.249.0/24", 200, 300)
+
+
+def test_its_own_routes_have_neither_a_peer_nor_a_next_hop_of_nobody() -> None:
+    (path,) = json.loads((DATA / "gobgp-3-rib.json").read_text())["10.244.1.0/24"]
+    own = json.loads(json.dumps(path).replace(PEER, "0.0.0.0"))
+    outcome = attempt(router(rib=json.dumps({"10.0.0.0/24": [own]})), routes={})
+
+    assert isinstance(outcome, Passed)
+    assert outcome.routes[0].routes == (
+        Route(prefix="10.0.0.0/24", peer="", next_hop="", as_path="64514", is_best=True),
+    )

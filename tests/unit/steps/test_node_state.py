@@ -59,6 +59,16 @@ def test_items_are_counted(count: Any, passes: bool) -> None:
     assert isinstance(outcome, Passed if passes else Failed)
 
 
+def test_of_too_many_those_are_shown_that_match() -> None:
+    outcome = attempt(cluster(), routes={"match": {"protocol": "17"}, "count": 0})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("one: 2 of 3 routes matching, expected 0: ")
+    assert outcome.message.endswith("protocol=17 family=inet (and 1 more)")
+    assert len(outcome.detail.splitlines()) == 2
+    assert all("protocol=17" in line for line in outcome.detail.splitlines())
+
+
 def test_all_that_are_meant_must_match() -> None:
     meant = {"where": {"protocol": "17"}, "all": True}
 
