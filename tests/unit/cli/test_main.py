@@ -132,7 +132,7 @@ def test_runs_as_a_module() -> None:
     ("words", "message"),
     [
         (["rnu"], "error: koalesce: unknown command 'rnu'; did you mean \"run\"?\n  hint: koalesce --help\n"),
-        (["elephant"], "error: koalesce: unknown command 'elephant'\n  hint: koalesce --help\n"),
+        (["xylophone"], "error: koalesce: unknown command 'xylophone'\n  hint: koalesce --help\n"),
         (["locl"], "error: koalesce: unknown command 'locl'\n  hint: koalesce --help\n"),
         (
             ["--verison"],
