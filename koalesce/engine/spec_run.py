@@ -133,7 +133,7 @@ class SpecRun:
             self._backgrounds.end_all()
             if leak := self._leak():
                 status, message = worsened(status, message, str(leak), leak.status)
-            images = self._keeper.images(self._lot.sessions) if self._keeper and status == "passed" else ""
+            images = self._images()
         finally:
             timer.cancel()
             self._backgrounds.end_all()
@@ -160,10 +160,16 @@ class SpecRun:
         """It has passed: have its result kept for later runs, if that is wanted; why it isn't."""
         if self._keeper is None:
             return ""
-        if self._teardown_failed or self._session.cancel.is_set():
-            return "the run did not end as it should"
+        if self._teardown_failed:
+            return "something of it is left over"
         at = self._session.clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
         return self._keeper.keep(at, self._tests, images)
+
+    def _images(self) -> Mapping[str, str] | str:
+        """What images its clusters were given, as long as they are there; or why that isn't known."""
+        if self._session.cancel.is_set():
+            return "it was interrupted"
+        return self._keeper.images(self._lot.sessions) if self._keeper is not None else ""
 
     def _timer(self) -> threading.Timer:
         """Ends the spec when its time is over."""

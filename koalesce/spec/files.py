@@ -27,17 +27,18 @@ class SpecFiles:
             return self._globbed(path)
         found = self._there(path)
         if not found.is_dir():
-            return self._noted([found])
-        self.inputs.note(Input("listing", str(found)))
+            self._note(path)
+            return [found]
+        self.inputs.note(Input("listing", str(self.folder / path)))
         names = manifests_in(found)
         if not names:
             raise UsageError(f"{path}: the folder has no manifests ({', '.join(MANIFEST_SUFFIXES)})")
-        return self._noted([self._checked(found / name, path) for name in names])
+        return [self._checked(self._note(f"{path}/{name}"), path) for name in names]
 
     def confined(self, path: str) -> Path:
         """A file or folder that is there, with links followed; UsageError if it isn't, or outside of the project."""
         found = self._there(path)
-        self.inputs.note(Input("file", str(found)))
+        self._note(path)
         return found
 
     def takes(self, path: Path) -> None:
@@ -68,15 +69,15 @@ class SpecFiles:
     def _globbed(self, pattern: str) -> list[Path]:
         self._checked(self.folder / pattern.split("*")[0], pattern)
         self.inputs.note(Input("glob", str(self.folder), pattern))
-        files = [self._checked(self.folder / name, pattern) for name in globbed(self.folder, pattern)]
+        files = [self._checked(self._note(name), pattern) for name in globbed(self.folder, pattern)]
         if not files:
             raise UsageError(f"{pattern}: no file is called so")
-        return self._noted(files)
-
-    def _noted(self, files: list[Path]) -> list[Path]:
-        for file in files:
-            self.inputs.note(Input("file", str(file)))
         return files
+
+    def _note(self, path: str) -> Path:
+        """A file by the path that leads to it: a link may lead elsewhere later."""
+        self.takes(self.folder / path)
+        return self.folder / path
 
     def _checked(self, target: Path, path: str) -> Path:
         if "\0" in path:

@@ -105,9 +105,8 @@ class _Place:
     reads: Callable[[Path], object]
 
     def find(self, written: str) -> Path:
-        found = self.confined(self.folder / written)
-        self.reads(found)
-        return found
+        self.reads(self.folder / written)
+        return self.confined(self.folder / written)
 
     def confined(self, path: Path) -> Path:
         found = path.resolve()

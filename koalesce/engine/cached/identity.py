@@ -50,7 +50,7 @@ def identity(selected: Selected, options: RunOptions, around: Mapping[str, str],
         "tests": [[test.name, selected.skipped.get(test.name, "")] for test, _ in selected.tests],
         "options": [
             options.variables, options.parallel, options.reruns, options.timeout, options.ttl,
-            {reference: str(path.resolve()) for reference, path in options.images.items()},
+            {reference: str(path.absolute()) for reference, path in options.images.items()},
         ],
     }  # fmt: skip
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=_plain).encode()).hexdigest()

@@ -52,7 +52,7 @@ class Keeping:
         mine = {version: self._tools[version] for version in wanted}
         known = identity(selected, self._options, self._around, mine)
         for path in self._options.images.values():
-            selected.loaded.files.takes(path.resolve())
+            selected.loaded.files.takes(path.absolute())
 
         def now() -> str:
             return identity(selected, self._options, surroundings(), {version: tools(version) for version in wanted})
