@@ -82,7 +82,8 @@ class Narrator:
             case PhaseFinished():
                 return self._phase_finished(event)
             case ClusterReady():
-                return [Line(f"    {_cluster(event)}", "dim")] if self._phases else []
+                earlier = "run" if self._record.spec(event.spec).is_cached else "spec"
+                return [Line(f"    {_cluster(event, earlier)}", "dim")] if self._phases else []
             case TestStarted():
                 return [Line(f"=== RUN   {_name(event.test)}")] if self._verbose else []
             case StepFinished():
@@ -334,11 +335,11 @@ def _recap(word: str, place: str, message: str, style: Style) -> Line:
     return Line(f"{word}  {place}  {text}", style)
 
 
-def _cluster(event: ClusterReady) -> str:
+def _cluster(event: ClusterReady, earlier: str) -> str:
     count = len(event.nodes)
     nodes = f"{count} node{'' if count == 1 else 's'}"
     provider, version = one_line(event.provider), one_line(event.kubernetes)
-    time = "of an earlier spec" if event.reused else format_seconds(event.seconds)
+    time = f"of an earlier {earlier}" if event.reused else format_seconds(event.seconds)
     time = "which was up before" if event.shared else time
     return f"cluster {one_line(event.cluster)}: {nodes}, Kubernetes {version}, {provider} ({time})"
 
