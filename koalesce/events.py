@@ -41,11 +41,16 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecStarted(Event):
-    """A spec begins. `spec` is its path as shown to people, with the cell of its matrix behind it, and the key of all its other events."""
+    """A spec begins. `spec` is its path as shown to people, with the cell of its matrix behind it, and the key of all its other events.
+
+    `cached` is when it passed (RFC 3339) where it isn't run, as nothing has changed since: what follows is told again, with the times that its
+    tests and steps took then.
+    """
 
     spec: str
     name: str
     tests: tuple[str, ...]
+    cached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,8 @@ class PhaseFinished(Event):
 class ClusterReady(Event):
     """The cluster is up (its components not yet). `shared`: it was up before the run, and stays up after it.
 
-    `reused`: an earlier spec of the run had it made, and shares it with this one; its components are there.
+    `reused`: an earlier spec of the run had it made, and shares it with this one; its components are there. So it is of a spec whose result
+    is an earlier one's: that run had it made, and it is gone.
     """
 
     spec: str
@@ -301,13 +307,17 @@ class TeardownFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFinished(Event):
-    """A spec ended. `message` sums up what went wrong outside its tests (provisioning, components), or why it was skipped."""
+    """A spec ended. `message` sums up what went wrong outside its tests (provisioning, components), or why it was skipped.
+
+    `uncached` says why its result is not kept for later runs, where the run keeps those of specs that passed.
+    """
 
     spec: str
     status: Status
     seconds: float
     message: str = ""
     evidence: str = ""
+    uncached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -421,6 +421,7 @@ class FakeFiles:
     """Files below one folder, by path, folder or glob."""
 
     root: Path | None = None
+    reasons: list[str] = field(default_factory=list)  # for which the result isn't one for later runs
 
     @property
     def folder(self) -> Path:
@@ -442,6 +443,12 @@ class FakeFiles:
         if not target.exists():
             raise UsageError(f"{path}: no such file")
         return target
+
+    def runs(self, program: str) -> None:
+        pass
+
+    def beyond(self, reason: str) -> None:
+        self.reasons.append(reason)
 
 
 class FakeNode:

@@ -29,6 +29,7 @@ def _truth(text: str) -> bool:
 # By the flag's name: how its text is read, and its default.
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Any]] = {
     "at-once": (positive, 1),
+    "cached": (_truth, True),
     "failfast": (_truth, False),
     "keep-on-failure": (_truth, False),
     "kubernetes": (run_arguments.versions, ()),

@@ -30,6 +30,7 @@ from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.local.served import Served
 from koalesce.local.starting import Start
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings, settings
 from koalesce.pki import Pki, PkiRequest
@@ -98,8 +99,9 @@ class Bringup:
             virtual = [request.api_address] if request.has_failover else []
             netns.ip(*network.fabric(request.families, *virtual), *network.subnets(request))
             self.mirror = Mirror(
-                self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries
-            )
+                self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries,
+                served=Served(self.folder).note,
+            )  # fmt: skip
             self.mirror.start()
             backends = Backends([node.address for node in request.controls])
             self.forwarder = self._forward(listening, backends)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import asset, state_dir
-from koalesce.errors import UsageError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.providers.variables import contract_variables, plain
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -115,6 +115,15 @@ class LocalProvider:
             if pulled.code:
                 return f"{image} can't be pulled: {pulled.err.strip()}"
         return ""
+
+    def served(self, entry: Entry) -> Mapping[str, str]:
+        """Those that its mirror has noted."""
+        from koalesce.local.served import read
+
+        try:
+            return read(Path(entry.folder))
+        except (OSError, ValueError) as error:
+            raise ProvisionError(f"what images {entry.name} was given isn't known: {error}") from error
 
     def note_first_state(self, name: str, *, wait: bool = False) -> None:
         """Have its supervisor do so."""

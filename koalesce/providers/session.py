@@ -22,7 +22,7 @@ from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Abandoning, Freeing, Provider
+from koalesce.providers.base import Abandoning, Freeing, Provider, Serving
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_root, check_variables
@@ -114,6 +114,13 @@ class ClusterSession:
         if entry is None:
             raise ProvisionError(f"cluster {self.request.name} is gone")
         return self._provider.differences(entry, ignored)
+
+    def served(self) -> Mapping[str, str]:
+        """The images that its nodes asked for by tag until now, with their digests; ProvisionError where its provider can't tell."""
+        entry = self._ledger.find(self.request.name)
+        if entry is None or not isinstance(self._provider, Serving):
+            raise ProvisionError(f"what images {self.request.name} was given isn't known")
+        return self._provider.served(entry)
 
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""

@@ -122,6 +122,12 @@ class Files(Protocol):
     def confined(self, path: str) -> Path:
         """A file or folder that is there; UsageError if it isn't, or outside the project."""
 
+    def runs(self, program: str) -> None:
+        """Note that what is read depends on a program of this machine, by its path."""
+
+    def beyond(self, reason: str) -> None:
+        """Note that something is looked at which can't be told later, so that the result isn't one for later runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepContext:

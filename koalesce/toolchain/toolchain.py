@@ -141,9 +141,14 @@ class Toolchain:
         """The folder of the binaries that a recipe of one's own makes, built if it isn't kept."""
         return self._finder.build(recipe)
 
-    def build_image(self, definition: Path, *, root: Path) -> str:
-        """Build the image of a definition file, from files below `root`, into the store; returns its complete reference."""
-        contents = read_contents(definition, lambda recipe: self._finder.build(recipe) / recipe.output, root=root)
+    def build_image(self, definition: Path, *, root: Path, reads: Callable[[Path], object] = lambda _path: None) -> str:
+        """Build the image of a definition file, from files below `root`, into the store; returns its complete reference.
+
+        `reads` is told each file and folder that it is made of.
+        """
+        contents = read_contents(
+            definition, lambda recipe: self._finder.build(recipe) / recipe.output, root=root, reads=reads
+        )
         return self._builder.build(contents)
 
     def states(self, kubernetes: str) -> list[ToolState]:

@@ -95,11 +95,13 @@ class Batch:
     """Targets to be looked at from one source.
 
     `own_network` has the source `host` look from this machine's own network instead of where the cluster's addresses can be reached.
+    `is_led_in`: what it asks there is a way into the cluster.
     """
 
     source: Source
     targets: Sequence[Target] = field(default_factory=list)
     own_network: bool = False
+    is_led_in: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +193,7 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         if machine is not None:
             result = machine.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
-            command = [*host_prefix(context, own_network=batches[0].own_network), str(local_program(context))]
+            command = [*_prefix(batches, context), str(local_program(context))]
             result = process.run(command, stdin=request.encode(), timeout=timeout, cancel=cancel)
     except process.CommandTimeout as error:
         raise ProbeError(f"{where}: the probe gave no answer: {error.message}") from error
@@ -200,9 +202,16 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     return _parse(batches, result, where)
 
 
+def _prefix(batches: Sequence[Batch], context: StepContext) -> tuple[str, ...]:
+    if all(batch.is_led_in for batch in batches):
+        return ()
+    return host_prefix(context, own_network=batches[0].own_network)
+
+
 def host_prefix(context: StepContext, *, own_network: bool) -> tuple[str, ...]:
     """What runs a program on this machine where it reaches the cluster; ProbeError where that's nowhere."""
     if own_network:
+        context.files.beyond("this machine itself is asked, by an address of its own")
         return ()
     if context.cluster.is_borrowed and "host-exec" not in context.cluster.capabilities:
         raise ProbeError("it isn't known that this machine reaches the cluster's addresses (the capability host-exec)")

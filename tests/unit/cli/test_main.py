@@ -143,7 +143,7 @@ def test_the_program_that_makes_clusters_is_the_chosen_one(
     ("words", "message"),
     [
         (["rnu"], "error: koalesce: unknown command 'rnu'; did you mean \"run\"?\n  hint: koalesce --help\n"),
-        (["elephant"], "error: koalesce: unknown command 'elephant'\n  hint: koalesce --help\n"),
+        (["xylophone"], "error: koalesce: unknown command 'xylophone'\n  hint: koalesce --help\n"),
         (["locl"], "error: koalesce: unknown command 'locl'\n  hint: koalesce --help\n"),
         (
             ["--verison"],
