@@ -93,8 +93,7 @@ def test_machines_that_boot_again_come_back_as_nodes_and_are_as_they_were_at_the
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    finished = [event for event in read_events(events) if isinstance(event, TestFinished)]
-    assert [event.status for event in finished] == ["passed", "passed"]
+    assert {event.status for event in read_events(events) if isinstance(event, TestFinished)} == {"passed"}
 
 
 @long
