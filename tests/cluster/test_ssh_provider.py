@@ -258,7 +258,7 @@ def test_a_machine_that_dies_meanwhile_is_said_and_the_others_are_as_they_were(s
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{name}: forgotten (" in done.stdout
     assert f"a machine that comes back is freed by: koalesce down {name} --machines FILE" in done.stderr
-    assert not list((tmp_path / "state" / "clusters").glob("*"))
+    assert not list((tmp_path / "state" / "clusters").glob("*.json"))
 
 
 def _start(site: Site, state: Path) -> subprocess.Popen[str]:
