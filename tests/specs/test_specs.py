@@ -186,9 +186,7 @@ class Wrong:
     wrong: str
     test: str
     said: str
-    takes_a_reset: bool = (
-        False  # its setup can't be done twice in one cluster, which keeps the objects or the ports of the first time
-    )
+    takes_a_reset: bool = False  # its setup can't be done twice in one cluster: objects or ports are taken
 
 
 WRONG = {
