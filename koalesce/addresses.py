@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 Family = Literal["IPv4", "IPv6"]
@@ -37,3 +37,12 @@ def ranges(families: Sequence[Family], written: Sequence[str], default: Mapping[
     """One range of each family, in the order of the families: what is written, or else the default."""
     chosen = {**default, **{family_of(text): text for text in written}}
     return tuple(chosen[family] for family in families)
+
+
+def range_with(address: str, written: Iterable[str]) -> str:
+    """Which of some ranges an address is in; nothing if it is in none, or is a name."""
+    try:
+        wanted = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return next((text for text in written if wanted in ipaddress.ip_network(text)), "")

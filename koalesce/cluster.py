@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
@@ -163,8 +163,9 @@ class Cluster:
     probe: Path | None = None
     # What its provider can do to it; None: nothing.
     faults: FaultService | None = None
-    # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed.
-    moved: set[str] = field(default_factory=set)
+    # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed; each
+    # with what has it move back, which raises ClusterError if it can't.
+    moved: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
     def present(self) -> tuple[Node, ...]:

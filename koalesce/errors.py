@@ -51,8 +51,9 @@ class Interrupted(KoalesceError):
 
 
 class TeardownError(KoalesceError):
-    """Something that we made could not be removed; `command` does it by hand."""
+    """Something that we made could not be removed; `command` does it by hand, `forget` is for what it was on that is gone for good."""
 
-    def __init__(self, message: str, *, command: str) -> None:
-        super().__init__(message, hint=f"remove it with: {command}")
-        self.command = command
+    def __init__(self, message: str, *, command: str, forget: str = "") -> None:
+        for_good = f"; if what it was on is gone for good: {forget}" if forget else ""
+        super().__init__(message, hint=f"remove it with: {command}{for_good}")
+        self.command, self.forget = command, forget

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 FORMAT = 1
-NOTICE = "note: "  # what a line of those who make a cluster begins with where it is a notice
 Status = Literal["passed", "failed", "error", "skipped"]
 OutcomeName = Literal["passed", "failed", "error"]
 
@@ -42,11 +41,16 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecStarted(Event):
-    """A spec begins. `spec` is its path as shown to people, with the cell of its matrix behind it, and the key of all its other events."""
+    """A spec begins. `spec` is its path as shown to people, with the cell of its matrix behind it, and the key of all its other events.
+
+    `cached` is when it passed (RFC 3339) where it isn't run, as nothing has changed since: what follows is told again, with the times that its
+    tests and steps took then.
+    """
 
     spec: str
     name: str
     tests: tuple[str, ...]
+    cached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,8 @@ class PhaseFinished(Event):
 class ClusterReady(Event):
     """The cluster is up (its components not yet). `shared`: it was up before the run, and stays up after it.
 
-    `reused`: an earlier spec of the run had it made, and shares it with this one; its components are there.
+    `reused`: an earlier spec of the run had it made, and shares it with this one; its components are there. So it is of a spec whose result
+    is an earlier one's: that run had it made, and it is gone.
     """
 
     spec: str
@@ -181,6 +186,29 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A path to a prefix, announced by the machine `peer` (or an address that none has; empty: by none, it's the table's own)."""
+
+    prefix: str
+    peer: str
+    next_hop: str
+    as_path: str
+    is_best: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTable:
+    """BGP routes of the machine `at`: those it has (`side` is `table`), or has `received` from or `sent` to `peer`. `left_out` more prefixes aren't listed."""
+
+    at: str
+    side: str
+    peer: str
+    family: str
+    routes: tuple[Route, ...]
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepAttempted(Event):
     """One try of a step ended; sent when what it saw differs from the try before."""
 
@@ -199,7 +227,7 @@ class StepFinished(Event):
 
     `settled` is the time in seconds from the step's start until what it asserts first held (None if it never did). `grids` are the pairs that
     its last look tried, where it is about pairs, `series` what came of questions that it ended,
-    `sessions` those that its last look saw.
+    `sessions` and `routes` those that its last look saw.
     """
 
     spec: str
@@ -220,6 +248,7 @@ class StepFinished(Event):
     grids: tuple[Grid, ...] = ()
     series: tuple[Series, ...] = ()
     sessions: tuple[Session, ...] = ()
+    routes: tuple[RouteTable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,13 +307,17 @@ class TeardownFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecFinished(Event):
-    """A spec ended. `message` sums up what went wrong outside its tests (provisioning, components), or why it was skipped."""
+    """A spec ended. `message` sums up what went wrong outside its tests (provisioning, components), or why it was skipped.
+
+    `uncached` says why its result is not kept for later runs, where the run keeps those of specs that passed.
+    """
 
     spec: str
     status: Status
     seconds: float
     message: str = ""
     evidence: str = ""
+    uncached: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,7 +396,7 @@ def from_json(line: str) -> AnyEvent:
         raise ValueError(f"not an event: {line[:80].rstrip()}")
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
-        raise ValueError(f"not an event of this version: {line[:80]}")
+        raise ValueError(f"not an event of this version: {line[:80].rstrip()}")
     try:
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in _known(kind, data).items()
@@ -374,6 +407,8 @@ def from_json(line: str) -> AnyEvent:
             values["series"] = tuple(_series(each) for each in values["series"])
         if "sessions" in values:
             values["sessions"] = tuple(Session(**_known(Session, each)) for each in values["sessions"])
+        if "routes" in values:
+            values["routes"] = tuple(_route_table(each) for each in values["routes"])
         return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"incomplete event: {error}") from error
@@ -393,6 +428,12 @@ def _series(data: dict[str, Any]) -> Series:
         key: tuple(value) if isinstance(value, list) else value for key, value in _known(Series, data).items()
     }
     return Series(**values)
+
+
+def _route_table(data: dict[str, Any]) -> RouteTable:
+    values = _known(RouteTable, data)
+    values["routes"] = tuple(Route(**_known(Route, each)) for each in values["routes"])
+    return RouteTable(**values)
 
 
 def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
-_WHOLE_MACHINE = ("tests/cluster/", "tests/specs/")
+from tests.scheduling import Lanes
 
 
 def pytest_configure() -> None:
@@ -23,11 +22,6 @@ def pytest_configure() -> None:
     os.environ.setdefault("KOALESCE_CRASH_SEED", str(random.SystemRandom().randrange(1, 1_000_000)))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Where tests run side by side (`-n 2`): those that make clusters one after another, and the others beside them."""
-    return _OneMachine(config, log)
-
-
-class _OneMachine(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        return "whole machine" if nodeid.startswith(_WHOLE_MACHINE) else nodeid.partition("::")[0]
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Where tests run side by side (`-n 3`): some workers make clusters, the others run what needs none."""
+    return Lanes(config, log)

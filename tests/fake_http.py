@@ -93,11 +93,18 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def serving(api: Api) -> Iterator[str]:
     """Serve it on a free port of loopback; its URL."""
-    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": api}))
+    with serving_by(type("Handler", (_Handler,), {"api": api})) as url:
+        yield f"{url}{api.prefix}"
+
+
+@contextmanager
+def serving_by(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Have a handler answer on a free port of loopback; its URL."""
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}{api.prefix}"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

@@ -421,6 +421,7 @@ class FakeFiles:
     """Files below one folder, by path, folder or glob."""
 
     root: Path | None = None
+    reasons: list[str] = field(default_factory=list)  # for which the result isn't one for later runs
 
     @property
     def folder(self) -> Path:
@@ -442,6 +443,12 @@ class FakeFiles:
         if not target.exists():
             raise UsageError(f"{path}: no such file")
         return target
+
+    def runs(self, program: str) -> None:
+        pass
+
+    def beyond(self, reason: str) -> None:
+        self.reasons.append(reason)
 
 
 class FakeNode:
@@ -500,7 +507,7 @@ class FakeCluster:
         self.provider = "fake"
         self.capabilities: frozenset[str] = frozenset({"chaos", "host-exec", "node-exec"})
         self.faults: FaultService | None = None
-        self.moved: set[str] = set()
+        self.moved: dict[str, Callable[[], None]] = {}
         self.add(*objects)
 
     def add(self, *objects: Mapping[str, Any]) -> None:

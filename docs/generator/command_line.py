@@ -32,7 +32,8 @@ def _section(parser: argparse.ArgumentParser, *, level: int, text: str = "") -> 
             texts = {choice.dest: choice.help or "" for choice in action._choices_actions}
             nested += [(each, texts.get(name, "")) for name, each in action.choices.items()]
         elif not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS:
-            rows.append(f"| `{_shown(action)}` | {(action.help or '').replace('|', chr(92) + '|')} |")
+            text = parser._get_formatter()._expand_help(action) if action.help else ""
+            rows.append(f"| `{_shown(action)}` | {text.replace('|', chr(92) + '|')} |")
     if rows:
         yield "\n".join(["| | |", "|---|---|", *rows])
     if parser.epilog:

@@ -84,8 +84,11 @@ def add_values(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--image", metavar="REF=PATH", type=assignment, action="append", default=[], help=text)
 
 
-def add_existing(parser: argparse._ActionsContainer) -> None:
-    """Declare which existing cluster is meant, for the provider kubeconfig, or which machines, for the provider ssh."""
+def add_existing(parser: argparse._ActionsContainer, *, unsaid: str | None = None) -> None:
+    """Declare which existing cluster is meant, for the provider kubeconfig, or which machines, for the provider ssh.
+
+    `unsaid` is what a flag that is a setting as well has where the command line says nothing.
+    """
     parser.add_argument("--context", metavar="NAME", help="the context that leads to it (provider kubeconfig)")
     parser.add_argument(
         "--kubeconfig", metavar="FILE", help="the file that has the context (default: $KUBECONFIG, or ~/.kube/config)"
@@ -102,8 +105,9 @@ def add_existing(parser: argparse._ActionsContainer) -> None:
         help="run commands on its nodes as root, by a privileged pod on each for as long as the cluster is used (provider kubeconfig)",
     )  # fmt: skip
     parser.add_argument(
-        "--machines", metavar="FILE", help="the list of machines that clusters are made on (provider ssh)"
-    )
+        "--machines", metavar="FILE", default=unsaid,
+        help="the list of machines that clusters are made on (provider ssh)",
+    )  # fmt: skip
     parser.add_argument(
         "--settings", metavar="FILE",
         help="settings of providers, as specs have them below cluster.providers: {hcloud: {allowedCIDRs: [192.0.2.7/32]}}",

@@ -116,10 +116,11 @@ def _providers(_before: Sequence[str]) -> Iterable[str]:
     return list(REGISTRY)
 
 
-def _step_types(_before: Sequence[str]) -> Iterable[str]:
+def _explained(_before: Sequence[str]) -> Iterable[str]:
+    from koalesce.spec.reference import Reference
     from koalesce.steps import STEPS
 
-    return list(STEPS)
+    return [*STEPS, "steps", *(each.name for each in Reference().spec().fields)]
 
 
 # By the name of the argument.
@@ -134,5 +135,5 @@ _SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
     "skip": _tests,
     "spec": _specs,
     "start_at": _tests,
-    "what": _step_types,
+    "what": _explained,
 }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import UsageError
 
@@ -70,10 +70,12 @@ def report_paths(args: argparse.Namespace) -> dict[str, Path]:
 
 def step_summary(environ: Mapping[str, str], earlier: RunRecord | None) -> dict[str, Reporter]:
     """The summary that GitHub shows on a job's page, where there is such a page."""
-    from koalesce.reporters.markdown import Markdown
+    from koalesce.reporters import FILE_REPORTERS
 
     path = environ.get("GITHUB_STEP_SUMMARY", "") if environ.get("GITHUB_ACTIONS") == "true" else ""
-    return {"step-summary": Markdown(Path(path), appends=True, earlier=earlier)} if path else {}
+    return (
+        {"step-summary": FILE_REPORTERS["markdown"].create(Path(path), appends=True, earlier=earlier)} if path else {}
+    )
 
 
 def sent_spans(environ: Mapping[str, str]) -> dict[str, Reporter]:
@@ -105,15 +107,12 @@ def open_reports(
     """
     from koalesce.reporters import FILE_REPORTERS
     from koalesce.reporters.files import check_writable
-    from koalesce.reporters.html import Html
-    from koalesce.reporters.junit import JUnit
-    from koalesce.reporters.markdown import Markdown
 
     for path in paths.values():
         check_writable(path)
-    special: dict[str, Callable[[Path], Reporter]] = {
-        "html": lambda path: Html(path, below=evidence_below, earlier=earlier),
-        "junit": lambda path: JUnit(path, strict=strict),
-        "markdown": lambda path: Markdown(path, earlier=earlier),
+    besides: dict[str, dict[str, Any]] = {
+        "html": {"below": evidence_below, "earlier": earlier},
+        "junit": {"strict": strict},
+        "markdown": {"earlier": earlier},
     }
-    return {name: special.get(name, FILE_REPORTERS[name].create)(path) for name, path in paths.items()}
+    return {name: FILE_REPORTERS[name].create(path, **besides.get(name, {})) for name, path in paths.items()}

@@ -39,7 +39,14 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--short", action="store_true", default=_UNSAID, help='skip tests that are disruptive or labelled "slow"'
     )
-    what.add_argument("--count", metavar="N", type=positive, default=1, help="run each test N times (default: 1)")
+    what.add_argument(
+        "--count", metavar="N", type=positive,
+        help="run each test N times, whatever has passed before (default: 1, unless its spec has passed and nothing has changed)",
+    )  # fmt: skip
+    what.add_argument(
+        "--no-cache", action="store_false", dest="cached", default=_UNSAID,
+        help="run specs also where they have passed and nothing has changed since; keep no results for later runs",
+    )  # fmt: skip
     what.add_argument(
         "--shuffle", metavar="SEED", type=shuffle, default=_UNSAID,
         help="run the tests of a spec in a random order: on, off, or the seed that an earlier run printed",
@@ -79,7 +86,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         "--keep-on-failure", action="store_true", default=_UNSAID,
         help="keep clusters of specs that don't pass, and end those of the others",
     )  # fmt: skip
-    add_existing(parser.add_argument_group("a cluster that exists"))
+    add_existing(parser.add_argument_group("a cluster that exists"), unsaid=_UNSAID)
 
 
 def add_manner(parser: argparse.ArgumentParser) -> None:

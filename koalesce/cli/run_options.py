@@ -9,7 +9,7 @@ from pathlib import Path
 
 from koalesce.cli.arguments import settings_of, variables_of
 from koalesce.cli.failed_tests import read_failed
-from koalesce.cli.specs import find_specs
+from koalesce.cli.specs import find_specs, names_specs
 from koalesce.engine import RunOptions
 from koalesce.errors import UsageError
 
@@ -69,7 +69,8 @@ def options_of(args: argparse.Namespace, cancel: threading.Event, only: dict[str
         start_at=args.start_at,
         shard=args.shard,
         only=only,
-        count=args.count,
+        count=args.count or 1,
+        cached=args.cached and args.count is None and not names_specs(args.paths),
         shuffle=_seed(args.shuffle),
         short=args.short,
         failfast=args.failfast,

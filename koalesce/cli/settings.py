@@ -17,7 +17,7 @@ from koalesce.spec.project import Project
 
 PREFIX = "KOALESCE_RUN_"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
-_OF_NEW_CLUSTERS = ("provider", "kubernetes", "keep_on_failure")
+_OF_NEW_CLUSTERS = ("provider", "kubernetes", "keep_on_failure", "machines")
 
 
 def _truth(text: str) -> bool:
@@ -29,9 +29,11 @@ def _truth(text: str) -> bool:
 # By the flag's name: how its text is read, and its default.
 SETTINGS: Mapping[str, tuple[Callable[[str], Any], Any]] = {
     "at-once": (positive, 1),
+    "cached": (_truth, True),
     "failfast": (_truth, False),
     "keep-on-failure": (_truth, False),
     "kubernetes": (run_arguments.versions, ()),
+    "machines": (Path, None),
     "no-flaky": (_truth, False),
     "no-skips": (_truth, False),
     "parallel": (positive, 4),
@@ -100,7 +102,7 @@ def _setting(name: str, project: Project, environ: Mapping[str, str]) -> Setting
     if name in project.run:
         where = f"{project.file}, run.{name}"
         value = _read(read, _text(project.run[name], read, where), where)
-        value = project.root / value if read is Path else value
+        value = project.root / value.expanduser() if read is Path else value
         return Setting(name=name, value=value, source=project.file)
     return Setting(name=name, value=default, source="default")
 

@@ -9,6 +9,11 @@ from pathlib import Path
 from koalesce.errors import UsageError
 
 
+def names_specs(patterns: Sequence[str]) -> bool:
+    """Whether specs are named one by one, rather than as those of a folder, a glob or `./...`."""
+    return any(Path(pattern).is_file() for pattern in patterns)
+
+
 def find_specs(patterns: Sequence[str]) -> list[Path]:
     """The specs of files, globs, folders and `./...`; those below the working folder where nothing is named; UsageError for none."""
     from koalesce.spec import discover

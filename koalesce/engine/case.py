@@ -35,6 +35,7 @@ from koalesce.spec.entries import StepEntry
 from koalesce.spec.models import Setup, Test
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Files
+from koalesce.steps.sightings import Sightings
 from koalesce.steps.stop import Ended
 
 
@@ -54,12 +55,13 @@ class Stage:
     sites: Mapping[str, Site] = field(default_factory=dict)
     namespaces: Namespaces = field(default_factory=Namespaces)  # of the default cluster
     disposable: bool = True  # the cluster goes away after the run
+    noted: dict[Any, Any] = field(default_factory=dict)  # by tests for later ones, on the default cluster
     backgrounds: Backgrounds = field(default_factory=Backgrounds)  # what goes on for the whole spec
 
     @property
     def places(self) -> Mapping[str, Site]:
         """Its clusters by name, also where there is only the default one."""
-        return self.sites or {"": Site(cluster=self.cluster, namespaces=self.namespaces)}
+        return self.sites or {"": Site(cluster=self.cluster, namespaces=self.namespaces, noted=self.noted)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,7 +413,7 @@ class _Case:
             interrupt=stage.session.interrupt, files=stage.files, emit=stage.session.emit,
             labels=labels(stage.session.run_id, self._name), values=self.values, place=self._home, enter=self._stay.enter,
             artifacts=self._folder() / "copied", backgrounds=self._backgrounds,
-            disruptive=self._test.disruptive or self._section == "setup",
+            disruptive=self._test.disruptive or self._section == "setup", sightings=Sightings(self.site.noted),
         )  # fmt: skip
 
     def _of(

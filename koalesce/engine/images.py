@@ -67,7 +67,7 @@ def _provide(
         return store.add_archive(_one_file(files, resolve(place, values)), ref)
     if source.build:
         definition = _one_file(files, resolve(source.build, values))
-        built = toolchain.build_image(definition, root=files.root)
+        built = toolchain.build_image(definition, root=files.root, reads=files.takes)
         if ref is not None and store.normalize(ref) != built:
             raise ProvisionError(f"{source.build} makes the image {built}, not {store.normalize(ref)}")
         return [built]

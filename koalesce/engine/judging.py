@@ -68,6 +68,7 @@ def in_time(looked: Looked, fields: StepFields) -> Looked:
         looked.outcome = Failed(
             f"held only after {took}: {looked.outcome.message}", expected=f"within {fields.within}", actual=took,
             grids=looked.outcome.grids, series=looked.outcome.series, sessions=looked.outcome.sessions,
+            routes=looked.outcome.routes,
         )  # fmt: skip
     return looked
 

@@ -22,6 +22,7 @@ class RunOptions:
     specs that don't pass. `versions` of Kubernetes each get a run of every spec; `matrix` has values for axes of the specs.
     `parallel` tests of a spec run at once, and `at_once` specs, each on clusters of its own.
     `settings` are those of providers, by their names, over what specs say.
+    `cached`: a spec that passed, and of which nothing has changed since, isn't run again, and results of those that pass are kept.
     """
 
     paths: tuple[str, ...] = ()
@@ -54,4 +55,5 @@ class RunOptions:
     reruns: int = 0
     trust: bool = False
     verbose: bool = False
+    cached: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)

@@ -177,7 +177,7 @@ def passed_on(stage: Stage, session: RunSession, loaded: LoadedSpec, folder: Pat
         stage, session=session, loaded=loaded, spec=loaded.shown, files=loaded.files, folder=folder,
         values={**loaded.scope, **mine, "components": stage.values["components"]},
         sites={name: Site(cluster=site.cluster, values=mine) for name, site in stage.sites.items()},
-        namespaces=Namespaces(), backgrounds=Backgrounds(),
+        namespaces=Namespaces(), noted={}, backgrounds=Backgrounds(),
     )  # fmt: skip
 
 

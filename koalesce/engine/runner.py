@@ -6,9 +6,10 @@ import os
 import platform
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from koalesce import __version__
 from koalesce.clock import Clock, SystemClock
@@ -29,6 +30,9 @@ from koalesce.spec.project import project_root
 from koalesce.spec.repeating import on_versions
 from koalesce.spec.values import check_settable
 
+if TYPE_CHECKING:
+    from koalesce.engine.cached.keeping import Keeper
+
 
 def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent]:
     """Run specs; yields events, the last of which is RunFinished.
@@ -37,10 +41,14 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     `options.cancel` ends the run early, with its clusters destroyed; the events go on until they are.
     """
     selected = prepare(options)
-    plans = [plan(each.loaded, options) for each in selected]
+    keepers = _keepers(selected, options)
+    plans = [
+        Plan() if _is_found(keeper) else plan(each.loaded, options)
+        for each, keeper in zip(selected, keepers, strict=True)
+    ]
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
     session = replace(session, interrupt=session.interrupt.child())  # ends by itself when its time is over
-    return follow(session, lambda: _run_all(session, selected, options, plans))
+    return follow(session, lambda: _run_all(session, selected, options, plans, keepers))
 
 
 def prepare(options: RunOptions) -> list[Selected]:
@@ -62,12 +70,32 @@ def prepare(options: RunOptions) -> list[Selected]:
     return selected
 
 
-def _run_all(session: RunSession, selected: list[Selected], options: RunOptions, plans: list[Plan]) -> None:
+def _keepers(selected: list[Selected], options: RunOptions) -> list[Keeper | None]:
+    """The results of specs, where they are kept."""
+    if not options.cached:
+        return [None] * len(selected)
+    from koalesce.engine.cached.keeping import Keeping  # imported here: not every run needs it
+
+    keeping = Keeping(options)
+    return [keeping.of(each) for each in selected]
+
+
+def _is_found(keeper: Keeper | None) -> bool:
+    return keeper is not None and keeper.found is not None
+
+
+def _run_all(
+    session: RunSession,
+    selected: list[Selected],
+    options: RunOptions,
+    plans: list[Plan],
+    keepers: Sequence[Keeper | None],
+) -> None:
     began = session.clock.monotonic()
     results: list[SpecResult] = []
     crashed = False
     timer = _timer(session, options.run_timeout)
-    specs = Succession(session, selected, options, plans)
+    specs = Succession(session, selected, options, plans, keepers)
     try:
         session.emit(
             RunStarted(

@@ -15,11 +15,12 @@ from koalesce.steps.sightings import Sightings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A cluster. `values` are those that are its own: `cluster`, `nodes`."""
+    """A cluster. `values` are those that are its own: `cluster`, `nodes`; `noted` is what tests note for later ones."""
 
     cluster: Cluster
     values: Mapping[str, Any] = field(default_factory=dict)
     namespaces: Namespaces = field(default_factory=Namespaces)
+    noted: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Entered:
 
     name: str
     site: Site
-    sightings: Sightings = field(default_factory=Sightings)
+    sightings: Sightings
 
 
 class Stay:
@@ -53,7 +54,7 @@ class Stay:
         for wanted in self._wanted:
             site.namespaces.enter(site.cluster, wanted, self._waiter)
             self._made.append((site, wanted.name))
-        self.entered[name] = Entered(name=name, site=site)
+        self.entered[name] = Entered(name=name, site=site, sightings=Sightings(site.noted))
         return self.entered[name]
 
     def leave(self) -> list[str]:

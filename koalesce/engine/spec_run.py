@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from koalesce.engine.backgrounds import Backgrounds, troubles
 from koalesce.engine.case import Stage, run_setup, run_test, skip_test
@@ -38,6 +38,10 @@ from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession, ready_event
 from koalesce.spec import LoadedSpec
 from koalesce.spec.models import Test
+from koalesce.steps.sightings import Sightings
+
+if TYPE_CHECKING:
+    from koalesce.engine.cached.keeping import Keeper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +55,16 @@ class SpecResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A spec among those of its run. `taken` is called once it has its clusters; `number` counts specs of the same name, from 1."""
+    """A spec among those of its run. `taken` is called once it has its clusters; `number` counts specs of the same name, from 1.
+
+    `keeper` keeps its result for later runs, if anybody does.
+    """
 
     plan: Plan = field(default_factory=Plan)
     shared: SharedLots = field(default_factory=lambda: SharedLots([]))
     taken: Callable[[], None] = lambda: None
     number: int = 1
+    keeper: Keeper | None = None
 
     @property
     def twin(self) -> list[str]:
@@ -76,7 +84,9 @@ class SpecRun:
     ) -> None:
         self._place = place or Place()
         self._run_interrupt = session.interrupt
-        self._session = dataclasses.replace(session, interrupt=session.interrupt.child())
+        self._keeper = self._place.keeper
+        stream = session.stream if self._keeper is None else self._keeper.listening(session.stream)
+        self._session = dataclasses.replace(session, interrupt=session.interrupt.child(), stream=stream)
         self._selected = selected
         self._loaded: LoadedSpec = selected.loaded
         self._options = options
@@ -113,6 +123,7 @@ class SpecRun:
         names = tuple(test.name for test, _ in self._selected.tests)
         self._session.emit(SpecStarted(spec=self._path, name=self._loaded.spec.metadata.name, tests=names))
         status: Status = "error"
+        images: Mapping[str, str] | str = ""
         try:
             status, message = self._guarded()
             if problem := self._clean_up():
@@ -122,6 +133,7 @@ class SpecRun:
             self._backgrounds.end_all()
             if leak := self._leak():
                 status, message = worsened(status, message, str(leak), leak.status)
+            images = self._images()
         finally:
             timer.cancel()
             self._backgrounds.end_all()
@@ -130,11 +142,34 @@ class SpecRun:
             gone = self._let_go(status)
             self._teardown_failed = self._teardown_failed or not gone
             self._run_interrupt.close(self._session.interrupt)
+        uncached = self._keep(images) if status == "passed" else ""
         seconds = round(self._session.clock.monotonic() - began, 4)
         self._session.emit(
-            SpecFinished(spec=self._path, status=status, seconds=seconds, message=message, evidence=self._evidence)
+            SpecFinished(
+                spec=self._path,
+                status=status,
+                seconds=seconds,
+                message=message,
+                evidence=self._evidence,
+                uncached=uncached,
+            )
         )
         return SpecResult(status=status, tests=tuple(self._tests), teardown_failed=self._teardown_failed)
+
+    def _keep(self, images: Mapping[str, str] | str) -> str:
+        """It has passed: have its result kept for later runs, if that is wanted; why it isn't."""
+        if self._keeper is None:
+            return ""
+        if self._teardown_failed:
+            return "something of it is left over"
+        at = self._session.clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
+        return self._keeper.keep(at, self._tests, images)
+
+    def _images(self) -> Mapping[str, str] | str:
+        """What images its clusters were given, as long as they are there; or why that isn't known."""
+        if self._session.cancel.is_set():
+            return "it was interrupted"
+        return self._keeper.images(self._lot.sessions) if self._keeper is not None else ""
 
     def _timer(self) -> threading.Timer:
         """Ends the spec when its time is over."""
@@ -291,10 +326,11 @@ class SpecRun:
             namespace = stage.values.get("setup", {}).get("namespace", "default")
             home = next(iter(stage.places))
             stay = Stay(stage.places, home, (), self._session.waiter)
+            sightings = Sightings(stage.places[home].noted)
             runner = StepRunner(
                 cluster=stage.cluster, namespace=namespace, scope=scope, clock=self._session.clock, interrupt=interrupt,
                 files=stage.files, emit=self._session.emit, values={**stage.values, "namespace": namespace, "outputs": {}},
-                place=home, enter=stay.enter,
+                place=home, enter=stay.enter, sightings=sightings,
             )  # fmt: skip
             section = Section(spec=self._path, test="cleanup", name="cleanup", timeout=CLEANUP_TIMEOUT)
             problems += clean_up(runner, section, self._loaded.spec.cleanup)

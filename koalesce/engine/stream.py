@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from koalesce.clock import Clock
 from koalesce.engine.masking import Masks
@@ -29,14 +29,16 @@ class EventStream:
         self._began = clock.monotonic()
         self._queue: queue.SimpleQueue[AnyEvent] = queue.SimpleQueue()
 
-    def emit(self, event: AnyEvent) -> None:
-        """Add an event, with the time and without secrets."""
+    def emit(self, event: AnyEvent) -> AnyEvent:
+        """Add an event, with the time and without secrets; as it is told."""
         stamped = dataclasses.replace(
             event,
             at=self._clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             elapsed=round(self._clock.monotonic() - self._began, 4),
         )
-        self._queue.put(self.masks.event(stamped))
+        told = self.masks.event(stamped)
+        self._queue.put(told)
+        return told
 
     def __iter__(self) -> Iterator[AnyEvent]:
         while True:
@@ -54,7 +56,7 @@ class PartStream(EventStream):
         self._stream = stream
         self._part = part
 
-    def emit(self, event: AnyEvent) -> None:
+    def emit(self, event: AnyEvent) -> AnyEvent:
         """Add an event, with the cluster's name behind its phase."""
         match event:
             case PhaseStarted() | PhaseProgress() | PhaseFinished():
@@ -63,7 +65,25 @@ class PartStream(EventStream):
                 event = dataclasses.replace(event, test=f"{event.test} [{self._part}]")
             case _:
                 pass
-        self._stream.emit(event)
+        return self._stream.emit(event)
+
+    def __iter__(self) -> Iterator[AnyEvent]:
+        return iter(self._stream)
+
+
+class HeardStream(EventStream):
+    """The same stream for one spec; `hear` is told its events as everybody is told them."""
+
+    def __init__(self, stream: EventStream, hear: Callable[[AnyEvent], None]) -> None:
+        self.masks = stream.masks
+        self._stream = stream
+        self._hear = hear
+
+    def emit(self, event: AnyEvent) -> AnyEvent:
+        """Add an event."""
+        told = self._stream.emit(event)
+        self._hear(told)
+        return told
 
     def __iter__(self) -> Iterator[AnyEvent]:
         return iter(self._stream)

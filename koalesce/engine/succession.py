@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from koalesce.engine.company import Company
 from koalesce.engine.ending import end_all
@@ -18,13 +19,22 @@ from koalesce.engine.selection import Selected
 from koalesce.engine.session import RunSession
 from koalesce.engine.spec_run import Place, SpecResult, SpecRun
 
+if TYPE_CHECKING:
+    from koalesce.engine.cached.keeping import Keeper
+
 
 class Succession:
     """The specs of a run. Whoever makes one calls `end`, whatever became of `run`."""
 
     def __init__(
-        self, session: RunSession, selected: Sequence[Selected], options: RunOptions, plans: Sequence[Plan]
+        self,
+        session: RunSession,
+        selected: Sequence[Selected],
+        options: RunOptions,
+        plans: Sequence[Plan],
+        keepers: Sequence[Keeper | None] = (),
     ) -> None:
+        self._keepers = keepers or [None] * len(selected)
         self._session = session
         self._selected = selected
         self._options = options
@@ -52,6 +62,9 @@ class Succession:
             self._ahead.turn(number)
             if self._crashed.is_set() or (self._options.cancel.is_set() and number not in self._begun):
                 return None
+            keeper = self._keepers[number]
+            if keeper is not None and keeper.found is not None:
+                return SpecResult(status="passed", tests=keeper.tell(keeper.found, self._session.emit))
             try:
                 result = self._of(number).run()
             except BaseException:
@@ -81,8 +94,9 @@ class Succession:
         with self._lock:
             if number not in self._begun:
                 place = Place(
-                    plan=self._plans[number], shared=self._shared, taken=self._ahead.fill, number=self._numbers[number]
-                )
+                    plan=self._plans[number], shared=self._shared, taken=self._ahead.fill, number=self._numbers[number],
+                    keeper=self._keepers[number],
+                )  # fmt: skip
                 self._begun[number] = SpecRun(self._session, self._selected[number], self._options, place=place)
             return self._begun[number]
 

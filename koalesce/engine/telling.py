@@ -65,6 +65,7 @@ class Telling:
             actual=getattr(outcome, "actual", None), detail=getattr(outcome, "detail", ""),
             settled=None if looked.settled is None else round(looked.settled, 4), grids=getattr(outcome, "grids", ()),
             series=getattr(outcome, "series", ()), sessions=getattr(outcome, "sessions", ()),
+            routes=getattr(outcome, "routes", ()),
         )  # fmt: skip
         self._emit(event)
         return event

@@ -102,8 +102,9 @@ class StableFor:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
             said = f"{outcome.message} (held, but broke {times})"
             return Failed(
-                said, outcome.expected, outcome.actual, outcome.detail, grids=outcome.grids, sessions=outcome.sessions
-            )
+                said, outcome.expected, outcome.actual, outcome.detail, grids=outcome.grids, sessions=outcome.sessions,
+                routes=outcome.routes,
+            )  # fmt: skip
         return outcome
 
     def latest(self, now: float) -> float:

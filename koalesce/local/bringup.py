@@ -30,6 +30,7 @@ from koalesce.local.node import Ended, RunningNode
 from koalesce.local.nodeinit import LOGS, InitConfig
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, MIRROR_PORT, LocalRequest, NodeSpec
+from koalesce.local.served import Served
 from koalesce.local.starting import Start
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings, settings
 from koalesce.pki import Pki, PkiRequest
@@ -82,10 +83,12 @@ class Bringup:
                 raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
+            for worry in machine.worries(self.folder):
+                self.phases.say(f"{worry.text}; {worry.hint}")
             machine.load_modules()
             self._on_disk = machine.takes_overlays(self.folder)
             listening = _listen("127.0.0.1", request.port)
-            if low := SharedSettings().raise_for(request.name, Process.of(os.getpid()), NEEDED):
+            if low := SharedSettings().raise_for(self.folder, Process.of(os.getpid()), NEEDED):
                 self.phases.say(f"limits of inotify are low and can't be raised from here: {settings(low, NEEDED)}")
         with self.phases.phase("network"):
             self._host = NetNamespace.of_process("self")
@@ -96,8 +99,9 @@ class Bringup:
             virtual = [request.api_address] if request.has_failover else []
             netns.ip(*network.fabric(request.families, *virtual), *network.subnets(request))
             self.mirror = Mirror(
-                self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries
-            )
+                self.store, (request.gateway, MIRROR_PORT), fetch=self._fetch, users=request.registries,
+                served=Served(self.folder).note,
+            )  # fmt: skip
             self.mirror.start()
             backends = Backends([node.address for node in request.controls])
             self.forwarder = self._forward(listening, backends)
@@ -156,7 +160,7 @@ class Bringup:
         self._egress = Egress.named(secrets.token_hex(3), self._host, self.tools)
         self.ledger.record(self.request.name, Thing("link", self._egress.link))
         with self._host.entered():
-            if SharedSettings().raise_for(self.request.name, Process.of(os.getpid()), FORWARDING):
+            if SharedSettings().raise_for(self.folder, Process.of(os.getpid()), FORWARDING):
                 hint = f"on the machine itself: sysctl -w {settings(FORWARDING, FORWARDING)}"
                 raise ProvisionError("this machine doesn't forward, and that can't be changed from here", hint=hint)
             chains, others = outside.filters(*nft(self.tools)), outside.claimed(outside.routes())
@@ -326,7 +330,7 @@ class Bringup:
         for forwarder in (self.forwarder, self.balancer):
             if forwarder:
                 forwarder.close()
-        if self._host:
+        if self._host and not self._host.is_current:
             self._host.enter()  # settings and links of the machine are seen from its own namespace only
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,10 +206,15 @@ def processes(folders: Sequence[Path]) -> set[int]:
     """The processes that are in these groups or below."""
     found: set[int] = set()
     for folder in folders:
-        for path in folder.glob("**/cgroup.procs"):
+        for group in _with_below(folder):
             with contextlib.suppress(OSError, ValueError):
-                found.update(int(line) for line in path.read_text().split())
+                found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
     return found - {0}
+
+
+def _with_below(folder: Path) -> Iterator[Path]:
+    """A group and those below it; some may go meanwhile, which `Path.glob` doesn't bear."""
+    return (Path(path) for path, _, _ in os.walk(folder))
 
 
 def cpu_seconds(folders: Sequence[Path]) -> float:
@@ -252,9 +257,10 @@ def thaw(folders: Sequence[Path]) -> None:
     """Have all processes in these groups, and below, go on."""
     for name, (_, thawed) in _FREEZERS.items():
         for folder in folders:
-            for path in [folder / name, *folder.glob(f"**/{name}")]:
+            for file in (group / name for group in _with_below(folder)):
                 with contextlib.suppress(OSError):
-                    path.write_text(thawed)
+                    if file.exists():
+                        file.write_text(thawed)
 
 
 def _freeze(folder: Path, file: Path, frozen: str, thawed: str, seconds: float) -> None:

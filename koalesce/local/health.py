@@ -9,7 +9,6 @@ import platform
 import re
 import resource
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,12 @@ from koalesce.local.sysctls import NEEDED, settings
 State = Literal["good", "noted", "lacking"]
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _SYS_RESOURCE = 24
+_ALL_USERS = ["0", "0", "4294967295"]  # the map of the first user namespace, user_namespaces(7)
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _ELSEWHERE = "use another cluster provider on this machine"
 _PRIVILEGED = "in a container, run it as a privileged one"
 _LEAST_MEMORY = 2 * 2**20  # KiB: three nodes take some 1.4 GiB
 _LEAST_FILES = 65536
-_ROOM = 2 * 2**30  # bytes: what three nodes with some images take
-_ROOM_FOR_FILES = 100_000
-_DAY = 86400.0
 # https://kubernetes.io/docs/reference/node/kernel-version-requirements/
 _KERNELS = {(5, 8): "cgroup v2", (5, 12): "egress: host", (5, 13): "kubeProxy: nftables"}
 _NOT_BEFORE = 2025  # a clock before that has never been set
@@ -65,8 +62,7 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
         *_old(root),
         *_container(root),
         *_confinement(root),
-        *_behind(root),
-        *_nearly_full(folder),
+        *(Finding(each.name, "noted", each.text, each.hint) for each in machine.worries(folder, root)),
         _memory(root),
         _files(root),
         _watches(root),
@@ -77,19 +73,29 @@ def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
     ]
 
 
-def trials() -> list[Finding]:
+def obstacles(folder: Path, root: Path = Path("/")) -> list[Finding]:
+    """What a cluster below `folder` can't be made for. Where a filter may be in the way, that is found out by trying."""
+    found = [finding for finding in essentials(folder, root) if finding.state == "lacking"]
+    if not found and any(_filters_of_calls(root)):
+        found = [finding for finding in trials(root) if finding.state == "lacking"]
+    return found
+
+
+def trials(root: Path = Path("/")) -> list[Finding]:
     """What can only be told by trying, where nothing that is known of speaks against it."""
     if refused := cgroups.refusal(cgroups.detect()):
         return [Finding("cgroups", "lacking", refused.message, refused.hint or "")]
     if why := machine.refusal():
-        text = f"root is refused namespaces, mounts, devices or links here: {why}"
-        return [Finding("mounts", "lacking", text, f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}")]
+        text = f"root is refused what nodes are made of (namespaces, mounts, devices, links): {why}"
+        hints = [f"{finding.text.partition(',')[0]}: {finding.hint}" for finding in _filters_of_calls(root)]
+        hint = "; ".join(hints) or f"AppArmor, seccomp or a container stand in the way: {_PRIVILEGED}"
+        return [Finding("mounts", "lacking", text, hint)]
     return [Finding("mounts", "good", "namespaces, mounts, devices and links can be made")]
 
 
 def suspect(said: str, root: Path = Path("/")) -> str:
     """What of this machine may have kept a cluster from being made, of which `said` is told, with what to do; empty if nothing is known of."""
-    found = [finding for finding in trials() if finding.state == "lacking"]
+    found = [finding for finding in trials(root) if finding.state == "lacking"]
     if any(os.strerror(refusal) in said for refusal in (errno.EPERM, errno.EACCES)):
         found += _confinement(root)
     return str(found[0]) if found else ""
@@ -100,6 +106,14 @@ def _root(root: Path) -> Finding:
     held = int(status.get("CapEff", "0"), 16)
     if missing := [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]:
         return Finding("root", "lacking", f"root lacks {', '.join(missing)} here", _PRIVILEGED)
+    if _line(root / "proc/self/uid_map").split() not in ([], _ALL_USERS):
+        text = "root is only that of a user namespace here, and may make no devices"
+        return Finding(
+            "root",
+            "lacking",
+            text,
+            "run koalesce as the machine's own root; in a container, as a privileged one that isn't rootless",
+        )
     return Finding("root", "good", "root, with the capabilities that it needs")
 
 
@@ -146,31 +160,6 @@ def _old(root: Path) -> Iterator[Finding]:
         yield Finding("kernel", "noted", f"Linux {release} is old: {', '.join(needs)}", "boot a newer one")
 
 
-def _behind(root: Path) -> Iterator[Finding]:
-    """A clock that is behind what has been written already."""
-    now = time.time()
-    written = [
-        (path.stat().st_mtime, path) for path in (Path(__file__), root / "var/log", root / "run") if path.exists()
-    ]
-    newest, path = max(written)
-    if newest - now > _DAY:
-        there = datetime.datetime.fromtimestamp(newest, datetime.UTC)
-        text = f"the clock is behind: {path} is of {there:%Y-%m-%d}; what is downloaded over TLS may be refused"
-        yield Finding("clock", "noted", text, "set it")
-
-
-def _nearly_full(folder: Path) -> Iterator[Finding]:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    status = os.statvfs(existing)
-    free = status.f_bavail * status.f_frsize
-    if free < _ROOM:
-        text = f"only {free / 2**30:.1f} GiB are free below {existing}; images that nodes unpack, and logs, need some"
-        yield Finding("disk", "noted", text, "free some space, or set KOALESCE_STATE_DIR to a larger disk")
-    elif status.f_files and status.f_favail < _ROOM_FOR_FILES:
-        text = f"only {status.f_favail} more files can be made below {existing}; an image has thousands"
-        yield Finding("disk", "noted", text, "remove some, or set KOALESCE_STATE_DIR to another file system")
-
-
 def _claimed(root: Path) -> Iterator[Finding]:
     if others := outside.claimed(outside.routes(root)):
         yield Finding("routes", "noted", outside.out_of_reach(others), outside.OTHER_ADDRESSES)
@@ -192,6 +181,13 @@ def _container(root: Path) -> Iterator[Finding]:
 
 
 def _confinement(root: Path) -> Iterator[Finding]:
+    yield from _filters_of_calls(root)
+    if _line(root / "sys/fs/selinux/enforce") == "1":
+        text = "SELinux is enforcing; files of nodes and pods get no labels of their own"
+        yield Finding("selinux", "noted", text, "if pods are refused their files, try with `setenforce 0`")
+
+
+def _filters_of_calls(root: Path) -> Iterator[Finding]:
     if _status(root).get("Seccomp") == "2":
         text = "a seccomp filter is on, which may refuse system calls that nodes make (mount, unshare, keyctl)"
         yield Finding("seccomp", "noted", text, "in a container, run it without one: --security-opt seccomp=unconfined")
@@ -201,9 +197,6 @@ def _confinement(root: Path) -> Iterator[Finding]:
         yield Finding(
             "apparmor", "noted", text, "in a container, run it without one: --security-opt apparmor=unconfined"
         )
-    if _line(root / "sys/fs/selinux/enforce") == "1":
-        text = "SELinux is enforcing; files of nodes and pods get no labels of their own"
-        yield Finding("selinux", "noted", text, "if pods are refused their files, try with `setenforce 0`")
 
 
 def _memory(root: Path) -> Finding:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
+import koalesce
 from koalesce.errors import ProvisionError
 from koalesce.local import cgroups, netns
 from koalesce.local.cgroups import Layout
@@ -16,6 +20,7 @@ from koalesce.local.cgroups import Layout
 _COMMANDS = {"ip": "iproute2", "nsenter": "util-linux", "unshare": "util-linux", "mount": "mount"}
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "ip_vs")
 _TRIAL = """
+python=$1 root=$2
 mount -t tmpfs none /mnt
 mkdir /mnt/proc /mnt/sys
 mount -t proc none /mnt/proc
@@ -28,8 +33,21 @@ ip link set lo up
 ip link add trial0 type bridge
 ip link add trial1 type veth peer name trial2
 echo 1 >/proc/sys/net/ipv4/ip_forward
+cd /mnt
+exec "$python" -I -S -c 'import sys; sys.path.insert(0, sys.argv[1]); from koalesce.local import trial; trial.main()' "$root"
 """
 _LEAST_FREE = 512 * 1024 * 1024
+_ROOM = 2 * 2**30  # bytes: what three nodes with some images take
+_ROOM_FOR_FILES = 100_000
+_DAY = 86400.0
+
+
+class Worry(NamedTuple):
+    """Something of this machine that may get in a cluster's way later."""
+
+    name: str
+    text: str
+    hint: str
 
 
 def check(folder: Path) -> Layout:
@@ -55,6 +73,25 @@ def check(folder: Path) -> Layout:
             hint="free some space, or set KOALESCE_STATE_DIR to a larger disk",
         )
     return layout
+
+
+def worries(folder: Path, root: Path = Path("/")) -> Iterator[Worry]:
+    """What may get in the way of a cluster below `folder`, though it can be made: a disk that is nearly full, a clock that is behind."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    status = os.statvfs(existing)
+    free = status.f_bavail * status.f_frsize
+    if free < _ROOM:
+        text = f"only {free / 2**30:.1f} GiB are free below {existing}; images that nodes unpack, and logs, need some"
+        yield Worry("disk", text, "free some space, or set KOALESCE_STATE_DIR to a larger disk")
+    elif status.f_files and status.f_favail < _ROOM_FOR_FILES:
+        text = f"only {status.f_favail} more files can be made below {existing}; an image has thousands"
+        yield Worry("disk", text, "remove some, or set KOALESCE_STATE_DIR to another file system")
+    marks = [path for path in (Path(__file__), root / "var/log", root / "run") if path.exists()]
+    newest, path = max((path.stat().st_mtime, path) for path in marks)
+    if newest - time.time() > _DAY:
+        written = time.strftime("%Y-%m-%d", time.gmtime(newest))
+        text = f"the clock is behind: {path} is of {written}; what is downloaded over TLS may be refused"
+        yield Worry("clock", text, "set it")
 
 
 def load_modules() -> None:
@@ -83,7 +120,8 @@ def set_sysctls(values: Mapping[str, str]) -> None:
 
 def refusal() -> str:
     """Why root can't make what nodes are made of, namespaces with mounts, links and settings of their own, found out by trying; empty if it can."""
-    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", "sh", "-ec", _TRIAL]
+    script = ["sh", "-ec", _TRIAL, "sh", sys.executable, str(Path(koalesce.__file__).resolve().parent.parent)]
+    command = ["unshare", "--mount", "--uts", "--ipc", "--net", "--cgroup", "--pid", "--fork", *script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=netns.environment())
     said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return said if done.returncode else ""

@@ -31,7 +31,8 @@ _PATH = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+)/(?P<kind>manifests|blobs)/(?P<r
 class Mirror:
     """Serves an image store; `fetch` is asked once for each image that isn't in it, and raises where it can't be had.
 
-    `users` are name and password of the user of each registry that asks for one.
+    `users` are name and password of the user of each registry that asks for one. `served` is told each image that is asked for by a
+    tag, and its digest, which is empty where it can't be had.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Mirror:
         *,
         fetch: Callable[[str], object] | None,
         users: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+        served: Callable[[str, str], None] = lambda _reference, _digest: None,
     ) -> None:
         self._store = store
+        self._served = served
         self._keys = {name: base64.b64encode(":".join(user).encode()).decode() for name, user in users.items()}
         self._fetch = fetch
         self._missing: dict[str, threading.Lock] = {}
@@ -82,6 +85,12 @@ class Mirror:
                 self._refused.add(reference)
                 return None
         return self._store.manifest(reference)
+
+    def tagged(self, reference: str) -> tuple[str, bytes, str] | None:
+        """The same by a tag, which is told: another time it may point to something else."""
+        found = self.manifest(reference)
+        self._served(reference, found[2] if found else "")
+        return found
 
     def lets_in(self, registry: str, authorization: str) -> bool:
         """Whether who sends this header (`Basic …`) may have images of a registry."""
@@ -145,8 +154,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         separator = "@" if reference.startswith("sha256:") else ":"
         mirror = self.server.mirror
         # A manifest below an index is asked for by its digest, under which the store has it without a name.
-        found = mirror.store.manifest(reference) if separator == "@" else None
-        found = found or mirror.manifest(f"{name}{separator}{reference}")
+        if separator == "@":
+            found = mirror.store.manifest(reference) or mirror.manifest(f"{name}@{reference}")
+        else:
+            found = mirror.tagged(f"{name}:{reference}")
         if found is None:
             self._missing("MANIFEST_UNKNOWN", f"{name}{separator}{reference} is not in the image store", body=body)
         else:

@@ -29,6 +29,11 @@ class NetNamespace:
         """A path that stands for it, for as long as it is held."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is in it."""
+        return os.path.samestat(os.fstat(self.descriptor), os.stat("/proc/thread-self/ns/net"))  # noqa: PTH116
+
     def enter(self) -> None:
         """Move the calling thread here for good."""
         syscalls.setns(self.descriptor, syscalls.CLONE_NEWNET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -85,7 +86,8 @@ class RunningNode:
 
     def begin(self, config: InitConfig) -> None:
         """Send the init what it needs and wait until its network namespace exists (its root may not yet)."""
-        self._control.sendall(json.dumps(config).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended, which is told below
+            self._control.sendall(json.dumps(config).encode() + b"\n")
         threading.Thread(target=self._listen, name=f"node {self.name}", daemon=True).start()
         self.pid = self._await("pid")["pid"]
 
@@ -135,7 +137,8 @@ class RunningNode:
     def kill(self) -> None:
         """Begin to end the node: the kernel ends a pid namespace with its init. `wait_ended` returns when all in it has ended."""
         if self._process.poll() is None:
-            os.kill(self.pid or self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its init has just ended, and who started that is about to
+                os.kill(self.pid or self._process.pid, signal.SIGKILL)
 
     def wait_ended(self) -> None:
         """Wait until nothing of a killed node runs."""
@@ -157,9 +160,17 @@ class RunningNode:
         except queue.Empty:
             message = {"event": "failed", "message": "it did not answer within 30 s"}
         if message["event"] != event:
-            reason = message.get("message") or self.log_tail("init") or "its init ended"
+            reason = message.get("message") or self._last_words()
             raise ProvisionError(f"node {self.name} can't be made: {reason}")
         return message
+
+    def _last_words(self) -> str:
+        """Why an init ended that can't say so itself any more."""
+        ended = "its init ended"
+        with contextlib.suppress(subprocess.TimeoutExpired, ValueError):
+            code = self._process.wait(5)
+            ended += f" with {f'exit code {code}' if code >= 0 else signal.Signals(-code).name}"
+        return self.log_tail("init") or ended
 
     def _request(self, **request: Any) -> dict[str, Any]:
         with self._requests:

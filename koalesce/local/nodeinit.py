@@ -3,7 +3,8 @@
 Started as `python -I -S -c … CONTROL`, where CONTROL is a descriptor of a stream socket to the supervisor. Lines of JSON go both ways:
 first comes the node's `InitConfig`, then requests; answers and events go back (see `node.py`). It ends, and with it everything in the
 node, when the supervisor ends: the kernel kills it then, and an end of the stream says the same.
-Only the standard library is there, and only modules that were imported before the root changed.
+Only the standard library is there, and only modules that were imported before the root changed. Each node loads them anew: `dataclasses` and
+`pathlib` alone would be a third of that work.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from koalesce.local import noderoot, syscalls
@@ -44,25 +44,25 @@ class InitConfig(TypedDict):
     environment: dict[str, str]
 
 
-@dataclass(slots=True)
 class _Service:
-    name: str
-    argv: list[str]
-    environment: dict[str, str]
-    restart: bool
-    pid: int = 0
-    started: float = 0.0
-    exits: int = 0
-    due: float | None = None
-    held: bool = False  # not started again until it is released
+    def __init__(self, name: str, argv: list[str], environment: dict[str, str], *, restart: bool) -> None:
+        self.name = name
+        self.argv = argv
+        self.environment = environment
+        self.restart = restart
+        self.pid = 0
+        self.started = 0.0
+        self.exits = 0
+        self.due: float | None = None
+        self.held = False  # not started again until it is released
 
 
-@dataclass(slots=True)
 class _Init:
-    control: socket.socket
-    environment: dict[str, str]
-    services: dict[str, _Service] = field(default_factory=dict)
-    received: bytes = b""
+    def __init__(self, control: socket.socket, environment: dict[str, str]) -> None:
+        self.control = control
+        self.environment = environment
+        self.services: dict[str, _Service] = {}
+        self.received = b""
 
     def run(self) -> None:
         """Serve requests and reap until the supervisor is gone."""
@@ -107,7 +107,7 @@ class _Init:
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
         match request["op"]:
             case "start":
-                service = _Service(request["name"], request["argv"], request["environment"], request["restart"])
+                service = _Service(request["name"], request["argv"], request["environment"], restart=request["restart"])
                 self.services[service.name] = service
                 self._start(service)
             case "hold":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import Path
 from typing import TypedDict
 
 from koalesce.local import syscalls
@@ -197,7 +196,12 @@ def _write_sysctls(folder: str, values: dict[str, str]) -> None:
     """Set what this network namespace has of its own; a kernel without a feature has no file for it."""
     for name, value in values.items():
         with contextlib.suppress(FileNotFoundError):
-            Path(f"{folder}/{name}").write_text(value)
+            _set(f"{folder}/{name}", value)
+
+
+def _set(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 - `pathlib` is slow to load
+        file.write(text)
 
 
 def _protect_sysctls(folder: str) -> None:

@@ -66,16 +66,17 @@ def _tables(ruleset: str) -> Iterator[tuple[str, str]]:
 def filters(nft: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> list[str]:
     """The chains in the calling thread's network namespace that let nothing be forwarded; none where it can't be told.
 
-    `nft` is the command with its environment; default: the machine's, if it has one.
+    `nft` is the command with its environment; default: the machine's, if it has one. Without, iptables tells of its own rules alone.
     """
     environment = environment or netns.environment()
     if nft is None:
         program = shutil.which("nft", path=environment["PATH"])
         nft = [program] if program else []
     found = closed(_output([*nft, "list", "ruleset"], environment)) if nft else []
-    legacy = shutil.which("iptables-legacy", path=environment["PATH"])
-    if legacy and "-P FORWARD DROP" in _output([legacy, "-S", "FORWARD"], environment).splitlines():
-        found.append("FORWARD of iptables-legacy")
+    for name in ("iptables-legacy",) if nft else ("iptables", "iptables-legacy"):
+        program = shutil.which(name, path=environment["PATH"])
+        if program and "-P FORWARD DROP" in _output([program, "-S", "FORWARD"], environment).splitlines():
+            found.append(f"FORWARD of {name}")
     return found
 
 

@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from koalesce.clock import Clock
-from koalesce.events import NOTICE
 from koalesce.local import cgroups
+from koalesce.notices import NOTICE
 
 
 class Phases:

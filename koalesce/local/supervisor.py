@@ -21,13 +21,12 @@ from functools import partial
 from pathlib import Path
 
 from koalesce.clock import SystemClock
-from koalesce.errors import KoalesceError, ProvisionError
-from koalesce.local import besides, firststate, request, teardown
+from koalesce.errors import KoalesceError, ProvisionError, TeardownError
+from koalesce.local import besides, request, teardown
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
 from koalesce.local.detached import Status
 from koalesce.local.faults import Faults
-from koalesce.local.firststate import Whereabouts
 from koalesce.local.ledger import Entry, Ledger, Process, Thing
 from koalesce.local.lifetime import Lifetime
 from koalesce.local.node import Ended
@@ -108,7 +107,7 @@ class Supervisor:
                 folder=str(folder),
                 kubeconfig=str(folder / "kubeconfig"),
                 supervisor=Process.of(os.getpid()),
-                things=(Thing("folder", str(folder)), Thing("sysctls", request.name)),
+                things=(Thing("folder", str(folder)), Thing("sysctls", str(folder))),
             )
         )
         self._is_plain = not entry.session
@@ -148,9 +147,11 @@ class Supervisor:
         self.status.tell_last(ready=True)
 
     def _note_first(self, bringup: Bringup, folder: Path) -> None:
+        from koalesce.local import firststate  # which clusters that nobody keeps don't need
+
         found = self.ledger.find(self.request.name)
         things = found.things if found else ()
-        where = Whereabouts(
+        where = firststate.Whereabouts(
             pki=self.request.pki_dir or folder / "pki",
             address=self.request.api_address,
             etcd=self.request.etcd_address,
@@ -171,6 +172,9 @@ class Supervisor:
         except KoalesceError as error:
             _log.error("%s", error)
             return error
+        except OSError as error:  # what is left stands in the ledger, for whoever sweeps
+            _log.exception("the cluster can't be removed")
+            return TeardownError(f"the cluster can't be removed: {error}", command=f"koalesce down {self.request.name}")
         finally:
             self.lifetime.let_go()
         return None

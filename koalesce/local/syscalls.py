@@ -25,6 +25,8 @@ MNT_DETACH = 2
 
 _PR_SET_PDEATHSIG = 1
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,6 +62,13 @@ def pivot_root(root: str, old: str) -> None:
     """Make `root` the root of this mount namespace and put the old one at `old` (pivot_root(2))."""
     number = _SYS_PIVOT_ROOT[os.uname().machine]
     _check(_libc.syscall(ctypes.c_long(number), root.encode(), old.encode()), "pivot_root", root)
+
+
+def join_session_keyring() -> None:
+    """Get a new, nameless session keyring (keyctl_join_session_keyring(3)), as container runtimes do for each container."""
+    number = _SYS_KEYCTL[os.uname().machine]
+    command = ctypes.c_long(_KEYCTL_JOIN_SESSION_KEYRING)
+    _check(_libc.syscall(ctypes.c_long(number), command, ctypes.c_void_p()), "keyctl", "session keyring")
 
 
 def set_hostname(name: str) -> None:

@@ -27,14 +27,14 @@ def settings(names: Iterable[str], values: Mapping[str, int]) -> str:
 
 
 class SharedSettings:
-    """Settings with their former values and the clusters that need them."""
+    """Settings with their former values and the clusters that need them, told by their folders: names are each user's own."""
 
     def __init__(self, folder: Path = FOLDER, proc: Path = Path("/proc/sys")) -> None:
         self._folder = folder
         self._proc = proc
         self._file = folder / "sysctls.json"
 
-    def raise_for(self, holder: str, process: Process, needed: Mapping[str, int]) -> list[str]:
+    def raise_for(self, holder: Path, process: Process, needed: Mapping[str, int]) -> list[str]:
         """Raise each setting to at least the value that is needed, on behalf of a cluster whose supervisor is `process`.
 
         Returns those that can't be, as where /proc/sys is read-only: they are lower than needed.
@@ -48,7 +48,7 @@ class SharedSettings:
                 if known is None and current >= value:
                     continue
                 known = settings.setdefault(name, {"before": current, "holders": {}})
-                known["holders"][holder] = [process.pid, process.start]
+                known["holders"][str(holder)] = [process.pid, process.start]
                 if current < value:
                     known["set"] = value
                 self._save(settings)
@@ -59,22 +59,27 @@ class SharedSettings:
                         refused.append(name)
         return refused
 
-    def release(self, holder: str) -> None:
-        """Put back what no living cluster needs any more; what somebody else has changed meanwhile is left alone."""
+    def release(self, holder: Path) -> None:
+        """Put back what this cluster needed and no living one needs any more; what somebody else has changed meanwhile is left alone."""
         if not self._file.exists():
             return
         with self._changing() as settings:
             for name, known in list(settings.items()):
-                known["holders"].pop(holder, None)
-                if not any(Process(*process).is_alive for process in known["holders"].values()):
-                    self._restore(name, known)
+                if known["holders"].pop(str(holder), None) is None:
+                    continue
+                living = any(Process(*process).is_alive for process in known["holders"].values())
+                if not living and self._is_restored(name, known):
                     del settings[name]
 
-    def _restore(self, name: str, known: Mapping[str, Any]) -> None:
+    def _is_restored(self, name: str, known: Mapping[str, Any]) -> bool:
+        """Put a setting back; whether that was possible, or was not needed."""
         path = self._proc / name
-        with contextlib.suppress(OSError, ValueError):
+        try:
             if int(path.read_text()) == known.get("set"):
                 path.write_text(str(known["before"]))
+        except (OSError, ValueError):
+            return False
+        return True
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ def undo(ledger: Ledger, entry: Entry) -> None:
             netns.ip(f"link del {link}")
         if Path(f"/sys/class/net/{link}").exists():
             left.append(f"link {link}")
-    for holder in _names(entry, "sysctls"):
+    for holder in _paths(entry, "sysctls"):
         SharedSettings().release(holder)
     for folder in _paths(entry, "folder"):
         _unmount_below(folder)

@@ -20,7 +20,7 @@ from koalesce.local.ledger import Entry, Ledger, Thing
 from koalesce.local.phases import Phases
 from koalesce.local.request import LocalRequest
 from koalesce.machines import keys, outputs, removal, request
-from koalesce.machines.boot import cloudinit, config
+from koalesce.machines.boot import additions, cloudinit, config
 from koalesce.machines.bringup import Bringup
 from koalesce.machines.request import Account, MachinesRequest, Saved
 from koalesce.machines.shell import Shell, exec_script, write_config
@@ -126,7 +126,9 @@ def make_key(text: str, *, ledger: Ledger | None = None) -> Path:
     )  # fmt: skip
     path = keys.make(folder, name)
     opened_by = [(path.parent / keys.PUBLIC).read_text(encoding="utf-8").strip(), *request.authorized_keys(text)]
-    (path.parent / keys.USER_DATA).write_text(cloudinit.render(config.load().opened_by(opened_by)), encoding="utf-8")
+    wishes, allowed = request.boot(text)
+    told = additions.added(config.load().opened_by(opened_by), wishes, allowed=allowed)
+    (path.parent / keys.USER_DATA).write_text(cloudinit.render(told), encoding="utf-8")
     return path
 
 

@@ -24,6 +24,7 @@ from koalesce.toolchain import LocalTools
 _NETWORK_SCRIPT = f"{layout.TOOLS}/network.sh"
 TUNNEL, TUNNEL_PORT = "koalesce", 4789  # RFC 7348
 _TUNNEL_ID = 5737
+_ADDRESS_PATIENCE = 300  # seconds that a machine which boots may take until its link has its address
 _TUNNEL_MTU = 1400  # 50 bytes less than the least that clouds' private networks carry
 _QUOTED = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"})
 
@@ -118,7 +119,7 @@ def _programs(request: MachinesRequest, node: NodeSpec, tools: LocalTools) -> di
 def _network_script(request: MachinesRequest, node: NodeSpec) -> str:
     """Sets what is gone after a boot: modules, settings, routes to the pods of other machines, rules."""
     cluster = request.cluster
-    lines = [f"modprobe {module} 2>/dev/null || true" for module in layout.MODULES]
+    lines = [_address_wait(node), *(f"modprobe {module} 2>/dev/null || true" for module in layout.MODULES)]
     settings = {**layout.KERNEL_SETTINGS, **network.NODE_SYSCTLS}
     lines += [_setting(path, value) for path, value in settings.items()]
     if cluster.network == "bridge":
@@ -131,6 +132,12 @@ def _network_script(request: MachinesRequest, node: NodeSpec) -> str:
             chain = "iptables -t nat -n -L KOALESCE-MASQUERADE >/dev/null 2>&1"
             lines.append(f"{chain} || {shlex.join(command)} <<'END'\n{rules}END")
     return "set -e\n" + "\n".join(lines) + "\n"
+
+
+def _address_wait(node: NodeSpec) -> str:
+    """Waits for the node's address, without which there is no way to the others: what makes the network's target on a machine may not wait for it."""
+    there = f"ip -o addr show up | grep -qF ' {node.address}/'"
+    return f"for _ in $(seq {_ADDRESS_PATIENCE}); do {there} && break; sleep 1; done"
 
 
 def _routes(others: Sequence[NodeSpec]) -> list[str]:

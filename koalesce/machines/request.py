@@ -7,11 +7,12 @@ import ipaddress
 import json
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koalesce.addresses import range_with
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.local import etcd
 from koalesce.local import request as local
@@ -99,6 +100,7 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     placed = tuple(
         dataclasses.replace(node, addresses=(account.address,)) for node, account in zip(nodes, accounts, strict=True)
     )
+    _check_apart(cluster, accounts)
     members = () if datastore else tuple(node for node in placed if node.is_control_plane)
     public = bool(settings.get("public"))
     args = _public(cluster.args, accounts[0].host) if public else cluster.args
@@ -135,6 +137,16 @@ def _text(name: str, path: str) -> str:
         raise ProvisionError(f"etcd.{name}: {path} can't be read: {error}") from error
 
 
+def _check_apart(cluster: LocalRequest, accounts: Sequence[Account]) -> None:
+    """Raise ValueError where a machine has an address of pods or Services: it couldn't be reached any more."""
+    for account in accounts:
+        for what, ranges in (("pods", cluster.pod_cidrs), ("Services", cluster.service_cidrs)):
+            if taken := range_with(account.address, ranges):
+                raise ValueError(
+                    f"the address {account.address} of {account.node} is one of those of {what} ({taken}); choose another range for them"
+                )
+
+
 def _public(args: Mapping[str, Mapping[str, str]], host: str) -> dict[str, Mapping[str, str]]:
     """Arguments of components with those that have etcd serve its clients, who need certificates, outside as well."""
     url = f"https://{url_host(host)}:{etcd.PORT}"
@@ -154,6 +166,12 @@ def identity(text: str) -> tuple[str, str, str, Path]:
 def authorized_keys(text: str) -> list[str]:
     """The public keys that a request has open machines besides the cluster's own; `text` is one that `identity` has read."""
     return [str(key) for key in (json.loads(text).get("settings") or {}).get("authorized_keys") or ()]
+
+
+def boot(text: str) -> tuple[Mapping[str, Any], list[str]]:
+    """What a request's root wishes its machines to be told at their first boot besides what all are, and from where they may be reached."""
+    data = json.loads(text)
+    return data.get("boot") or {}, [str(each) for each in (data.get("settings") or {}).get("allowed_cidrs") or ()]
 
 
 def account_of(node: str, machine: Mapping[str, Any]) -> Account:

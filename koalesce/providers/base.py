@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -66,6 +66,25 @@ class Provider(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove the cluster of this name without Terraform's state; no error if there is none. Safe to repeat."""
+
+
+@runtime_checkable
+class Abandoning(Protocol):
+    """A provider whose clusters are on what others have, which may be gone for good before they are destroyed."""
+
+    def abandon(self, entry: Entry) -> str:
+        """Remove our own files, whatever may be left elsewhere; how that is removed by hand, should it come back."""
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """A provider whose nodes have all their images from this machine's store."""
+
+    def served(self, entry: Entry) -> Mapping[str, str]:
+        """The images that a cluster's nodes asked for by tag, with their digests then; an empty one where it can't be told.
+
+        ProvisionError where that isn't known.
+        """
 
 
 @runtime_checkable

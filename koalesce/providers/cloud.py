@@ -10,14 +10,14 @@ import importlib
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
 from koalesce.errors import KoalesceError, MissingCredentials, UsageError
-from koalesce.providers.ssh import SshProvider
+from koalesce.providers.on_machines import OnMachines
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest
@@ -58,10 +58,18 @@ class Cloud:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
+            known = sorted(field.alias or name for name, field in self.options.model_fields.items())
+            said = _unknown(place, known) if first["type"] == "extra_forbidden" else first["msg"]
             raise UsageError(
-                f"providers.{self.name}: {f'{place}: ' if place else ''}{first['msg']}",
-                hint=f"terraform/{self.name}/README.md tells what there is to say",
+                f"providers.{self.name}: {f'{place}: ' if place else ''}{said}", hint=f"it has {', '.join(known)}"
             ) from error
+
+
+def _unknown(place: str, known: Sequence[str]) -> str:
+    from koalesce.suggestions import closest
+
+    meant = closest(place, known)
+    return "unknown setting" + (f'; did you mean "{meant}"?' if meant else "")
 
 
 def cloud(name: str) -> Cloud:
@@ -69,12 +77,14 @@ def cloud(name: str) -> Cloud:
     return cast(Cloud, importlib.import_module(f"koalesce.providers.clouds.{name}").CLOUD)
 
 
-class CloudProvider(SshProvider):
+class CloudProvider(OnMachines):
     """Makes clusters in a cloud that Koalesce brings (its name), or any other one; `environment` has its credentials, `root` its Terraform root.
 
     What was begun just before Terraform ended may come to be later than that: after a cluster that never came up, nothing counts as gone
     until it isn't listed again after `settling` seconds.
     """
+
+    place = "is in a cloud"
 
     def __init__(
         self,
@@ -99,6 +109,8 @@ class CloudProvider(SshProvider):
     def api(self) -> CloudApi:
         """The cloud's API; UsageError where it can't be asked without Terraform, or credentials are missing."""
         own = self.cloud
+        if own.ended:
+            raise UsageError(f"{own.ended}: nobody can be asked what is there, and nothing there costs money any more")
         self._check_credentials(own)
         if own.api is None:
             raise UsageError(
@@ -179,17 +191,6 @@ class CloudProvider(SshProvider):
         api = self.api()
         remove_all(api, lambda: api.listing(_marks(entry)), patience=_PATIENCE)
         client.forget(name)
-
-    def reset(self, entry: Entry) -> list[str]:
-        """Refuse: there is nobody on its machines who could do it."""
-        raise UsageError(
-            f"{entry.name} is in a cloud, and can't be brought back to a first state",
-            hint=f"koalesce down {entry.name}, and koalesce up again",
-        )
-
-    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
-        """Refuse, likewise."""
-        raise UsageError(f"{entry.name} is in a cloud; what has become of it can't be told")
 
     def _check_settings(self, request: ClusterRequest) -> None:
         _check_ranges(request, getattr(self.cloud.read(request.settings), "node_cidr", ""))

@@ -57,6 +57,15 @@ class Resource:
         return f"{self.kind} {self.name} ({self.id})"
 
 
+def marks_in(texts: Iterable[str]) -> dict[str, str]:
+    """The marks that one of the texts says, where a cloud has no pairs: `koalesce:CLUSTER:RUN:EXPIRY`, or with dots; none of what others have made."""
+    for text in texts:
+        parts = str(text).replace(":", ".").split(".")
+        if len(parts) == 4 and parts[0] == "koalesce":
+            return dict(zip((CLUSTER_MARK, RUN_MARK, EXPIRY_MARK), parts[1:], strict=True))
+    return {}
+
+
 class CloudApi(Protocol):
     """A cloud's own API; CloudError where it refuses or doesn't answer."""
 

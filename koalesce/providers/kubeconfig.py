@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from koalesce.assets import asset
 from koalesce.errors import ProvisionError, UsageError
-from koalesce.providers.variables import contract_variables
+from koalesce.providers.unattended import Unattended
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, FaultKind, Node
+    from koalesce.cluster import ClusterRequest, Node
     from koalesce.local.ledger import Entry
     from koalesce.process import Cancel
     from koalesce.providers.existing import Found
@@ -41,16 +40,14 @@ _MADE = {
 _OF_NODES = ("labels", "taints", "cpu", "memory", "subnet", "kubelet", "disks", "spare")
 
 
-class KubeconfigProvider:
+class KubeconfigProvider(Unattended):
     """Takes a cluster that others made."""
 
     name = "kubeconfig"
     makes_clusters = False
     terraform_root = asset("terraform", name)
-    fault_kinds: frozenset[FaultKind] = frozenset()
-
-    def __init__(self) -> None:
-        self._settings: dict[str, Any] | None = None
+    place = "is a cluster that others made"
+    instead = "koalesce down {name} removes what runs have left there"
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request as it is; UsageError for what only who makes a cluster can serve."""
@@ -99,33 +96,9 @@ class KubeconfigProvider:
         progress(f"{found.context.name}: Kubernetes {found.kubernetes}, {found.size}")
         return _as_found(request, found)
 
-    def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
-        """Terraform variables of the contract."""
-        if self._settings is None:
-            raise ValueError("prepare() comes before variables()")
-        return contract_variables(request, self._settings)
-
-    def faults(self, name: str) -> None:
-        """None: its nodes aren't ours."""
-        return
-
     def supply(self, node: Node, images: Sequence[str]) -> str:
         """Refuse: nodes pull from where their cluster has them pull."""
         return f"{images[0]} can't be given to a cluster that others made; it has to pull it" if images else ""
-
-    def note_first_state(self, name: str, *, wait: bool = False) -> None:
-        """Nothing: it can't be brought back."""
-
-    def reset(self, entry: Entry) -> list[str]:
-        """Refuse: others may have changed it, too."""
-        raise UsageError(
-            f"{entry.name} is a cluster that others made; it can't be brought back to a first state",
-            hint=f"koalesce down {entry.name} removes what runs have left there",
-        )
-
-    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
-        """Refuse, likewise."""
-        raise UsageError(f"{entry.name} is a cluster that others made; what has become of it can't be told")
 
     def remains(self, entry: Entry) -> list[str]:
         """What the run has left there, by its label, and our own files."""
@@ -138,6 +111,12 @@ class KubeconfigProvider:
         from koalesce.providers import taking
 
         taking.leave(name)
+
+    def abandon(self, entry: Entry) -> str:
+        """Remove our own files, whatever a run has left there; what removes that, should the cluster come back."""
+        from koalesce.providers import taking
+
+        return taking.abandon(entry)
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import asset, state_dir
-from koalesce.errors import UsageError
+from koalesce.errors import ProvisionError, UsageError
 from koalesce.providers.variables import contract_variables, plain
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -116,6 +116,15 @@ class LocalProvider:
                 return f"{image} can't be pulled: {pulled.err.strip()}"
         return ""
 
+    def served(self, entry: Entry) -> Mapping[str, str]:
+        """Those that its mirror has noted."""
+        from koalesce.local.served import read
+
+        try:
+            return read(Path(entry.folder))
+        except (OSError, ValueError) as error:
+            raise ProvisionError(f"what images {entry.name} was given isn't known: {error}") from error
+
     def note_first_state(self, name: str, *, wait: bool = False) -> None:
         """Have its supervisor do so."""
         from koalesce.local.client import note
@@ -157,9 +166,9 @@ def machine_problems(root: Path = Path("/")) -> list[str]:
     from koalesce.local import health
     from koalesce.terraform.binary import find_problem
 
-    found = health.essentials(state_dir() / "clusters", root)
+    found = health.obstacles(state_dir() / "clusters", root)
     terraform = find_problem()
-    return [*(str(finding) for finding in found if finding.state == "lacking"), *([terraform] if terraform else [])]
+    return [*map(str, found), *([terraform] if terraform else [])]
 
 
 def missing_families(families: Sequence[str], root: Path = Path("/")) -> list[str]:

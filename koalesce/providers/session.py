@@ -15,16 +15,17 @@ from typing import Any, Protocol
 
 from koalesce.cluster import Cluster, ClusterRequest
 from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
-from koalesce.events import NOTICE, AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
+from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
+from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Freeing, Provider
+from koalesce.providers.base import Abandoning, Freeing, Provider, Serving
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
-from koalesce.terraform.contract import check_outputs, check_variables
+from koalesce.terraform.contract import check_outputs, check_root, check_variables
 from koalesce.terraform.events import TerraformEvent
 
 Emit = Callable[[AnyEvent], None]
@@ -114,6 +115,13 @@ class ClusterSession:
             raise ProvisionError(f"cluster {self.request.name} is gone")
         return self._provider.differences(entry, ignored)
 
+    def served(self) -> Mapping[str, str]:
+        """The images that its nodes asked for by tag until now, with their digests; ProvisionError where its provider can't tell."""
+        entry = self._ledger.find(self.request.name)
+        if entry is None or not isinstance(self._provider, Serving):
+            raise ProvisionError(f"what images {self.request.name} was given isn't known")
+        return self._provider.served(entry)
+
     def keep(self) -> None:
         """Leave the cluster up when this process ends; `koalesce down` destroys it."""
         if self._hold is not None:
@@ -129,6 +137,28 @@ class ClusterSession:
                 )  # from here on whoever finds it half destroyed goes on
             self._end(keep_log=False)
             self.cluster = None
+
+    def forget(self) -> str:
+        """Destroy the cluster as `down` does; where that can't be done, forget it all the same. What is left then, and how to remove it by hand.
+
+        UsageError, before anything is done, where nothing can be gone for good that others have.
+        """
+        name, provider = self.request.name, self._provider
+        entry = self._ledger.find(name)
+        if not isinstance(provider, Abandoning) or entry is None:
+            self._let_go()
+            raise UsageError(
+                f"{name} can't be forgotten: all that it has is the {provider.name} provider's to remove",
+                hint=f"koalesce down {name}, which may be said again and again",
+            )
+        try:
+            self.down()
+        except TeardownError as error:
+            by_hand = provider.abandon(entry)
+            roots.remove(self.folder, keep_log=False)
+            self._forget()
+            return f"{error.message}\n{by_hand}"
+        return ""
 
     @classmethod
     def of_entry(
@@ -208,6 +238,7 @@ class ClusterSession:
     def _make(self) -> Cluster:
         with self._phase("toolchain") as progress:
             self.request = self._provider.prepare(self.request, progress=progress, cancel=self._cancel)
+        check_root(self._provider.terraform_root)
         roots.copy(self._provider.terraform_root, self.folder)
         variables = self._provider.variables(self.request, self.folder)
         check_variables(variables)
@@ -227,7 +258,9 @@ class ClusterSession:
             self._end(keep_log=isinstance(error, KoalesceError) and not isinstance(error, Interrupted))
         except TeardownError as teardown:
             what = str(error) or type(error).__name__
-            raise TeardownError(f"{what}\nand then {teardown.message}", command=teardown.command) from error
+            raise TeardownError(
+                f"{what}\nand then {teardown.message}", command=teardown.command, forget=teardown.forget
+            ) from error
 
     def _end(self, *, keep_log: bool) -> None:
         """Destroy, tidy up, and forget; TeardownError if any of it can't be done."""
@@ -258,7 +291,9 @@ class ClusterSession:
         if left:
             because = f" ({failure})" if failure else ""
             raise TeardownError(
-                f"cluster {name} is not gone{because}; left: {'; '.join(left)}", command=f"koalesce down {name}"
+                f"cluster {name} is not gone{because}; left: {'; '.join(left)}",
+                command=f"koalesce down {name}",
+                forget=f"koalesce down {name} --forget" if isinstance(self._provider, Abandoning) else "",
             )
 
     def _remains(self, known: Entry | None) -> list[str]:

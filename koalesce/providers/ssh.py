@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from koalesce.addresses import range_with
 from koalesce.assets import asset
 from koalesce.errors import UsageError
-from koalesce.providers.variables import contract_variables, plain
+from koalesce.providers.on_machines import OnMachines
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
-    from koalesce.cluster import ClusterRequest, FaultKind, Node
+    from koalesce.cluster import ClusterRequest
     from koalesce.local.ledger import Entry
     from koalesce.process import Cancel
     from koalesce.providers.machine_list import MachineList
 
-_IMPORT_PATIENCE = 300.0
-_VALUES: Mapping[str, tuple[str, ...]] = {
-    "network": ("bridge", "none"),
-    "kube_proxy": ("iptables", "nftables", "ipvs", "none"),
-    "dns": ("coredns", "none"),
-}
-# What needs more than machines with services on them: fields of a request, and what specs call them.
-_UNSERVED: Mapping[str, str] = {
-    "fixtures": "fixtures",
-    "ip_families": "cluster.ipFamilies",
-    "registries": "cluster.registries",
-    "addons": "cluster.addons",
-}
-_UNSERVED_OF_NODES: Mapping[str, str] = {"subnet": "subnet", "disks": "disks", "spare": "spare"}
-_SIZES: Mapping[str, str] = {"cpu": "cpu", "memory": "memory"}
 
-
-class SshProvider:
+class SshProvider(OnMachines):
     """Makes clusters on given machines."""
 
     name = "ssh"
-    makes_clusters = True
     terraform_root = asset("terraform", name)
-    fault_kinds: frozenset[FaultKind] = frozenset()
-
-    def __init__(self) -> None:
-        self._settings: dict[str, Any] | None = None
-
-    def resolve(self, request: ClusterRequest) -> ClusterRequest:
-        """The request with an exact Kubernetes version; UsageError for what given machines can't be."""
-        from koalesce.toolchain.supported import resolve_version
-
-        check_served(request, self.name)
-        self._check_settings(request)
-        return dataclasses.replace(with_modes(request), kubernetes=resolve_version(request.kubernetes))
+    place = "is on machines of yours"
 
     def confirm(self, request: ClusterRequest) -> None:
         """See that there are machines enough, and that the files are there which say how they're reached."""
@@ -64,20 +36,6 @@ class SshProvider:
                     hint="knownHosts has the machines' keys (ssh-keyscan HOST >> FILE, once you have compared them), key is a private key",
                 )
 
-    def check(self, request: ClusterRequest) -> list[str]:
-        """What this machine lacks: Terraform, or ssh."""
-        import shutil
-
-        from koalesce.terraform.binary import find_problem
-
-        terraform = find_problem()
-        ssh = (
-            []
-            if shutil.which("ssh")
-            else ["there is no ssh on this machine; on Debian: apt-get install openssh-client"]
-        )
-        return [*([terraform] if terraform else []), *ssh]
-
     def prepare(
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
     ) -> ClusterRequest:
@@ -85,50 +43,6 @@ class SshProvider:
         self.confirm(request)
         self._settings = {**_machines(request).settings(), **self._tools(request, progress=progress, cancel=cancel)}
         return request
-
-    def _check_settings(self, request: ClusterRequest) -> None:
-        """Raise UsageError for what is wrong with the settings that there are."""
-        if request.settings:
-            _machines(request)
-
-    @staticmethod
-    def _tools(request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None) -> dict[str, Any]:
-        """The settings that say where the binaries and images are, which are found or made."""
-        from koalesce.local.request import static_components
-        from koalesce.toolchain import Toolchain
-
-        toolchain = Toolchain(progress=progress, cancel=cancel)
-        static = static_components(request.control_plane, request.etcd.get("mode", ""))
-        tools = toolchain.local_cluster(request.kubernetes, dns=request.dns, static=static)
-        return {"tools": plain(tools), "image_store": str(toolchain.images.root)}
-
-    def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
-        """Terraform variables of the contract."""
-        if self._settings is None:
-            raise ValueError("prepare() comes before variables()")
-        return contract_variables(request, self._settings)
-
-    def faults(self, name: str) -> None:
-        """None: there is nobody on the machines who could undo them."""
-        return
-
-    def supply(self, node: Node, images: Sequence[str]) -> str:
-        """Copy them to the node's containerd."""
-        return supply(node, images)
-
-    def note_first_state(self, name: str, *, wait: bool = False) -> None:
-        """Nothing: it can't be brought back."""
-
-    def reset(self, entry: Entry) -> list[str]:
-        """Refuse: only clusters on this machine are looked after."""
-        raise UsageError(
-            f"{entry.name} is on machines of yours, which can't be brought back to a first state",
-            hint=f"koalesce down {entry.name}, and koalesce up again",
-        )
-
-    def differences(self, entry: Entry, ignored: Collection[str]) -> list[str]:
-        """Refuse, likewise."""
-        raise UsageError(f"{entry.name} is on machines of yours; what has become of it can't be told")
 
     def remains(self, entry: Entry) -> list[str]:
         """What is still on its machines, where they can be asked, and our own files."""
@@ -142,30 +56,25 @@ class SshProvider:
 
         client.down(name)
 
+    def abandon(self, entry: Entry) -> str:
+        """Remove our own files, whatever is on its machines; what frees one that comes back."""
+        from koalesce.machines import client
 
-def with_modes(request: ClusterRequest) -> ClusterRequest:
-    """The request with what machines are by default where it doesn't say how control plane and etcd run: static pods."""
-    etcd = {**request.etcd, "mode": request.etcd.get("mode") or "static"}
-    return dataclasses.replace(request, etcd=etcd, control_plane=request.control_plane or "static")
+        client.forget(entry.name)
+        return f"a machine that comes back is freed by: koalesce down {entry.name} --machines FILE"
 
-
-def check_served(
-    request: ClusterRequest, provider: str, *, more: Mapping[str, str] | None = None, has_sizes: bool = False
-) -> None:
-    """Raise UsageError for what a cluster on machines can't be, whoever has made them, and for `more` that this provider can't serve.
-
-    Where it `has_sizes`, its machines are as large as their nodes ask for.
-    """
-    of_nodes = {**({} if has_sizes else _SIZES), **_UNSERVED_OF_NODES}
-    if wishes := list(_wishes(request, {**_UNSERVED, **(more or {})}, of_nodes)):
-        why = "" if has_sizes else "takes machines as they are, and "
-        raise UsageError(
-            f"the provider {provider} {why}can't serve {', '.join(wishes)}",
-            hint="leave that out, or run the spec with the provider local",
-        )
-    for field, known in _VALUES.items():
-        if (value := getattr(request, field)) not in known:
-            raise UsageError(f'the {provider} provider has no {field} "{value}"; it has {", ".join(known)}')
+    def _check_settings(self, request: ClusterRequest) -> None:
+        """Raise UsageError for what is wrong with the settings that there are."""
+        if not request.settings:
+            return
+        for machine in _machines(request).settings()["machines"]:
+            address = machine["address"] or machine["host"]
+            for field, what in (("pod_cidr", "podCIDR"), ("service_cidr", "serviceCIDR")):
+                if taken := range_with(address, getattr(request, field).split(",")):
+                    raise UsageError(
+                        f"the machine {address} has an address of {what} {taken}, and couldn't be reached any more",
+                        hint=f"choose another cluster.{what}, in which no machine is",
+                    )
 
 
 def _machines(request: ClusterRequest) -> MachineList:
@@ -184,42 +93,3 @@ def _machines(request: ClusterRequest) -> MachineList:
             hint="name more machines, or ask for fewer nodes",
         )
     return found
-
-
-def _wishes(request: ClusterRequest, unserved: Mapping[str, str], of_nodes: Mapping[str, str]) -> Iterator[str]:
-    """What the request asks for and isn't served, by the names that specs use."""
-    defaults = type(request)(name="", run_id="", provider="", kubernetes="", nodes=())
-    for field, shown in unserved.items():
-        if getattr(request, field) != getattr(defaults, field):
-            yield shown
-    if not request.nodes:
-        yield "nodes: 0"
-        return
-    if request.etcd.get("fixtures"):
-        yield "etcd.fixtures"
-    if sum(node.role == "control-plane" for node in request.nodes) > 1:
-        yield "several control planes"
-    plain_node = type(request.nodes[0])(name="", role="worker")
-    for field, shown in of_nodes.items():
-        if any(getattr(node, field) != getattr(plain_node, field) for node in request.nodes):
-            yield f"cluster.nodes[].{shown}"
-
-
-def supply(node: Node, images: Sequence[str]) -> str:
-    """Copy images of the machine's store to a node's containerd; what went wrong, or nothing."""
-    import tempfile
-
-    from koalesce.machines.delivery import IMPORT
-    from koalesce.toolchain import Toolchain
-    from koalesce.toolchain.export import export
-
-    store = Toolchain().images
-    for image in images:
-        with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder, "image.tar")
-            export(store, image, archive)
-            with archive.open("rb") as stream:
-                done = node.run(["sh", "-c", IMPORT], stdin=stream, timeout=_IMPORT_PATIENCE)
-        if done.code:
-            return f"{image} can't be imported: {done.err.strip()}"
-    return ""

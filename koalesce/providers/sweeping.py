@@ -17,7 +17,7 @@ from koalesce.providers import roots
 from koalesce.providers.session import ClusterSession
 
 State = Literal["running", "kept", "dead"]
-Condition = Literal["starting", "in use", "kept", "dead"]
+Condition = Literal["starting", "in use", "kept", "ending", "dead"]
 _LOGS_STAY = 7 * 24 * 3600.0  # seconds that the log of a failed apply can be looked at
 _PAUSE = 0.05
 SessionOf = Callable[[Entry], ClusterSession]
@@ -64,10 +64,16 @@ def state(entry: Entry, ledger: Ledger) -> State:
 
 
 def condition(entry: Entry, ledger: Ledger) -> Condition:
-    """What people are told of a cluster: `in use` by the run that made it or by one that shares it, `dead`: its supervisor is."""
+    """What people are told of a cluster.
+
+    It is `in use` by the run that made it or by one that shares it, or `dead`, as its supervisor is, or `ending`: its supervisor
+    answers for it itself, since its run has died or its time is over, and removes it.
+    """
     found = state(entry, ledger)
     if found == "dead":
         return "dead"
+    if entry.supervisor is not None and entry.supervisor.pid in ledger.users(entry.name):
+        return "ending"
     if not entry.ready:
         return "starting"
     return "in use" if found == "running" or ledger.users(entry.name) else "kept"

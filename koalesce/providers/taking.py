@@ -94,6 +94,17 @@ def leave(name: str, *, ledger: Ledger | None = None) -> None:
         ledger.remove(name)
 
 
+def abandon(entry: Entry, *, ledger: Ledger | None = None) -> str:
+    """Remove our own files, whatever a run has left in a cluster that can't be asked any more; what removes that by hand."""
+    shutil.rmtree(entry.folder, ignore_errors=True)
+    if entry.keep and not entry.session:
+        (ledger or Ledger()).remove(entry.name)
+    label = f"{RUN_LABEL}={run_label(entry.run_id)}"
+    return (
+        f"should the cluster come back, what is left there has the label {label}: kubectl delete namespaces -l {label}"
+    )
+
+
 def is_in_use(entry: Entry) -> bool:
     """Whether we have what it takes to ask the cluster: from when something may be made in it until it is left."""
     path = Path(entry.folder) / KUBECONFIG

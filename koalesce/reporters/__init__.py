@@ -1,24 +1,18 @@
 """Reporters: they consume a run's events, live or from a file, and know nothing else of it.
 
 One reporter is one module here and one line in a registry: `FILE_REPORTERS` for those that write a file, `terminal.open_view` for
-those that people look at while a run lasts.
+those that people look at while a run lasts. A reporter is loaded when it's asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from koalesce.events import AnyEvent
-from koalesce.reporters.ctrf import Ctrf
-from koalesce.reporters.html import Html
-from koalesce.reporters.jsonl import JsonLines
-from koalesce.reporters.junit import JUnit
-from koalesce.reporters.markdown import Markdown
-from koalesce.reporters.spans import to_file
-from koalesce.reporters.tap import Tap
 
 
 class Reporter(Protocol):
@@ -43,18 +37,26 @@ class View(Reporter, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileReporter:
-    """How to write one kind of report into a file; `help` is its line in the command line's help."""
+    """How to write one kind of report into a file: what makes the reporter, in a module here. `help` is its line in the command line's help."""
 
     help: str
-    create: Callable[[Path], Reporter]
+    module: str
+    maker: str
+
+    def create(self, path: Path, **more: Any) -> Reporter:
+        """The reporter that writes this file, with what it takes besides."""
+        made: Reporter = getattr(importlib.import_module(f"{__name__}.{self.module}"), self.maker)(path, **more)
+        return made
 
 
 FILE_REPORTERS: Mapping[str, FileReporter] = {
-    "ctrf": FileReporter("write a CTRF report, JSON that many tools read", Ctrf),
-    "events": FileReporter("write every event of the run as a line of JSON", JsonLines),
-    "html": FileReporter("write an HTML report, one file that shows the run to people", Html),
-    "junit": FileReporter("write a JUnit XML report, as Jenkins, GitLab, GitHub actions and CircleCI read it", JUnit),
-    "markdown": FileReporter("write a summary in Markdown, for a merge request or a job's page", Markdown),
-    "spans": FileReporter("write the run as OpenTelemetry spans, OTLP/JSON (extra: otel)", to_file),
-    "tap": FileReporter("write a TAP report, version 14", Tap),
+    "ctrf": FileReporter("write a CTRF report, JSON that many tools read", "ctrf", "Ctrf"),
+    "events": FileReporter("write every event of the run as a line of JSON", "jsonl", "JsonLines"),
+    "html": FileReporter("write an HTML report, one file that shows the run to people", "html", "Html"),
+    "junit": FileReporter("write a JUnit XML report, as many CI systems read it", "junit", "JUnit"),
+    "markdown": FileReporter(
+        "write a summary in Markdown, for a merge request or a job's page", "markdown", "Markdown"
+    ),
+    "spans": FileReporter("write the run as OpenTelemetry spans, OTLP/JSON (extra: otel)", "spans", "to_file"),
+    "tap": FileReporter("write a TAP report, version 14", "tap", "Tap"),
 }

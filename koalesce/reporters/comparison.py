@@ -51,7 +51,7 @@ class Comparison:
 def compare(earlier: RunRecord, now: RunRecord) -> Comparison:
     """Compare two runs test by test; those of specs that are in one of them only are left out.
 
-    Times are compared of tests that passed at their first try in both. Where there are enough of them, what is common to all (a busier machine)
+    Times are compared of tests that ran in both, and passed at their first try. Where there are enough of them, what is common to all (a busier machine)
     is taken out, and a test is slower only if it's further from the others than three times their usual deviation.
     """
     before, after = _cases(earlier), _cases(now)
@@ -62,7 +62,8 @@ def compare(earlier: RunRecord, now: RunRecord) -> Comparison:
         found = ((key, *pair) for key, pair in pairs.items() if is_wanted(*pair))
         return [Change(spec=spec, name=name, before=old, after=new) for (spec, name), old, new in found]
 
-    slower, faster, pace = _timed(those(_is_comparable))
+    cached = {path for run in (earlier, now) for path, spec in run.specs.items() if spec.is_cached}
+    slower, faster, pace = _timed([each for each in those(_is_comparable) if each.spec not in cached])
     begun = earlier.started
     return Comparison(
         run=begun.run_id if begun else "", at=begun.at if begun else "",

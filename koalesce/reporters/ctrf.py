@@ -83,8 +83,9 @@ def _test(spec: SpecRecord, case: Case) -> dict[str, Any]:
         test |= {"retries": len(case.tries), "flaky": case.is_flaky}
     if steps := list(_steps(case)):
         test["steps"] = steps
-    if case.evidence:
-        test["extra"] = {"evidence": _text(case.evidence)}
+    extra = {"evidence": _text(case.evidence), "cached": spec.started.cached}
+    if any(extra.values()):
+        test["extra"] = {name: value for name, value in extra.items() if value}
     return test
 
 

@@ -149,7 +149,8 @@ class _Package:
             yield from self._output("", ["FAIL", f"FAIL\t{self._package}\t{seconds:.3f}s"])
             yield self._line("fail", Elapsed=seconds)
         elif has_tests:
-            yield from self._output("", ["PASS", f"ok  \t{self._package}\t{seconds:.3f}s"])
+            time = "(cached)" if self._spec.is_cached else f"{seconds:.3f}s"
+            yield from self._output("", ["PASS", f"ok  \t{self._package}\t{time}"])
             yield self._line("pass", Elapsed=seconds)
         else:
             why = one_line(end.message) or "no tests to run"
@@ -222,7 +223,7 @@ class _Package:
             yield self._line("output", test, at=at, Output=f"{inert(line)}\n")
 
     def _line(self, action: str, test: str = "", *, at: str = "", **more: str | float) -> str:
-        at = at or self._at
+        at = "" if self._spec.is_cached else at or self._at  # as Go has it: it didn't happen now
         fields = {
             **({"Time": at} if at else {}), "Action": action, "Package": self._package,
             **({"Test": test} if test else {}), **more,

@@ -95,6 +95,8 @@ def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -
 
 def _properties(record: RunRecord, spec: SpecRecord) -> Iterator[tuple[str, str]]:
     yield "spec", spec.started.name
+    if spec.is_cached:
+        yield "cached", spec.started.cached
     if record.started is not None:
         yield "koalesce", record.started.version
         yield "run", record.started.run_id

@@ -91,7 +91,7 @@ def _row(record: RunRecord, spec: SpecRecord, cases: Sequence[Case]) -> str:
     status = spec.finished.status if spec.finished else "error"
     mark = _MARKS["flaky" if status == "passed" and counts["flaky"] else status]
     versions = ", ".join(dict.fromkeys(cluster.kubernetes for cluster in spec.clusters.values())) or "none"
-    return f"| {mark} {plain(spec.started.spec)} | {plain(versions)} | {numbers} | {format_seconds(seconds)} |"
+    return f"| {mark} {plain(spec.started.spec)} | {plain(versions)} | {numbers} | {'(cached)' if spec.is_cached else format_seconds(seconds)} |"
 
 
 def _warnings(record: RunRecord) -> Iterator[str]:

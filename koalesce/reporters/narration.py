@@ -69,6 +69,8 @@ class Narrator:
         return [Line(f"=== NAME  {one_line(spec)}"), *lines] if speaks_of_another else lines
 
     def _lines(self, event: AnyEvent) -> list[Line]:
+        if self._is_untold(event):
+            return []
         match event:
             case RunStarted():
                 text = f"run {one_line(event.run_id)}: koalesce {event.version}, artifacts in {one_line(event.folder)}"
@@ -80,7 +82,8 @@ class Narrator:
             case PhaseFinished():
                 return self._phase_finished(event)
             case ClusterReady():
-                return [Line(f"    {_cluster(event)}", "dim")] if self._phases else []
+                earlier = "run" if self._record.spec(event.spec).is_cached else "spec"
+                return [Line(f"    {_cluster(event, earlier)}", "dim")] if self._phases else []
             case TestStarted():
                 return [Line(f"=== RUN   {_name(event.test)}")] if self._verbose else []
             case StepFinished():
@@ -99,6 +102,12 @@ class Narrator:
                 return []
             case _:
                 assert_never(event)
+
+    def _is_untold(self, event: AnyEvent) -> bool:
+        """Whether it's of a spec that wasn't run: that is a line in all, but for those who want to know it all."""
+        if self._verbose or isinstance(event, RunStarted | RunFinished | SpecFinished):
+            return False
+        return self._record.spec(event.spec).is_cached
 
     def _phase_progress(self, event: PhaseProgress) -> list[Line]:
         if event.notice:
@@ -189,11 +198,13 @@ class Narrator:
                 lines.insert(0, Line(f"--- {_WORDS[event.status]}: {one_line(event.spec)}", event.status))
         if event.evidence and event.status in _BAD:
             lines.append(Line(f"    evidence: {one_line(event.evidence)}"))
+        if event.uncached and self._verbose:
+            lines.append(Line(f"    not cached: {one_line(event.uncached)}", "dim"))
         return [*lines, self._result(event)]
 
     def _result(self, event: SpecFinished) -> Line:
-        path, time = one_line(event.spec), format_seconds(event.seconds)
         spec = self._record.spec(event.spec)
+        path, time = one_line(event.spec), "(cached)" if spec.is_cached else format_seconds(event.seconds)
         if event.status in _BAD:
             return Line(f"{_WORDS[event.status]}  {path}  {time}", event.status)
         if not spec.started.tests and not event.message:
@@ -264,7 +275,9 @@ def _summary(record: RunRecord, event: RunFinished) -> Iterator[Line]:
     if event.status in _BAD and record.started is not None and record.started.folder:
         yield Line(f"artifacts: {one_line(record.started.folder)}")
     word, style = _verdict(event)
-    counts = [f"{event.passed} passed" + (f" ({event.flaky} flaky)" if event.flaky else "")]
+    cached = sum(end.status == "passed" for spec in record.specs.values() if spec.is_cached for end in spec.ends)
+    some = [f"{count} {word}" for count, word in ((event.flaky, "flaky"), (cached, "cached")) if count]
+    counts = [f"{event.passed} passed" + (f" ({', '.join(some)})" if some else "")]
     counts += [f"{count} {name}" for name, count in _counts(record, event) if count]
     left = ", teardown failed: see above for what is left" if event.teardown_failed else ""
     yield Line(f"{word}  {', '.join(counts)} in {format_seconds(event.seconds)}{left}", style)
@@ -322,11 +335,11 @@ def _recap(word: str, place: str, message: str, style: Style) -> Line:
     return Line(f"{word}  {place}  {text}", style)
 
 
-def _cluster(event: ClusterReady) -> str:
+def _cluster(event: ClusterReady, earlier: str) -> str:
     count = len(event.nodes)
     nodes = f"{count} node{'' if count == 1 else 's'}"
     provider, version = one_line(event.provider), one_line(event.kubernetes)
-    time = "of an earlier spec" if event.reused else format_seconds(event.seconds)
+    time = f"of an earlier {earlier}" if event.reused else format_seconds(event.seconds)
     time = "which was up before" if event.shared else time
     return f"cluster {one_line(event.cluster)}: {nodes}, Kubernetes {version}, {provider} ({time})"
 

@@ -124,6 +124,11 @@ class SpecRecord:
         return self.tests[name]
 
     @property
+    def is_cached(self) -> bool:
+        """Whether it wasn't run, as it has passed before and nothing has changed since."""
+        return bool(self.started.cached)
+
+    @property
     def cluster(self) -> ClusterReady | None:
         """Its cluster, the first one that was up of several."""
         return next(iter(self.clusters.values()), None)

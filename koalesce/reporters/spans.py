@@ -104,10 +104,13 @@ class Spans:
         self._open: dict[_Key, list[Span]] = {}
         self._began = 0.0  # wall clock of the run's begin, in seconds
         self._elapsed = 0.0
+        self._cached: set[str] = set()
 
     def handle(self, event: AnyEvent) -> None:
         """Begin or end what the event tells of."""
         self._elapsed = max(self._elapsed, event.elapsed)
+        if self._is_earlier(event):
+            return
         match event:
             case RunStarted():
                 self._begin_run(event)
@@ -126,6 +129,14 @@ class Spans:
                 self._of_step(event)
             case _:
                 assert_never(event)
+
+    def _is_earlier(self, event: AnyEvent) -> bool:
+        """Whether it's told again of an earlier run: when that was, and how long, is in the spans of that run."""
+        if isinstance(event, SpecStarted) and event.cached:
+            self._cached.add(event.spec)
+        if isinstance(event, RunStarted | RunFinished | SpecStarted | SpecFinished):
+            return False
+        return event.spec in self._cached
 
     def close(self) -> None:
         """End what is still open as an error, and see that everything has been taken."""
@@ -159,6 +170,8 @@ class Spans:
             case SpecStarted():
                 span.update_name(event.name)
                 span.set_attributes({"test.suite.name": event.name, "koalesce.tests": len(event.tests)})
+                if event.cached:
+                    span.set_attribute("koalesce.cached", event.cached)
             case PhaseStarted():
                 self._begin((event.spec, event.phase), f"phase {event.phase}", event.elapsed, {})
             case PhaseProgress():

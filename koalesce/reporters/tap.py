@@ -46,6 +46,8 @@ def _spec(record: RunRecord, spec: SpecRecord, number: int) -> Iterator[str]:
     cases = list(cases_of(record, spec))
     name = _name(spec.started.spec)
     yield f"# Subtest: {name}"
+    if spec.is_cached:
+        yield f"    # (cached): passed at {one_line(spec.started.cached)}"
     yield f"    1..{len(cases)}"
     for index, case in enumerate(cases, start=1):
         for line in _case(case, index):

@@ -17,6 +17,7 @@ from koalesce.spec.entries import StepEntry
 from koalesce.spec.expansion import ExpandedSource, Origin, expanded, origins_of
 from koalesce.spec.files import SpecFiles, UncheckedExpressions
 from koalesce.spec.fixtures import fixture_problems
+from koalesce.spec.inputs import Inputs
 from koalesce.spec.kinds import KindChecks
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell
@@ -48,6 +49,7 @@ class Draft:
     env: Mapping[str, str]
     cell: Cell | None = None  # of the spec's own matrix
     groups: Groups | None = None  # for `use`; None: none are read
+    inputs: Inputs = field(default_factory=Inputs)  # what is read on the way
     _origins: list[Origin] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,8 +57,8 @@ class Draft:
         self.problems: list[Problem] = []
         # At expressions that have no value yet where one is needed (an unset `env.NAME`, say).
         self._unresolved: list[Problem] = []
-        self.files = SpecFiles(self.file.resolve().parent, self.project.root)
-        self.unchecked = UncheckedExpressions(self.files.folder, self.project.root)
+        self.files = SpecFiles(self.file.resolve().parent, self.project.root, self.inputs)
+        self.unchecked = UncheckedExpressions(self.files.folder, self.project.root, self.inputs)
 
     def load(self, providers: Collection[str]) -> LoadedSpec | None:
         """Every check there is; the spec, if its form is right."""
@@ -182,8 +184,17 @@ class Draft:
         ):
             from koalesce.spec.snapshots import snapshot_problems
 
-            self.problems += snapshot_problems(found)
+            self.problems += snapshot_problems(found, self._alone())
         return found
+
+    def _alone(self) -> frozenset[int]:
+        """The numbers of tests beside which no other runs."""
+        tests = [_value_at(self.data, ("tests", origin.index)) for origin in self._origins]
+        return frozenset(
+            number
+            for number, test in enumerate(tests)
+            if isinstance(test, dict) and (test.get("serial") is True or test.get("disruptive") is True)
+        )
 
     def _written_entries(self, entries: Mapping[Path, list[StepEntry]]) -> dict[Path, list[StepEntry]]:
         """The steps by where their list stands in the document."""

@@ -29,15 +29,18 @@ def fault_problems(
     fixtures = frozenset(written if isinstance(written, dict) else ())
     for where, listed in entries.items():
         test = data["tests"][where[1]] if where[0] == "tests" and isinstance(where[1], int) else {}
+        removed: set[str] = set()  # by earlier steps
         for entry in (step for each in listed for step in each.family):
             if entry.key not in (_KEY, _NODES, _SNAPSHOT):
                 continue
-            if test.get("disruptive") is not True:
+            is_alone = where[0] == "setup" and entry.key == _SNAPSHOT  # which only looks
+            if test.get("disruptive") is not True and not is_alone:
                 yield entry.problem((entry.key,), "only a test that says disruptive: true may do this", key=True)
             name = entry.raw.get("cluster") or test.get("cluster") or next(iter(clusters))
             if (cluster := clusters.get(str(name))) is not None:
-                found = _Chaos(entry, cluster, fixtures, _is_optional(data, test, entry))
+                found = _Chaos(entry, cluster, fixtures, _is_optional(data, test, entry), frozenset(removed))
                 yield from found.problems() if entry.key == _KEY else found.unknown_nodes()
+                removed |= found.removed()
 
 
 def _is_optional(*places: Mapping[str, Any] | StepEntry) -> bool:
@@ -54,6 +57,7 @@ class _Chaos:
     cluster: ClusterSpec
     fixtures: frozenset[str]
     is_optional: bool
+    away: frozenset[str]
 
     def problems(self) -> Iterator[Problem]:
         if (refusal := self._refusal()) is not None:
@@ -86,12 +90,12 @@ class _Chaos:
         several = target.get("nodes")
         names: list[Any] = [target.get("node"), *(several if isinstance(several, list) else ())]
         for node in self.cluster.node_requests():
-            if node.name in names and verb == "add" and not node.spare:
+            if node.name in names and verb == "add" and not node.spare and node.name not in self.away:
                 yield self.entry.problem(
                     (self.entry.key, verb),
                     f"{node.name} is there from the start",
                     key=True,
-                    hint="say spare: true of the node",
+                    hint="say spare: true of the node, or remove it before",
                 )
             if (
                 verb == "remove"
@@ -101,6 +105,12 @@ class _Chaos:
                 yield self.entry.problem(
                     (self.entry.key, verb), f"{node.name} runs a control plane, which can't be removed", key=True
                 )
+
+    def removed(self) -> set[str]:
+        """The nodes that are gone after it."""
+        body = self.entry.raw[self.entry.key]
+        target = body.get("remove") if self.entry.key == _NODES and isinstance(body, Mapping) else None
+        return set(_chosen(target, self._roles)) if isinstance(target, Mapping) else set()
 
     def _refusal(self) -> Problem | None:
         """What the cluster's provider can't do."""

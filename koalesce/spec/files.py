@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.expressions import has_expression
+from koalesce.spec.inputs import MANIFEST_SUFFIXES, Input, Inputs, globbed, manifests_in
 from koalesce.suggestions import closest
 
-MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
+__all__ = ["MANIFEST_SUFFIXES", "SpecFiles", "UncheckedExpressions", "shown", "similar_file"]
 
 
 class SpecFiles:
-    """Files relative to a spec's folder, none of them outside of the project root."""
+    """Files relative to a spec's folder, none of them outside of the project root. Whatever is asked for is noted in `inputs`."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Path, root: Path, inputs: Inputs | None = None) -> None:
         self.folder = folder.resolve()
         self.root = root.resolve()
+        self.inputs = inputs if inputs is not None else Inputs()
 
     def resolve(self, path: str) -> list[Path]:
         """Files of a path, a folder (its manifests) or a glob; UsageError if there are none, or outside of the project."""
         if any(character in path for character in "*?[") and not os.path.lexists(self.folder / path):
             return self._globbed(path)
-        found = self.confined(path)
+        found = self._there(path)
         if not found.is_dir():
+            self._note(path)
             return [found]
-        files = sorted(entry for entry in found.iterdir() if entry.suffix in MANIFEST_SUFFIXES and entry.is_file())
-        if not files:
+        self.inputs.note(Input("listing", str(self.folder / path)))
+        names = manifests_in(found)
+        if not names:
             raise UsageError(f"{path}: the folder has no manifests ({', '.join(MANIFEST_SUFFIXES)})")
-        return [self._checked(file, path) for file in files]
+        return [self._checked(self._note(f"{path}/{name}"), path) for name in names]
 
     def confined(self, path: str) -> Path:
         """A file or folder that is there, with links followed; UsageError if it isn't, or outside of the project."""
+        found = self._there(path)
+        self._note(path)
+        return found
+
+    def takes(self, path: Path) -> None:
+        """Note that a file, or a folder with all that is in it, is read by others in the spec's name."""
+        self.inputs.note(Input("file", str(path)))
+
+    def runs(self, program: str) -> None:
+        """Note that what is read depends on a program of this machine."""
+        self.inputs.note(Input("program", program))
+
+    def beyond(self, reason: str) -> None:
+        """Note that the spec looks at something which can't be told later: its result is good for this run alone."""
+        self.inputs.note_beyond(reason)
+
+    def _there(self, path: str) -> Path:
         target = self._checked(self.folder / path, path)
         try:
             target.stat()
@@ -48,11 +68,16 @@ class SpecFiles:
 
     def _globbed(self, pattern: str) -> list[Path]:
         self._checked(self.folder / pattern.split("*")[0], pattern)
-        found = sorted(glob.glob(pattern, root_dir=self.folder, recursive=True))  # noqa: PTH207 - a pattern may begin with ..
-        files = [self._checked(self.folder / name, pattern) for name in found if (self.folder / name).is_file()]
+        self.inputs.note(Input("glob", str(self.folder), pattern))
+        files = [self._checked(self._note(name), pattern) for name in globbed(self.folder, pattern)]
         if not files:
             raise UsageError(f"{pattern}: no file is called so")
         return files
+
+    def _note(self, path: str) -> Path:
+        """A file by the path that leads to it: a link may lead elsewhere later."""
+        self.takes(self.folder / path)
+        return self.folder / path
 
     def _checked(self, target: Path, path: str) -> Path:
         if "\0" in path:

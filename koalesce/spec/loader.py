@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -11,6 +12,7 @@ from koalesce.spec.axes import Axes, choose_values
 from koalesce.spec.draft import Draft
 from koalesce.spec.files import shown
 from koalesce.spec.include import Including
+from koalesce.spec.inputs import Inputs
 from koalesce.spec.loaded import LoadedSpec
 from koalesce.spec.matrix import Cell, cells_of, in_cells
 from koalesce.spec.models import API_VERSION
@@ -63,18 +65,15 @@ def load_cells(
     project = Project.find(file.parent, root)
     visible = project.visible(os.environ if env is None else env)
     known = _providers() if providers is None else frozenset(providers)
-    including = Including(source, SharedFiles(project.root))
+    inputs = Inputs()
+    including = Including(source, SharedFiles(project.root, inputs))
     including.include(file)
     if matrix:
         choose_values(including.source.document.value, matrix)
     cells, found = _cells(including.source, variables or {}, visible)
     problems += found
-    drafts = [
-        Draft(
-            including.source, file, project, variables or {}, visible, cell, Groups(including.files, including.groups)
-        )
-        for cell in (cells or (None,))
-    ]
+    draft = partial(Draft, including.source, file, project, variables or {}, visible)
+    drafts = [draft(cell, Groups(including.files, including.groups), inputs) for cell in (cells or (None,))]
     loaded = [draft.load(known) for draft in drafts]
     problems += [*including.problems, *including.files.problems]
     problems += in_cells([(draft.cell, draft.problems) for draft in drafts])

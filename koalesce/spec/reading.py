@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.expressions import has_expression
@@ -122,7 +123,10 @@ class StepReader:
             return entry
         self.problems += parameter_problems(entry, group)
         reader = StepReader(
-            group.source, UncheckedExpressions(group.file.parent, self._files.root), self._groups, (*self._chain, group)
+            group.source,
+            UncheckedExpressions(group.file.parent, self._files.root, self._files.inputs),
+            self._groups,
+            (*self._chain, group),
         )
         inside = StepList((*group.where, "steps"), place.section, place.test)
         params = {**group.params, **given}
@@ -138,9 +142,12 @@ class StepReader:
     def _other_files(self, where: Path) -> SpecFiles | None:
         """Where paths of a step lead that stands in another file than the spec."""
         if self._chain:
-            return SpecFiles(self._files.folder, self._files.root)
+            return self._checked_at(self._files.folder)
         other = self._source.locate(where).file
-        return SpecFiles(other.folder, self._files.root) if other is not None else None
+        return self._checked_at(other.folder) if other is not None else None
+
+    def _checked_at(self, folder: FilePath) -> SpecFiles:
+        return SpecFiles(folder, self._files.root, self._files.inputs)
 
     def _say(self, where: Path, message: str, *, key: bool = False, hint: str | None = None) -> None:
         self.problems.append(self._source.problem_at(where, message, key=key, hint=hint))
@@ -196,7 +203,7 @@ class StepReader:
 
     def _check_step(self, step: Step, key: str, where: Path, other: SpecFiles | None) -> None:
         """What the step itself finds; sentences about a value that isn't filled in yet are passed over."""
-        files = self._files if other is None else UncheckedExpressions(other.folder, other.root)
+        files = self._files if other is None else UncheckedExpressions(other.folder, other.root, other.inputs)
         for sentence in step.static_problems(files):
             if "${{" not in sentence:
                 message, _, hint = sentence.partition("\n  hint: ")

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from koalesce.errors import UsageError
 from koalesce.spec.entries import REQUIRED, Group, StepEntry
 from koalesce.spec.files import SpecFiles, shown
+from koalesce.spec.inputs import Inputs
 from koalesce.spec.source import Source
 from koalesce.spec.translate import problems_of
 from koalesce.yaml import Node, Problem, read
@@ -40,13 +41,14 @@ class SharedFiles:
     """The shared files of a project, each read once; what is wrong inside of them is in `problems`."""
 
     root: FilePath
+    inputs: Inputs = field(default_factory=Inputs)
     problems: list[Problem] = field(default_factory=list)
     _read: dict[FilePath, Shared | None] = field(default_factory=dict)
 
     def find(self, path: str, folder: FilePath, say: Say) -> Shared | None:
         """The file at a path relative to a folder; `say` is told, with a hint, why it can't be had."""
         try:
-            file = SpecFiles(folder, self.root).confined(path)
+            file = SpecFiles(folder, self.root, self.inputs).confined(path)
         except UsageError as error:
             say(error.message, error.hint)
             return None

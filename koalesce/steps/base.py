@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.events import Grid, Series, Session
+from koalesce.events import Grid, RouteTable, Series, Session
 from koalesce.models import Model
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """It holds, or was done. `value` is the JSON value that `outputs` read from; `grids`, `series` and `sessions` are what reports draw."""
+    """It holds, or was done. `value` is the JSON value that `outputs` read from; `grids`, `series`, `sessions` and `routes` are what reports draw."""
 
     message: str
     value: Any = None
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
     series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
     sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
+    routes: tuple[RouteTable, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Failed:
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
     series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
     sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
+    routes: tuple[RouteTable, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Errored:
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
     series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
     sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)
+    routes: tuple[RouteTable, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,12 @@ class Files(Protocol):
 
     def confined(self, path: str) -> Path:
         """A file or folder that is there; UsageError if it isn't, or outside the project."""
+
+    def runs(self, program: str) -> None:
+        """Note that what is read depends on a program of this machine, by its path."""
+
+    def beyond(self, reason: str) -> None:
+        """Note that something is looked at which can't be told later, so that the result isn't one for later runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

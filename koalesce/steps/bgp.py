@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,7 +11,6 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from koalesce import process
-from koalesce.events import Session
 from koalesce.kube import ApiError, ExecTimeout
 from koalesce.matching.flaws import refuse
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
@@ -20,6 +19,7 @@ from koalesce.steps.objects.reading import shortened
 from koalesce.steps.routing.birdc import BIRDC
 from koalesce.steps.routing.expected import ROUTES, SESSIONS, Routes, Sessions
 from koalesce.steps.routing.gobgp import GOBGP
+from koalesce.steps.routing.reported import machine, routes_of, sessions_of
 from koalesce.steps.routing.speaker import ESTABLISHED, Ask, Side, Speaker, Unreadable
 from koalesce.steps.routing.vtysh import VTYSH
 from koalesce.steps.state.items import at, together
@@ -80,7 +80,11 @@ class Bgp(Machines, Assertion, key="bgp"):
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             looks = list(pool.map(lambda source: self._look(source, context), sources))
         outcome = self._summed_up(sources, looks)
-        return replace(outcome, sessions=tuple(session for one in looks for session in one.sessions))
+        return replace(
+            outcome,
+            sessions=tuple(session for one in looks for session in one.sessions),
+            routes=tuple(table for one in looks for table in one.routes),
+        )
 
     def _summed_up(
         self, sources: Sequence[Source], looks: list[Passed | Failed | Errored]
@@ -104,17 +108,17 @@ class Bgp(Machines, Assertion, key="bgp"):
             return _said(source, words, context)
 
         try:
-            sessions = [{**each, "name": _machine(each["peer"], context)} for each in speaker.sessions(ask)]
+            sessions = [{**each, "name": machine(each["peer"], context)} for each in speaker.sessions(ask)]
             outcome = self._judged(source, speaker, ask, sessions, context)
         except Unreadable as error:
             return Errored(f"{source.name}: {error.message}")
-        return replace(outcome, sessions=tuple(_drawn(source, sessions, context)))
+        return replace(outcome, sessions=tuple(sessions_of(source, sessions, context)))
 
     def _judged(
         self, source: Source, speaker: Speaker, ask: Ask, sessions: list[Item], context: StepContext
     ) -> Passed | Failed:
         if self.routes is not None:
-            return at(source.name, self._look_at_routes(self.routes, speaker, ask, sessions, context))
+            return at(source.name, self._look_at_routes(self.routes, source, speaker, ask, sessions, context))
         assert self.sessions is not None  # noqa: S101 - one of both is there
         if not sessions and not context.may_not_exist:
             return Failed(f"{source.name}: it has no sessions at all", "sessions", "none", saw_nothing=True)
@@ -127,7 +131,7 @@ class Bgp(Machines, Assertion, key="bgp"):
 
     @staticmethod
     def _look_at_routes(
-        routes: Routes, speaker: Speaker, ask: Ask, sessions: list[Item], context: StepContext
+        routes: Routes, source: Source, speaker: Speaker, ask: Ask, sessions: list[Item], context: StepContext
     ) -> Passed | Failed:
         side: Side = "received" if routes.received_from else "sent" if routes.sent_to else "table"
         wanted = routes.received_from or routes.sent_to
@@ -136,16 +140,18 @@ class Bgp(Machines, Assertion, key="bgp"):
             there = ", ".join(each["name"] or each["peer"] for each in sessions) or "none"
             return Failed(f"it has no session with {wanted}; there are: {there}", wanted, "none", saw_nothing=True)
         is_up = any(each["state"] == ESTABLISHED for each in of)
+        peer = of[0]["peer"] if wanted else ""
         found: list[Item] = []
         if side == "table" or is_up:  # of a session that is down nobody knows anything
-            found = speaker.routes(ask, routes.family, side, of[0]["peer"] if wanted else "", routes.fields)
+            found = speaker.routes(ask, routes.family, side, peer, routes.fields)
+        table = routes_of(source, routes.first(found), context, side=side, peer=peer, family=routes.family)
         outcome = routes.judge(found, ROUTES, may_not_exist=context.may_not_exist)
         if isinstance(outcome, Passed) and not outcome.value and not (is_up or context.may_not_exist):
             said = (
                 f"no route is there, but no session {f'with {wanted} ' if wanted else ''}is up by which one might come"
             )
-            return Failed(f"{said}; say mayNotExist: true if that is meant", saw_nothing=True)
-        return outcome
+            outcome = Failed(f"{said}; say mayNotExist: true if that is meant", saw_nothing=True)
+        return replace(outcome, routes=(table,))
 
 
 def _said(source: Source, words: Sequence[str], context: StepContext) -> str:
@@ -181,20 +187,3 @@ def _complaint(out: str, err: str) -> str:
     except (ValueError, AttributeError):
         said = ""
     return shortened(said or err)
-
-
-def _drawn(source: Source, sessions: Sequence[Item], context: StepContext) -> Iterator[Session]:
-    """What reports draw. A pod in its node's network stands for the node, whose address peers know."""
-    machines = (_machine(address, context) for address in source.addresses)
-    end = next(filter(None, machines), source.name) if source.kind == "pod" else source.name
-    for each in sessions:
-        yield Session(
-            at=end, peer=each["name"] or each["peer"], state=each["state"], local_asn=each["localASN"], asn=each["asn"],
-            accepted=each["accepted"],
-        )  # fmt: skip
-
-
-def _machine(address: str, context: StepContext) -> str:
-    """The node or fixture that has an address; empty if none has."""
-    machines = (*context.cluster.nodes, *context.cluster.fixtures)
-    return next((machine.name for machine in machines if address in machine.addresses), "")

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import ipaddress
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictInt, StrictStr, field_validator, model_validator
 
 from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
-from koalesce.steps.inside.places import Source, select, select_nodes, unmet
+from koalesce.steps.inside.places import Source, select, unmet
 from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
-from koalesce.steps.wire.destination import Destination, Endpoint, address_in
+from koalesce.steps.wire.destination import Endpoint, Endpoints, address_in
+from koalesce.steps.wire.destinations import Destinations
 from koalesce.steps.wire.expectations import Expectations, Expected, as_default
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
 from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
+from koalesce.steps.wire.seen_sources import addresses_of_nodes, check_wish, source_problem, witnesses
+from koalesce.steps.wire.shares import MOST_SAMPLES, Distribution, question, ready_pods, spread
+from koalesce.steps.wire.sized import Sized
+
+_SAMPLES = 60
 
 
 class Connectivity(Assertion, key="connectivity"):
@@ -41,8 +47,8 @@ class Connectivity(Assertion, key="connectivity"):
     from_: Vantage = Field(alias="from")
     """The sources: exactly one of `pod`, `pods`, `node`, `nodes`, `fixture`, `fixtures` and `host`."""
 
-    to: Destination
-    """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with `port`, `protocol` and `via`."""
+    to: Destinations
+    """The targets: exactly one of `pod`, `pods`, `service`, `node`, `nodes`, `fixture`, `fixtures` and `address`, with `port`, `protocol` and `via`, or several of each."""
 
     expect: Annotated[
         Expectations,
@@ -63,8 +69,24 @@ class Connectivity(Assertion, key="connectivity"):
     ip_family: Family | None = Field(default=None, alias="ipFamily")
     """IPv4 or IPv6; default: the targets' primary addresses."""
 
-    payload: StrictStr | None = None
-    """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited."""
+    ip_families: Annotated[list[Family], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, alias="ipFamilies"
+    )
+    """Both families, instead of `ipFamily`: targets are called `web-0 IPv4` and `web-0 IPv6`."""
+
+    payload: StrictStr | Sized | None = None
+    """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited; or `{size, df}`: so many bytes, which
+    the targets must take as `agnhost netexec` does, by `echo …` over UDP and `POST /echo` over TCP. Both ways are tried if each place is a source and a target."""
+
+    distribution: Distribution | None = None
+    """Who must answer behind each address, and how often: `{}` (each ready pod of the Service), `{backends: 3, min: 10%}`. The targets must tell their names as
+    `agnhost netexec` does: `GET /hostname` over TCP, `hostname` over UDP."""
+
+    sticky: Literal[True] | None = None
+    """Each source must always be answered by one and the same behind an address; they must tell their names as for `distribution`."""
+
+    samples: Annotated[StrictInt, Field(ge=2, le=MOST_SAMPLES)] | None = None
+    """How many times each source tries each address for `distribution` or `sticky`, each time from a port of its own; default: 60."""
 
     max_time: Duration = Duration(1.5)
     """How long one try may take; `dropped` takes all of it, over UDP at least 1.5 s: kernels tell of closed ports once a second."""
@@ -76,11 +98,8 @@ class Connectivity(Assertion, key="connectivity"):
     @field_validator("source_ip")
     @classmethod
     def _is_known(cls, text: str | None) -> str | None:
-        if text not in (None, "preserved", "node") and "${{" not in text:
-            try:
-                ipaddress.ip_network(text, strict=False)
-            except ValueError:
-                raise ValueError(f'"{text}" is none of preserved, node and a CIDR such as 10.244.0.0/16') from None
+        if text is not None:
+            check_wish(text)
         return text
 
     @model_validator(mode="after")
@@ -89,13 +108,36 @@ class Connectivity(Assertion, key="connectivity"):
             raise ValueError("placement needs targets on nodes: pod, pods, node or nodes")
         if self.placement and (self.from_.host or self.from_.fixture or self.from_.fixtures):
             raise ValueError(f"placement needs sources on nodes, not {'host' if self.from_.host else 'fixtures'}")
-        if self.source_ip and self.payload is not None:
-            raise ValueError("sourceIP asks its own question; leave payload out")
+        if isinstance(self.payload, Sized):
+            for protocol in self.to.spoken:
+                self.payload.check(protocol)
+        if self.ip_families and (self.ip_family or len(set(self.ip_families)) == 1):
+            raise ValueError("ipFamilies are IPv4 and IPv6; leave ipFamily out")
+        self._check_questions()
         if self.max_time.seconds <= 0:
             raise ValueError("maxTime must be more than 0")
-        if self.source_ip is not None and not self.expect.hopes_for("allowed"):
-            raise ValueError("sourceIP is about connections that are allowed, and none is expected to be")
+        for name in self._about_answers:
+            if not self.expect.hopes_for("allowed"):
+                raise ValueError(f"{name} is about connections that are allowed, and none is expected to be")
         return self
+
+    @property
+    def _about_answers(self) -> list[str]:
+        """The fields that say something of answers."""
+        given = {"sourceIP": self.source_ip, "distribution": self.distribution, "sticky": self.sticky}
+        return [name for name, value in given.items() if value is not None]
+
+    def _check_questions(self) -> None:
+        """Each of them asks its own question, of what is behind an address."""
+        asking = [*self._about_answers, *(["payload"] if self.payload is not None else [])]
+        if len(asking) > 1:
+            raise ValueError(f"{asking[0]} asks its own question; leave {asking[1]} out")
+        if self.samples is not None and not {"distribution", "sticky"} & set(asking):
+            raise ValueError("samples is for distribution or sticky")
+        if asking and asking[0] in ("distribution", "sticky") and not (self.to.service or self.to.address):
+            raise ValueError(f"{asking[0]} is about what is behind one address: a service, or an address")
+        if self.distribution is not None and self.distribution.backends is None and self.to.service is None:
+            raise ValueError("distribution: say how many backends there are behind an address")
 
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
@@ -112,13 +154,17 @@ class Connectivity(Assertion, key="connectivity"):
         sources = select(self.from_, context)
         if not isinstance(sources, list):
             return sources
-        endpoints = self.to.endpoints(self.ip_family, context)
+        endpoints = self._endpoints(context)
         if not isinstance(endpoints, list):
             return unmet(endpoints, context)
         pairs = [(source, [each for each in endpoints if self._is_pair(source, each)]) for source in sources]
         if (problem := self._vacuous(pairs, endpoints)) is not None:
             return unmet(problem, context)
         return self._look([(source, targets) for source, targets in pairs if targets], context)
+
+    def _endpoints(self, context: StepContext) -> Endpoints:
+        families = self.ip_families or ([self.ip_family] if self.ip_family else [])
+        return self.to.all_endpoints(families, context)
 
     def _is_pair(self, source: Source, endpoint: Endpoint) -> bool:
         if self.self_ == "exclude" and source.uid and (source.kind, source.uid) == (endpoint.kind, endpoint.uid):
@@ -144,22 +190,27 @@ class Connectivity(Assertion, key="connectivity"):
         proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
         if isinstance(proof, Failed | Errored):
             return proof
-        batches = [Batch(source=source, targets=[self._target(each) for each in targets]) for source, targets in pairs]
-        witnesses = self._witnesses(context)
-        seen = probe([*batches, *proof.batches, *witnesses], context)
+        tries = self._tries
+        batches = [
+            Batch(source=source, targets=[self._target(each) for each in targets for _ in range(tries)])
+            for source, targets in pairs
+        ]
+        seen = probe([*batches, *proof.batches, *witnesses(self.source_ip, context)], context)
         asked = len(batches)
         controls = seen[asked : asked + len(proof.batches)]
+        known = ready_pods(self.to, context) if self.distribution and self.to.service else frozenset[str]()
         cells = [
-            self._cell(source, endpoint, target, observed)
+            self._cell(source, endpoint, batch.targets[at], answer.results[at : at + tries], known)
             for (source, targets), batch, answer in zip(pairs, batches, seen[:asked], strict=True)
-            for endpoint, target, observed in zip(targets, batch.targets, answer.results, strict=True)
+            for at, endpoint in zip(range(0, len(batch.targets), tries), targets, strict=True)
         ]
         self._check_sources(cells, seen[asked + len(proof.batches) :], context)
         reached = {cell.source.name for cell in cells if cell.observed.outcome == "allowed"}
         unproven = proof.check(controls, reached)
         outcome = Matrix(cells).verdict(unproven, context)
-        if isinstance(outcome, Passed) and self.source_ip is not None and not reached:
-            said = f"{outcome.message}; none is allowed, so that no target has seen any address (sourceIP)"
+        if isinstance(outcome, Passed) and self._about_answers and not reached:
+            lacks = "no target has seen any address" if self.source_ip else "nobody has answered"
+            said = f"{outcome.message}; none is allowed, so that {lacks} ({self._about_answers[0]})"
             return Failed(said, "an allowed pair", "none", saw_nothing=True)
         return outcome
 
@@ -168,7 +219,7 @@ class Connectivity(Assertion, key="connectivity"):
         sources = select(self.from_, context)
         if not isinstance(sources, list):
             return sources
-        endpoints = self.to.endpoints(self.ip_family, context)
+        endpoints = self._endpoints(context)
         if not isinstance(endpoints, list):
             return endpoints
         pairs = [(source, each) for source in sources for each in endpoints if self._is_pair(source, each)]
@@ -180,7 +231,7 @@ class Connectivity(Assertion, key="connectivity"):
         proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
         if isinstance(proof, Failed | Errored):
             return proof
-        of_nodes = self._addresses_of_nodes(probe(self._witnesses(context), context), context)
+        of_nodes = addresses_of_nodes(probe(witnesses(self.source_ip, context), context), context)
         asked = [
             Flow(
                 name=title(source, endpoint.label), source=source, target=target,
@@ -193,15 +244,15 @@ class Connectivity(Assertion, key="connectivity"):
         return [*asked, *control_flows(proof)]
 
     def not_continuous(self) -> str:
-        """Everything has a meaning."""
-        return ""
+        """Answers are looked at one by one."""
+        return next((name for name in self._about_answers if name != "sourceIP"), "")
 
     def _look_at(
         self, source: Source, endpoint: Endpoint, target: Target, of_nodes: set[str], observed: Observed
     ) -> str:
-        cell = self._cell(source, endpoint, target, observed)
+        cell = self._cell(source, endpoint, target, [observed])
         if self.source_ip is not None and observed.outcome == "allowed" and "allowed" in cell.expected:
-            cell = cell.with_problem(self._source_problem(observed, of_nodes))
+            cell = cell.with_problem(source_problem(self.source_ip, observed, of_nodes))
         return cell.wrong()
 
     def _hopes_for_silence(self, source: Source, targets: Sequence[Endpoint]) -> bool:
@@ -209,51 +260,55 @@ class Connectivity(Assertion, key="connectivity"):
 
     def _target(self, endpoint: Endpoint) -> Target:
         return Target(
-            type="udp" if self.to.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
-            family=self.ip_family or "", limit=self.max_time.seconds, payload=self.payload or "",
-            ask_source=self.source_ip is not None,
+            type="udp" if endpoint.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
+            family=endpoint.family or "", limit=self.max_time.seconds, payload=self._question(endpoint),
+            size=self.payload.size if isinstance(self.payload, Sized) else 0,
+            whole=isinstance(self.payload, Sized) and self.payload.df, ask_source=self.source_ip is not None,
         )  # fmt: skip
 
-    def _cell(self, source: Source, endpoint: Endpoint, target: Target, observed: Observed) -> Cell:
-        # A payload asks for an answer, not only for a handshake.
-        problem = observed.failure if self.payload is not None and observed.outcome == "allowed" else ""
+    def _question(self, endpoint: Endpoint) -> str:
+        if self._tries > 1:
+            return question(endpoint.protocol)
+        return self.payload if isinstance(self.payload, str) else ""
+
+    @property
+    def _tries(self) -> int:
+        return (self.samples or _SAMPLES) if self.distribution is not None or self.sticky else 1
+
+    def _cell(
+        self, source: Source, endpoint: Endpoint, target: Target, tries: Sequence[Observed],
+        known: frozenset[str] = frozenset(),
+    ) -> Cell:  # fmt: skip
+        expected = self.expect.of(source, endpoint)
+        seen = [behind_service(endpoint, target, each) for each in tries]
+        observed = next((each for each in seen if each.outcome not in expected), seen[0])
         return Cell(
             source=source,
             endpoint=endpoint,
             target=target,
-            expected=self.expect.of(source, endpoint),
-            observed=behind_service(endpoint, target, observed),
-            problem=problem,
+            expected=expected,
+            observed=observed,
+            problem=self._problem(endpoint, seen, known) if observed.outcome in expected else "",
         )
 
-    def _witnesses(self, context: StepContext) -> list[Batch]:
-        """Looks at the nodes themselves: they tell all addresses that a node may use for others."""
-        if self.source_ip != "node":
-            return []
-        nodes = select_nodes("all", context.cluster)
-        return [Batch(source=node) for node in nodes] if isinstance(nodes, list) else []
+    def _problem(self, endpoint: Endpoint, tries: Sequence[Observed], known: frozenset[str]) -> str:
+        """What is wrong with the answers of a pair although its outcome is as expected."""
+        counted = Counter(each.outcome for each in tries)
+        if len(counted) > 1:
+            outcomes = ", ".join(f"{number} {outcome}" for outcome, number in counted.most_common())
+            return f"of {len(tries)} tries {outcomes}"
+        if "allowed" not in counted:
+            return ""
+        if len(tries) > 1:
+            return spread(tries, endpoint.protocol, self.distribution, known)
+        # A payload asks for an answer, not only for a handshake.
+        return tries[0].failure if self.payload is not None else ""
 
     def _check_sources(self, cells: list[Cell], nodes: Sequence[Seen], context: StepContext) -> None:
         """Note in each allowed cell whether the target saw the address that it was to see."""
         if self.source_ip is None:
             return
-        of_nodes = self._addresses_of_nodes(nodes, context)
+        of_nodes = addresses_of_nodes(nodes, context)
         for index, cell in enumerate(cells):
             if cell.observed.outcome == "allowed" and "allowed" in cell.expected:
-                cells[index] = cell.with_problem(self._source_problem(cell.observed, of_nodes))
-
-    def _addresses_of_nodes(self, nodes: Sequence[Seen], context: StepContext) -> set[str]:
-        found = {address for seen in nodes for address in seen.addresses}
-        return found | {address for node in context.cluster.nodes for address in node.addresses}
-
-    def _source_problem(self, observed: Observed, of_nodes: set[str]) -> str:
-        if not observed.seen_source:
-            return observed.failure or "the target did not say which address it saw"
-        if self.source_ip == "preserved":
-            right, wanted = observed.seen_source == observed.local, observed.local
-        elif self.source_ip == "node":
-            right, wanted = observed.seen_source in of_nodes, "an address of a node"
-        else:
-            network = ipaddress.ip_network(self.source_ip or "", strict=False)
-            right, wanted = ipaddress.ip_address(observed.seen_source) in network, str(network)
-        return "" if right else f"seen as {observed.seen_source}, expected {wanted}"
+                cells[index] = cell.with_problem(source_problem(self.source_ip, cell.observed, of_nodes))

@@ -13,16 +13,17 @@ from koalesce.matching.mismatch import MISSING, and_more
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.inside.places import Source, select_fixtures, select_nodes
-from koalesce.steps.state import addressing, filtering, running
+from koalesce.steps.state import addressing, filtering, ipvs, running
 from koalesce.steps.state.items import Items, at, together
+from koalesce.steps.state.kept import FilesBelow
 from koalesce.steps.state.machines import OnMachines, asked, everywhere, reachable
 from koalesce.steps.state.view import View
 
 if TYPE_CHECKING:  # few specs compare a state with an earlier one
     from koalesce.steps.snapshot import Noted
 
-VIEWS: Mapping[str, View] = {**addressing.VIEWS, **filtering.VIEWS, **running.VIEWS}
-_KINDS = (*VIEWS, "sysctls", "unchanged")
+VIEWS: Mapping[str, View] = {**addressing.VIEWS, **filtering.VIEWS, **ipvs.VIEWS, **running.VIEWS}
+_KINDS = (*VIEWS, "files", "sysctls", "unchanged")
 
 
 class NodeState(OnMachines, Assertion, key="node-state"):
@@ -41,7 +42,7 @@ class NodeState(OnMachines, Assertion, key="node-state"):
     rules: Items | None = None
     """Policy routing rules: `priority`, `src`, `dst`, `table`, `fwmark`, `iif`, `oif`, `family` …"""
     links: Items | None = None
-    """Network links: `ifname`, `mtu`, `operstate`, `flags`, `master`, `address`, `linkinfo` (`{info_kind: vxlan, info_data: {id: 1}}`) …"""
+    """Network links: `ifname`, `mtu`, `operstate`, `flags`, `master`, `address`, `linkinfo` (`{info_kind: vxlan, info_data: {id: 1}}`), `stats64` (`{rx: {errors: 0, dropped: 0}}`) …"""
     addresses: Items | None = None
     """Addresses of links: `ifname`, `local`, `prefixlen`, `cidr` (both in one), `scope`, `family` …"""
     neighbours: Items | None = None
@@ -56,17 +57,22 @@ class NodeState(OnMachines, Assertion, key="node-state"):
     """Sets of ipset: `name`, `type`, `family`, `members` (a sorted list), `references`, `comments` and `timeouts` (by member), `header`."""
     connections: Items | None = None
     """Tracked connections: `protocol`, `src`, `dst`, `sport`, `dport`, `reply` (the same four), `state`, `mark`, `assured`, `unreplied`, `family` …"""
+    ipvs: Items | None = None
+    """Virtual servers of IPVS: `protocol` (`TCP`, `UDP`, `SCTP`), `address`, `port`, or `fwmark`; `scheduler`, `persistent` (seconds, 0 without), `ops`, `family`, and `servers`, a list of
+    `{address, port, forward (Masq, Route …), weight, active, inactive}`. Where the kernel has no IPVS it's an error: `requires: [ipvs]` skips the test there."""
     listeners: Items | None = None
     """Sockets that listen: `protocol` (`tcp`, `udp`), `address` (`*`, `0.0.0.0`, `::`), `port`, `process`, `pid`."""
     mounts: Items | None = None
     """What is mounted in the node's own namespace: `target`, `source`, `type`, `options` (a list), `root`."""
     processes: Items | None = None
     """What runs on the node, its pods included: `pid`, `name`, `command`."""
+    files: FilesBelow | None = None
+    """Files: `path`, `type` (`file`, `folder`, `link`, `socket` …), `mode` (`"600"`), `owner` and `group` (numbers as text), `target` of links, `sha256` of contents."""
     sysctls: dict[StrictStr, Matcher] | None = Field(default=None, min_length=1)
     """Settings by name, each a value or a matcher: `{net.ipv4.ip_forward: 1, net.ipv4.conf.all.rp_filter: {in: [0, 2]}}`."""
 
     unchanged: Identifier | None = None
-    """The id of a `snapshot`: each kind of state that it has noted is as it was, on all of its machines, or on those that are said here."""
+    """The id of a `snapshot` of the test, of an earlier one or of `setup`: each kind of state that it has noted is as it was, on all of its machines, or on those that are said here."""
 
     @model_validator(mode="after")
     def _check_form(self) -> NodeState:
@@ -79,7 +85,7 @@ class NodeState(OnMachines, Assertion, key="node-state"):
         if len(kinds) != 1:
             raise ValueError(f"say exactly one of {', '.join(_KINDS)}; found {' and '.join(kinds) or 'none'}")
         if items := self._items:
-            refuse([flaw.under(kinds[0]) for flaw in items.flaws(VIEWS[kinds[0]])], self)
+            refuse([flaw.under(kinds[0]) for flaw in items.flaws(_view(kinds[0], items))], self)
         return self
 
     def title(self) -> str:
@@ -110,9 +116,12 @@ class NodeState(OnMachines, Assertion, key="node-state"):
         """Look at what a snapshot has noted."""
         from koalesce.steps.snapshot import compared, mark_of
 
-        noted: Noted | None = context.sightings.marks.get(mark_of(since, context))
+        seen, mark = context.sightings, mark_of(since, context)
+        noted: Noted | None = seen.marks.get(mark) or seen.lasting.get(mark)
         if noted is None:
-            return Errored(f"no snapshot {since} was noted in this test", final=True)
+            return Errored(
+                f"no snapshot {since} was noted: the step that does so has not run, or could not look", final=True
+            )
         sources = self.sources(context) if self.places else _of_snapshot(noted, context)
         if isinstance(sources, Errored):
             return sources
@@ -129,11 +138,12 @@ class NodeState(OnMachines, Assertion, key="node-state"):
 
     @property
     def _items(self) -> Items | None:
-        return getattr(self, self._kind) if self._kind in VIEWS else None
+        return getattr(self, self._kind) if self._kind in (*VIEWS, "files") else None
 
     def _look_at_items(self, source: Source, context: StepContext) -> Passed | Failed | Errored:
-        view, items = VIEWS[self._kind], self._items
+        items = self._items
         assert items is not None  # noqa: S101 - not settings
+        view = _view(self._kind, items)
         found = asked(source, view.command, context, view.read)
         if isinstance(found, Errored):
             return found
@@ -170,6 +180,10 @@ def _of_snapshot(noted: Noted, context: StepContext) -> list[Source] | Errored:
     is_of_fixtures = noted.step.fixture is not None or noted.step.fixtures is not None
     found = (select_fixtures if is_of_fixtures else select_nodes)(names, context.cluster)
     return found if isinstance(found, Errored) else reachable(found)
+
+
+def _view(kind: str, items: Items) -> View:
+    return items.view if isinstance(items, FilesBelow) else VIEWS[kind]
 
 
 def _path(name: str) -> str:

@@ -54,7 +54,8 @@ class Nodes(Assertion, key="nodes"):
     """Remove taints: `{node: worker-1, taints: [{key: dedicated}]}`; that there is none is a failure, unless `mayNotExist`."""
 
     add: Moved | None = None
-    """Have nodes join that the cluster keeps aside (`spare: true`), and wait until they are Ready: `{node: worker-3}`."""
+    """Have nodes join that the cluster keeps aside (`spare: true`), or that an earlier step of the test removed, and wait until they are Ready:
+    `{node: worker-3}`."""
 
     remove: Moved | None = None
     """Have nodes leave: they are switched off at once, all that they know is lost, and their Node objects are deleted. Drain them before, if

@@ -100,6 +100,7 @@ class Script(PrintedMatchers, Assertion, key="script"):
 
     def attempt(self, context: StepContext) -> Outcome:
         """Run it to its end."""
+        context.files.beyond("a script runs on this machine")
         left = seconds_left(context.scope)
         timeout = left if self.max_time is None else min(left, self.max_time.seconds)
         try:

@@ -13,9 +13,13 @@ _Key = tuple[str, str, str]  # resource, namespace, name or selection
 
 
 class Sightings:
-    """The memory of a test's steps; one for all of them. Writing to it is a matter of single dict operations."""
+    """The memory of a test's steps; one for all of them. Writing to it is a matter of single dict operations.
 
-    def __init__(self) -> None:
+    `lasting` outlives the test: what is noted for all that come later on the same cluster.
+    """
+
+    def __init__(self, lasting: dict[Any, Any] | None = None) -> None:
+        self.lasting: dict[Any, Any] = {} if lasting is None else lasting
         self._labels: dict[_Key, Mapping[str, str]] = {}
         self._selections: set[_Key] = set()
         self._claimed: set[_Key] = set()

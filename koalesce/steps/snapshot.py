@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import Flaw, refuse
 from koalesce.matching.mismatch import and_more
@@ -16,7 +16,7 @@ from koalesce.steps.identifier import Identifier
 from koalesce.steps.inside.places import Source
 from koalesce.steps.state.differences import differences
 from koalesce.steps.state.items import Part, part_flaws
-from koalesce.steps.state.kept import files
+from koalesce.steps.state.kept import Paths, files
 from koalesce.steps.state.lasting import LASTING, Lasting
 from koalesce.steps.state.machines import OnMachines, asked, everywhere
 from koalesce.steps.state.view import Item
@@ -55,7 +55,8 @@ class Noted:
 class Snapshot(OnMachines, Assertion, key="snapshot"):
     """Note what nodes or fixtures are like. A later `node-state: {unchanged: ID}` says that they are so again: that nothing is left of what was removed.
 
-    Only a test that says `disruptive: true` can have it: others change nodes meanwhile. What passes by itself doesn't count: counters, timers, handles,
+    Only `setup` and a test that says `disruptive: true` can have it: others change nodes meanwhile. What is noted there can be compared in later tests
+    as well, if they run alone (`serial` or `disruptive`), and in the spec's `cleanup`. What passes by itself doesn't count: counters, timers, handles,
     process ids, numbers of links, states of neighbours. Settings of a link that isn't there both times go with it. With
     `stableFor: 2s` it waits until nothing of this has changed for so long, and notes that.
     """
@@ -70,21 +71,13 @@ class Snapshot(OnMachines, Assertion, key="snapshot"):
     """Kinds of state, as in `node-state`; `sysctls` are all that can be set of the network. Default: `routes`, `rules`, `links`, `addresses`, `iptables`, `chains`, `nftables`,
     `ipsets` and `sysctls`, or none of them where `files` are said. There are also `mounts`, `listeners`, `processes` and `neighbours` (those that somebody made)."""
 
-    files: Annotated[list[StrictStr], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    files: Paths | None = None
     """Files and folders with all that is in them, on the same file system: `[/etc/cni/net.d]`. Type, mode, owner, target and content count. One that isn't there must not be there later."""
 
     except_: dict[StrictStr, Annotated[list[Part], BeforeValidator(_as_list), Field(min_length=1)]] = Field(
         default_factory=dict, alias="except"
     )
     """What doesn't count, by kind: items that match, as in `node-state`: `{links: {ifname: {matches: ^veth}}, files: [{path: /etc/cni/net.d/lock}]}`."""
-
-    @field_validator("files")
-    @classmethod
-    def _are_absolute(cls, paths: list[str] | None) -> list[str] | None:
-        for path in paths or ():
-            if not path.startswith("/") and "${{" not in path:
-                raise ValueError(f'"{path}" must begin with /')
-        return paths
 
     @model_validator(mode="after")
     def _check_form(self) -> Snapshot:
@@ -121,7 +114,8 @@ class Snapshot(OnMachines, Assertion, key="snapshot"):
             return noted
         before: Noted | None = context.memory.get(_SEEN)
         context.memory[_SEEN] = noted
-        context.sightings.marks[mark_of(self.id, context)] = noted
+        for memory in (context.sightings.marks, context.sightings.lasting):
+            memory[mark_of(self.id, context)] = noted
         if context.lasts and before is not None and (problem := compared(before, noted, "the look before")):
             return problem
         counts = {name: {kind: len(items) for kind, items in state.items()} for name, state in noted.states.items()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ _FOREIGN_PREFIXES = ("TF_VAR_", "TF_CLI_ARGS")
 _FOREIGN = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT")
 _MISSING_PLUGIN = (
     "Failed to query available provider packages",
+    "Failed to resolve provider packages",  # as OpenTofu says of a mirror that it can't read
     "Failed to install provider",
     "Required plugins are not installed",
     "Inconsistent dependency lock file",
@@ -123,8 +125,10 @@ class Terraform:
         ended = self._run(self._command_line.words("output", json=IsFlagged, no_color=IsFlagged), on_line)
         if ended.code:
             raise ProvisionError(f"{self._name} output failed: {' '.join(' '.join(complaints).split())}")
+        # OpenTofu tells before it what it thinks of its own settings, such as a file of $TF_CLI_CONFIG_FILE that isn't there.
+        document = "\n".join(itertools.dropwhile(lambda line: not line.startswith(("{", "[")), printed))
         try:
-            return {name: entry["value"] for name, entry in json.loads("\n".join(printed)).items()}
+            return {name: entry["value"] for name, entry in json.loads(document).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ProvisionError(f"{self._name} output printed something else than outputs: {error}") from error
 
@@ -180,20 +184,20 @@ class Terraform:
         errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
         if errors:
             lines = "\n".join(_told(errors))
-            missing = any(error.summary.startswith(_MISSING_PLUGIN) for error in errors)
-            return ProvisionError(
-                f"{self._name} {command} failed: {lines}", hint=_PLUGIN_HINT if missing else f"all it said: {self._log}"
-            )
+            known = _hint(error.summary for error in errors)
+            return ProvisionError(f"{self._name} {command} failed: {lines}", hint=known or f"all it said: {self._log}")
         raw = [event.message for event in events if event.type == "raw"]
         if any("flag provided but not defined" in line or "Usage: " in line for line in raw):
             return _NoEvents(
                 f"{self._binary} is too old: it has no `{command} -json`",
-                hint="use Terraform 1.5 or OpenTofu 1.6, or newer",
+                hint=_NEWER,
             )
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         last = "\n".join(line for line in raw[-10:])
         said = f"the program is {self._binary}; all it said: {self._log}"
-        return ProvisionError(f"{self._name} {command} failed: {how}" + (f"\n{last}" if last else ""), hint=said)
+        return ProvisionError(
+            f"{self._name} {command} failed: {how}" + (f"\n{last}" if last else ""), hint=_hint(raw) or said
+        )
 
     @property
     def _log(self) -> Path:
@@ -204,6 +208,22 @@ _PLUGIN_HINT = (
     "a Terraform plugin could not be had: check the network, or name a mirror (terraform.d/plugins in the root's folder, "
     "or a provider_installation in $TF_CLI_CONFIG_FILE)"
 )
+
+
+_NEWER = "use Terraform 1.5 or OpenTofu 1.6, or newer"
+_LOCKED = "another Terraform is at work there: wait for its end; of one that was killed, `terraform force-unlock ID` in that folder releases the lock"
+# Words of errors, and what to do.
+_HINTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (_MISSING_PLUGIN, _PLUGIN_HINT),
+    (("Unsupported Terraform Core version", "Unsupported OpenTofu Core version"), _NEWER),
+    (("Error acquiring the state lock",), _LOCKED),
+)
+
+
+def _hint(said: Iterable[str]) -> str:
+    """What to do about errors that are known; nothing for others."""
+    text = "\n".join(said)
+    return next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
 
 
 def _told(errors: list[Diagnostic]) -> Iterator[str]:

@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from koalesce.assets import asset
 from koalesce.errors import ProvisionError
 
 NUMBER = 1
+_SAYS = re.compile(r'^output "contract" \{[^}]*?^\s*value\s*=\s*(\d+)\s*$', re.MULTILINE)
 _NOTES = {"description", "title", "default", "terraformType", "$schema", "$id"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -37,20 +39,32 @@ def contract() -> Mapping[str, Any]:
     return loaded
 
 
+def check_root(folder: Path) -> None:
+    """Raise ContractError where a root says that it keeps another contract, before anything of it is made."""
+    path = folder / "outputs.tf"
+    said = _SAYS.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if said is not None:
+        _check_number(int(said[1]))
+
+
 def check_outputs(outputs: Mapping[str, Any]) -> None:
     """Raise ContractError with all that is wrong with a root's outputs."""
-    number = outputs.get("contract")
-    if number is not None and number != NUMBER:
-        raise ContractError(
-            f"the Terraform root keeps contract {number}, this version of Koalesce knows contract {NUMBER}",
-            hint="use the roots that come with this version",
-        )
+    if outputs.get("contract") is not None:
+        _check_number(outputs["contract"])
     _raise(contract()["properties"]["outputs"], outputs, "output")
 
 
 def check_variables(variables: Mapping[str, Any]) -> None:
     """Raise ContractError with all that is wrong with the values for a root's variables."""
     _raise(contract()["properties"]["variables"], variables, "variable")
+
+
+def _check_number(number: Any) -> None:
+    if number != NUMBER:
+        raise ContractError(
+            f"the Terraform root keeps contract {number}, this version of Koalesce knows contract {NUMBER}",
+            hint="use the root that comes with this version; one of another package needs a version of that package for it",
+        )
 
 
 def _raise(schema: Mapping[str, Any], values: Mapping[str, Any], what: str) -> None:

@@ -22,7 +22,8 @@ _SOURCE = re.compile(
 )  # of required_providers; those of modules begin with ./
 _PATIENCE = 600.0
 _NO_PLUGINS = "no-plugins"
-_MOCKS_SINCE = {"terraform": (1, 7), "tofu": (1, 8)}
+_MOCKS_SINCE = {"Terraform": (1, 7), "OpenTofu": (1, 8)}
+_VERSION = re.compile(r"^(?P<name>\w+) v(?P<version>(\d+)\.(\d+)\S*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,16 @@ def _validated(program: Path, folder: Path) -> Iterator[str]:
 
 def _no_mocks(program: Path, folder: Path) -> str:
     """Why a root's own tests can't be run; nothing if they can."""
-    version = json.loads(_run(program, folder, "version", "-json").out)["terraform_version"]
-    since = _MOCKS_SINCE["tofu" if program.name == "tofu" else "terraform"]
-    if tuple(map(int, version.split("-")[0].split(".")[:2])) >= since:
+    said = _run(program, folder, "version").out  # which names the one or the other, whatever the program is called
+    found = _VERSION.search(said)
+    if found is None or found["name"] not in _MOCKS_SINCE:
+        return f"{program.name} test: `{program.name} version` doesn't tell a version: {_flat(said)[:100]}"
+    since = _MOCKS_SINCE[found["name"]]
+    if (int(found[3]), int(found[4])) >= since:
         return ""
-    return f"{program.name} test: {version} has no mocks of providers, {since[0]}.{since[1]} has"
+    return (
+        f"{program.name} test: {found['name']} {found['version']} has no mocks of providers, {since[0]}.{since[1]} has"
+    )
 
 
 def _tested(program: Path, folder: Path) -> Iterator[str]:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from koalesce.toolchain.images import ImageStore, ImageUnavailable
-    from koalesce.toolchain.toolchain import LocalTools, Toolchain
+    from koalesce.toolchain.local_tools import LocalTools
+    from koalesce.toolchain.toolchain import Toolchain
 
 __all__ = ["ImageStore", "ImageUnavailable", "LocalTools", "Toolchain"]
 
 _PLACES = {
     "ImageStore": "koalesce.toolchain.images",
     "ImageUnavailable": "koalesce.toolchain.images",
-    "LocalTools": "koalesce.toolchain.toolchain",
+    "LocalTools": "koalesce.toolchain.local_tools",
     "Toolchain": "koalesce.toolchain.toolchain",
 }
 

@@ -70,15 +70,17 @@ class Contents:
         return f"sha256:{seen.hexdigest()}"
 
 
-def read_contents(path: Path, build: Callable[[Recipe], Path], *, root: Path) -> Contents:
+def read_contents(
+    path: Path, build: Callable[[Recipe], Path], *, root: Path, reads: Callable[[Path], object] = lambda _path: None
+) -> Contents:
     """What the image of a definition file is made of; `build` builds a Go program and returns its binary.
 
-    UsageError for files that aren't below `root`, with links followed.
+    `reads` is told each file and folder that it names. UsageError for files that aren't below `root`, with links followed.
     """
     from koalesce.toolchain.definition import load
 
     definition = load(path)
-    place = _Place(path.resolve().parent, root.resolve())
+    place = _Place(path.resolve().parent, root.resolve(), reads)
     binaries = []
     for program in definition.go:
         binary = build(_recipe(program, place))
@@ -100,8 +102,10 @@ class _Place:
 
     folder: Path
     root: Path
+    reads: Callable[[Path], object]
 
     def find(self, written: str) -> Path:
+        self.reads(self.folder / written)
         return self.confined(self.folder / written)
 
     def confined(self, path: Path) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError, UsageError
@@ -18,6 +17,7 @@ from koalesce.toolchain.generate import Generator
 from koalesce.toolchain.gobuild import GoBuilder
 from koalesce.toolchain.imagebuild import ImageBuilder, read_contents
 from koalesce.toolchain.images import ImageStore
+from koalesce.toolchain.local_tools import LocalTools
 from koalesce.toolchain.network import Network
 from koalesce.toolchain.recipes import Recipe
 from koalesce.toolchain.releases import Releases, record_pins
@@ -27,40 +27,6 @@ from koalesce.toolchain.system import ROUTERS, SystemPackages, command, has_comm
 
 # What not every cluster runs: the images of these tools.
 CHOOSABLE = {"coredns": builtin.coredns, "metrics-server": builtin.metrics_server}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTools:
-    """What a local cluster is made of.
-
-    `kubernetes`, `etcd`, `containerd` and `cni` are folders of binaries, `runc` and `probe` binaries. `system` are roots of
-    unpacked Debian packages whose usr/ is laid over the host's /usr in a node; empty if the host has everything. `images`
-    tells the reference in the image store by role: `pause`, `coredns` (with that `dns`), `metrics-server` (with that addon), `probe`
-    (agnhost and small tools), and components of the control plane, where they are asked for. `routers` are such roots by the program
-    (`gobgpd`, `frr`) that makes a fixture a router; "/" where the host has it. `resolver` is the binary that makes one a resolver, if any is.
-    """
-
-    kubernetes: Path
-    etcd: Path
-    containerd: Path
-    cni: Path
-    system: tuple[Path, ...]
-    runc: Path
-    probe: Path
-    images: Mapping[str, str]
-    routers: Mapping[str, str] = field(default_factory=dict)
-    resolver: Path | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> LocalTools:
-        """Read them from JSON: a field that is no list or map is a path."""
-        found: dict[str, Any] = {key: Path(value) for key, value in values.items() if isinstance(value, str)}
-        return cls(
-            **found,
-            system=tuple(Path(path) for path in values["system"]),
-            images=values["images"],
-            routers=values.get("routers", {}),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +141,14 @@ class Toolchain:
         """The folder of the binaries that a recipe of one's own makes, built if it isn't kept."""
         return self._finder.build(recipe)
 
-    def build_image(self, definition: Path, *, root: Path) -> str:
-        """Build the image of a definition file, from files below `root`, into the store; returns its complete reference."""
-        contents = read_contents(definition, lambda recipe: self._finder.build(recipe) / recipe.output, root=root)
+    def build_image(self, definition: Path, *, root: Path, reads: Callable[[Path], object] = lambda _path: None) -> str:
+        """Build the image of a definition file, from files below `root`, into the store; returns its complete reference.
+
+        `reads` is told each file and folder that it is made of.
+        """
+        contents = read_contents(
+            definition, lambda recipe: self._finder.build(recipe) / recipe.output, root=root, reads=reads
+        )
         return self._builder.build(contents)
 
     def states(self, kubernetes: str) -> list[ToolState]:

@@ -27,9 +27,8 @@ _PACKAGES = (
 _SIZE = "8G"  # no more of it is used than there is on it
 _MINUTES = 30
 # No data are asked for over a network that there isn't, and nothing is done that a machine of ours isn't told; one kind of key is soon made.
-_CLOUD_INIT = """\
+CLOUD_INIT = """\
 datasource_list: [NoCloud]
-locale: false
 ssh_genkeytypes: [ed25519]
 no_ssh_fingerprints: true
 cloud_init_modules: [seed_random, write-files, set_hostname, update_hostname, users-groups, ssh]
@@ -40,7 +39,7 @@ _FILES = {
     "etc/hostname": "vm\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/fstab": "/dev/vda / ext4 defaults 0 1\n",
-    "etc/cloud/cloud.cfg.d/90-koalesce.cfg": _CLOUD_INIT,
+    "etc/cloud/cloud.cfg.d/90-koalesce.cfg": CLOUD_INIT,
 }
 _WANTED = {"multi-user.target.wants/systemd-networkd.service": "/lib/systemd/system/systemd-networkd.service"}
 _UNWANTED = (

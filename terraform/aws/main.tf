@@ -8,28 +8,19 @@ locals {
   # The first four addresses of a subnet are AWS' own.
   nodes = { for index, node in var.nodes : node.name => cidrhost(var.settings.node_cidr, index + 10) }
 
+  # An instance whose time is over switches itself off, and is gone then.
+  boot = { ends = local.marks.koalesce-expires }
+
   # What may be reached from outside, by whom.
   entries = { for pair in setproduct(["22", "2379", "6443"], var.settings.allowed_cidrs) : join(" ", pair) => {
     port = tonumber(pair[0])
     cidr = pair[1]
   } }
 
-  # As systemd reads it: 2026-11-23 14:00:00 UTC.
-  expiry = replace(local.marks.koalesce-expires, "/^(....)(..)(..)T(..)(..)(..)Z$/", "$1-$2-$3 $4:$5:$6 UTC")
-
-  # What cloud-init does at an instance's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can't reach the
-  # metadata service; even so it holds no secret. An instance whose time is over switches itself off, and is gone then.
-  user_data = join("\n", ["#cloud-config", yamlencode({
-    package_update      = true
-    packages            = ["iproute2", "ipset", "iptables", "kmod", "procps"]
-    ssh_authorized_keys = var.settings.authorized_keys
-    runcmd              = [["systemd-run", "--on-calendar=${local.expiry}", "systemctl", "poweroff"]]
-  })])
-
   machines = {
     machines = [for node in var.nodes : {
       host    = aws_instance.node[node.name].public_ip
-      user    = var.settings.user
+      user    = "root"
       key     = "${local.state_dir}/ssh/id_ed25519"
       address = local.nodes[node.name]
     }]
@@ -151,7 +142,7 @@ resource "aws_instance" "node" {
   vpc_security_group_ids               = [aws_security_group.run.id]
   source_dest_check                    = false # addresses of pods are not those of the instance
   instance_initiated_shutdown_behavior = "terminate"
-  user_data                            = local.user_data
+  user_data                            = try(file("${terraform_data.key.output.folder}/user-data"), "")
   tags                                 = merge(local.marks, { Name = "${var.name}-${each.key}" })
 
   metadata_options {
@@ -163,5 +154,9 @@ resource "aws_instance" "node" {
     volume_type = "gp3"
     volume_size = var.settings.disk_gb
     tags        = local.tags
+  }
+
+  lifecycle {
+    ignore_changes = [user_data] # what an instance has been told at its first boot; the file is gone on other machines
   }
 }

@@ -220,7 +220,7 @@ variable "koalesce_command" {
 
 variable "settings" {
   description = "What only this provider knows."
-  type        = object({ region = optional(string, "eu-central-1"), zone = optional(string, ""), instance_type = optional(string, "t3.medium"), architecture = optional(string, "amd64"), image = optional(string, ""), user = optional(string, "admin"), disk_gb = optional(number, 20), node_cidr = optional(string, "10.80.0.0/24"), allowed_cidrs = optional(list(string), []), authorized_keys = optional(list(string), []), ttl = optional(string, "2h"), tools = optional(any, {}), image_store = optional(string, ""), timeout = optional(number, 600) })
+  type        = object({ region = optional(string, "eu-central-1"), zone = optional(string, ""), instance_type = optional(string, "t3.medium"), architecture = optional(string, "amd64"), image = optional(string, ""), disk_gb = optional(number, 20), node_cidr = optional(string, "10.80.0.0/24"), allowed_cidrs = optional(list(string), []), authorized_keys = optional(list(string), []), ttl = optional(string, "2h"), tools = optional(any, {}), image_store = optional(string, ""), timeout = optional(number, 600) })
   default     = {}
   nullable    = false
 }

@@ -7,13 +7,7 @@ locals {
   tag   = "koalesce:${var.name}:${var.run_id}:${local.marks.koalesce-expires}"
   label = "koalesce.${var.name}.${var.run_id}.${local.marks.koalesce-expires}"
 
-  # What cloud-init does at a droplet's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can read it from
-  # the metadata service: it holds no secret.
-  user_data = join("\n", ["#cloud-config", yamlencode({
-    package_update      = true
-    packages            = ["iproute2", "ipset", "iptables", "kmod", "procps"]
-    ssh_authorized_keys = var.settings.authorized_keys
-  })])
+  boot = {} # machines are told nothing besides what all are
 
   machines = {
     machines = [for node in var.nodes : {
@@ -102,5 +96,9 @@ resource "digitalocean_droplet" "node" {
   vpc_uuid  = digitalocean_vpc.run.id
   ssh_keys  = [digitalocean_ssh_key.run.id]
   tags      = [digitalocean_tag.run.id]
-  user_data = local.user_data
+  user_data = try(file("${terraform_data.key.output.folder}/user-data"), "")
+
+  lifecycle {
+    ignore_changes = [ssh_keys, user_data] # what a droplet has been told at its first boot; the file is gone on other machines
+  }
 }

@@ -1,5 +1,5 @@
 # Written by `koalesce contract --write`: how machines become a cluster, the same for every provider that makes them. Its main.tf says
-# what local.provider and local.machines are.
+# what local.provider, local.machines and local.boot are.
 
 locals {
   state_dir = var.state_dir != "" ? var.state_dir : "${abspath(path.root)}/cluster"
@@ -73,7 +73,8 @@ resource "terraform_data" "expiry" {
   }
 }
 
-# The key pair of this cluster, and what its machines are told at their first boot, as files below state_dir.
+# The key pair of this cluster, and what its machines are told at their first boot (local.boot says what that is besides what all are told),
+# as files below state_dir.
 resource "terraform_data" "key" {
   triggers_replace = local.request
 
@@ -85,7 +86,7 @@ resource "terraform_data" "key" {
   provisioner "local-exec" {
     interpreter = concat(var.koalesce_command, ["machines"])
     command     = "key"
-    environment = { KOALESCE_REQUEST = jsonencode(local.request) }
+    environment = { KOALESCE_REQUEST = jsonencode(merge(local.request, { boot = local.boot })) }
   }
 }
 

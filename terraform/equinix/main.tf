@@ -4,48 +4,9 @@ locals {
   provider   = "equinix"
   label      = "koalesce-${var.name}-${var.run_id}-${local.marks.koalesce-expires}"
   public_key = trimspace(try(file("${terraform_data.key.output.folder}/id_ed25519.pub"), ""))
-  cidrs4     = [for cidr in var.settings.allowed_cidrs : cidr if !strcontains(cidr, ":")]
-  cidrs6     = [for cidr in var.settings.allowed_cidrs : cidr if strcontains(cidr, ":")]
 
-  # There is no firewall in front of these machines: each drops by itself what comes from others than may reach it, before it is
-  # passed on to pods. nftables.service reads this at each boot.
-  filter = <<-EOT
-    table inet koalesce_access {
-      set allowed4 {
-        type ipv4_addr
-        flags interval
-        auto-merge
-        elements = { ${join(", ", concat(["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], local.cidrs4))} }
-      }
-      set allowed6 {
-        type ipv6_addr
-        flags interval
-        auto-merge
-        elements = { ${join(", ", concat(["::1"], local.cidrs6))} }
-      }
-      chain entries {
-        type filter hook prerouting priority -150; policy accept;
-        iifname "lo" accept
-        ct state established,related accept
-        ip saddr @allowed4 accept
-        ip6 saddr @allowed6 accept
-        meta l4proto { icmp, ipv6-icmp } accept
-        udp dport 68 accept
-        drop
-      }
-    }
-  EOT
-
-  # What cloud-init does at a machine's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can read it from
-  # the metadata service: it holds no secret.
-  user_data = join("\n", ["#cloud-config", yamlencode({
-    package_update      = true
-    packages            = ["iproute2", "ipset", "iptables", "kmod", "nftables", "procps"]
-    disable_root        = false
-    ssh_authorized_keys = concat([local.public_key], var.settings.authorized_keys)
-    write_files         = [{ path = "/etc/nftables.conf", permissions = "0600", content = local.filter }]
-    runcmd              = [["systemctl", "enable", "--now", "nftables.service"]]
-  })])
+  # There is no firewall in front of these machines: each drops by itself what comes from others than may reach it.
+  boot = { filter = true }
 
   machines = {
     machines = [for node in var.nodes : {
@@ -80,13 +41,15 @@ resource "equinix_metal_device" "node" {
   operating_system    = var.settings.operating_system
   hostname            = "${var.name}-${each.key}"
   project_ssh_key_ids = [equinix_metal_project_ssh_key.run.id]
-  user_data           = local.user_data
+  user_data           = try(file("${terraform_data.key.output.folder}/user-data"), "")
   tags                = [for name, value in local.marks : "${name}:${value}"]
 
   # The service ends a device by itself then.
   termination_time = replace(local.marks.koalesce-expires, "/^(....)(..)(..)T(..)(..)(..)Z$/", "$1-$2-$${3}T$4:$5:$${6}Z")
 
   lifecycle {
+    ignore_changes = [user_data] # what a device has been told at its first boot; the file is gone on other machines
+
     precondition {
       condition     = var.settings.project != ""
       error_message = "settings.project is empty: say in which project devices are made, by its id."

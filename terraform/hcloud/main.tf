@@ -6,6 +6,8 @@ locals {
 
   nodes = { for index, node in var.nodes : node.name => cidrhost(var.settings.node_cidr, index + 10) }
 
+  boot = {} # machines are told nothing besides what all are
+
   machines = {
     machines = [for node in var.nodes : {
       host    = hcloud_server.node[node.name].ipv4_address

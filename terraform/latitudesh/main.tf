@@ -2,51 +2,11 @@
 
 locals {
   provider   = "latitudesh"
-  label      = "koalesce-${var.name}-${var.run_id}-${local.marks.koalesce-expires}"
+  label      = "koalesce.${var.name}.${var.run_id}.${local.marks.koalesce-expires}"
   public_key = trimspace(try(file("${terraform_data.key.output.folder}/id_ed25519.pub"), ""))
-  cidrs4     = [for cidr in var.settings.allowed_cidrs : cidr if !strcontains(cidr, ":")]
-  cidrs6     = [for cidr in var.settings.allowed_cidrs : cidr if strcontains(cidr, ":")]
 
-  # There is no firewall in front of these machines: each drops by itself what comes from others than may reach it, before it is
-  # passed on to pods. nftables.service reads this at each boot.
-  filter = <<-EOT
-    table inet koalesce_access {
-      set allowed4 {
-        type ipv4_addr
-        flags interval
-        auto-merge
-        elements = { ${join(", ", concat(["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], local.cidrs4))} }
-      }
-      set allowed6 {
-        type ipv6_addr
-        flags interval
-        auto-merge
-        elements = { ${join(", ", concat(["::1"], local.cidrs6))} }
-      }
-      chain entries {
-        type filter hook prerouting priority -150; policy accept;
-        iifname "lo" accept
-        ct state established,related accept
-        ip saddr @allowed4 accept
-        ip6 saddr @allowed6 accept
-        meta l4proto { icmp, ipv6-icmp } accept
-        udp dport 68 accept
-        drop
-      }
-    }
-    include "/etc/nftables-peers*.nft"
-  EOT
-
-  # What cloud-init does at a machine's first boot (https://docs.cloud-init.io/en/latest/reference/modules.html). Pods can read it from
-  # the metadata service: it holds no secret.
-  user_data = join("\n", ["#cloud-config", yamlencode({
-    package_update      = true
-    packages            = ["iproute2", "ipset", "iptables", "kmod", "nftables", "procps"]
-    disable_root        = false
-    ssh_authorized_keys = concat([local.public_key], var.settings.authorized_keys)
-    write_files         = [{ path = "/etc/nftables.conf", permissions = "0600", content = local.filter }]
-    runcmd              = [["systemctl", "enable", "--now", "nftables.service"]]
-  })])
+  # There is no firewall in front of these machines: each drops by itself what comes from others than may reach it.
+  boot = { filter = true }
 
   machines = {
     machines = [for node in var.nodes : {
@@ -80,7 +40,11 @@ resource "latitudesh_ssh_key" "run" {
 
 resource "latitudesh_user_data" "run" {
   description = local.label
-  content     = base64encode(local.user_data)
+  content     = base64encode(try(file("${terraform_data.key.output.folder}/user-data"), ""))
+
+  lifecycle {
+    ignore_changes = [content] # what servers have been told at their first boot; the file is gone on other machines
+  }
 }
 
 resource "latitudesh_server" "node" {
@@ -126,8 +90,8 @@ resource "terraform_data" "peers" {
   provisioner "remote-exec" {
     inline = [
       "cloud-init status --wait >/dev/null || true",
-      "echo 'add element inet koalesce_access allowed4 { ${join(", ", self.input)} }' > /etc/nftables-peers.nft",
-      "nft -f /etc/nftables-peers.nft",
+      "echo 'add element inet koalesce_access allowed4 { ${join(", ", self.input)} }' > /etc/koalesce-access-peers.nft",
+      "nft -f /etc/koalesce-access-peers.nft",
     ]
   }
 }

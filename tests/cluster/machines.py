@@ -1,7 +1,7 @@
 """Machines to try the provider ssh on: Debian with systemd and sshd in systemd-nspawn, each with a network of its own on one bridge.
 
 The root file system is made once by mmdebstrap(1), and kept; machines share it, each with a layer of its own over it. What nspawn keeps from its machines on cgroup v1, and values of the kernel that
-kubelets want and that are the whole machine's, are given to them after the boot.
+kubelets want and that are the whole machine's, are given to them as they boot. A machine that is told to boot again comes back with its disk alone: its network and its cgroups are new ones.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ _HYBRID = Path("/sys/fs/cgroup/unified")
 _BOOT = 300.0
 _PAUSE = 0.2
 _PATIENCE = 20.0
-_LENT = """
-for place in /sys/fs/cgroup/*; do mount -o remount,bind,rw $place 2>/dev/null; done
+_LENT = """\
+#!/bin/sh
+set -e
+for place in /sys/fs/cgroup/*; do mount -o remount,bind,rw $place 2>/dev/null || true; done
 mount -o remount,bind,rw /proc/sys
 number=0
 for pair in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
@@ -51,6 +53,42 @@ for pair in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/pani
 done
 [ -e /dev/kmsg ] || mknod /dev/kmsg c 1 11
 mount --make-rshared /
+"""
+_LENDING = """\
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/lend
+
+[Install]
+WantedBy=sysinit.target
+"""
+_BOOTS_AGAIN = 133  # what nspawn ends with (systemd-nspawn(1), of --keep-unit) where a machine is told to boot
+# A machine's life: a network namespace for each boot, whose link has its address only once the system has begun to start, as where a server tells it.
+_LIFE = """
+while :; do
+  ip -n {site} link del {name} 2>/dev/null
+  ip netns del {namespace} 2>/dev/null
+  ip netns add {namespace} && ip -n {site} -batch - <<'END' || exit 1
+link add {name} type veth peer name eth0 address 02:4b:00:00:00:{number:02x} netns {namespace}
+link set {name} master br0 up
+END
+  ip -n {namespace} link set lo up
+  {{ sleep 2; ip -n {namespace} -batch - <<'END'
+addr add {address}/24 dev eth0
+link set eth0 up
+route add default via 10.77.0.1
+END
+  }} &
+  setpriv --pdeathsig=KILL -- "$@"
+  [ $? = {again} ] || exit
+  wait
+  for group in {groups}; do find $group -mindepth 1 -depth -type d -exec rmdir {{}} + ; done
+done
 """
 
 
@@ -77,10 +115,9 @@ class Machine:
     def cut_power(self) -> None:
         """End it at once, with all that runs on it."""
         for group in self.groups:
-            for file in (group / "cgroup.procs", *group.glob("**/cgroup.procs")):
-                for pid in file.read_text().split():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+            for pid in cgroups.processes([group]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
@@ -159,16 +196,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
     address = f"10.77.0.{10 + number}"
     root = _root(stack, folder, name)
     _furnish(root, name)
-    _run(["ip", "netns", "add", namespace])
-    stack.callback(_run, ["ip", "netns", "del", namespace])
-    _ip(mark, f"link add {name} type veth peer name eth0 netns {namespace}", f"link set {name} master br0 up")
-    _ip(
-        namespace,
-        "link set lo up",
-        f"addr add {address}/24 dev eth0",
-        "link set eth0 up",
-        "route add default via 10.77.0.1",
-    )
+    stack.callback(subprocess.run, ["ip", "netns", "del", namespace], check=False)
     groups = [each.path / namespace for each in cgroups.detect().hierarchies if each.version == 1]
     groups += [_HYBRID / namespace] if groups and _HYBRID.is_dir() else []
     stack.callback(cgroups.remove, groups, seconds=_PATIENCE)
@@ -177,11 +205,14 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         for setting in ("cpuset.cpus", "cpuset.mems"):
             if (group / setting).exists():
                 (group / setting).write_text((group.parent / setting).read_text())
+    life = _LIFE.format(
+        site=mark, name=name, namespace=namespace, address=address, number=number, again=_BOOTS_AGAIN, groups=" ".join(map(str, groups)),
+    )  # fmt: skip
     log = stack.enter_context((folder / f"{name}.log").open("wb"))
     process = subprocess.Popen(
         ["sh", "-c", f'{"; ".join(f"echo $$ > {group}/cgroup.procs" for group in groups) or ":"}; exec "$@"', "sh",
          "setpriv", "--pdeathsig=KILL", "--",  # also where this is killed, and ends nothing any more
-         "systemd-nspawn", "--directory", str(root), f"--bind={folder / f'{name}-lib'}:/var/lib", "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
+         "sh", "-c", life, "sh", "systemd-nspawn", "--directory", str(root), f"--bind={folder / f'{name}-lib'}:/var/lib", "--boot", "--register=no", "--keep-unit", "--capability=all", "--console=pipe",
          f"--network-namespace-path=/run/netns/{namespace}", f"--machine={name}", "--system-call-filter=add_key keyctl request_key bpf"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
@@ -224,17 +255,23 @@ def _furnish(root: Path, name: str) -> None:
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
     (root / "etc/machine-id").write_text("")
     (root / "etc/resolv.conf").write_text("nameserver 10.77.0.1\n")
+    (root / "usr/local/sbin/lend").write_text(_LENT)
+    (root / "usr/local/sbin/lend").chmod(0o755)
+    (root / "etc/systemd/system/lend.service").write_text(_LENDING)
+    wants = root / "etc/systemd/system/sysinit.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / "lend.service").symlink_to("../lend.service")
     for old in (root / "etc/ssh").glob("ssh_host_*"):
         old.unlink()
     _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(root / "etc/ssh/ssh_host_ed25519_key")])
 
 
 def _await(site: Site, machine: Machine) -> None:
-    """Wait until it lets us in, and give it what nspawn doesn't."""
+    """Wait until it lets us in, and has what nspawn doesn't give."""
     deadline = time.monotonic() + _BOOT
     while True:
         try:
-            site.run(machine, _LENT)
+            site.run(machine, "systemctl start lend.service")
         except subprocess.CalledProcessError as error:
             if time.monotonic() > deadline:
                 log = (site.folder / f"{machine.name}.log").read_text(errors="replace")[-2000:]

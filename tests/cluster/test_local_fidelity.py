@@ -68,14 +68,14 @@ def test_the_api_server_is_reached_by_both_families(cluster: Made, host: str) ->
     url = f"https://{host if host.endswith(':443') else f'{host}:6443'}/livez"
     fetch = ["curl", "-sf", "-m", "5", "--cacert", "/etc/kubernetes/pki/ca.crt", url]
 
-    assert run([*outputs["nodes"][0]["exec"], *fetch], timeout=20).check().out == "ok"
+    assert run([*outputs["nodes"][0]["exec"], *fetch], timeout=60).check().out == "ok"
 
 
 def test_this_machine_reaches_it_as_ever(cluster: Made) -> None:
     _, outputs, _ = cluster
     context = ssl._create_unverified_context()
 
-    with urllib.request.urlopen(f"{outputs['api_endpoint']}/livez", context=context, timeout=10) as answer:
+    with urllib.request.urlopen(f"{outputs['api_endpoint']}/livez", context=context, timeout=60) as answer:
         assert answer.read() == b"ok"
 
 
@@ -89,6 +89,6 @@ def test_a_node_has_what_it_was_given(cluster: Made) -> None:
 
     capacity = node["status"]["capacity"]
     assert (capacity["cpu"], capacity["memory"], capacity["pods"]) == ("1", "2Gi", "7")
-    processors, limit = run([*outputs["nodes"][0]["exec"], "sh", "-c", script], timeout=20).check().out.splitlines()
+    processors, limit = run([*outputs["nodes"][0]["exec"], "sh", "-c", script], timeout=60).check().out.splitlines()
     assert processors.split()[1].isdecimal()
     assert limit == str(2**31)

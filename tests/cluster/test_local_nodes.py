@@ -227,7 +227,7 @@ def test_an_image_that_can_not_be_had_is_told_within_seconds(cluster: Cluster) -
         (container,) = status(cluster.kube, "missing").get("containerStatuses", [{}])
         return str(container.get("state", {}).get("waiting", {}))
 
-    eventually(lambda: "ImagePull" in reason(), 30)
+    eventually(lambda: "ImagePull" in reason())
     assert "quay.io/nowhere/nothing:1: not found" in reason()
 
 
@@ -241,7 +241,7 @@ def test_a_killed_service_comes_back(cluster: Cluster, service: str) -> None:
     (before,) = pids()
     cluster.run("control-plane", "kill", "-9", before)
 
-    eventually(lambda: pids() not in ([], [before]), 20)
+    eventually(lambda: pids() not in ([], [before]))
 
 
 def test_logs_can_be_read_where_the_contract_says(cluster: Cluster) -> None:

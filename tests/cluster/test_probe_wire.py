@@ -51,14 +51,14 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     binary = tmp_path_factory.mktemp("probe") / "koalesce-probe"
     environment = {**os.environ, "CGO_ENABLED": "0"}
     subprocess.run(
-        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.4.0", env=environment, check=True
+        ["go", "build", "-trimpath", "-o", binary, "."], cwd=SHIPPED / "probe-0.5.0", env=environment, check=True
     )
     return binary
 
 
 def await_links(probe: Path) -> None:
     """IPv6 links take a moment after they are up."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     targets = [{"type": "tcp", "host": host, "port": 8080, "limit": 1.0} for host in ("10.99.2.2", "fd99:2::2")]
     while time.monotonic() < deadline:
         if {result["outcome"] for result in look(probe, *targets)} == {"allowed"}:
@@ -195,6 +195,71 @@ def test_the_server_says_which_address_it_saw(probe: Path) -> None:
 
     assert [result["seenSource"] for result in results] == ["10.99.1.2", "10.99.1.2", "fd99:1::2"]
     assert [result["local"].rpartition(":")[0] for result in results] == ["10.99.1.2", "10.99.1.2", "[fd99:1::2]"]
+
+
+@contextlib.contextmanager
+def mtu(namespace: str, link: str, size: int) -> Iterator[None]:
+    sh(f"ip -n {namespace} link set {link} mtu {size}")
+    try:
+        yield
+    finally:
+        sh(f"ip -n {namespace} link set {link} mtu 1500")
+        sh(*(f"ip -n {SOURCE} {family} route flush cache" for family in ("-4", "-6")))  # what was learnt of the path
+
+
+@pytest.mark.usefixtures("network")
+def test_a_packet_of_exactly_the_paths_mtu_goes_and_a_longer_one_is_rejected_by_whom_it_is_too_long_for(
+    probe: Path,
+) -> None:
+    def udp(host: str, size: int, *, whole: bool = True) -> dict[str, Any]:
+        return {"type": "udp", "host": host, "port": 8081, "size": size, "whole": whole}
+
+    whole = look(probe, udp("10.99.2.2", 1500), udp("fd99:2::2", 1500))
+    own = look(probe, udp("10.99.2.2", 1501), udp("fd99:2::2", 1501))
+    with mtu(ROUTER, "t0", 1400):
+        fitting = look(probe, udp("10.99.2.2", 1400), udp("fd99:2::2", 1400), udp("10.99.2.2", 1401, whole=False))
+        routers = look(probe, udp("10.99.2.2", 1401), udp("fd99:2::2", 1401))
+    cut = look(probe, udp("10.99.2.2", 3000, whole=False))
+
+    assert {result["outcome"] for result in (*whole, *fitting, *cut)} == {"allowed"}, (whole, fitting, cut)
+    assert not any("failure" in result for result in (*whole, *fitting, *cut))
+    assert [(result["outcome"], result["mtu"], result.get("icmp")) for result in own] == [("rejected", 1500, None)] * 2
+    assert [(result["outcome"], result["mtu"], result["icmp"]["from"]) for result in routers] == [
+        ("rejected", 1400, "10.99.1.1"),
+        ("rejected", 1400, "fd99:1::1"),
+    ]
+    assert routers[0]["reason"] == "too long: ICMP fragmentation needed from 10.99.1.1, which passes on 1400 bytes"
+
+
+@pytest.mark.usefixtures("network")
+def test_a_path_that_swallows_long_packets_is_told_from_one_that_passes_them(probe: Path) -> None:
+    """Nobody tells the source that its packets are too long: what is sent in bulk hangs although a handshake goes through.
+
+    A link drops what is longer than its end takes, but for what is to be cut into segments later, and says nothing.
+    """
+    bulk = {"type": "tcp", "host": "10.99.2.2", "port": 8080, "size": 200_000, "limit": 1.0}
+    plain = look(probe, {**bulk, "limit": 5.0})[0]
+    sh(
+        f"ip -n {SOURCE} link set eth0 gso_max_segs 1",
+        f"ip -n {TARGET} route change 10.99.0.0/16 via 10.99.2.1 advmss 1460",
+    )
+    try:
+        with mtu(TARGET, "eth0", 1400):
+            long, shaken, hung = look(
+                probe,
+                {"type": "udp", "host": "10.99.2.2", "port": 8081, "size": 1500, "whole": True, "limit": 1.0},
+                {"type": "tcp", "host": "10.99.2.2", "port": 8080},
+                bulk,
+            )
+    finally:
+        sh(
+            f"ip -n {TARGET} route change 10.99.0.0/16 via 10.99.2.1",
+            f"ip -n {SOURCE} link set eth0 gso_max_segs 65535",
+        )
+
+    assert (plain["outcome"], plain.get("failure")) == ("allowed", None), plain
+    assert [result["outcome"] for result in (long, shaken, hung)] == ["dropped", "allowed", "dropped"]
+    assert hung["reason"] == "connected, but no answer came to 200000 bytes"
 
 
 @pytest.mark.usefixtures("network")
@@ -443,7 +508,7 @@ def answering(probe: Path) -> Iterator[int]:
         yield int(json.loads(process.stdout.readline())["port"])
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def measure(probe: Path, kind: str, to: str, *more: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def kube(entry: Entry) -> Iterator[Kube]:
 
 
 def on_nodes(entry: Entry, script: str) -> list[str]:
-    return [run([*node.exec, "sh", "-c", script], timeout=20).out for node in machines_of(entry)]
+    return [run([*node.exec, "sh", "-c", script], timeout=60).out for node in machines_of(entry)]
 
 
 def uids(kube: Kube) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from koalesce.providers.sweeping import sweep
 from koalesce.providers.variables import koalesce_command
 from koalesce.reporters.jsonl import read_events
 from koalesce.terraform.binary import find_binary
+from tests.cluster.whole_machine import tree
 
 pytestmark = [
     pytest.mark.cluster,
@@ -210,9 +212,9 @@ def _machine(folder: Path) -> dict[str, list[str]]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
         "mounts": sorted(point for point in mounts if point.startswith(str(folder))),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("**/koalesce/sess-*") if path.is_dir()),
+        "cgroups": sorted(path for path in tree("/sys/fs/cgroup") if re.search(r"/koalesce/sess-[^/]*$", path)),
         "processes": _processes(str(folder).encode()),
-        "files": sorted(str(path) for path in folder.rglob("*") if path.is_file() and path.name not in _LASTING),
+        "files": sorted(path for path in tree(str(folder)) if Path(path).is_file() and Path(path).name not in _LASTING),
     }
 
 
@@ -261,14 +263,14 @@ def _run_until_nodes_start(project: Path) -> subprocess.Popen[str]:
         )
 
     try:
-        _eventually(is_applying, 60)
+        _eventually(is_applying)
     except BaseException:
         runner.kill()
         raise
     return runner
 
 
-def _eventually(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def _eventually(holds: Callable[[], bool], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"

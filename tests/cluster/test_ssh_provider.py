@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -27,12 +28,13 @@ from tests.long import long
 WHY_NOT = lacking() or find_problem() or ""
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 QUICKSTART = Path(__file__).parents[2] / "specs" / "quickstart.yaml"
+BOOTS = Path(__file__).parents[2] / "tests" / "vm" / "nodes" / "boots-again.yaml"
 _PATIENCE = 600.0
 # What of a machine has to be as it was: files but for logs and caches, units, links, routes, rules, settings, mounts, processes of ours.
 _LOOK = """
 find / /var/lib -xdev \\( -path /var/log -o -path /var/tmp -o -path /tmp -o -path /var/lib/systemd -o -path /root \\) -prune -o -print | sort
 systemctl list-units --all --no-legend 'koalesce-*'
-ip -o link | awk '{ print $2 }' | sort
+ip -o link | awk '{ sub("@.*", "", $2); print $2 }' | sort
 ip route; ip -6 route | sed 's/ pref.*//'
 iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'; ipset list -n
 sysctl -a 2>/dev/null | grep -E 'ip_forward|\\.forwarding|rp_filter|bridge-nf|ping_group|overcommit_memory|panic'
@@ -59,10 +61,10 @@ def as_before(site: Site) -> Iterator[None]:
         assert sorted(set(now) ^ set(before[machine.name])) == [], machine.name
 
 
-def koalesce(site: Site, state: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def koalesce(site: Site, state: Path, *words: str, patience: float = _PATIENCE) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KOALESCE_STATE_DIR": str(state)}
     return subprocess.run(
-        [*site.inside, *koalesce_command(), *words], capture_output=True, text=True, timeout=_PATIENCE, env=environment,
+        [*site.inside, *koalesce_command(), *words], capture_output=True, text=True, timeout=patience, env=environment,
         stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
 
@@ -77,6 +79,21 @@ def test_a_spec_runs_unchanged_and_the_machines_are_as_they_were(site: Site, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     assert {event.status for event in read_events(events) if isinstance(event, TestFinished)} == {"passed"}
     assert not list((tmp_path / "state" / "clusters").glob("*.json"))
+
+
+@long
+def test_machines_that_boot_again_come_back_as_nodes_and_are_as_they_were_at_the_end(
+    site: Site, tmp_path: Path, as_before: None
+) -> None:
+    events = tmp_path / "events.jsonl"
+
+    done = koalesce(
+        site, tmp_path / "state", "run", str(BOOTS), "--provider", "ssh", "--machines", str(site.list_file()), "--events", str(events),
+        patience=4 * _PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {event.status for event in read_events(events) if isinstance(event, TestFinished)} == {"passed"}
 
 
 @long
@@ -234,6 +251,14 @@ def test_a_machine_that_dies_meanwhile_is_said_and_the_others_are_as_they_were(s
     assert "remove it with: koalesce down" in said
     for machine in others:
         assert sorted(set(site.run(machine, _LOOK).splitlines()) ^ set(before[machine.name])) == []
+
+    (name,) = set(re.findall(r"koalesce down (\S+) --forget", said))
+    done = koalesce(site, tmp_path / "state", "down", name, "--forget")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{name}: forgotten (" in done.stdout
+    assert f"a machine that comes back is freed by: koalesce down {name} --machines FILE" in done.stderr
+    assert not list((tmp_path / "state" / "clusters").glob("*.json"))
 
 
 def _start(site: Site, state: Path) -> subprocess.Popen[str]:

@@ -6,13 +6,17 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from koalesce.errors import KoalesceError
 from koalesce.local import machine
 from koalesce.local.sysctls import FOLDER, NEEDED
+
+_KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")
 
 
 def _problem() -> str:
@@ -27,7 +31,7 @@ def _problem() -> str:
 LOCAL_CLUSTERS = (pytest.mark.cluster, pytest.mark.skipif(bool(_problem()), reason=_problem()))
 
 
-def _tree(folder: str) -> set[str]:
+def tree(folder: str) -> set[str]:
     """All paths below a folder from which others may remove things meanwhile."""
     return {f"{place}/{name}" for place, folders, files in os.walk(folder) for name in (*folders, *files)}
 
@@ -43,6 +47,13 @@ def _lines(*command: str) -> set[str]:
     return {line for line in lines if not line.startswith("#")}
 
 
+def _noted() -> str:
+    try:
+        return (FOLDER / "sysctls.json").read_text()
+    except FileNotFoundError:
+        return "{}"
+
+
 class Machine:
     """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
 
@@ -52,20 +63,19 @@ class Machine:
         self.before = self.look()
 
     def look(self) -> dict[str, set[str]]:
-        shared = json.loads((FOLDER / "sysctls.json").read_text()) if (FOLDER / "sysctls.json").exists() else {}
-        alone = all(set(setting["holders"]) <= {self._name} for setting in shared.values())
-        names = ["net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic", *(NEEDED if alone else ())]
+        settings, shared = self._settings()
         return {
             "link": {path.name for path in Path("/sys/class/net").iterdir()},
             "namespace": {path.name for path in Path("/run/netns").glob("*")},
             "mount": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
-            "cgroup": {path for path in _tree("/sys/fs/cgroup") if f"/{self._name}" in path},
+            "cgroup": {path for path in tree("/sys/fs/cgroup") if f"/{self._name}" in path},
             "process": self._processes(),
-            "setting": {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names},
-            "holder": {self._name} if self._name in json.dumps(shared) else set(),
+            "setting": settings,
+            "holder": {self._name} if self._name in shared else set(),
             "route": _lines("ip", "route", "show", "table", "all"),
-            "rule": _lines("iptables-save"),
-            "file": _tree(str(self._folder)),
+            "rule": _lines("iptables-save") | _lines("ip6tables-save"),
+            "rule of routing": _lines("ip", "-4", "rule") | _lines("ip", "-6", "rule"),
+            "file": tree(str(self._folder)),
         }
 
     def left(self) -> list[str]:
@@ -75,6 +85,20 @@ class Machine:
         known = {setting.split()[0] for setting in self.before["setting"]}
         now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
         return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
+
+    def _settings(self) -> tuple[set[str], str]:
+        """Settings that no other cluster has raised, and what is noted of who has raised some; both of one moment."""
+        while True:
+            noted = _noted()
+            raised = json.loads(noted)
+            names = [name for name in (*_KEPT, *NEEDED) if self._alone_needs(raised.get(name, {}))]
+            found = {f"{name} = {Path('/proc/sys', name).read_text()}" for name in names}
+            if noted == _noted():  # who raises some notes it first
+                return found, noted
+
+    def _alone_needs(self, setting: Mapping[str, Any]) -> bool:
+        """Whether no other cluster has raised it; a cluster is told by its folder."""
+        return all(self._name in holder for holder in setting.get("holders", ()))
 
     def _processes(self) -> set[str]:
         """Those whose command, environment or cgroup tells that they are of this cluster."""

@@ -101,7 +101,7 @@ class ApiServer:
             self.kill_api()  # it would wait for its watches
         for process in self._running.values():
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
     def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """What kubectl prints; fails with its error."""

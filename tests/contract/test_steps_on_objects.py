@@ -118,7 +118,7 @@ def test_a_change_after_the_look_is_told(test: Test) -> None:
     test.changed.clear()
     test.act("apply: {object: {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: '2'}}}")
 
-    assert test.changed.wait(10)
+    assert test.changed.wait(60)
     assert isinstance(wait.attempt(given), Passed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ FAILING = below(ROOT / "tests" / "data" / "failing")
 pytestmark = pytest.mark.spec
 
 
+@functools.cache
 def cluster_of(path: Path) -> str:
     """The cluster that a spec asks for by the label `cluster`: one of its `own`, or that of a spec of this name (test_netpol.py runs these)."""
     specs = loaded(path)
@@ -73,8 +75,11 @@ def _failing_tests() -> list[tuple[Path, str, str]]:
     return found
 
 
+FAILING_TESTS = _failing_tests()
+
+
 @pytest.mark.parametrize(
-    ("path", "test", "wanted"), _failing_tests(), ids=[f"{path.stem}: {test}" for path, test, _ in _failing_tests()]
+    ("path", "test", "wanted"), FAILING_TESTS, ids=[f"{path.stem}: {test}" for path, test, _ in FAILING_TESTS]
 )
 def test_it_fails_and_says_why(path: Path, test: str, wanted: str, failures: Ran) -> None:
     assert test, wanted

@@ -118,7 +118,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with copies of the specs and of all that they refer to."""
     project = tmp_path_factory.mktemp("mutants")
     for folder in {source.parent.relative_to(ROOT) for source in SOURCES}:
-        shutil.copytree(ROOT / folder, project / folder)
+        # Files that other tests have there meanwhile (`_wrong-x.yaml`) come and go.
+        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("_*"))
     shutil.copy(ROOT / "koalesce.toml", project)
     return project
 

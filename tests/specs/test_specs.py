@@ -23,6 +23,8 @@ SPECS = ROOT / "specs"
 NAMES = (
     "quickstart", "kube-router", "kube-router-bgp", "kube-proxy", "coredns", "flannel",
     pytest.param("etcd", marks=LONG), pytest.param("metallb", marks=LONG),
+    pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
+    pytest.param("kube-router-peers", marks=LONG),
 )  # fmt: skip
 CELLS = {"kube-proxy": "proxy=iptables"}  # what is run of a spec with a matrix
 
@@ -97,7 +99,7 @@ def test_a_spec_is_green(kept: Kept) -> None:
 
     assert run.code == 0, run.text
     assert (run.cases("failure"), run.cases("error"), run.cases("skipped")) == ([], [], []), run.text
-    assert run.count() >= 5
+    assert run.count() >= 4
 
 
 def _lacking(version: str) -> str:
@@ -158,6 +160,18 @@ REGRESSIONS = (
         red=("--kubernetes", "1.34"),
         said=r"connectivity: 1 of 2 pairs differ: .* → web .*: (rejected|refused).*, expected allowed$",
     ),
+    Regression(
+        spec="kube-router-first-moments",
+        green=(),
+        red=("--set", "deny=false"),
+        said=r"logs: .*(got out|somebody came in)",
+    ),
+    Regression(
+        spec="kube-router-service-without-slices",
+        green=("--set", "slices=1"),
+        red=(),
+        said=r"bgp: .*203\.0\.113\.[12]",
+    ),
 )
 
 
@@ -166,7 +180,7 @@ REGRESSIONS = (
 def test_a_regression_is_red_where_it_is_broken_and_green_where_it_is_not(
     tmp_path: Path, regression: Regression
 ) -> None:
-    if reason := _lacking("1.34"):
+    if "--kubernetes" in (*regression.green, *regression.red) and (reason := _lacking("1.34")):
         pytest.skip(reason)
     spec = SPECS / "regressions" / f"{regression.spec}.yaml"
 
@@ -208,6 +222,24 @@ WRONG = {
         right='peers: ["${{ nodes[1].address }}"], asPath: [64512]}\n        timeout: 90s',
         wrong='peers: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
         test="pod CIDRs",
+        said=r"asPath\[0\] is 64512, expected 64599",
+    ),
+    "kube-router-failures": Wrong(
+        right='to: {pod: server, namespace: "${{ setup.namespace }}", port: 8080}, maxTime: 10s}}',
+        wrong='to: {pods: {selector: app=client, namespace: "${{ setup.namespace }}"}, port: 8080}, maxTime: 1s}}',
+        test="a node that was cut off is reached again as soon as it can be",
+        said=r"stop: .*[1-9]\d* lost",
+    ),
+    "kube-router-churn": Wrong(
+        right="after: 200 server",
+        wrong="after: 403 server",
+        test="a connection that is open when a policy comes goes on, and new ones are rejected",
+        said=r"after: 200 server",
+    ),
+    "kube-router-peers": Wrong(
+        right='nextHops: ["${{ nodes[1].address }}"], asPath: [64512]}\n        timeout: 60s',
+        wrong='nextHops: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
+        test="a peer several hops away, at a port of its own",
         said=r"asPath\[0\] is 64512, expected 64599",
     ),
     "kube-proxy": Wrong(

@@ -31,6 +31,7 @@ class Entry(NamedTuple):  # `dataclasses` would double the time of --help
 
 
 COMMANDS: dict[str, Entry] = {
+    "clean": Entry("forget results that are used again"),
     "clusters": Entry("list the clusters that are up"),
     "complete": Entry("offer words for a command line, one a line", hidden=True),
     "completion": Entry("print what makes a shell complete commands, flags, specs, tests and clusters"),

@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="name of a cluster, as `koalesce clusters` shows it")
     parser.add_argument("--all", action="store_true", help="every cluster of this user that no living run holds")
     parser.add_argument(
+        "--forget", action="store_true",
+        help="forget clusters that can't be removed as what they were on is gone for good (providers kubeconfig and ssh); says what may be left there",
+    )  # fmt: skip
+    parser.add_argument(
         "--machines", metavar="FILE",
         help="remove clusters that aren't known here, such as those of another computer, from these machines (provider ssh)",
     )  # fmt: skip
@@ -35,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "koalesce down: --machines goes with names of clusters", hint="koalesce down NAME --machines FILE"
         )
+    if args.forget and (args.machines or not args.names):
+        raise UsageError(
+            "koalesce down: --forget goes with names of clusters alone", hint="koalesce down NAME --forget"
+        )
     code = exit_codes.PASSED
     stop = Stop()
     names = _known(args.names, args.machines) if args.machines else args.names
@@ -45,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             if stop.cancel.is_set():
                 return exit_codes.worse(code, exit_codes.INTERRUPTED)
             try:
-                _destroy(entry)
+                _destroy(entry, forget=args.forget)
             except KoalesceError as error:
                 if len(args.names) == 1:
                     raise
@@ -86,14 +94,22 @@ def _chosen(names: list[str]) -> list[Entry]:
     return entries
 
 
-def _destroy(entry: Entry) -> None:
+def _destroy(entry: Entry, *, forget: bool) -> None:
+    import sys
     import time
 
     from koalesce.durations import format_seconds
     from koalesce.providers.session import ClusterSession
 
     began = time.monotonic()
-    ClusterSession.of_entry(entry).down()
+    session = ClusterSession.of_entry(entry)
+    if forget:
+        if left := session.forget():
+            print(f"{entry.name}: {left}", file=sys.stderr)
+            print(f"{entry.name}: forgotten ({format_seconds(time.monotonic() - began)})")
+            return
+    else:
+        session.down()
     what = "left" if entry.provider == "kubeconfig" else "destroyed"  # others made it, and it stays
     print(f"{entry.name}: {what} ({format_seconds(time.monotonic() - began)})")
 

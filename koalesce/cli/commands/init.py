@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from koalesce.cli.arguments import positive
 from koalesce.errors import UsageError
@@ -23,6 +23,7 @@ examples:
 """
 _PROVIDER = "provider"
 _CI = ("github", "gitlab", "both", "none")
+_Answer = TypeVar("_Answer")
 
 
 class _Draft(NamedTuple):
@@ -70,7 +71,7 @@ def _new_provider(args: argparse.Namespace) -> int:
         raise UsageError(f"koalesce init provider: there is no --{given[0]}; that is of a spec")
     files = skeleton(args.provider)
     root = next(path.parent for path in files if path.name == "main.tf")
-    next_steps = f"pip install -e . && koalesce contract {root} && pytest"
+    next_steps = f"pip install -e '.[dev]' && koalesce contract {root} && pytest"
     return _written(Path(f"koalesce-{args.provider}"), files, next_steps, is_forced=args.force)
 
 
@@ -92,27 +93,34 @@ def _answers(args: argparse.Namespace, folder: Path) -> tuple[str, int, str]:
     """What the command line says; what it doesn't is asked in a terminal, and a default elsewhere."""
     from koalesce.kube.marks import slug
 
-    default = slug(folder.resolve().name, 40)
-    name = args.name or _ask("name of the spec", default)
-    if slug(name, 63) != name:
-        raise UsageError(
-            f"{name!r} is no name of a spec: lower-case letters, digits and -", hint=f"--name {slug(name, 40)}"
-        )
-    nodes = args.nodes or _number(_ask("nodes of its cluster", "2"))
-    ci = args.ci or _ask(f"CI system ({', '.join(_CI)})", "github")
-    if ci not in _CI:
-        raise UsageError(f"{ci!r} is none of {', '.join(_CI)}")
+    name = _name(args.name) if args.name else _ask("name of the spec", slug(folder.resolve().name, 40), _name)
+    nodes = args.nodes or _ask("nodes of its cluster", "2", _number)
+    ci = args.ci or _ask(f"CI system ({', '.join(_CI)})", "github", _ci)
     return name, nodes, ci
 
 
-def _ask(what: str, default: str) -> str:
+def _ask(what: str, default: str, read: Callable[[str], _Answer]) -> _Answer:
+    """An answer that can be read; asked again where it can't."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return default
-    try:
-        return input(f"{what} [{default}]: ").strip() or default
-    except EOFError:
-        print()
-        return default
+        return read(default)
+    while True:
+        try:
+            return read(input(f"{what} [{default}]: ").strip() or default)
+        except EOFError:
+            print()
+            return read(default)
+        except UsageError as error:
+            print(f"  {error.message}")
+
+
+def _name(text: str) -> str:
+    from koalesce.kube.marks import slug
+
+    if slug(text, 63) != text:
+        raise UsageError(
+            f"{text!r} is no name of a spec: lower-case letters, digits and -", hint=f"--name {slug(text, 40)}"
+        )
+    return text
 
 
 def _number(text: str) -> int:
@@ -120,6 +128,12 @@ def _number(text: str) -> int:
         return positive(text)
     except argparse.ArgumentTypeError as error:
         raise UsageError(str(error)) from error
+
+
+def _ci(text: str) -> str:
+    if text not in _CI:
+        raise UsageError(f"{text!r} is none of {', '.join(_CI)}")
+    return text
 
 
 def _drafts(spec: Path, ci: str) -> list[_Draft]:

@@ -100,15 +100,19 @@ def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
 
 def _view(args: argparse.Namespace, earlier: RunRecord | None) -> View:
     """What is seen of the run while it lasts, and at its end what differs from an earlier one."""
-    from koalesce.reporters.beside import Beside
-    from koalesce.reporters.go_test import GoTest
     from koalesce.reporters.terminal import open_view
 
     if args.json:
+        from koalesce.reporters.go_test import GoTest
+
         view: View = GoTest(sys.stdout, sys.stderr)
     else:
         view = open_view(sys.stdout, os.environ, verbose=args.verbose, live=not args.debug)
-    return Beside(view, earlier) if earlier else view
+    if earlier is None:
+        return view
+    from koalesce.reporters.beside import Beside
+
+    return Beside(view, earlier)
 
 
 def _show(options: RunOptions, *, dry_run: bool) -> int:

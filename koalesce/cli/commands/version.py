@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import shutil
 
 import koalesce
 
@@ -20,15 +19,25 @@ def run(args: argparse.Namespace) -> int:
     """Print one line each."""
     from koalesce.assets import cache_dir, state_dir
 
-    terraform = shutil.which("terraform") or shutil.which("tofu") or "not found"
     rows = {
         "koalesce": koalesce.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "terraform": terraform,
+        "terraform": _terraform(),
         "cache": str(cache_dir()),
         "state": str(state_dir()),
     }
     for name, value in rows.items():
         print(f"{name:<10} {value}")
     return 0
+
+
+def _terraform() -> str:
+    """The program that would make clusters, or why there is none."""
+    from koalesce.errors import ProvisionError
+    from koalesce.terraform.binary import find_binary
+
+    try:
+        return str(find_binary())
+    except ProvisionError as error:
+        return error.message

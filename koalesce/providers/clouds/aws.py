@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, StrictInt
 
 from koalesce.providers.cloud import Cloud
 from koalesce.providers.cloud_options import CloudOptions, Network, Word
+
+if TYPE_CHECKING:
+    from koalesce.providers.cloud_api import CloudApi
 
 
 class AwsOptions(CloudOptions):
@@ -26,16 +30,19 @@ class AwsOptions(CloudOptions):
     """Of their processors, which has to be this machine's."""
 
     image: Word | Literal[""] = ""
-    """An AMI; left out, the newest of Debian 12."""
-
-    user: Word = "admin"
-    """Who may log in to the image, and use sudo without a password."""
+    """An AMI with cloud-init; left out, the newest of Debian 12."""
 
     disk_gb: Annotated[StrictInt, Field(ge=8)] = 20
     """GiB of each instance's disk."""
 
     node_cidr: Annotated[Network, Field(alias="nodeCIDR")] = "10.80.0.0/24"
     """The range of their private addresses."""
+
+
+def _api(environment: Mapping[str, str]) -> CloudApi:
+    from koalesce.providers.clouds.aws_api import AwsApi  # who only names the provider needs no HTTP
+
+    return AwsApi(environment)
 
 
 CLOUD = Cloud(
@@ -46,4 +53,5 @@ CLOUD = Cloud(
         "AWS_ACCESS_KEY_ID": "of an access key of yours, or of a role (aws configure export-credentials --format env)",
         "AWS_SECRET_ACCESS_KEY": "the secret that belongs to it",
     },
+    api=_api,
 )

@@ -58,13 +58,13 @@ class DigitalOceanApi:
 
     def listing(self, marks: Mapping[str, str]) -> list[Resource]:
         """All that Koalesce has made there and that has these marks."""
-        from koalesce.providers.cloud_api import Resource
+        from koalesce.providers.cloud_api import Resource, marks_in
 
         return [
             Resource(kind=kind, id=str(found[key]), name=found["name"], marks=own)
             for kind, (path, kinds, key) in _KINDS.items()
             for found in self._all(path, kinds)
-            if (own := _marks(found)) and marks.items() <= own.items()
+            if (own := marks_in([found["name"], *(found.get("tags") or ())])) and marks.items() <= own.items()
         ]
 
     def remove(self, resource: Resource) -> None:
@@ -98,17 +98,6 @@ class DigitalOceanApi:
         if status != 200:
             raise CloudError(f"{_TITLE} answers {status} to GET {path}: {message(value)}")
         return value
-
-
-def _marks(found: Mapping[str, Any]) -> dict[str, str]:
-    """What a tag `koalesce:CLUSTER:RUN:EXPIRY` says, or a name `koalesce.CLUSTER.RUN.EXPIRY`; nothing of what others have made."""
-    from koalesce.providers.cloud_api import CLUSTER_MARK, EXPIRY_MARK, RUN_MARK
-
-    for text in (found["name"], *(found.get("tags") or ())):
-        parts = str(text).replace(":", ".").split(".")
-        if len(parts) == 4 and parts[0] == "koalesce":
-            return dict(zip((CLUSTER_MARK, RUN_MARK, EXPIRY_MARK), parts[1:], strict=True))
-    return {}
 
 
 CLOUD = Cloud(

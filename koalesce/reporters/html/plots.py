@@ -10,7 +10,7 @@ from koalesce.durations import format_seconds
 from koalesce.events import Series, StepFinished
 from koalesce.reporters.cases import BAD
 from koalesce.reporters.html.markup import Markup, joined, tag
-from koalesce.reporters.html.spans import Anchors, Span, faults
+from koalesce.reporters.html.spans import Anchors, Span, faults, timed
 from koalesce.reporters.html.timeline import AXIS, Axis, ticks
 from koalesce.reporters.html.words import folded, mark
 from koalesce.reporters.narration import step_title
@@ -33,7 +33,7 @@ def plots(record: RunRecord, anchors: Anchors) -> Markup | None:
     """A picture for each step that ended such questions; those that did not pass are unfolded."""
     found = [
         (path, name, step.finished)
-        for path, spec in record.specs.items()
+        for path, spec in timed(record)
         for name, test in spec.tests.items()
         for step in test.steps
         if step.finished and step.finished.series

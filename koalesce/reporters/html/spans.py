@@ -45,14 +45,14 @@ class Lane:
 def lanes(record: RunRecord) -> list[Lane]:
     """A lane for each spec, in the order in which they began."""
     chosen = _chosen(record)
-    return [_lane(record, spec, chosen) for spec in record.specs.values()]
+    return [_lane(record, spec, chosen) for _, spec in timed(record)]
 
 
 def overall(record: RunRecord) -> Lane:
     """A row for each spec: its cluster, and its tests."""
     rows = []
     names = [spec.started.name for spec in record.specs.values()]
-    for path, spec in record.specs.items():
+    for path, spec in timed(record):
         parts = [
             replace(span, title=f"{path}: {span.title}") for row in _of_cluster(record, spec) for span in row.spans
         ]
@@ -69,6 +69,11 @@ def overall(record: RunRecord) -> Lane:
     return Lane(spec="the whole run", rows=rows, left_out=0)
 
 
+def timed(record: RunRecord) -> Iterator[tuple[str, SpecRecord]]:
+    """The specs of which something happened in this run, rather than in an earlier one."""
+    yield from ((path, spec) for path, spec in record.specs.items() if not spec.is_cached)
+
+
 def _lane(record: RunRecord, spec: SpecRecord, chosen: set[tuple[str, str]]) -> Lane:
     path = spec.started.spec
     tests = [test for test in spec.tests.values() if (path, test.name) in chosen]
@@ -78,7 +83,7 @@ def _lane(record: RunRecord, spec: SpecRecord, chosen: set[tuple[str, str]]) -> 
 
 def _chosen(record: RunRecord) -> set[tuple[str, str]]:
     """The tests that are drawn: of too many, those that went wrong and those that took longest."""
-    every = [test for spec in record.specs.values() for test in spec.tests.values()]
+    every = [test for _, spec in timed(record) for test in spec.tests.values()]
     every.sort(key=lambda test: (test.finished is not None and test.finished.status not in BAD, -_length(record, test)))
     return {(test.spec, test.name) for test in every[:_MOST_TESTS]}
 

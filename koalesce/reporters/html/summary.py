@@ -119,7 +119,13 @@ def _spec(record: RunRecord, spec: SpecRecord, cases: Sequence[Case]) -> Markup:
         ),
         tag("td", ", ".join(versions) or "none"),
         tag("td", numbers),
-        tag("td", told(seconds)),
+        tag("td", _cached(spec.started.cached) if spec.is_cached else told(seconds)),
+    )
+
+
+def _cached(at: str) -> Markup:
+    return tag(
+        "span", "(cached)", class_="time", title=f"not run: it passed at {_readable(at)}, and nothing has changed since"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from koalesce.cluster import ActiveFault, Cluster, Fault, FaultKind, Node
+from koalesce.cluster import ActiveFault, Cluster, Fault, FaultKind, FaultService, Node
 from koalesce.errors import ClusterError
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.faults.targets import NodesOfIt
@@ -33,13 +33,10 @@ class Moved(NodesOfIt):
                 return nodes
             begun = context.memory[_MOVED] = []
             for node in nodes:
-                move = _Move(node.name, context.cluster)
-                context.scope.defer(f"{verb} node/{node.name}: undo it{context.sightings.numbered()}", move.undo)
                 try:
-                    move.active = service.begin(Fault(kind=kind, machines=(node.name,)))
+                    _have_moved(node, verb, kind, service, context)
                 except ClusterError as error:
                     return Errored(str(error), final=True)
-                move.note()
                 begun.append(node)
         names = ", ".join(node.name for node in begun)
         if unready := [why for node in begun if verb == "add" and (why := _unready(node.name, context))]:
@@ -47,12 +44,12 @@ class Moved(NodesOfIt):
         return Passed(f"{verb}: {names} {'joined' if verb == 'add' else 'left'}", {"nodes": [n.name for n in begun]})
 
     def _nodes(self, verb: Verb, cluster: Cluster) -> Sequence[Node] | Errored:
-        """The nodes that are meant; those that are to join aren't part of the cluster yet."""
+        """The nodes that are meant; those that are to join aren't part of the cluster now."""
         if verb == "remove":
             return nodes_of(self.names, cluster)
         away = {node.name: node for node in cluster.nodes if node not in cluster.present}
         if isinstance(self.names, str):
-            return list(away.values()) or Errored("no node is kept aside (spare)", final=True)
+            return list(away.values()) or Errored("no node is kept aside (spare), and none was removed", final=True)
         if there := [name for name in self.names if name not in away]:
             return Errored(
                 f"{there[0]} is no node that is kept aside; there are: {', '.join(away) or 'none'}", final=True
@@ -60,24 +57,35 @@ class Moved(NodesOfIt):
         return [away[name] for name in self.names]
 
 
+def _have_moved(node: Node, verb: Verb, kind: FaultKind, service: FaultService, context: StepContext) -> None:
+    """Have a node move: back, if it's not where it was at first; ClusterError if it can't."""
+    if move_back := context.cluster.moved.get(node.name):
+        move_back()
+        return
+    move = _Move(node.name, context.cluster)
+    context.scope.defer(f"{verb} node/{node.name}: undo it{context.sightings.numbered()}", move.undo)
+    move.begun(service.begin(Fault(kind=kind, machines=(node.name,))))
+
+
 class _Move:
     """A node that moved, until it has moved back."""
-
-    active: ActiveFault | None = None
 
     def __init__(self, name: str, cluster: Cluster) -> None:
         self._name = name
         self._cluster = cluster
+        self._active: ActiveFault | None = None
 
-    def note(self) -> None:
-        """The node is where it wasn't before."""
-        self._cluster.moved.symmetric_difference_update({self._name})
+    def begun(self, active: ActiveFault) -> None:
+        """The node is where it wasn't before, until this is undone."""
+        self._active = active
+        self._cluster.moved[self._name] = self.undo
 
     def undo(self) -> None:
-        """Have it move back, if it has moved."""
-        if self.active is not None:
-            self.note()
-            self.active.undo()
+        """Have it move back, unless it has, or hasn't moved at all."""
+        active, self._active = self._active, None
+        if active is not None:
+            del self._cluster.moved[self._name]
+            active.undo()
 
 
 def _unready(name: str, context: StepContext) -> str:

@@ -15,6 +15,7 @@ from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.process import Cancel
 from koalesce.steps.base import Files, StepContext
+from koalesce.steps.objects.kustomizing import way_out
 from koalesce.steps.objects.sources import REGISTRY, Chart, Kustomization, ManifestSource, RemoteManifest
 from koalesce.yaml import Manifest, load_manifests, parse_manifests
 from koalesce.yaml.reader import MANIFEST_LIMITS
@@ -72,15 +73,22 @@ class Renderer:
 
     def _kustomized(self, source: Kustomization) -> list[Manifest]:
         folder = self.files.confined(source.kustomize)
+        if way := way_out(folder):
+            self.files.beyond(f"{source} reads beyond its folder: {way}")
         own = shutil.which("kustomize")
         command = [own, "build"] if own else [_found("kubectl", source, _INSTALL["kustomize"]), "kustomize"]
+        self.files.runs(command[0])
         return self._run([*command, str(folder)], source)
 
     def _templated(self, source: Chart) -> list[Manifest]:
         is_local = not source.helm.startswith(REGISTRY)
         chart = str(self.files.confined(source.helm)) if is_local else source.helm
+        if not is_local:
+            self.files.beyond(f"{source} comes from a registry, where it may have been replaced")
+        helm = _found("helm", source, _INSTALL["helm"])
+        self.files.runs(helm)
         command = [
-            _found("helm", source, _INSTALL["helm"]), "template", source.name, chart,
+            helm, "template", source.name, chart,
             "--namespace", source.namespace or self.namespace, "--include-crds", "--skip-tests", "--values", "-",
         ]  # fmt: skip
         command += ["--kube-version", self.kubernetes] if self.kubernetes else []

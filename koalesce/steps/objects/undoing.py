@@ -12,6 +12,7 @@ from koalesce.steps.objects.ownership import Place, is_own
 
 Object = Mapping[str, Any]
 _KEPT = ("labels", "annotations", "finalizers", "ownerReferences")  # of the metadata: the rest is the server's
+_COUNTED = "deprecated.daemonset.template.generation"  # the API server counts changes of a DaemonSet's template in it
 _NOT_OURS = ("apiVersion", "kind", "metadata", "status")
 # What lives in these is gone with them, or another takes their place: a copy would be another thing of the same name.
 _UNIQUE = frozenset(
@@ -134,5 +135,7 @@ def _restorable(obj: Object, subresource: str) -> dict[str, Any]:
     body = {key: value for key, value in obj.items() if key not in _NOT_OURS}
     if subresource:
         return body
-    metadata = obj.get("metadata") or {}
-    return {**body, "metadata": {key: metadata[key] for key in _KEPT if key in metadata}}
+    metadata = {key: value for key, value in (obj.get("metadata") or {}).items() if key in _KEPT}
+    if _COUNTED in (metadata.get("annotations") or {}):
+        metadata["annotations"] = {key: value for key, value in metadata["annotations"].items() if key != _COUNTED}
+    return {**body, "metadata": metadata}

@@ -99,6 +99,11 @@ class Table(Items):
         rows += [Row("observed", item) for item in meant._left(items)]
         return self._failed_with(outcome.message, outcome.expected, outcome.actual, rows, view)
 
+    def first(self, items: list[Item]) -> list[Item]:
+        """All of them, those that `where` leaves before the others."""
+        left = {id(item) for item in self.model_copy(update={"where": _in_form(self.where)})._left(items)}
+        return sorted(items, key=lambda item: id(item) not in left)
+
     def _left(self, items: list[Item]) -> list[Item]:
         return [item for item in items if not Matching().members(self.where or {}, item)]
 

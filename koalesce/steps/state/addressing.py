@@ -55,7 +55,9 @@ VIEWS = {
         _of_families("route show table all"), _routes, frozenset(_ROUTE.split()), "route", maps=frozenset(("via",))
     ),
     "rules": View(_of_families("rule show"), lambda text: list(_lines(text)), frozenset(_RULE.split()), "rule"),
-    "links": View("ip -j -d link show", _links, None, "link", maps=frozenset(("linkinfo", "stats", "stats64", "xdp"))),
+    "links": View(
+        "ip -j -d -s link show", _links, None, "link", maps=frozenset(("linkinfo", "stats", "stats64", "xdp"))
+    ),
     "addresses": View("ip -j address show", _addresses, frozenset(_ADDRESS.split()), "address"),
     "neighbours": View(
         _of_families("neighbour show"), lambda text: list(_lines(text)), frozenset(_NEIGHBOUR.split()), "neighbour"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, StrictInt, field_validator, model_validator
@@ -86,10 +87,14 @@ class Items(Model):
         what = f"{_plural(view.noun, 2)} matching" if self.match else _plural(view.noun, 2)
         of = f" of {len(meant)}" if self.match and meant else ""
         said = f"{good}{of} {what}, expected {self._expected(len(meant))}"
-        if bad:
+        shown = meant
+        if not self.all_ and any(map(self._counts, range(good))):  # too many: these
+            shown = [meant[index] for index, found in lacking.items() if not found]
+            said += f": {_shown(shown[0], view)}{f' (and {good - 1} more)' if good > 1 else ''}"
+        elif bad:
+            shown = [meant[index] for index in bad]
             first = lacking[bad[0]]
-            said += f"; nearest: {_shown(meant[bad[0]], view)}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
-        shown = [meant[index] for index in bad] if bad else meant
+            said += f"; nearest: {_shown(shown[0], view)}: {shortened(str(first[0]))}{and_more(len(first) - 1, 'difference')}"
         detail = [_shown(item, view) for item in shown[:_SHOWN]]
         detail += [f"… and {len(shown) - _SHOWN} more"] if len(shown) > _SHOWN else []
         return Failed(said, self._expected(len(meant)), f"{good}{of}", "\n".join(detail))
@@ -139,8 +144,7 @@ def at(place: str, outcome: Passed | Failed) -> Passed | Failed:
     """The outcome with the place that it is of."""
     if isinstance(outcome, Passed):
         return outcome
-    said = f"{place}: {outcome.message}"
-    return Failed(said, outcome.expected, outcome.actual, outcome.detail, saw_nothing=outcome.saw_nothing)
+    return replace(outcome, message=f"{place}: {outcome.message}")
 
 
 def together(failed: list[Failed], places: int) -> Failed:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator, Field, StrictStr
+
+from koalesce.steps.state.items import Items
 from koalesce.steps.state.view import Item, View
 
 _SETTING = "name value link"
@@ -43,6 +47,31 @@ def _files(text: str) -> list[Item]:
             sum_, _, path = line.partition("  ")
             found[path]["sha256"] = sum_
     return list(found.values())
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") and "${{" not in path:
+        raise ValueError(f'"{path}" must begin with /')
+    return path
+
+
+Paths = Annotated[list[Annotated[StrictStr, AfterValidator(_absolute)]], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class FilesBelow(Items):
+    """Which files there must be at some places: at least one, unless `count`, `all` or both say otherwise."""
+
+    at: Paths
+    """Files and folders with all that is in them, on the same file system: `/etc/cni/net.d`. What isn't there is none."""
+
+    @property
+    def view(self) -> View:
+        """How they are looked at."""
+        return files(self.at)
 
 
 def files(paths: Sequence[str]) -> View:

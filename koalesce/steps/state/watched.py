@@ -20,7 +20,7 @@ from koalesce.steps.state.machines import OnMachines
 from koalesce.steps.vantage import Machines, Selector
 
 Kind = Literal[
-    "addresses", "chains", "connections", "ipsets", "iptables", "links", "listeners", "mounts", "neighbours", "nftables",
+    "addresses", "chains", "connections", "ipsets", "iptables", "ipvs", "links", "listeners", "mounts", "neighbours", "nftables",
     "processes", "routes", "rules",
 ]  # fmt: skip
 _KINDS = ("objects", "state", "memory", "threads", "open_files")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
@@ -17,10 +17,11 @@ from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, p
 from koalesce.steps.vantage import FixtureNames, NodeNames, Pods
 
 Protocol = Literal["TCP", "UDP"]
-Via = Literal["podIP", "clusterIP", "serviceName", "nodePort"]
+Via = Literal["podIP", "hostPort", "clusterIP", "serviceName", "nodePort", "externalIP"]
 Object = Mapping[str, Any]
 _NO_PORT = "to show that it serves nothing there, probe its cluster IP as an address"
-_BY_SERVICE = ("clusterIP", "serviceName", "nodePort")
+_BY_SERVICE = ("clusterIP", "serviceName", "nodePort", "externalIP")
+_BY_POD = ("podIP", "hostPort")
 
 
 def _as_list(value: Any) -> Any:
@@ -83,7 +84,8 @@ class Destination(Model):
         Annotated[list[Via], BeforeValidator(_as_list, json_schema_input_type=Via | list[Via]), Field(min_length=1)]
         | None
     ) = None
-    """How a Service is reached: clusterIP (default), serviceName, nodePort (on each node), or several of them; podIP for pods."""
+    """How a Service is reached: clusterIP (default), serviceName, nodePort (on each node), externalIP (those of its spec, and those that a load balancer gave it), or several of them.
+    How pods are: podIP (default), hostPort (at their node's address, by the port there for the one that is said), or both."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Destination:
@@ -95,17 +97,22 @@ class Destination(Model):
         if kind not in ("pod", "pods", "service"):
             if self.namespace is not None:
                 raise ValueError(f"namespace belongs to pods and Services, not to {kind}")
-            if isinstance(self.port, str) and "${{" not in self.port:
+            if any(isinstance(port, str) and "${{" not in port for port in self.said_ports):
                 raise ValueError(f"a port of {kind} is a number, only those of pods and Services have names")
-        if kind != "service" and self.port is None:
+        if kind != "service" and not self.said_ports:
             raise ValueError("port is missing")
         self._check_via(kind)
         return self
 
     def _check_via(self, kind: str) -> None:
-        fitting = _BY_SERVICE if kind == "service" else ("podIP",) if kind in ("pod", "pods") else ()
+        fitting = _BY_SERVICE if kind == "service" else _BY_POD if kind in ("pod", "pods") else ()
         if wrong := [via for via in self.via or () if via not in fitting]:
             raise ValueError(f"{kind} can't be reached via {wrong[0]}; it takes {', '.join(fitting) or 'no via'}")
+
+    @property
+    def said_ports(self) -> list[Port]:
+        """The ports that are said."""
+        return [] if self.port is None else [self.port]
 
     def place(self) -> str:
         """The destination in a few words."""
@@ -151,11 +158,16 @@ class Destination(Model):
             raise Unmet(found)
         for pod in found:
             name = pod_name(pod, context)
-            yield Endpoint(
-                name=name, host=_chosen(pod_addresses(pod), family, f"pod {name}"), port=pod_port(pod, self.port, name),
-                node=pod.get("spec", {}).get("nodeName", ""), uid=pod["metadata"].get("uid", name), kind="pod",
+            at = Endpoint(
+                name=name, host="", port=pod_port(pod, self.port, name), kind="pod",
+                node=pod.get("spec", {}).get("nodeName", ""), uid=pod["metadata"].get("uid", name),
                 labels=pod["metadata"].get("labels") or {},
             )  # fmt: skip
+            for via in self.via or ["podIP"]:
+                if via == "hostPort":
+                    yield _by_host_port(pod, at, family, context)
+                else:
+                    yield replace(at, host=_chosen(pod_addresses(pod), family, f"pod {name}"))
 
     def _of_service(self, name: str, family: Family | None, context: StepContext) -> Iterator[Endpoint]:
         namespace = self.namespace or context.namespace
@@ -171,6 +183,9 @@ class Destination(Model):
             elif via == "serviceName":
                 host = f"{name}.{namespace}.svc"
                 yield Endpoint(name=f"{shown} by name", host=host, port=port["port"], kind="service")
+            elif via == "externalIP":
+                for host in _external(service, family, shown):
+                    yield Endpoint(name=f"{shown} at {host}", host=host, port=port["port"], kind="service")
             else:
                 host = _cluster_ip(service, family, shown)
                 yield Endpoint(name=shown, host=host, port=port["port"], kind="service")
@@ -178,7 +193,10 @@ class Destination(Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One thing to connect to. `node` is where it runs, empty where that isn't one node."""
+    """One thing to connect to. `node` is where it runs, empty where that isn't one node.
+
+    `own_port` is the port in the pod where `port` is another, which is translated; `plain` the name where that was made longer to be told from others.
+    """
 
     name: str
     host: str
@@ -187,6 +205,10 @@ class Endpoint:
     node: str = ""
     uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    own_port: int = 0
+    protocol: Protocol = "TCP"
+    family: Family | None = None
+    plain: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -286,6 +308,31 @@ def _cluster_ip(service: Object, family: Family | None, name: str) -> str:
         raise Unmet(Errored(f"service {name} has no cluster IP; reach it via serviceName, or its pods", final=True))
     listed = spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
     return _chosen(listed, family, f"service {name}")
+
+
+def _external(service: Object, family: Family | None, name: str) -> list[str]:
+    """The addresses at which it's to be had from outside."""
+    given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
+    listed = [*(service.get("spec", {}).get("externalIPs") or ()), *(each["ip"] for each in given if each.get("ip"))]
+    fitting = [address for address in dict.fromkeys(listed) if family is None or family_of(address) == family]
+    if not fitting:
+        said = f"service {name} has no external {family or 'IP'} address (yet)"
+        raise Unmet(Failed(said, expected="an address", actual="none"))
+    return fitting
+
+
+def _by_host_port(pod: Object, endpoint: Endpoint, family: Family | None, context: StepContext) -> Endpoint:
+    """A pod's port at its node's address."""
+    ports = [each for one in pod.get("spec", {}).get("containers", ()) for each in one.get("ports") or ()]
+    given = {int(each["containerPort"]): each for each in ports if each.get("hostPort")}
+    if (found := given.get(endpoint.port)) is None:
+        listed = ", ".join(f"{number} at {each['hostPort']}" for number, each in sorted(given.items())) or "none"
+        said = f"pod {endpoint.name} has no host port for port {endpoint.port}; its host ports: {listed}"
+        raise Unmet(Errored(said, final=True))
+    ((_, address),) = node_addresses([endpoint.node], family, context)
+    name = f"{endpoint.name} on {endpoint.node}"
+    host = found.get("hostIP") or address
+    return replace(endpoint, name=name, host=host, port=int(found["hostPort"]), own_port=endpoint.port)
 
 
 def _by_node_port(name: str, port: Object, family: Family | None, context: StepContext) -> Iterator[Endpoint]:

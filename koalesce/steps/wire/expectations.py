@@ -88,7 +88,8 @@ class Expectations(Model):
 def _is_meant(end: str | Labelled | None, one: Source | Endpoint) -> bool:
     if isinstance(end, Labelled):
         return end.fits(one)
-    return end is None or fnmatchcase(one.name, end) or fnmatchcase(one.name.rpartition("/")[2], end)
+    names = [one.name, one.plain] if isinstance(one, Endpoint) and one.plain else [one.name]
+    return end is None or any(fnmatchcase(each, end) or fnmatchcase(each.rpartition("/")[2], end) for each in names)
 
 
 def as_default(value: Any) -> Any:

@@ -71,7 +71,10 @@ def _by_port_forward(
     try:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         wish["resolve"] = {f"{host}:{port_of(wish['url'])}": f"127.0.0.1:{forward.port}"}
-        batch = Batch(source=_HOST, targets=[replace(target, http=wish)] * count, own_network=True)
+        stays = not wish.get("redirects")  # which are followed from this machine, wherever they lead
+        batch = Batch(
+            source=_HOST, targets=[replace(target, http=wish)] * count, own_network=True, is_led_in=stays
+        )  # fmt: skip
         results = probe([batch], context)[0].results
         return [_explained(each, forward.problems) for each in results]
     finally:

@@ -89,7 +89,7 @@ class Cell:
         return {
             "from": self.source.name, "to": self.endpoint.name, "host": self.endpoint.host, "port": self.endpoint.port,
             "expected": list(self.expected), "outcome": self.observed.outcome, "seenSource": self.observed.seen_source,
-            "local": self.observed.local, "reply": self.observed.reply, "seconds": self.observed.seconds,
+            "local": self.observed.local, "reply": self.observed.reply, "mtu": self.observed.mtu, "seconds": self.observed.seconds,
         }  # fmt: skip
 
 
@@ -192,11 +192,12 @@ class Matrix:
 
 
 def behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:
-    """What was seen through a Service's DNAT, which gives ICMP errors of filters the Service's own address.
+    """What was seen through a Service's (or a host port's) DNAT, which gives ICMP errors of filters the address that was asked for.
 
     A TCP stack refuses by a reset (RFC 9293, 3.5.2), so that an ICMP error through a Service is a filter's.
     """
-    if endpoint.kind == "service" and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
+    is_translated = endpoint.kind == "service" or endpoint.own_port
+    if is_translated and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
         return replace(observed, outcome="rejected")
     return observed
 

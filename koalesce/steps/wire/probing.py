@@ -18,7 +18,7 @@ from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
-_VERSION = "0.4.0"
+_VERSION = "0.5.0"
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64
@@ -35,7 +35,8 @@ class ProbeError(ClusterError):
 class Target:
     """One thing to try: `tcp` and `udp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
 
-    `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from.
+    `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from. `size` stands for a
+    payload: the length of a packet of UDP, which must go `whole` or may be cut, or of what is sent over TCP.
     """
 
     type: Literal["tcp", "udp", "http", "dns"]
@@ -47,6 +48,8 @@ class Target:
     ask_source: bool = False
     read_reply: bool = False
     bind: str = ""
+    size: int = 0
+    whole: bool = False
     http: Mapping[str, Any] | None = None
     dns: Mapping[str, Any] | None = None
 
@@ -55,7 +58,7 @@ class Target:
         fields = {
             "type": self.type, "host": self.host, "port": self.port, "family": self.family, "limit": self.limit,
             "payload": self.payload, "readReply": (self.read_reply or bool(self.payload)) and self.type == "tcp",
-            "askSource": self.ask_source, "bind": self.bind, "http": self.http, "dns": self.dns,
+            "askSource": self.ask_source, "bind": self.bind, "size": self.size, "whole": self.whole, "http": self.http, "dns": self.dns,
         }  # fmt: skip
         return {key: value for key, value in fields.items() if value}
 
@@ -65,7 +68,7 @@ class Observed:
     """What came of a target. `failure` is set where the network let it through and the server didn't do its part.
 
     `stage` is how far an HTTP request came that got no answer: resolve (there is no such name), connect, tls, answer.
-    `local` and `seen_source` are addresses without ports: the one that this side used, and the one that the server saw.
+    `mtu` is how long a packet may be where one was too long. `local` and `seen_source` are addresses without ports: the one that this side used, and the one that the server saw.
     """
 
     outcome: OutcomeName
@@ -77,6 +80,7 @@ class Observed:
     reply: str = ""
     seconds: float = 0.0
     icmp: Mapping[str, Any] | None = None
+    mtu: int = 0
     stage: str = ""
     http: Mapping[str, Any] | None = None
     dns: Mapping[str, Any] | None = None
@@ -91,11 +95,13 @@ class Batch:
     """Targets to be looked at from one source.
 
     `own_network` has the source `host` look from this machine's own network instead of where the cluster's addresses can be reached.
+    `is_led_in`: what it asks there is a way into the cluster.
     """
 
     source: Source
     targets: Sequence[Target] = field(default_factory=list)
     own_network: bool = False
+    is_led_in: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,8 @@ def reproduce(source: Source, target: Target, context: StepContext) -> str:
         words.append("-source")
     if target.payload:
         words += ["-payload", target.payload]
+    if target.size:
+        words += ["-bytes", str(target.size), *(["-whole"] if target.whole else [])]
     if target.type == "http":
         words += ["http", str((target.http or {}).get("url", ""))]
     elif target.dns is not None:
@@ -185,7 +193,7 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         if machine is not None:
             result = machine.run([PROGRAM], stdin=request.encode(), timeout=timeout, cancel=cancel)
         else:
-            command = [*host_prefix(context, own_network=batches[0].own_network), str(local_program(context))]
+            command = [*_prefix(batches, context), str(local_program(context))]
             result = process.run(command, stdin=request.encode(), timeout=timeout, cancel=cancel)
     except process.CommandTimeout as error:
         raise ProbeError(f"{where}: the probe gave no answer: {error.message}") from error
@@ -194,9 +202,16 @@ def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     return _parse(batches, result, where)
 
 
+def _prefix(batches: Sequence[Batch], context: StepContext) -> tuple[str, ...]:
+    if all(batch.is_led_in for batch in batches):
+        return ()
+    return host_prefix(context, own_network=batches[0].own_network)
+
+
 def host_prefix(context: StepContext, *, own_network: bool) -> tuple[str, ...]:
     """What runs a program on this machine where it reaches the cluster; ProbeError where that's nowhere."""
     if own_network:
+        context.files.beyond("this machine itself is asked, by an address of its own")
         return ()
     if context.cluster.is_borrowed and "host-exec" not in context.cluster.capabilities:
         raise ProbeError("it isn't known that this machine reaches the cluster's addresses (the capability host-exec)")
@@ -249,7 +264,7 @@ def observed_of(result: Mapping[str, Any]) -> Observed:
         outcome=result["outcome"], reason=result.get("reason", ""), failure=result.get("failure", ""),
         local=_address(result.get("local", "")), remote=result.get("remote", ""),
         seen_source=result.get("seenSource", ""), reply=result.get("reply", ""),
-        seconds=result.get("seconds", 0.0), icmp=result.get("icmp"), stage=result.get("stage", ""),
+        seconds=result.get("seconds", 0.0), icmp=result.get("icmp"), mtu=result.get("mtu", 0), stage=result.get("stage", ""),
         http=result.get("http"), dns=result.get("dns"),
     )  # fmt: skip
 

@@ -25,7 +25,7 @@ def servers(to: Destination, endpoints: Sequence[Endpoint], context: StepContext
     known = {source.uid: source for source in found}
     if gone := [endpoint.name for endpoint in endpoints if endpoint.uid not in known]:
         return Failed(f"{gone[0]} has gone while it was looked at")
-    return [(known[endpoint.uid], endpoint.port) for endpoint in endpoints]
+    return [(known[endpoint.uid], endpoint.own_port or endpoint.port) for endpoint in endpoints]
 
 
 def _of_service(name: str, to: Destination, context: StepContext) -> Served:

@@ -43,7 +43,7 @@ class Stream:
         self._stdin, self._hold = _pipe()
         self._lines, self._stdout = _pipe()
         first = next(iter(flows.values()))
-        machine = first.source.machine
+        self._machine = machine = first.source.machine
         self.where = machine.name if machine is not None else "this machine"
         self._hold.write(json.dumps(_request(flows, every)).encode())
         self._hold.flush()
@@ -89,7 +89,7 @@ class Stream:
         try:
             result = self._run()
             if result.code or not self._hold.closed:
-                how = f"killed by signal {-result.code}" if result.code < 0 else f"code {result.code}"
+                how = f"killed by signal {-result.code}{self._fate()}" if result.code < 0 else f"code {result.code}"
                 said = (result.err.strip() or how)[-300:]
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
@@ -98,6 +98,15 @@ class Stream:
         finally:
             self._stdin.close()
             self._stdout.close()
+
+    def _fate(self) -> str:
+        """What has become of its machine, when somebody killed it there."""
+        try:
+            if self._machine is not None:
+                self._machine.run(["true"], timeout=_GRACE, cancel=self._cancel)
+        except KoalesceError as error:
+            return f" ({error.message})"
+        return ", as when its machine is switched off or has no memory left"
 
     def _read(self) -> None:
         with self._lines:

@@ -1,4 +1,4 @@
-"""A server in a namespace: /clientip, /hostname and /redirect over HTTP on 8080, `clientip` over UDP on 8081, silence on 8082, resets on 8083,
+"""A server in a namespace: /clientip, /hostname and /redirect over HTTP on 8080, `clientip` and `echo` over UDP on 8081, silence on 8082, resets on 8083,
 an answer in two pieces on 8084, DNS on 5353."""
 
 import contextlib
@@ -26,6 +26,10 @@ class Web(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/echo":
+            self.send_response(200)
+            self.end_headers()
+            return
         self.send_response(201)
         self.send_header("X-Given", self.headers.get("X-Given", ""))
         self.end_headers()
@@ -47,6 +51,8 @@ class Datagrams(socketserver.BaseRequestHandler):
         host = host.removeprefix("::ffff:")
         if data == b"clientip":
             sock.sendto((f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode(), self.client_address)
+        elif data.startswith(b"echo "):
+            sock.sendto(data.removeprefix(b"echo ")[:100], self.client_address)
         elif data == b"hostname":
             sock.sendto(b"server", self.client_address)
 

@@ -105,7 +105,70 @@ def test_a_cluster_on_machines_is_not_reset_and_the_reason_is_said(
 
     assert main(["reset", "a"]) == exit_codes.USAGE
 
-    assert "a is on machines of yours, which can't be brought back to a first state" in capsys.readouterr().err
+    assert "a is on machines of yours, and can't be brought back to a first state" in capsys.readouterr().err
+
+
+@pytest.fixture
+def gone(ledger: Ledger, tmp_path: Path) -> Path:
+    """The folder of a cluster `a` that others made, whose API server answers no more."""
+    folder = tmp_path / "clusters" / "a"
+    ledger.begin(replace(kept("a"), provider="kubeconfig", run_id="run-1", folder=str(folder)))
+    folder.mkdir(parents=True)
+    named = {
+        "contexts": ("context", {"cluster": "a", "user": "a"}),
+        "clusters": ("cluster", {"server": "http://127.0.0.1:1"}),
+        "users": ("user", {"token": "made-up"}),
+    }
+    parts = {kind: [{"name": "a", one: value}] for kind, (one, value) in named.items()}
+    (folder / "kubeconfig").write_text(
+        json.dumps({"apiVersion": "v1", "kind": "Config", "current-context": "a", **parts})
+    )
+    return folder
+
+
+def test_a_cluster_whose_api_is_gone_stays_known_and_it_is_said_how_to_forget_it(
+    ledger: Ledger, gone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["down", "a"]) == exit_codes.TEARDOWN_FAILED
+
+    assert "if what it was on is gone for good: koalesce down a --forget" in capsys.readouterr().err
+    assert (len(ledger.entries()), gone.exists()) == (1, True)
+
+
+def test_it_is_forgotten_where_that_is_said_and_what_may_be_left_is_told(
+    ledger: Ledger, gone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["down", "a", "--forget"]) == exit_codes.PASSED
+
+    told = capsys.readouterr()
+    assert told.out.startswith("a: forgotten (")
+    assert "what is left in the cluster can't be told" in told.err
+    assert "kubectl delete namespaces -l koalesce.dev/run=run-1" in told.err
+    assert (ledger.entries(), gone.exists()) == ([], False)
+
+
+@pytest.mark.parametrize("words", [["--all", "--forget"], ["a", "--forget", "--machines", "m.yaml"]])
+def test_only_clusters_that_are_named_are_forgotten(
+    ledger: Ledger, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(kept("a"))
+
+    assert main(["down", *words]) == exit_codes.USAGE
+
+    assert "--forget goes with names of clusters alone" in capsys.readouterr().err
+    assert len(ledger.entries()) == 1
+
+
+@pytest.mark.parametrize("provider", ["local", "qemu", "hcloud"])
+def test_what_is_here_or_costs_money_is_not_forgotten(
+    ledger: Ledger, destroyed: list[str], provider: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.begin(replace(kept("a"), provider=provider))
+
+    assert main(["down", "a", "--forget"]) == exit_codes.USAGE
+
+    assert f"all that it has is the {provider} provider's to remove" in capsys.readouterr().err
+    assert (destroyed, len(ledger.entries())) == ([], 1)
 
 
 def test_reset_says_what_still_differs(

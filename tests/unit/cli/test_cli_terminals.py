@@ -41,7 +41,7 @@ def test_with_a_terminal_the_command_gets_one_of_its_own_with_job_control() -> N
     try:
         printed = _read_until(ours, b"33 77")
         os.write(ours, b"hello\n")
-        code = process.wait(30)
+        code = process.wait(60)
     finally:
         process.kill()
         process.wait()

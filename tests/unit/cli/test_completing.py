@@ -49,6 +49,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["completion", ""], ["bash", "fish", "zsh"]),
         (["toolchain", "pr"], ["prepare"]),
         (["explain", "wait"], ["wait-for"]),
+        (["explain", "clu"], ["cluster", "clusters"]),
         (["ssh", "dev", "--", ""], []),
         (["help", "expl"], ["explain"]),
         (["up", "specs/a"], ["specs/a.yaml"]),

@@ -118,17 +118,21 @@ def test_what_terraform_finds_is_told(
 def test_tests_of_the_root_are_run(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = "case $1 in version) echo '{\"terraform_version\": \"%s\"}';; validate) echo '{}';; test) echo 1 failed; exit 1;; esac"
+    script = (
+        "case $1 in version) echo '%s'; echo on linux_amd64;; validate) echo '{}';; test) echo 1 failed; exit 1;; esac"
+    )
     (root / "tests").mkdir()
     (root / "tests" / "machines.tftest.hcl").touch()
 
-    says(tmp_path, monkeypatch, script % "1.11.4")
+    says(tmp_path, monkeypatch, script % "OpenTofu v1.8.0-rc1")
     assert main(["contract", str(root)]) == 1
     assert "terraform test: 1 failed" in capsys.readouterr().err
 
-    says(tmp_path, monkeypatch, script % "1.6.6")
-    assert main(["contract", str(root)]) == 0
-    assert "skipped: terraform test: 1.6.6 has no mocks of providers, 1.7 has" in capsys.readouterr().out
+    for old, needed in (("Terraform v1.6.6", "1.7"), ("OpenTofu v1.7.3", "1.8")):
+        says(tmp_path, monkeypatch, script % old)
+        assert main(["contract", str(root)]) == 0
+        reason = f"terraform test: {old.replace(' v', ' ')} has no mocks of providers, {needed} has"
+        assert f"skipped: {reason}" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_root_is_an_error_of_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

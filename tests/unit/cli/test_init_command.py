@@ -80,6 +80,23 @@ def test_it_asks_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(load("specs/dns.yaml").spec.cluster.node_requests()) == 2
 
 
+def test_it_asks_again_for_what_it_can_not_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["My CNI", "dns", "two", "3", "jenkins", "none"])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(answers))
+
+    assert main(["init"]) == 0
+
+    assert len(load("specs/dns.yaml").spec.cluster.node_requests()) == 3
+    said = capsys.readouterr().out
+    assert "'My CNI' is no name of a spec" in said
+    assert "'two' is not a whole number from 1" in said
+    assert "'jenkins' is none of github" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -236,7 +236,7 @@ def test_following_goes_on_where_the_log_was_and_ends_on_demand(
     assert command.line() == f"two kubelet | {klog(1, 'c')}".rstrip("\n")
     command.process.terminate()
 
-    assert command.process.wait(30) == exit_codes.INTERRUPTED
+    assert command.process.wait(60) == exit_codes.INTERRUPTED
     assert followers(folder) == []
 
 
@@ -254,7 +254,7 @@ def test_what_a_command_follows_goes_on_behind_the_lines_that_were_there(
 
     assert command.line().endswith("unfinished, finished")
     command.process.terminate()
-    assert command.process.wait(30) == exit_codes.INTERRUPTED
+    assert command.process.wait(60) == exit_codes.INTERRUPTED
     assert followers(folder) == []
 
 
@@ -266,14 +266,14 @@ def test_following_ends_when_nobody_reads_any_more(folder: Path, following: Call
     assert command.process.stdout is not None
     command.process.stdout.close()
 
-    assert command.process.wait(30) == exit_codes.CLOSED_PIPE
+    assert command.process.wait(60) == exit_codes.CLOSED_PIPE
     assert followers(folder) == []
 
 
 def test_a_log_that_begins_later_is_followed_too(folder: Path, following: Callable[..., Following]) -> None:
     (folder / "one-kubelet.log").unlink()
     command = following("dev", "one", "kubelet", "-f")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not followers(folder) and time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -290,7 +290,7 @@ def test_following_ends_with_an_error_where_all_nodes_have_ended(
 
     command = following("dev", "one", "kubelet", "-f")
 
-    assert command.process.wait(30) == exit_codes.ERROR
+    assert command.process.wait(60) == exit_codes.ERROR
     assert command.process.stderr is not None
     assert command.process.stderr.read() == "warning: kubelet on one can't be followed any more: it has ended\n"
 

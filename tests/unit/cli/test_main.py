@@ -128,11 +128,22 @@ def test_runs_as_a_module() -> None:
     assert done.stderr == ""
 
 
+def test_the_program_that_makes_clusters_is_the_chosen_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tofu-1.10").write_text("#!/bin/sh\n")
+    (tmp_path / "tofu-1.10").chmod(0o755)
+    monkeypatch.setenv("KOALESCE_TERRAFORM", str(tmp_path / "tofu-1.10"))
+
+    assert main(["version"]) == 0
+    assert f"terraform  {tmp_path}/tofu-1.10\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["rnu"], "error: koalesce: unknown command 'rnu'; did you mean \"run\"?\n  hint: koalesce --help\n"),
-        (["elephant"], "error: koalesce: unknown command 'elephant'\n  hint: koalesce --help\n"),
+        (["xylophone"], "error: koalesce: unknown command 'xylophone'\n  hint: koalesce --help\n"),
         (["locl"], "error: koalesce: unknown command 'locl'\n  hint: koalesce --help\n"),
         (
             ["--verison"],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from koalesce.cli import run_arguments
-from koalesce.cli.arguments import Parser
+from koalesce.cli.arguments import Parser, settings_of
 from koalesce.cli.commands import load
 from koalesce.cli.settings import SETTINGS, fill_in, settings
 from koalesce.durations import Duration
@@ -58,9 +58,27 @@ def test_every_setting_is_a_flag_without_a_default_of_its_own() -> None:
 
 
 def test_the_settings_of_new_clusters_dont_matter_where_one_is_up() -> None:
-    args = filled("--cluster", "dev", KOALESCE_RUN_PROVIDER="kubeconfig", KOALESCE_RUN_KUBERNETES="1.34")
+    args = filled(
+        "--cluster",
+        "dev",
+        KOALESCE_RUN_PROVIDER="kubeconfig",
+        KOALESCE_RUN_KUBERNETES="1.34",
+        KOALESCE_RUN_MACHINES="machines.yaml",
+    )
 
-    assert (args.provider, args.kubernetes) == (None, ())
+    assert (args.provider, args.kubernetes, args.machines) == (None, (), None)
+
+
+def test_machines_of_a_project_are_listed_beside_its_settings(tmp_path: Path) -> None:
+    Path("koalesce.toml").write_text('[run]\nmachines = "lab/machines.yaml"\n')
+    Path("lab").mkdir()
+    Path("lab/machines.yaml").write_text("{machines: [192.0.2.10], knownHosts: known_hosts}")
+    Path("other.yaml").write_text("[192.0.2.20]")
+
+    said, wins = settings_of(filled()), settings_of(filled("--machines", "other.yaml"))
+
+    assert said["ssh"] == {"machines": [{"host": "192.0.2.10"}], "known_hosts": str(tmp_path / "lab/known_hosts")}
+    assert wins["ssh"]["machines"] == [{"host": "192.0.2.20"}]
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_an_interrupt_ends_them(tmp_path: Path) -> None:
         time.sleep(0.01)
 
     world.interrupt.event.set()
-    runner.join(10)
+    runner.join(60)
 
     assert not runner.is_alive()
     assert not is_alive(tmp_path / "PID")

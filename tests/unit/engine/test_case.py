@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from koalesce.clock import SystemClock
+from koalesce.clock import Clock, SystemClock
 from koalesce.cluster import Cluster
 from koalesce.engine.attempts import Interrupt
 from koalesce.engine.case import Stage, run_setup, run_test
 from koalesce.engine.session import RunSession
 from koalesce.engine.stream import EventStream
-from koalesce.events import AnyEvent, RunFinished, StepFinished, TestFinished
+from koalesce.events import AnyEvent, RunFinished, StepFinished, StepStarted, TestFinished
 from koalesce.spec import load
 from tests.fakes import FakeCluster, FakeKube, FakeNode, FakeView, api_error
 
@@ -44,6 +44,18 @@ class Kube(FakeKube):
         return made
 
 
+class Heard(EventStream):
+    """One that somebody hears at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.hear: Callable[[AnyEvent], None] = lambda event: None
+
+    def emit(self, event: AnyEvent) -> None:
+        super().emit(event)
+        self.hear(event)
+
+
 class World:
     """A stage on fakes, and the events that it told."""
 
@@ -55,20 +67,29 @@ class World:
         self.fake.kube = Kube()
         self.loaded = load(spec)
         self.interrupt = Interrupt(threading.Event())
-        self.stream = EventStream(SystemClock())
+        self.stream = Heard(SystemClock())
         session = RunSession(
             run_id="r1", clock=SystemClock(), interrupt=self.interrupt, stream=self.stream, folder=tmp_path / "run"
         )
         nodes = [{"name": node.name, "address": node.address} for node in self.fake.nodes]
         self.stage = Stage(
             session=session, loaded=self.loaded, spec="spec.yaml", cluster=cast("Cluster", self.fake.real()),
-            files=self.loaded.files, folder=tmp_path / "evidence", timeout=1.0,
+            files=self.loaded.files, folder=tmp_path / "evidence", timeout=60.0,
             values={**self.loaded.scope, "nodes": nodes, "components": {}},
         )  # fmt: skip
 
     def take_cluster(self, **fields: Any) -> None:
         """Have the stage's cluster be another in some fields."""
         self.stage = replace(self.stage, cluster=replace(self.stage.cluster, **fields))
+
+    def interrupt_in(self, section: str, reason: str = "interrupted") -> None:
+        """Interrupt the run as soon as a step of a section has begun."""
+
+        def hear(event: AnyEvent) -> None:
+            if isinstance(event, StepStarted) and event.section == section:
+                self.interrupt.set(reason)
+
+        self.stream.hear = hear
 
     def run(self, index: int = 0) -> TestFinished:
         return run_test(self.stage, self.loaded.spec.tests[index], line=1)
@@ -99,7 +120,7 @@ def test_a_test_has_a_namespace_of_its_own_which_goes_with_it(tmp_path: Path) ->
 def test_the_first_failure_ends_the_test_and_says_why(tmp_path: Path) -> None:
     world = World(
         tmp_path,
-        "tests: [{name: t, steps: [{wait-for: {resource: pod/web, exists: true}}, {name: never reached, sleep: 1ms}]}]",
+        "tests: [{name: t, steps: [{wait-for: {resource: pod/web, exists: true}, timeout: 100ms}, {name: never reached, sleep: 1ms}]}]",
     )
 
     finished = world.run()
@@ -116,7 +137,7 @@ def test_a_soft_failure_goes_on_but_fails_the_test(tmp_path: Path) -> None:
 tests:
   - name: t
     steps:
-      - {wait-for: {resource: pod/web, exists: true}, continueOnFailure: true}
+      - {wait-for: {resource: pod/web, exists: true}, timeout: 100ms, continueOnFailure: true}
       - {name: still reached, sleep: 1ms}
 """,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from koalesce.cluster import Fault
 from koalesce.engine import readiness
-from tests.fakes import FakeFaults, made, result
+from tests.fakes import FakeFault, FakeFaults, made, result
 from tests.unit.engine.test_case import World
 
 STOP = "chaos: {stop: {node: worker-1, component: kubelet}, id: away}"
@@ -42,7 +42,7 @@ def test_it_lasts_until_its_stop(tmp_path: Path) -> None:
 
 
 def test_without_a_stop_it_lasts_until_the_end_of_the_test(tmp_path: Path) -> None:
-    running = world(tmp_path, STOP, "wait-for: {resource: pod/never, exists: true}")
+    running = world(tmp_path, STOP, "{wait-for: {resource: pod/never, exists: true}, timeout: 100ms}")
 
     assert running.run().status == "failed"
     assert faults(running).log == ["begin", "undo"]
@@ -79,9 +79,16 @@ def test_for_a_time_it_lasts_as_long_as_its_step(tmp_path: Path) -> None:
     assert [status for _, _, status in running.steps()] == ["passed", "passed"]
 
 
-def test_an_interruption_ends_it_early(tmp_path: Path) -> None:
+def test_an_interruption_ends_it_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = world(tmp_path, "chaos: {linkDown: {node: worker-1}, for: 1h}")
-    threading.Timer(0.3, running.interrupt.event.set).start()
+    begin = FakeFaults.begin
+
+    def begin_and_interrupt(service: FakeFaults, fault: Fault) -> FakeFault:
+        begun = begin(service, fault)
+        running.interrupt.set("interrupted")
+        return begun
+
+    monkeypatch.setattr(FakeFaults, "begin", begin_and_interrupt)
 
     assert running.run().status == "error"
     assert faults(running).log == ["begin", "undo"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ class FakeToolchain:
     def __init__(self, store: FakeStore) -> None:
         self.images = store
 
-    def build_image(self, definition: Path, *, root: Path) -> str:
+    def build_image(self, definition: Path, *, root: Path, reads: Callable[[Path], object]) -> str:
         assert definition.is_relative_to(root)
         return self.images.add_archive(definition, "built:1")[0]
 

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from koalesce.engine import leftovers
 from koalesce.engine.leftovers import Left, left_by
 from koalesce.engine.namespaces import labels
 from koalesce.errors import KoalesceError
@@ -58,9 +57,8 @@ def test_a_server_that_does_not_answer_is_an_error() -> None:
 
 def test_nobody_waits_long_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, hang = FakeCluster(), threading.Event()
-    monkeypatch.setattr(leftovers, "TIME", 0.05)
     monkeypatch.setattr(cluster.kube, "list", lambda *_args, **_more: hang.wait(30) and [])
 
     with pytest.raises(KoalesceError, match="no answer within"):
-        left_by(cluster.kube, RUN)
+        left_by(cluster.kube, RUN, time=0.05)
     hang.set()

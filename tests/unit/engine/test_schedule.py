@@ -22,7 +22,7 @@ def test_results_come_in_the_order_of_the_file() -> None:
 
 
 def test_neighbours_run_at_once() -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     run_all([Case("a"), Case("b")], lambda _case: together.wait(), parallel=2)
 
@@ -62,7 +62,7 @@ class Watched:
             self._running.add(case.name)
             self.beside |= {frozenset({case.name, other}) for other in self._running if other != case.name}
         if case.name in self.held:
-            assert self.go_on.wait(10)
+            assert self.go_on.wait(60)
         with self._lock:
             self._running.discard(case.name)
 

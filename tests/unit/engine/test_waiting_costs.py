@@ -136,7 +136,7 @@ def test_a_watch_that_is_answered_500_backs_off_too(
     thread = threading.Thread(target=wait)
     thread.start()
     if begins == "during the wait":
-        assert seen.wait(5)
+        assert seen.wait(60)
         api.failing["/configmaps"] = (500, "internal error")
         api.cut()
     before = len(api.requests)

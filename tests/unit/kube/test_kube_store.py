@@ -16,6 +16,8 @@ from tests.unit.kube.api_server import FakeApi, serve
 from tests.unit.kube.conftest import LIMITS
 
 Connect = Callable[[Path, Limits], Kube]
+PATIENT = replace(LIMITS, silence=600)  # a connection bears it for so long that nothing is said
+AT_ONCE = 60.0  # on a busy machine, and far less than that
 
 
 class Watcher:
@@ -32,17 +34,17 @@ class Watcher:
         self.called.set()
 
     def names(self) -> list[str]:
-        return [obj["metadata"]["name"] for obj in self.view.list(self.kind, namespace="default", timeout=5)]
+        return [obj["metadata"]["name"] for obj in self.view.list(self.kind, namespace="default", timeout=60)]
 
     def look(self, name: str = "a") -> str | None:
         """An attempt that reads one object: its `data` (here a string), None if it isn't there."""
         self.called.clear()
         self.view.begin()
-        found = self.view.get(self.kind, name, timeout=5)
+        found = self.view.get(self.kind, name, timeout=60)
         return None if found is None else found.get("data", "")
 
     def wait(self) -> bool:
-        return self.called.wait(5)
+        return self.called.wait(60)
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ def watcher(kube: Kube) -> Iterator[Watcher]:
 
 
 def until(holds: Callable[[], bool]) -> bool:
-    """Whether it held within five seconds."""
-    deadline = time.monotonic() + 5
+    """Whether it held within a minute."""
+    deadline = time.monotonic() + 60
     while not holds():
         if time.monotonic() > deadline:
             return False
@@ -156,11 +158,12 @@ def test_backs_off_while_the_server_fails_and_recovers(watcher: Watcher, api: Fa
     assert watcher.look() == "1"
     before = len(api.requests)
     api.failing["/configmaps"] = (500, "internal error")
+    began = time.monotonic()
     api.cut()
-    threading.Event().wait(0.5)
-    tries = len(api.requests) - before
+    assert until(lambda: len(api.requests) - before >= 3)
 
-    assert 2 <= tries <= 4
+    pauses = len(api.requests) - before - 1
+    assert time.monotonic() - began >= sum(0.8 * 0.1 * 2**number for number in range(pauses))
     with pytest.raises(ApiError, match=r"not watched for .* internal error") as caught:
         watcher.view.get(watcher.kind, "a", timeout=0)
     assert (caught.value.status, caught.value.transient) == (500, True)
@@ -187,13 +190,13 @@ def test_a_watch_that_stays_silent_for_too_long_is_replaced(kubeconfig: Path, ap
 def test_a_watch_may_be_silent_for_longer_than_a_call(
     kubeconfig: Path, api: FakeApi, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("koalesce.kube.transport._CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr("koalesce.kube.transport._CONNECT_TIMEOUT", 2.0)
     api.streaming = "refused"
     watcher = Watcher(connect(kubeconfig, LIMITS))
     assert watcher.look() is None
     assert until(lambda: len(api.watches()) == 2)
 
-    threading.Event().wait(0.4)
+    threading.Event().wait(2.5)
 
     assert len(api.watches()) == 2
     watcher.view.close()
@@ -243,7 +246,11 @@ def test_a_first_look_never_sees_what_is_gone(kube: Kube, watcher: Watcher, api:
     late.view.close()
 
 
-def test_a_first_look_waits_for_a_watch_that_is_a_little_behind(kube: Kube, watcher: Watcher, api: FakeApi) -> None:
+def test_a_first_look_waits_for_a_watch_that_is_a_little_behind(
+    kubeconfig: Path, api: FakeApi, connect: Connect
+) -> None:
+    kube = connect(kubeconfig, replace(LIMITS, catch_up=60))
+    watcher = Watcher(kube)
     api.put("a", data="1")
     assert watcher.look() == "1"
     api.deaf = True
@@ -327,14 +334,14 @@ def own_threads() -> OwnThreads:
 
 
 def test_closing_ends_every_thread_and_every_wait(kubeconfig: Path, api: FakeApi, own_threads: OwnThreads) -> None:
-    kube = Kube(kubeconfig, limits=LIMITS)
+    kube = Kube(kubeconfig, limits=PATIENT)
     watcher = Watcher(kube)
     assert watcher.names() == []
     began = time.monotonic()
 
     kube.close()
 
-    assert time.monotonic() - began < 4  # less than the silence that a connection bears
+    assert time.monotonic() - began < AT_ONCE
     assert not own_threads("koalesce")
     with pytest.raises(ApiError) as caught:
         watcher.look()
@@ -342,7 +349,7 @@ def test_closing_ends_every_thread_and_every_wait(kubeconfig: Path, api: FakeApi
 
 
 def test_closing_does_not_wait_for_a_server_that_hangs(kubeconfig: Path, api: FakeApi, own_threads: OwnThreads) -> None:
-    kube = Kube(kubeconfig, limits=LIMITS)
+    kube = Kube(kubeconfig, limits=PATIENT)
     watcher = Watcher(kube)
     api.answering.clear()
     with pytest.raises(ApiError):
@@ -351,11 +358,12 @@ def test_closing_does_not_wait_for_a_server_that_hangs(kubeconfig: Path, api: Fa
 
     kube.close()
 
-    assert time.monotonic() - began < 4  # less than the silence that a connection bears
+    assert time.monotonic() - began < AT_ONCE
     assert not own_threads("koalesce")
 
 
-def test_a_wait_for_the_first_list_can_be_cancelled(watcher: Watcher, api: FakeApi) -> None:
+def test_a_wait_for_the_first_list_can_be_cancelled(kubeconfig: Path, api: FakeApi, connect: Connect) -> None:
+    watcher = Watcher(connect(kubeconfig, PATIENT))
     api.answering.clear()
     cancel = threading.Event()
     threading.Timer(0.1, cancel.set).start()
@@ -365,14 +373,14 @@ def test_a_wait_for_the_first_list_can_be_cancelled(watcher: Watcher, api: FakeA
         watcher.view.get(watcher.kind, "a", cancel=cancel)
 
     assert caught.value.cancelled
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < AT_ONCE
 
 
 def test_watches_over_tls_end_when_told(
     tmp_path: Path, api: FakeApi, certificate: tuple[Path, Path], connect: Connect, own_threads: OwnThreads
 ) -> None:
     with serve(api, tmp_path, certificate=certificate) as kubeconfig:
-        kube = connect(kubeconfig, LIMITS)
+        kube = connect(kubeconfig, PATIENT)
         watcher = Watcher(kube)
         assert watcher.look() is None
         api.put("a", data="1")
@@ -381,5 +389,5 @@ def test_watches_over_tls_end_when_told(
 
         kube.close()
 
-        assert time.monotonic() - began < 4  # less than the silence that a connection bears
+        assert time.monotonic() - began < AT_ONCE
         assert not own_threads("koalesce")

@@ -46,7 +46,7 @@ def settle(kube: Kube, api: FakeApi) -> None:
     view.begin()
     assert view.get(kube.resource("cm"), "last") is None
     api.put("last")
-    assert seen.event.wait(5)
+    assert seen.event.wait(60)
     api.remove("last")
     view.close()
 
@@ -73,7 +73,7 @@ def test_tells_of_a_change_of_what_was_read(view: View, kind: Resource, api: Fak
 
     api.put("a")
 
-    assert signal.event.wait(5)
+    assert signal.event.wait(60)
     assert view.changed
     view.begin()
     assert not view.changed
@@ -108,7 +108,7 @@ def test_tells_of_objects_that_enter_or_leave_a_selection(
         view.begin()
         view.list(kind, namespace="default", selector="app=web")
         change()
-        assert signal.event.wait(5)
+        assert signal.event.wait(60)
 
 
 def test_an_attempt_that_is_over_is_told_nothing(
@@ -142,7 +142,7 @@ def test_a_change_that_was_read_is_not_told_afterwards(
     view.get(kind, "b")
 
     api.put("a")
-    assert done.wait(5)
+    assert done.wait(60)
     settle(kube, api)
 
     assert (signal.calls, view.changed) == (0, False)
@@ -208,7 +208,7 @@ def test_tells_what_happened_to_what_was_read(view: View, kind: Resource, api: F
 
     api.put("b", status={"phase": "Running"})
     api.put("a", status={"phase": "Running"})
-    assert signal.event.wait(5)
+    assert signal.event.wait(60)
 
     assert [re.sub(r"\+\d+\.\ds", "+T", line) for line in view.history()] == ["configmap/a phase: Pending → Running +T"]
 
@@ -238,7 +238,7 @@ def test_gives_what_was_read_as_it_is_by_now(view: View, kind: Resource, api: Fa
     api.put("a", data="2", labels={"app": "web"})
     while [obj["data"] for obj in view.list(kind, namespace="default", selector="app=web")] != ["2", "3"]:
         signal.event.clear()
-        assert signal.event.wait(5)
+        assert signal.event.wait(60)
         view.begin()
 
     assert [(resource.kind, obj["data"]) for resource, obj in view.last_seen()] == [

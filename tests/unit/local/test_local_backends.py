@@ -76,7 +76,7 @@ def test_one_that_misses_three_times_is_left_and_taken_back(backends: Backends) 
 def servers() -> Iterator[list[socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.2", 0)) as other:
         for server in (one, other):
-            server.settimeout(30)
+            server.settimeout(60)
         yield [one, other]
 
 
@@ -84,7 +84,7 @@ def connect(servers: list[socket.socket]) -> tuple[Forwarder, socket.socket]:
     targets = [server.getsockname() for server in servers]
     forwarder = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), lambda: targets)
     forwarder.start()
-    return forwarder, socket.create_connection(("127.0.0.1", forwarder.port), 30)
+    return forwarder, socket.create_connection(("127.0.0.1", forwarder.port), 60)
 
 
 def test_a_connection_goes_to_the_next_where_the_first_refuses_it(servers: list[socket.socket]) -> None:
@@ -93,7 +93,7 @@ def test_a_connection_goes_to_the_next_where_the_first_refuses_it(servers: list[
     forwarder = Forwarder(socket.create_server(("127.0.0.1", 0)), Here(-1), lambda: targets)
     forwarder.start()
 
-    with socket.create_connection(("127.0.0.1", forwarder.port), 30) as near, servers[1].accept()[0] as far:
+    with socket.create_connection(("127.0.0.1", forwarder.port), 60) as near, servers[1].accept()[0] as far:
         near.sendall(b"ping")
         assert far.recv(4) == b"ping"
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,22 @@ def test_processes_of_all_groups_below(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "cgroup.procs").write_text("13\n0\n")
 
     assert cgroups.processes([tmp_path / "a"]) == {11, 12, 13}
+
+
+def test_groups_that_go_while_they_are_looked_at_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text("11\n")
+    read = Path.read_text
+
+    def read_while_the_other_goes(path: Path) -> str:
+        text = read(path)
+        shutil.rmtree(tmp_path / ("b" if path.parent.name == "a" else "a"), ignore_errors=True)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_while_the_other_goes)
+
+    assert cgroups.processes([tmp_path]) == {11}
 
 
 def test_a_node_is_frozen_and_thawed_by_its_freezer(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_fault_ends_with_who_asked_for_it(folder: Path, begun: Begun) -> None:
 
     asking.close()
 
-    assert begun.undone.wait(20)
+    assert begun.undone.wait(60)
 
 
 def test_nothing_is_undone_in_a_cluster_that_is_ending(folder: Path, begun: Begun, stopping: threading.Event) -> None:
@@ -120,6 +120,6 @@ def test_a_supervisor_that_can_not_be_asked_is_an_error(tmp_path: Path) -> None:
 
 def _settle() -> None:
     """Wait until no connection is served any more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(thread.name == "fault" for thread in threading.enumerate()) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -22,7 +22,7 @@ class Here(NetNamespace):
 @pytest.fixture
 def target() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(10)
+        server.settimeout(60)
         yield server
 
 
@@ -35,12 +35,12 @@ def forwarder(target: socket.socket) -> Iterator[Forwarder]:
 
 
 def connect(forwarder: Forwarder) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", forwarder.port), 10)
+    return socket.create_connection(("127.0.0.1", forwarder.port), 60)
 
 
 def test_both_directions_and_their_ends(forwarder: Forwarder, target: socket.socket) -> None:
     with connect(forwarder) as near, target.accept()[0] as far:
-        far.settimeout(10)
+        far.settimeout(60)
         near.sendall(b"ping")
         near.shutdown(socket.SHUT_WR)
         assert far.makefile("rb").read() == b"ping"  # to the end, which is passed on
@@ -62,7 +62,7 @@ def test_much_data_in_both_directions_at_once(forwarder: Forwarder, target: sock
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
     assert received == [len(data), len(data)]
 

@@ -17,7 +17,12 @@ from koalesce.local import cgroups, health, outside
 from koalesce.local import machine as local_machine
 from koalesce.local.cgroups import Hierarchy, Layout
 
+CALLS = {
+    "x86_64": {"sethostname": 170, "setns": 308, "keyctl": 250, "pivot_root": 155},
+    "aarch64": {"sethostname": 161, "setns": 268, "keyctl": 219, "pivot_root": 41},
+}
 FILES = {
+    "proc/self/uid_map": "         0          0 4294967295\n",
     "proc/self/status": "Name:\tpython\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
     "proc/filesystems": "nodev\tsysfs\nnodev\toverlay\n",
     "proc/meminfo": "MemTotal:  9000000 kB\nMemAvailable:  8388608 kB\n",
@@ -69,6 +74,7 @@ def test_a_machine_that_has_all_lacks_nothing(root: Path) -> None:
     ("path", "text", "problem"),
     [
         ("proc/self/status", "CapEff:\t0000000000000000\n", "root lacks CAP_NET_ADMIN, CAP_SYS_CHROOT"),
+        ("proc/self/uid_map", "         0       1000          1\n", "root is only that of a user namespace here"),
         ("proc/self/ns/net", None, "the kernel has no namespaces of kind net"),
         ("proc/filesystems", "nodev\tsysfs\n", "the kernel has no overlay file system"),
     ],
@@ -205,20 +211,48 @@ def test_a_firewall_that_forwards_nothing_is_noted_with_the_remedy(root: Path, m
     assert "iptables -I FORWARD -i koalesce-+ -j ACCEPT" in found.hint
 
 
-def test_what_is_refused_shows_when_it_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unshare = tmp_path / "unshare"
-    unshare.write_text("#!/bin/sh\necho 'mount: /mnt: permission denied.' >&2\nexit 32\n")
-    unshare.chmod(0o755)
+@pytest.fixture
+def unshare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What tries whether nodes can be made: here it says that mounts are refused."""
+    path = tmp_path / "unshare"
+    write(path, "#!/bin/sh\necho 'mount: /mnt: permission denied.' >&2\nexit 32\n")
+    path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(cgroups, "refusal", lambda layout: None)
+    return path
 
-    (found,) = health.trials()
 
-    assert (found.state, found.text) == (
-        "lacking", "root is refused namespaces, mounts, devices or links here: mount: /mnt: permission denied."
-    )  # fmt: skip
+def test_what_is_refused_shows_when_it_is_tried(root: Path, unshare: Path) -> None:
+    (found,) = health.trials(root)
+
+    assert (found.state, found.text, found.hint) == (
+        "lacking",
+        "root is refused what nodes are made of (namespaces, mounts, devices, links): mount: /mnt: permission denied.",
+        "AppArmor, seccomp or a container stand in the way: in a container, run it as a privileged one",
+    )
     unshare.write_text("#!/bin/sh\nexit 0\n")
-    assert [finding.state for finding in health.trials()] == ["good"]
+    assert [finding.state for finding in health.trials(root)] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "hint"),
+    [
+        ("proc/self/status", "CapEff:\t1ffffffffff\nSeccomp:\t2\n", "a seccomp filter is on: in a container, run it without one: --security-opt seccomp=unconfined"),
+        (
+            "proc/self/attr/current", "docker-default (enforce)\n",
+            "the AppArmor profile docker-default is enforced: in a container, run it without one: --security-opt apparmor=unconfined",
+        ),
+    ],
+)  # fmt: skip
+def test_a_start_tries_first_where_a_filter_may_refuse_it_and_says_how_to_do_without(
+    root: Path, unshare: Path, path: str, text: str, hint: str
+) -> None:
+    assert health.obstacles(root, root) == []
+
+    write(root / path, text)
+
+    (found,) = health.obstacles(root, root)
+    assert (found.text.rpartition(": ")[2], found.hint) == ("permission denied.", hint)
 
 
 def test_cgroups_that_can_not_be_made_are_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +270,7 @@ def test_a_start_that_failed_is_told_what_of_the_machine_may_be_to_blame(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [health.Finding("mounts", "good", "all can be made")]
-    monkeypatch.setattr(health, "trials", lambda: found)
+    monkeypatch.setattr(health, "trials", lambda root: found)
     write(root / "proc/self/attr/current", "docker-default (enforce)\n")
 
     assert health.suspect("etcd does not stay up", root) == ""
@@ -257,3 +291,25 @@ def test_settings_that_can_not_be_made_are_found_by_trying() -> None:
     )  # fmt: skip
 
     assert "Read-only file system" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or bool(local_machine.refusal()), reason="needs root that may make namespaces")
+@pytest.mark.parametrize("call", ["sethostname", "setns", "keyctl", "pivot_root"])
+def test_calls_that_a_filter_refuses_are_found_by_trying(call: str) -> None:
+    """As with Docker's default filter, by which a root with all capabilities may mount and yet not make a node."""
+    asked = f"""
+import ctypes, os, struct, sys
+from koalesce.local import machine
+calls = {{"x86_64": {CALLS["x86_64"]}, "aarch64": {CALLS["aarch64"]}}}[os.uname().machine]
+# A program of BPF (seccomp(2)): load the number of the call; if it is this one, EPERM; else let it be.
+program = b"".join(struct.pack("HBBI", *line) for line in ((0x20, 0, 0, 0), (0x15, 0, 1, calls["{call}"]), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)))
+held = ctypes.create_string_buffer(program)
+filter = struct.pack("HxxxxxxP", 4, ctypes.addressof(held))
+assert ctypes.CDLL(None).prctl(22, 2, filter, 0, 0) == 0
+print(machine.refusal())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=Path(local_machine.__file__).parents[2],
+    )  # fmt: skip
+
+    assert done.stdout == f"{call}: Operation not permitted\n"

@@ -147,7 +147,7 @@ def test_who_waits_learns_that_the_lock_was_let_go_in_good_order(ledger: Ledger)
     while not any(" -> " in line and inode in line for line in Path("/proc/locks").read_text().splitlines()):
         os.sched_yield()
     hold.release()
-    waiting.join(10)
+    waiting.join(60)
 
     assert answers == [None]
 

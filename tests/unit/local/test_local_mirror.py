@@ -36,7 +36,7 @@ class Registry:
         raise ImageUnavailable(reference, "there is no network")
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.mirror.port, timeout=60)
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
         body = response.read()
@@ -136,3 +136,21 @@ def test_a_registry_that_asks_lets_its_user_in(registry: Registry) -> None:
 
 def test_other_registries_ask_nobody(registry: Registry) -> None:
     assert registry.get("/v2/library/busybox/manifests/1.36?ns=docker.io", Authorization="Basic x")[0] == 200
+
+
+def test_it_tells_what_was_asked_for_by_a_tag(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.add_image(REF, [store.add_bytes(b"layer", OCI_LAYER)], {})
+    served: list[tuple[str, str]] = []
+    mirror = Mirror(store, ("127.0.0.1", 0), fetch=None, served=lambda *image: served.append(image))
+    mirror.start()
+    try:
+        for path in ("busybox/manifests/1.36", "busybox/manifests/gone"):
+            connection = http.client.HTTPConnection("127.0.0.1", mirror.port, timeout=10)
+            connection.request("HEAD", f"/v2/library/{path}?ns=docker.io")
+            digest = connection.getresponse().headers.get("Docker-Content-Digest", "")
+            connection.close()
+            assert served[-1] == (f"docker.io/library/{path.replace('/manifests/', ':')}", digest)
+    finally:
+        mirror.close()
+    assert [bool(digest) for _, digest in served] == [True, False]

@@ -28,7 +28,7 @@ class Init:
     def __init__(self, logs: Path) -> None:
         self.logs = logs
         self.control, theirs = socket.socketpair()
-        self.control.settimeout(20)
+        self.control.settimeout(60)
         self.process = subprocess.Popen(
             [sys.executable, "-c", CODE, str(theirs.fileno()), str(logs)], pass_fds=[theirs.fileno()]
         )
@@ -59,7 +59,7 @@ def init(tmp_path: Path) -> Iterator[Init]:
     assert made.receive() == {"event": "up"}
     yield made
     made.close()
-    assert made.process.wait(20) == 0
+    assert made.process.wait(60) == 0
 
 
 def test_a_service_has_its_environment_and_a_log(init: Init) -> None:
@@ -139,7 +139,7 @@ def test_it_ends_with_its_supervisor(tmp_path: Path) -> None:
 
     init.close()
 
-    assert init.process.wait(20) == 0
+    assert init.process.wait(60) == 0
 
 
 def test_the_first_line_is_read_and_nothing_behind_it() -> None:

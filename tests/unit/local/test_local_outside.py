@@ -80,5 +80,8 @@ def test_the_filters_are_those_of_both_kinds(tmp_path: Path) -> None:
     assert outside.filters(environment=where) == []
 
 
-def test_without_programs_nothing_is_known(tmp_path: Path) -> None:
-    assert outside.filters(environment={"PATH": str(tmp_path)}) == []
+def test_where_there_is_no_nft_iptables_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "iptables").write_text("#!/bin/sh\necho '-P FORWARD DROP'\n")
+    (tmp_path / "iptables").chmod(0o755)
+
+    assert outside.filters(environment={"PATH": str(tmp_path)}) == ["FORWARD of iptables"]

@@ -227,7 +227,7 @@ def test_a_process_that_ignores_sigterm_is_ended() -> None:
 
         teardown.end(Process.of(child.pid), seconds=0.05)
 
-        assert child.wait(10) == -9
+        assert child.wait(60) == -9
 
 
 def test_another_process_of_the_same_pid_is_left_alone() -> None:

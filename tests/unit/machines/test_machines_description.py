@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,25 @@ def test_machines_of_a_cloud_reach_the_pods_of_others_by_a_tunnel(tools: LocalTo
     assert "-A KOALESCE-MASQUERADE -d 192.0.2.10 -j RETURN" not in script
     network = json.loads(_text(found, "/etc/cni/net.d/10-koalesce.conflist"))
     assert network["plugins"][0]["mtu"] == 1400
+
+
+def test_a_machine_that_boots_gets_its_routes_once_it_has_its_address(
+    tools: LocalTools, certificates: Pki, tmp_path: Path
+) -> None:
+    first, wait, *others = _text(described("w", tools, certificates), "/opt/koalesce/network.sh").splitlines()
+    (tmp_path / "ip").write_text('#!/bin/sh\ncat "$LINKS"; echo "$@" >>"$LINKS.asked"\n')
+    (tmp_path / "sleep").write_text('#!/bin/sh\necho "2: eth0    inet 192.0.2.11/24 scope global eth0" >>"$LINKS"\n')
+    for program in ("ip", "sleep"):
+        (tmp_path / program).chmod(0o755)
+    links = tmp_path / "links"
+    links.write_text("2: eth0    inet 192.0.2.110/24 scope global eth0\n3: eth1    inet 1.192.0.2.11/24\n")
+    around = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LINKS": str(links)}
+
+    subprocess.run(["sh", "-c", f"{first}\n{wait}"], env=around, check=True, timeout=60)
+
+    assert first == "set -e"
+    assert (tmp_path / "links.asked").read_text().splitlines() == ["-o addr show up"] * 2
+    assert any(line.startswith("ip route") for line in others)
 
 
 def test_where_a_component_is_the_network_there_are_no_routes_and_no_configuration_of_it(

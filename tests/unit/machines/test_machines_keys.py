@@ -52,6 +52,15 @@ def test_machines_are_told_at_their_first_boot_whom_they_let_in_and_no_secret(le
     assert "PRIVATE" not in text
 
 
+def test_what_a_root_wishes_besides_is_told_too(ledger: Ledger, tmp_path: Path) -> None:
+    wanted = json.loads(asked(tmp_path / "c1"))
+    wanted |= {"boot": {"filter": True}, "settings": {"allowed_cidrs": ["192.0.2.0/24"]}}
+
+    path = client.make_key(json.dumps(wanted), ledger=ledger)
+
+    assert "172.16.0.0/12, 192.168.0.0/16, 192.0.2.0/24 }" in (path.parent / keys.USER_DATA).read_text()
+
+
 def test_the_ledger_knows_of_a_pair_that_plain_terraform_makes_and_it_is_forgotten(
     ledger: Ledger, tmp_path: Path
 ) -> None:

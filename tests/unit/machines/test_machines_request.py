@@ -66,6 +66,11 @@ def test_a_cluster_of_a_cloud_is_reached_by_the_host_of_its_first_machine_and_so
         ({"settings": {"known_hosts": "/known", "machines": [{"host": "192.0.2.1"}]}}, "1 machines for 2 nodes"),
         ({"nodes": []}, "at least one node"),
         ({"settings": {"machines": [{"host": "192.0.2.1"}] * 2}}, "known_hosts is missing"),
+        (
+            {"pod_cidr": "192.0.0.0/16"},
+            r"the address 192\.0\.2\.10 of cp is one of those of pods \(192\.0\.0\.0/16\)",
+        ),
+        ({"service_cidr": "10.0.0.0/24"}, r"the address 10\.0\.0\.2 of w is one of those of Services"),
     ],
 )
 def test_a_request_that_cannot_be_served_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -51,11 +51,40 @@ def test_what_nobody_can_guess_has_to_be_said(name: str) -> None:
         provider(name).resolve(request(name, {}))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"server_typ": "cx23"}, r'providers.hcloud: server_typ: unknown setting; did you mean "serverType"\?'),
+        ({"colour": "red"}, "providers.hcloud: colour: unknown setting\n"),
+        ({"ttl": "soon"}, "providers.hcloud: ttl: "),
+    ],
+)
+def test_what_is_wrong_with_settings_is_said_with_what_there_is(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        provider("hcloud").resolve(request("hcloud", settings))
+
+    assert raised.value.hint is not None
+    assert "allowedCIDRs, " in raised.value.hint
+    assert "serverType" in raised.value.hint
+
+
 def test_a_service_that_has_ended_is_told_of_before_anything_starts() -> None:
     told = provider("equinix").check(request("equinix", {"project": "p"}))
 
     assert told[0].startswith("Equinix Metal was switched off on 30 June 2026; the provider latitudesh")
     assert not any("switched off" in problem for problem in provider("latitudesh").check(request("latitudesh", {})))
+
+
+def test_where_a_service_has_ended_nobody_is_asked_what_is_left_there() -> None:
+    with pytest.raises(UsageError, match=r"switched off on 30 June 2026.*nothing there costs money any more"):
+        CloudProvider("equinix", {}).api()
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_a_destroy_is_verified_by_a_listing_of_the_cloud(name: str) -> None:
+    own = cloud(name)
+
+    assert (own.api is None) == bool(own.ended)
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -75,6 +104,18 @@ def test_everything_in_the_root_bears_the_marks(name: str) -> None:
         "hcloud": ["hcloud_network_subnet.run"],
         "latitudesh": ["terraform_data.peers"],
     }.get(name, [])
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_every_machine_is_told_what_all_are(name: str) -> None:
+    text = (asset("terraform", name) / "main.tf").read_text()
+    told = 'try(file("${terraform_data.key.output.folder}/user-data"), "")'
+
+    assert re.findall(r"^  (?:user_data|content) += (.*)$", text, re.MULTILINE)[:1] in (
+        [told], [f"base64encode({told})"],
+    )  # fmt: skip
+    assert re.search(r"^  boot += ", text, re.MULTILINE)
+    assert "user_data" in text.partition("ignore_changes")[2] or "[content]" in text.partition("ignore_changes")[2]
 
 
 def request(name: str, settings: dict[str, Any]) -> ClusterRequest:

@@ -23,7 +23,7 @@ from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
 from koalesce.providers.roots import machines_of
 from koalesce.providers.session import ClusterSession
-from koalesce.providers.sweeping import is_held, state, sweep
+from koalesce.providers.sweeping import condition, is_held, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
 
@@ -141,6 +141,14 @@ class FreeingProvider(FakeProvider):
 
     def free(self, entry: Entry, known: Collection[str]) -> None:
         self.world.does(f"free {entry.name} but {', '.join(sorted(known))}")
+
+
+class AbandoningProvider(FakeProvider):
+    """One whose clusters are on what others have."""
+
+    def abandon(self, entry: Entry) -> str:
+        self.world.does("abandon")
+        return f"kubectl delete everything of {entry.run_id}"
 
 
 @dataclass
@@ -345,6 +353,21 @@ def test_outputs_that_break_the_contract_are_a_failed_apply(world: World) -> Non
     assert world.ledger.entries() == []
 
 
+def test_a_root_of_another_contract_is_refused_before_anything_is_made(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "newer"
+    root.mkdir()
+    text = (ROOT / "outputs.tf").read_text()
+    (root / "outputs.tf").write_text(text.replace("value       = 1\n", "value       = 2\n", 1))
+
+    with pytest.raises(ContractError, match="keeps contract 2, this version of Koalesce knows contract 1"):
+        ClusterSession(
+            world.request, world.folder, **{**world.parts(), "provider": FakeProvider(world, terraform_root=root)}
+        ).up()
+
+    assert "init" not in world.done
+    assert (world.things, world.ledger.entries()) == (set(), [])
+
+
 def test_of_a_failed_apply_only_the_log_stays(world: World) -> None:
     world.fails["apply"] = ProvisionError("no address is free")
 
@@ -419,6 +442,46 @@ def test_what_resists_is_an_error_with_the_command_and_stays_known(world: World)
     assert caught.value.command == "koalesce down quick-1"
     assert world.ledger.find("quick-1") is not None
     assert world.folder.exists()
+
+
+def test_what_is_gone_for_good_can_be_forgotten_and_what_may_be_left_is_told(world: World) -> None:
+    session = _kept_and_found_again(world, AbandoningProvider(world))
+    world.is_stubborn = True
+
+    left = session.forget()
+
+    assert left == "cluster quick-1 is not gone; left: link veth1\nkubectl delete everything of r1"
+    assert world.done[-3:] == ["remove", "look", "abandon"], "first all is tried that may remove it"
+    assert world.ledger.entries() == []
+    assert not world.folder.exists()
+    assert not is_held("quick-1", world.ledger)
+
+
+def test_what_can_be_removed_is_not_forgotten(world: World) -> None:
+    assert _kept_and_found_again(world, AbandoningProvider(world)).forget() == ""
+
+    assert "abandon" not in world.done
+    assert (world.things, world.ledger.entries()) == (set(), [])
+
+
+def test_what_only_its_provider_can_remove_is_never_forgotten(world: World) -> None:
+    session = _kept_and_found_again(world, FakeProvider(world))
+
+    with pytest.raises(UsageError, match="quick-1 can't be forgotten"):
+        session.forget()
+
+    assert world.done == []
+    assert [entry.keep for entry in world.ledger.entries()] == [True]
+    assert not is_held("quick-1", world.ledger)
+
+
+def _kept_and_found_again(world: World, provider: FakeProvider) -> ClusterSession:
+    session = world.session()
+    session.up()
+    session.keep()
+    world.done.clear()
+    (entry,) = world.ledger.entries()
+    return ClusterSession.of_entry(entry, **{**world.parts(), "provider": provider})
 
 
 def test_a_failed_teardown_after_a_failed_apply_tells_both(world: World) -> None:
@@ -671,6 +734,17 @@ def test_machines_of_a_cluster_of_plain_terraform_are_in_its_own_folder(world: W
 )
 def test_the_state_of_a_cluster_that_nobody_holds(world: World, fields: dict[str, Any], expected: str) -> None:
     assert state(Entry(name="a", **fields), world.ledger) == expected
+
+
+@pytest.mark.parametrize(("ready", "before"), [(True, "in use"), (False, "starting")])
+def test_a_cluster_whose_supervisor_took_it_over_from_a_dead_run_is_ending(
+    world: World, ready: bool, before: str
+) -> None:
+    entry = Entry(name="a", session={"terraform": "/a"}, ready=ready, supervisor=Process.of(1))
+
+    with world.ledger.hold("a"):  # by this process, which is not its supervisor
+        assert condition(entry, world.ledger) == before
+        assert condition(replace(entry, supervisor=LIVING), world.ledger) == "ending"
 
 
 def test_the_local_provider_lists_what_the_ledger_knew(world: World, tmp_path: Path) -> None:

@@ -114,6 +114,26 @@ def test_a_list_that_is_none_is_refused_with_the_place(settings: dict[str, Any],
         SshProvider().resolve(request(settings=settings))
 
 
+@pytest.mark.parametrize(
+    ("machines", "field", "message"),
+    [
+        (["10.244.0.9"], "pod_cidr", "the machine 10.244.0.9 has an address of podCIDR 10.244.0.0/16"),
+        (
+            [{"host": "m.example", "address": "10.96.7.8"}],
+            "service_cidr",
+            "10.96.7.8 has an address of serviceCIDR 10.96.0.0/16",
+        ),
+    ],
+)
+def test_machines_with_addresses_of_pods_or_services_are_refused(machines: list[Any], field: str, message: str) -> None:
+    named = {"machines": [*machines, "192.0.2.10"]}
+
+    with pytest.raises(UsageError, match=message):
+        SshProvider().resolve(request(settings=named))
+
+    SshProvider().resolve(request(settings=named, **{field: "172.30.0.0/16"}))
+
+
 def test_a_file_names_machines_with_paths_from_its_folder(tmp_path: Path) -> None:
     file = tmp_path / "machines.yaml"
     file.write_text(

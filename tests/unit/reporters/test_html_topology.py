@@ -8,6 +8,8 @@ from pathlib import Path
 from koalesce.events import (
     AnyEvent,
     ClusterReady,
+    Route,
+    RouteTable,
     Session,
     SpecStarted,
     Status,
@@ -29,11 +31,19 @@ def session(at: str, peer: str, state: str = "Established", accepted: int = 3) -
     )
 
 
-def looked(*sessions: Session, index: int = 0) -> StepFinished:
+def looked(*sessions: Session, index: int = 0, routes: tuple[RouteTable, ...] = ()) -> StepFinished:
     return StepFinished(
         spec=SPEC, test="t", section="steps", index=index, type="bgp", title="bgp", line=7, status="passed", attempts=1,
-        seconds=1.0, message="m", sessions=sessions,
+        seconds=1.0, message="m", sessions=sessions, routes=routes,
     )  # fmt: skip
+
+
+def route(prefix: str, peer: str = "", *, is_best: bool = True) -> Route:
+    return Route(prefix=prefix, peer=peer, next_hop=peer, as_path="64513", is_best=is_best)
+
+
+def table(at: str, *routes: Route, side: str = "table", peer: str = "", left_out: int = 0) -> RouteTable:
+    return RouteTable(at=at, side=side, peer=peer, family="IPv4", routes=routes, left_out=left_out)
 
 
 def run(*looks: StepFinished, status: Status = "passed") -> list[AnyEvent]:
@@ -125,7 +135,7 @@ def test_a_run_without_sessions_has_no_such_section(tmp_path: Path) -> None:
 
 
 def test_events_keep_them() -> None:
-    event = looked(session("worker-1", "r1"))
+    event = looked(session("worker-1", "r1"), routes=(table("r1", route("10.244.1.0/24", "worker-1"), left_out=2),))
 
     assert from_json(to_json(event)) == event
 
@@ -162,3 +172,96 @@ def test_routes_that_were_accepted_stand_beside_the_end_that_has_them(tmp_path: 
     assert "worker-1 has accepted 2 routes of r1" in shown.text
     assert len(numbers) == 2
     assert float(numbers[0]["y"]) < float(numbers[1]["y"])  # routers are above
+
+
+def arrows(shown: Page) -> list[str]:
+    """The looks of all arrows."""
+    return [path["class"].removeprefix("head ") for path in shown.all("path", "head")]
+
+
+def test_a_prefix_has_an_arrow_from_who_announced_it_and_every_machine_says_what_became_of_it(tmp_path: Path) -> None:
+    shown = page(
+        tmp_path,
+        *run(
+            looked(
+                session("r1", "worker-1"),
+                session("r1", "worker-2"),
+                session("r1", "control-plane"),
+                routes=(
+                    table("worker-1", route("10.244.1.0/24")),
+                    table("r1", route("10.244.1.0/24", "worker-1")),
+                    table("worker-2"),
+                ),
+            )
+        ),
+    )
+
+    assert arrows(shown) == ["used"]
+    assert "worker-1 → r1: announced, and the best path there" in shown.text
+    for told in ("worker-1: its own", "r1: has it", "worker-2: not there", "control-plane: not asked"):
+        assert told in shown.text
+    assert len(shown.all("path", "still")) == 2  # sessions by which it doesn't go
+
+
+def test_a_table_that_is_not_listed_whole_proves_no_absence(tmp_path: Path) -> None:
+    tables = (table("r1", route("10.0.0.0/24")), table("r2", route("10.0.1.0/24"), left_out=7))
+    shown = page(tmp_path, *run(looked(session("r1", "r2"), routes=tables)))
+
+    assert "r1: not there" in shown.text
+    assert "r2: not asked" in shown.text
+    assert "7 more prefixes weren't kept" in shown.text
+
+
+def test_prefixes_that_go_the_same_way_share_a_drawing_and_those_that_are_lacking_come_first(tmp_path: Path) -> None:
+    tables = (
+        table("r1", route("10.0.0.0/24", "r2"), route("10.0.2.0/24", "r2"), route("10.0.1.0/24")),
+        table("r2", route("10.0.0.0/24"), route("10.0.2.0/24")),
+    )
+    shown = page(tmp_path, *run(looked(session("r1", "r2"), routes=tables)))
+
+    assert len(shown.all("figcaption")) == 2
+    assert shown.text.index("10.0.1.0/24") < shown.text.index("10.0.0.0/24, 10.0.2.0/24")
+
+
+def test_other_paths_and_what_only_one_end_says_look_different(tmp_path: Path) -> None:
+    tables = (
+        table("r3", route("10.0.0.0/24", "r1"), route("10.0.0.0/24", "r2", is_best=False)),
+        table("r1", route("10.0.0.0/24"), side="sent", peer="r3"),  # r3 says more of it
+        table("r1", route("10.0.0.0/24"), side="sent", peer="r4"),
+        table("r5", route("10.0.0.0/24", "r1"), side="received", peer="r1"),
+    )
+    shown = page(tmp_path, *run(looked(session("r1", "r3"), routes=tables)))
+
+    assert sorted(arrows(shown)) == ["offered", "offered", "unused", "used"]
+    assert "r1 → r4: received or sent, as one end says" in shown.text
+    assert "r1 → r5: received or sent, as one end says" in shown.text
+
+
+def test_the_last_look_at_a_table_counts(tmp_path: Path) -> None:
+    first = looked(session("r1", "r2"), routes=(table("r1", route("10.0.0.0/24", "r2")),))
+    then = looked(session("r1", "r2"), routes=(table("r1"), table("r2", route("10.0.0.0/24"))), index=1)
+    shown = page(tmp_path, *run(first, then))
+
+    assert arrows(shown) == []
+    assert "r1: not there" in shown.text
+
+
+def test_of_very_many_ways_some_are_in_the_table_only(tmp_path: Path) -> None:
+    tables = [
+        table(f"r{bit}", *(route(f"10.0.{number}.0/24") for number in range(1, 14) if number >> bit & 1))
+        for bit in range(4)
+    ]
+    shown = page(tmp_path, *run(looked(session("r0", "r1"), session("r2", "r3"), routes=tuple(tables))))
+
+    assert len(shown.all("figcaption")) == 12
+    assert "Others are in the table only: 1." in shown.text
+    many = [session(f"r{number}", "worker-1") for number in range(13)]
+    assert not page(tmp_path, *run(looked(*many, routes=tuple(tables)))).all("figcaption")
+
+
+def test_routes_of_foreign_names_are_no_markup(tmp_path: Path) -> None:
+    evil = '"><script>x</script>'
+    tables = (table("r1", route(evil, evil)), table("r1", route(evil), side="received", peer=evil))
+    shown = page(tmp_path, *run(looked(session("r1", evil), routes=tables)))
+
+    assert not shown.all("script")

@@ -71,6 +71,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
         list(read_events(path))
 
     assert problem.value.message.startswith(f"{path}:{number}: ")
+    assert "\n" not in problem.value.message
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from koalesce.events import Session
+from koalesce.events import Route, RouteTable, Session
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.bgp import Bgp
@@ -345,4 +346,50 @@ def test_reports_draw_what_was_seen_whatever_was_expected(wanted: str) -> None:
     assert isinstance(outcome, Passed | Failed)
     assert outcome.sessions == (
         Session(at="r1", peer="r2", state="Established", local_asn=64513, asn=64514, accepted=3),
+    )
+
+
+@pytest.mark.parametrize("wanted", ["10.244.1.0/24", "10.244.9.0/24"])
+def test_reports_draw_the_routes_of_a_table_by_the_machines_that_have_the_addresses(wanted: str) -> None:
+    outcome = attempt(router(), routes={"match": {"prefix": wanted}})
+
+    assert isinstance(outcome, Passed | Failed)
+    assert outcome.routes == (
+        RouteTable(
+            at="r1", side="table", peer="", family="IPv4",
+            routes=(
+                Route(prefix="10.244.1.0/24", peer="r2", next_hop="r2", as_path="64514", is_best=True),
+                Route(
+                    prefix="10.244.2.0/24", peer="r2", next_hop="198.18.1.12", as_path="64514 65000 65001", is_best=True
+                ),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def test_reports_draw_what_a_peer_sent() -> None:
+    outcome = attempt(router(), routes={"receivedFrom": "r2", "match": {"prefix": "10.244.1.0/24"}})
+
+    assert isinstance(outcome, Passed)
+    assert [(table.side, table.peer, len(table.routes)) for table in outcome.routes] == [("received", "r2", 2)]
+
+
+def test_of_a_huge_table_reports_get_those_first_that_the_step_is_about() -> None:
+    (path,) = json.loads((DATA / "gobgp-3-rib.json").read_text())["10.244.1.0/24"]
+    rib = {f"10.{high}.{low}.0/24": [path] for high in range(2) for low in range(250)}
+    outcome = attempt(router(rib=json.dumps(rib)), routes={"where": {"prefix": {"inCIDR": "10.1.249.0/24"}}})
+
+    assert isinstance(outcome, Passed)
+    (table,) = outcome.routes
+    assert (table.routes[0].prefix, len(table.routes), table.left_out) == ("10.1.249.0/24", 200, 300)
+
+
+def test_its_own_routes_have_neither_a_peer_nor_a_next_hop_of_nobody() -> None:
+    (path,) = json.loads((DATA / "gobgp-3-rib.json").read_text())["10.244.1.0/24"]
+    own = json.loads(json.dumps(path).replace(PEER, "0.0.0.0"))
+    outcome = attempt(router(rib=json.dumps({"10.0.0.0/24": [own]})), routes={})
+
+    assert isinstance(outcome, Passed)
+    assert outcome.routes[0].routes == (
+        Route(prefix="10.0.0.0/24", peer="", next_hop="", as_path="64514", is_best=True),
     )

@@ -57,10 +57,11 @@ def test_a_packet_that_must_not_be_fails_and_is_shown(tmp_path: Path) -> None:
     outcome = captured(Machine("one", ipv4(6, tcp())), tmp_path, packets={"count": 0})
 
     assert isinstance(outcome, Failed)
-    assert outcome.message == "1 packets, expected 0"
-    assert outcome.detail == (
+    packet = (
         "place=one family=inet protocol=tcp src=10.244.1.2 sport=40000 dst=10.96.0.1 dport=80 flags=['syn'] payload=0"
     )
+    assert outcome.message == f"1 packets, expected 0: {packet}"
+    assert outcome.detail == packet
 
 
 def test_none_is_a_failure_where_nothing_is_said(tmp_path: Path) -> None:

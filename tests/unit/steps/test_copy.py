@@ -29,12 +29,12 @@ class Machine(FakeNode):
 
     def run(self, command: Sequence[str], *, stdin: Any = None, **options: Any) -> Result:
         self.commands.append((list(command), None))
-        return run(command, stdin=stdin, stdout=options.get("stdout"), timeout=10)
+        return run(command, stdin=stdin, stdout=options.get("stdout"), timeout=60)
 
 
 def programs(pod: str, command: Sequence[str], options: Mapping[str, Any]) -> ExecResult:
     """A container that is this machine."""
-    done = run(command, stdin=options.get("stdin"), stdout=options.get("stdout"), timeout=10)
+    done = run(command, stdin=options.get("stdin"), stdout=options.get("stdout"), timeout=60)
     return ExecResult(command=tuple(command), code=done.code, stdout=done.stdout, stderr=done.stderr, seconds=0)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +57,16 @@ def test_items_are_counted(count: Any, passes: bool) -> None:
     outcome = attempt(cluster(), routes={"match": {"protocol": "17"}, "count": count})
 
     assert isinstance(outcome, Passed if passes else Failed)
+
+
+def test_of_too_many_those_are_shown_that_match() -> None:
+    outcome = attempt(cluster(), routes={"match": {"protocol": "17"}, "count": 0})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message.startswith("one: 2 of 3 routes matching, expected 0: ")
+    assert outcome.message.endswith("protocol=17 family=inet (and 1 more)")
+    assert len(outcome.detail.splitlines()) == 2
+    assert all("protocol=17" in line for line in outcome.detail.splitlines())
 
 
 def test_all_that_are_meant_must_match() -> None:
@@ -181,3 +193,45 @@ def test_what_is_no_operator_is_refused_as_it_would_match_nothing(fields: dict[s
 )
 def test_maps_that_items_have_are_no_operators(fields: dict[str, Any]) -> None:
     NodeState.model_validate({"node": "one", **fields})
+
+
+def on_this_machine() -> FakeCluster:
+    """A node whose shell is this machine's."""
+
+    def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        return result(command, out=done.stdout.decode(), code=done.returncode, err=done.stderr.decode())
+
+    return FakeCluster(nodes=[FakeNode("one", answer=answer)])
+
+
+def test_files_are_looked_at_with_all_that_is_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "net.d").mkdir()
+    (tmp_path / "net.d" / "10-x.conflist").write_text("same\n")
+    (tmp_path / "net.d" / "10-x.conflist").chmod(0o600)
+    place = {"at": str(tmp_path)}
+    there = on_this_machine()
+
+    found = attempt(there, files={**place, "match": {"path": {"matches": "conflist$"}, "mode": "600", "type": "file"}})
+    other = attempt(there, files={**place, "match": {"mode": "644", "type": "file"}})
+    nothing = attempt(there, files={"at": f"{tmp_path}/nowhere", "count": 0})
+    counted = attempt(there, files={"at": [f"{tmp_path}/net.d"], "where": {"type": "file"}, "count": 1})
+
+    assert isinstance(found, Passed)
+    assert isinstance(other, Failed)
+    assert ".mode is" in other.message
+    assert isinstance(nothing, Passed)
+    assert isinstance(counted, Passed)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"at": "etc"}, '"etc" must begin with /'),
+        ({"match": {"mode": "600"}}, "Field required"),
+        ({"at": "/etc", "match": {"mod": "600"}}, 'a file has no field "mod"; did you mean "mode"'),
+    ],
+)
+def test_files_say_where_and_what(files: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        NodeState.model_validate({"node": "one", "files": files})

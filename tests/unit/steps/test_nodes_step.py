@@ -244,6 +244,40 @@ def test_a_node_that_was_removed_is_nobodys_target_until_it_is_back(moving: Fake
     assert isinstance(step("nodes: {cordon: {node: worker-1}}").attempt(context(moving, disruptive=True)), Passed)
 
 
+def test_a_node_that_was_removed_is_brought_back_by_an_add_and_not_once_more_at_the_end(moving: FakeCluster) -> None:
+    assert isinstance(step("nodes: {remove: {node: worker-1}}").attempt(context(moving, disruptive=True)), Passed)
+    say_ready(moving, "worker-1")
+    outcome = step("nodes: {add: {node: worker-1}}").attempt(context(moving, disruptive=True))
+
+    assert outcome == Passed("add: worker-1 joined", {"nodes": ["worker-1"]})
+    assert isinstance(moving.faults, FakeFaults)
+    assert moving.faults.log == ["begin", "undo"]
+    assert [each.name for each in moving.real().present] == ["worker-1"]
+    moving.scope.unwind()
+    assert moving.faults.log == ["begin", "undo"]
+
+
+def test_a_spare_node_joins_leaves_and_joins_again(moving: FakeCluster) -> None:
+    say_ready(moving, "late")
+    for verb in ("add", "remove", "add"):
+        assert isinstance(step(f"nodes: {{{verb}: {{node: late}}}}").attempt(context(moving, disruptive=True)), Passed)
+
+    assert isinstance(moving.faults, FakeFaults)
+    assert moving.faults.log == ["begin", "undo", "begin"]
+    moving.scope.unwind()
+    assert moving.faults.log == ["begin", "undo", "begin", "undo"]
+    assert moving.moved == {}
+
+
+def test_a_node_that_cannot_come_back_is_an_error(moving: FakeCluster) -> None:
+    moving.faults = FakeFaults(kinds=frozenset({"add-node", "remove-node"}), undo_error="it hangs")
+    assert isinstance(step("nodes: {remove: {node: worker-1}}").attempt(context(moving, disruptive=True)), Passed)
+
+    outcome = step("nodes: {add: {node: worker-1}}").attempt(context(moving, disruptive=True))
+
+    assert outcome == Errored("it hangs", final=True)
+
+
 def test_what_can_not_move_is_an_error(moving: FakeCluster) -> None:
     given = context(moving, disruptive=True)
 
@@ -257,4 +291,4 @@ def test_what_can_not_move_is_an_error(moving: FakeCluster) -> None:
     assert refused == Errored("late is part of the cluster already", final=True)
     assert nobody == Errored("the provider fake can't remove nodes", final=True)
     moving.scope.unwind()
-    assert moving.moved == set()
+    assert moving.moved == {}

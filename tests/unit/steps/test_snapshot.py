@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.node_state import NodeState
+from koalesce.steps.sightings import Sightings
 from koalesce.steps.snapshot import Snapshot
 from tests.fakes import FakeCluster, FakeNode, context, result
 
@@ -98,7 +100,9 @@ def test_what_is_excepted_does_not_count(world: World) -> None:
 def test_what_can_not_be_looked_at_is_an_error_and_no_pass(world: World) -> None:
     world.broken = "two"
     assert isinstance(world.snapshot(), Errored)
-    assert world.unchanged() == Errored("no snapshot before was noted in this test", final=True)
+    assert world.unchanged() == Errored(
+        "no snapshot before was noted: the step that does so has not run, or could not look", final=True
+    )
 
     world.broken = ""
     world.snapshot()
@@ -146,3 +150,23 @@ def test_files_alone_are_no_other_kinds() -> None:
 def test_what_says_nothing_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Snapshot.model_validate({"id": "a", **fields})
+
+
+def test_what_an_earlier_test_has_noted_is_there_for_later_ones(world: World) -> None:
+    world.snapshot()
+    later = Sightings(world.context.sightings.lasting)
+    world.context = replace(world.context, sightings=later)
+    assert world.unchanged() == Passed("2 places: as in snapshot before")
+
+    world.rules["two"].append({"priority": 9, "table": "99"})
+    assert isinstance(world.unchanged(), Failed)
+
+    world.snapshot()  # its own goes first
+    assert isinstance(world.unchanged(), Passed)
+
+
+def test_another_spec_knows_nothing_of_it(world: World) -> None:
+    world.snapshot()
+    world.context = replace(world.context, sightings=Sightings())
+
+    assert isinstance(world.unchanged(), Errored)

@@ -84,11 +84,11 @@ def test_cancel_ends_it(cluster: FakeCluster, tmp_path: Path) -> None:
     threading.Timer(0.1, cluster.scope.cancel.set).start()
 
     with pytest.raises(Stopped) as stopped:
-        attempt(cluster, tmp_path, run="echo begun; sleep 60")
+        attempt(cluster, tmp_path, run="echo begun; sleep 600")
 
     value = {"stdout": "begun", "stderr": "", "exitCode": None}
     assert stopped.value.outcome == Passed("was still running when it was stopped", value)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 300
 
 
 def test_nothing_of_it_stays(cluster: FakeCluster, tmp_path: Path) -> None:

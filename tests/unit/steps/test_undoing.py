@@ -9,7 +9,8 @@ import pytest
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
 from koalesce.steps.base import Passed
-from koalesce.steps.objects.undoing import reversal
+from koalesce.steps.objects.ownership import Place
+from koalesce.steps.objects.undoing import Restoration, reversal
 from tests.fakes import FakeCluster, api_error, context, made, merge, step
 
 
@@ -129,3 +130,24 @@ def test_what_a_copy_would_not_be_is_not_made_again(kind: str) -> None:
     step(f"delete: {kind.lower()}/x").attempt(context(cluster, disruptive=True))
 
     assert cluster.scope.deferred == []
+
+
+def test_how_often_the_server_has_counted_a_change_is_nobody_s_change() -> None:
+    def daemons(image: str, changes: int) -> dict[str, Any]:
+        found = made("DaemonSet", "agent", api="apps/v1", namespace="kube-system", spec={"image": image})
+        found["metadata"]["annotations"] = {"deprecated.daemonset.template.generation": str(changes)}
+        return found
+
+    cluster = FakeCluster(daemons("b", 4))  # another change has come and gone since
+    place = Place(cluster.real().kube, cluster.kube.resource("daemonsets"), "agent", "kube-system")
+    restoration = Restoration(place, daemons("a", 1))
+    restoration.note(daemons("b", 2))
+
+    restoration.undo()
+
+    found = cluster.get("daemonset", "agent", "kube-system")
+    assert found is not None
+    assert (found["spec"], found["metadata"]["annotations"]) == (
+        {"image": "a"},
+        {"deprecated.daemonset.template.generation": "4"},
+    )

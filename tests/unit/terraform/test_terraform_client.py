@@ -197,14 +197,17 @@ def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
         fake.does("echo out of memory >&2; exit 7").terraform().apply()
 
 
-def test_a_missing_plugin_is_one_clear_error(fake: Fake) -> None:
-    diagnostic = {"severity": "error", "summary": "Failed to query available provider packages", "detail": "no hcloud"}
+@pytest.mark.parametrize(
+    "summary", ["Failed to query available provider packages", "Failed to resolve provider packages"]
+)
+def test_a_missing_plugin_is_one_clear_error(fake: Fake, summary: str) -> None:
+    diagnostic = {"severity": "error", "summary": summary, "detail": "no hcloud"}
     line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
 
     with pytest.raises(ProvisionError) as caught:
         fake.says(line, code=1).terraform().init()
 
-    assert caught.value.message == "terraform init failed: Failed to query available provider packages: no hcloud"
+    assert caught.value.message == f"terraform init failed: {summary}: no hcloud"
     assert "plugin could not be had" in (caught.value.hint or "")
 
 
@@ -226,10 +229,30 @@ def test_an_init_without_events_is_run_again_for_its_text(fake: Fake, complaint:
 
 
 def test_an_init_that_fails_in_words_is_told_in_them(fake: Fake) -> None:
-    with pytest.raises(ProvisionError, match="Unsupported Terraform Core version"):
+    with pytest.raises(ProvisionError, match="Unsupported Terraform Core version") as caught:
         fake.does(
             "case $2 in -json) echo Usage: terraform >&2;; *) echo Unsupported Terraform Core version >&2;; esac; exit 1"
         ).terraform().init()
+
+    assert caught.value.hint == "use Terraform 1.5 or OpenTofu 1.6, or newer"
+
+
+@pytest.mark.parametrize(
+    ("summary", "hint"),
+    [
+        ("Unsupported Terraform Core version", "use Terraform 1.5 or OpenTofu 1.6, or newer"),
+        ("Unsupported OpenTofu Core version", "use Terraform 1.5 or OpenTofu 1.6, or newer"),
+        ("Error acquiring the state lock", "another Terraform is at work there"),
+    ],
+)
+def test_what_is_to_be_done_about_errors_that_are_known_is_said(fake: Fake, summary: str, hint: str) -> None:
+    diagnostic = {"severity": "error", "summary": summary, "detail": "for a reason"}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError, match=f"{summary}: for a reason") as caught:
+        fake.says(VERSION, line, code=1).terraform().apply()
+
+    assert (caught.value.hint or "").startswith(hint)
 
 
 def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:
@@ -244,6 +267,12 @@ def test_output_gives_values(fake: Fake) -> None:
     }
 
     assert fake.says(json.dumps(document, indent=2)).terraform().output() == {"contract": 1, "key": "k"}
+
+
+def test_outputs_are_found_behind_what_opentofu_says_of_its_settings(fake: Fake) -> None:
+    said = 'Warning: Unable to open CLI configuration file\n\nThe CLI configuration file at "/x" does not exist.'
+
+    assert fake.says(*said.splitlines(), '{"contract": {"value": 1}}').terraform().output() == {"contract": 1}
 
 
 def test_outputs_that_apply_told_are_not_asked_for_again(fake: Fake) -> None:
@@ -391,7 +420,7 @@ def _cancelled_when(path: Path) -> threading.Event:
 
 
 def _await(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline, f"{path.name} never came"
         time.sleep(0.01)

@@ -77,7 +77,7 @@ def test_two_at_once_make_it_once(tmp_path: Path) -> None:
     def fill(folder: Path) -> None:
         calls.append(1)
         started.set()
-        assert waiting.wait(10)
+        assert waiting.wait(60)
 
     def note() -> None:
         waited.append(True)
@@ -85,7 +85,7 @@ def test_two_at_once_make_it_once(tmp_path: Path) -> None:
 
     first = threading.Thread(target=lambda: Shelf(tmp_path).make("tool", fill))
     first.start()
-    assert started.wait(10)
+    assert started.wait(60)
     Shelf(tmp_path).make("tool", fill, waiting=note)
     first.join()
 

@@ -20,7 +20,7 @@ from koalesce.machines.boot import config
 from koalesce.machines.client import OUTPUTS
 from koalesce.machines.outputs import outputs
 from koalesce.vms import client, emulator, iso, request
-from koalesce.vms.disk import Disk
+from koalesce.vms.disk import CLOUD_INIT, Disk
 from koalesce.vms.emulator import Vm
 from koalesce.vms.programs import Programs
 from koalesce.vms.seed import network, seed
@@ -124,6 +124,13 @@ def test_a_machine_is_told_who_may_log_in_and_installs_nothing() -> None:
     assert "nameserver 198.18.0.1\n" in [each["content"] for each in told["write_files"]]
     assert json.loads(files["meta-data"]) == {"instance-id": "c1-w1", "local-hostname": "w1"}
     assert b"PRIVATE" not in b"".join(files.values())
+
+
+@pytest.mark.skipif(shutil.which("cloud-init") is None, reason="there is no cloud-init here")
+def test_cloud_init_itself_takes_the_settings_of_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "settings").write_text(f"#cloud-config\n{CLOUD_INIT}")
+
+    subprocess.run(["cloud-init", "schema", "--config-file", tmp_path / "settings"], check=True, capture_output=True)
 
 
 def test_its_link_is_told_by_its_address() -> None:

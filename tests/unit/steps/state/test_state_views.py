@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from koalesce.steps.state import addressing, filtering, running
+from koalesce.steps.state import addressing, filtering, ipvs, running
 
 
 def test_routes_have_their_table_and_family() -> None:
@@ -175,3 +175,48 @@ def test_what_the_commands_print_here_can_be_read() -> None:
         assert view.fields is not None
         assert set(items[0]) <= view.fields
     assert any(item["pid"] == 1 for item in items) or not Path("/proc/1/cmdline").read_text()
+
+
+IP_VS = """\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A600001:01BB rr persistent 10800 FFFFFFFF
+  -> C6120002:192B      Masq    1      2          3
+  -> C6120003:192B      Route   0      0          0
+UDP  [fd00:0000:0000:0000:0000:0000:0000:000a]:0035 lc
+  -> [fd00:0001:0000:0000:0000:0000:0000:0009]:0035      Masq    1      0          0
+UDP  0A600002:0035 sh ops
+FWM  00000BC5 mh
+"""
+
+
+def test_virtual_servers_have_the_servers_behind_them() -> None:
+    first, second, third, fourth = ipvs.VIEWS["ipvs"].read(IP_VS)
+
+    assert first == {
+        "protocol": "TCP", "address": "10.96.0.1", "port": 443, "family": "inet", "scheduler": "rr", "ops": False,
+        "persistent": 10800,
+        "servers": [
+            {"address": "198.18.0.2", "port": 6443, "forward": "Masq", "weight": 1, "active": 2, "inactive": 3},
+            {"address": "198.18.0.3", "port": 6443, "forward": "Route", "weight": 0, "active": 0, "inactive": 0},
+        ],
+    }  # fmt: skip
+    assert (second["address"], second["port"], second["family"]) == ("fd00::a", 53, "inet6")
+    assert second["servers"][0]["address"] == "fd00:1::9"
+    assert (third["scheduler"], third["ops"], third["persistent"], third["servers"]) == ("sh", True, 0, [])
+    assert (fourth["fwmark"], fourth["scheduler"]) == (0xBC5, "mh")
+
+
+def test_what_is_no_line_of_ipvs_is_an_error() -> None:
+    with pytest.raises(ValueError, match="this is no line of /proc/net/ip_vs"):
+        ipvs.VIEWS["ipvs"].read(f"{IP_VS}TCP somewhere\n")
+
+
+def test_without_ipvs_there_is_no_answer_and_the_cause_is_said() -> None:
+    if Path("/proc/net/ip_vs").exists():
+        pytest.skip("this kernel has IPVS")
+    done = subprocess.run(["sh", "-ec", ipvs.VIEWS["ipvs"].command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the kernel has no IPVS" in done.stderr

@@ -26,6 +26,7 @@ type extendedError struct {
 	origin byte
 	kind   byte
 	code   byte
+	info   uint32 // the MTU, where a packet was too long
 	from   netip.Addr
 }
 
@@ -37,8 +38,9 @@ func wantErrors(fd int, v6 bool) error {
 	return syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, ipRecvErr, 1)
 }
 
-// nextError takes the next message that ends a try from a socket's error queue; false if there is none.
-func nextError(fd int) (extendedError, bool) {
+// nextError takes the next message that ends a try from a socket's error queue; false if there is none. That a packet was too long ends
+// only those tries which are about that: else the kernel finds the path's MTU by it.
+func nextError(fd int, whole bool) (extendedError, bool) {
 	payload, control := make([]byte, 2048), make([]byte, 512)
 	for {
 		_, size, _, _, err := syscall.Recvmsg(fd, payload, control, msgErrQueue|syscall.MSG_DONTWAIT)
@@ -48,7 +50,7 @@ func nextError(fd int) (extendedError, bool) {
 		if err != nil {
 			return extendedError{}, false
 		}
-		if found, ok := parseControl(control[:size]); ok && !found.isTooBig() {
+		if found, ok := parseControl(control[:size]); ok && (whole || !found.isTooBig()) {
 			return found, true
 		}
 	}
@@ -75,6 +77,7 @@ func parseExtended(data []byte) extendedError {
 		origin: data[4],
 		kind:   data[5],
 		code:   data[6],
+		info:   binary.NativeEndian.Uint32(data[8:]),
 	}
 	offender := data[extendedBytes:]
 	switch {
@@ -98,15 +101,15 @@ func (e extendedError) isHostUnreachable() bool {
 	return (e.origin == originICMP && e.kind == 3 && e.code == 1) || (e.origin == originICMP6 && e.kind == 1 && e.code == 3)
 }
 
-// isTooBig tells path MTU discovery, which the kernel acts upon by itself.
+// isTooBig tells path MTU discovery, or that the source's own link takes less.
 func (e extendedError) isTooBig() bool {
-	return (e.origin == originICMP && e.kind == 3 && e.code == 4) || (e.origin == originICMP6 && e.kind == 2)
+	return (e.origin == originLocal && e.errno == syscall.EMSGSIZE) || (e.origin == originICMP && e.kind == 3 && e.code == 4) || (e.origin == originICMP6 && e.kind == 2)
 }
 
 // Names by RFC 792, RFC 1812 (v4) and RFC 4443 (v6).
 var (
 	names4 = map[byte]string{
-		0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable",
+		0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "fragmentation needed",
 		9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited",
 	}
 	names6 = map[byte]string{
@@ -122,6 +125,8 @@ func (e extendedError) name() string {
 		name = names4[e.code]
 	case e.origin == originICMP6 && e.kind == 1:
 		name = names6[e.code]
+	case e.origin == originICMP6 && e.kind == 2:
+		name = "packet too big"
 	case (e.origin == originICMP && e.kind == 11) || (e.origin == originICMP6 && e.kind == 3):
 		name = "time exceeded"
 	}

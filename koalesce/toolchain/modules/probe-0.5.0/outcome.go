@@ -39,6 +39,7 @@ type verdict struct {
 	failure string
 	stage   Stage
 	icmp    *ICMP
+	mtu     int
 	local   netip.AddrPort
 	remote  netip.AddrPort
 }

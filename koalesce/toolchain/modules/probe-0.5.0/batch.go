@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	version            = "0.4.0"
+	version            = "0.5.0"
 	defaultConcurrency = 64
 	// startUp is the time that a child is given beyond its targets' limits.
 	startUp = 5 * time.Second

@@ -130,12 +130,24 @@ func pending(fd int) error {
 
 // judge makes a verdict of a socket's error queue and an error; the queue, which knows the sender, goes first.
 func judge(fd int, err error, sent bool, target netip.AddrPort) verdict {
+	return judgeOf(fd, err, sent, target, false)
+}
+
+// judgeOf does so of a socket whose packets must go `whole`, or of another.
+func judgeOf(fd int, err error, sent bool, target netip.AddrPort, whole bool) verdict {
 	result := verdict{outcome: Allowed, remote: target}
 	if fd >= 0 {
 		result.local = localAddress(fd)
-		if message, ok := nextError(fd); ok {
+		if message, ok := nextError(fd, whole); ok {
 			if message.isICMP() {
 				result.icmp = &ICMP{Type: int(message.kind), Code: int(message.code), From: message.from.String()}
+			}
+			switch {
+			case message.isTooBig():
+				result.mtu = int(message.info)
+				result.outcome, result.reason = tooLong(message)
+				return result
+			case message.isICMP():
 				result.outcome, result.reason = fromICMP(message, target.Addr())
 				return result
 			}

@@ -115,7 +115,7 @@ func ask(wish *DNSWish, name string, server netip.AddrPort, deadline time.Time) 
 	var found verdict
 	transport := "udp"
 	if wish.Transport != "tcp" {
-		answer, found = exchangeUDP(server, query, netip.AddrPort{}, deadline)
+		answer, found = exchangeUDP(server, datagram{payload: query}, netip.AddrPort{}, deadline)
 	}
 	if wish.Transport == "tcp" || (wish.Transport == "" && isTruncated(answer)) {
 		transport = "tcp"

@@ -29,6 +29,10 @@ type Target struct {
 	Limit  float64 `json:"limit"`
 	// Payload is sent over udp (default: "hostname"), and over tcp if it isn't empty.
 	Payload string `json:"payload,omitempty"`
+	// Size makes udp send a packet of so many bytes, with its headers, which must be echoed ("echo …", as agnhost netexec does), and tcp a
+	// form of so many bytes (POST /echo). Whole: a packet of udp must not be cut on its way.
+	Size  int  `json:"size,omitempty"`
+	Whole bool `json:"whole,omitempty"`
 	// ReadReply makes tcp wait for an answer or a banner; udp always does.
 	ReadReply bool `json:"readReply,omitempty"`
 	// Bind is the address and port to send from, 0.0.0.0 or [::] for any address and 0 for any port; tcp and udp only.
@@ -110,6 +114,7 @@ type Result struct {
 	Local  string `json:"local,omitempty"`  // source address and port, as this side has it
 	Remote string `json:"remote,omitempty"` // address and port that were tried
 	ICMP   *ICMP  `json:"icmp,omitempty"`
+	MTU    int    `json:"mtu,omitempty"` // how much is passed on where a packet was too long to be
 	// SeenSource is the address that the server saw, without its port.
 	SeenSource string        `json:"seenSource,omitempty"`
 	Reply      string        `json:"reply,omitempty"`

@@ -4,7 +4,7 @@
 // Without arguments it reads a Request from standard input and prints an Answer, both JSON; of a Request with `every` it prints
 // Sightings until the input ends. For people:
 //
-//	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT] tcp|udp HOST:PORT
+//	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT | -bytes N [-whole]] tcp|udp HOST:PORT
 //	koalesce-probe [-container ID] [-limit 5s] http URL
 //	koalesce-probe [-container ID] [-limit 5s] [-transport udp|tcp] [-search] dns NAME [TYPE [SERVER]]
 //	koalesce-probe [-container ID] listen PORT
@@ -41,6 +41,8 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 	transport := flags.String("transport", "", "ask for a name over udp or tcp only")
 	search := flags.Bool("search", false, "look for a name below the search list of /etc/resolv.conf")
 	payload := flags.String("payload", "", "what to send")
+	bytes := flags.Int("bytes", 0, "send a packet (udp) or a form (tcp) of so many bytes")
+	whole := flags.Bool("whole", false, "with -bytes: the packet must not be cut on its way (udp)")
 	streams := flags.Int("streams", 1, "connections at the same time, of a measurement")
 	size := flags.Int("size", 1, "bytes of a request and of its answer, of a measurement")
 	family := flags.String("family", "", "IPv4 or IPv6, of a measurement")
@@ -68,6 +70,7 @@ func run(arguments []string, input io.Reader, output io.Writer) error {
 		return err
 	}
 	target.Limit, target.AskSource, target.Payload = limit.Seconds(), *source, *payload
+	target.Size, target.Whole = *bytes, *whole
 	if target.DNS != nil {
 		target.DNS.Transport, target.DNS.Search = *transport, *search
 	}

@@ -41,6 +41,8 @@ func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
 	switch {
 	case target.AskSource:
 		askSourceTCP(conn, target, &result)
+	case target.Size > 0:
+		sendBulk(conn, target, &result)
 	case target.Payload != "" || target.ReadReply:
 		converse(conn, target, deadline, &result)
 	}
@@ -48,7 +50,7 @@ func probeTCP(ctx context.Context, target Target, deadline time.Time) Result {
 }
 
 func (v verdict) result() Result {
-	result := Result{Outcome: v.outcome, Reason: v.reason, Failure: v.failure, Stage: v.stage, ICMP: v.icmp}
+	result := Result{Outcome: v.outcome, Reason: v.reason, Failure: v.failure, Stage: v.stage, ICMP: v.icmp, MTU: v.mtu}
 	if v.local.IsValid() && !v.local.Addr().IsUnspecified() {
 		result.Local = v.local.String()
 	}
