@@ -26,7 +26,8 @@ NAMES = (
     pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
     pytest.param("kube-router-peers", marks=LONG), pytest.param("kube-router-dual-stack", marks=LONG),
 )  # fmt: skip
-CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}  # what is run of a spec with a matrix
+# What is run of a spec with a matrix.
+CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}
 
 pytestmark = pytest.mark.spec
 
