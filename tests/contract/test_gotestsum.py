@@ -40,9 +40,11 @@ def test_gotestsum_reads_a_run(gotestsum: Path, run: str, summary: str, code: in
     report = f"{sys.executable} -m koalesce report {RUNS / run}.jsonl --json; exit {code}"  # as the run itself ended
     command = [gotestsum, "--format=testname", "--no-color", "--junitfile=junit.xml", "--raw-command", "--"]
 
+    # Else it asks `go` for its version, which needn't be on PATH.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GOVERSION": "none"}
     done = subprocess.run(
         [*command, "sh", "-c", report],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=600,
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
 
     assert done.returncode == code, done.stdout + done.stderr
