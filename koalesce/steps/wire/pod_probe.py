@@ -144,15 +144,18 @@ class PodProbe:
         """Have agnhost try what the program would have been asked, and answer as that does, as far as it's known."""
         if not isinstance(stdin, bytes):
             raise ProbeError(f"{self.name}: asking again and again takes the capability {OF_ANSWERS}")
-        (source,) = json.loads(stdin)["sources"]
-        words = [agnhost.word_of(number, target, self.name) for number, target in enumerate(source["targets"])]
-        longest = max((target["limit"] for target in source["targets"]), default=0.0)
+        sources = json.loads(stdin)["sources"]
+        targets = [target for source in sources for target in source["targets"]]
+        words = [agnhost.word_of(number, target, self.name) for number, target in enumerate(targets)]
+        longest = max((target["limit"] for target in targets), default=0.0)
         patience = (timeout or 0.0) + agnhost.patience(len(words), longest)
         done = self._exec(container, ["sh", "-c", agnhost.SCRIPT, _USED, *words], timeout=patience, cancel=cancel)
         if done.code:
             return done
-        results = agnhost.results_of(done.out, len(words), f"{self.name}: {image_of(self.context)}")
-        answer = {"sources": [{"id": source["id"], "results": results}]}
+        results = iter(agnhost.results_of(done.out, len(words), f"{self.name}: {image_of(self.context)}"))
+        answer = {
+            "sources": [{"id": each["id"], "results": [next(results) for _ in each["targets"]]} for each in sources]
+        }
         return process.Result(
             command=done.command, code=0, stdout=json.dumps(answer).encode(), stderr=done.stderr, seconds=done.seconds
         )
