@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from koalesce.capabilities import with_implied
 from koalesce.cluster import Cluster, ClusterRequest, FaultService, Fixture, Machine, Node
 from koalesce.errors import ProvisionError
 from koalesce.kube import Kube
@@ -109,12 +110,13 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any], faults: Faul
         kubeconfig=kubeconfig,
         kube=Kube(kubeconfig),
         dns_ip=outputs["dns_ip"],
-        capabilities=frozenset(outputs["capabilities"]),
+        capabilities=with_implied(outputs["capabilities"]),
         pod_cidr=request.pod_cidr,
         service_cidr=request.service_cidr,
         fixtures=_fixtures(outputs),
         host_exec=tuple(outputs["host_exec"]),
         faults=faults,
+        probe_image=str(request.settings.get("probe_image") or ""),
     )
 
 
