@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koalesce.clock import hint_of_time
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError, UsageError
 from koalesce.kube import ApiError, Kube
 from koalesce.kube.errors import TLS
@@ -104,7 +105,7 @@ def _in_words(who: str, error: ApiError) -> KoalesceError:
     if error.reason == TLS:
         return ProvisionError(
             f"{who} isn't vouched for by the CA of the kubeconfig: {error.message}",
-            hint="is it another cluster by now? get its kubeconfig anew",
+            hint=hint_of_time(error.message) or "is it another cluster by now? get its kubeconfig anew",
         )
     if error.status == 401:
         return ProvisionError(f"{who} doesn't take the credentials of the kubeconfig: {error.message}")
