@@ -35,7 +35,7 @@ tests:
     steps:
       - assert: {{resource: nodes, count: 1}}
 """
-TERRAFORM = {*NAMES, Path(os.environ.get(VARIABLE, "")).name}
+TERRAFORM = {*NAMES, Path(os.environ.get(VARIABLE) or NAMES[0]).name}
 COUNT = int(os.environ.get("KOALESCE_CRASHES", "6"))
 SEED = int(os.environ["KOALESCE_CRASH_SEED"])  # drawn by chance where it isn't given
 PATIENCE = 180.0
