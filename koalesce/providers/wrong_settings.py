@@ -11,6 +11,9 @@ from koalesce.suggestions import closest
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
+_EXPECTED = {
+    "bool_type": "true or false", "float_type": "a number", "int_type": "a whole number", "model_type": "a map", "string_type": "a text", "tuple_type": "a list",
+}  # fmt: skip
 _SHOWN = 40  # characters of a text that is shown; what is longer may be a key
 
 
@@ -42,6 +45,8 @@ def _told(fault: Mapping[str, Any], names: list[str]) -> str:
             return f"{_shown(value)} doesn't match {context['pattern']}"
         case "value_error":
             return str(context["error"])
+        case kind if kind in _EXPECTED:
+            return f"must be {_EXPECTED[kind]}"
     message = str(fault["msg"])
     return f"{message[:1].lower()}{message[1:]}"
 
