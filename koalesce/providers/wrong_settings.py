@@ -45,6 +45,12 @@ def _told(fault: Mapping[str, Any], names: list[str]) -> str:
             return f"{_shown(value)} doesn't match {context['pattern']}"
         case "value_error":
             return str(context["error"])
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "literal_error":
+            return "must be " + str(context["expected"]).replace("'", "")
         case kind if kind in _EXPECTED:
             return f"must be {_EXPECTED[kind]}"
     message = str(fault["msg"])
