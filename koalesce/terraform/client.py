@@ -13,6 +13,7 @@ from typing import Any
 import python_terraform
 from python_terraform import IsFlagged
 
+from koalesce.clock import hint_of_time
 from koalesce.errors import Interrupted, ProvisionError
 from koalesce.process import Cancel, CommandMissing
 from koalesce.terraform.binary import find_binary
@@ -184,7 +185,7 @@ class Terraform:
         errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
         if errors:
             lines = "\n".join(_told(errors))
-            known = _hint(error.summary for error in errors)
+            known = _hint(f"{error.summary} {error.detail}" for error in errors)
             return ProvisionError(f"{self._name} {command} failed: {lines}", hint=known or f"all it said: {self._log}")
         raw = [event.message for event in events if event.type == "raw"]
         if any("flag provided but not defined" in line or "Usage: " in line for line in raw):
@@ -223,7 +224,8 @@ _HINTS: tuple[tuple[tuple[str, ...], str], ...] = (
 def _hint(said: Iterable[str]) -> str:
     """What to do about errors that are known; nothing for others."""
     text = "\n".join(said)
-    return next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
+    known = (hint for words, hint in _HINTS if any(word in text for word in words))
+    return hint_of_time(text) or next(known, "")
 
 
 def _told(errors: list[Diagnostic]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.local.ledger import Ledger
+from koalesce.terraform.binary import NAMES, VARIABLE
 from koalesce.terraform.client import LOG_FILE
 from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
 
@@ -34,6 +35,7 @@ tests:
     steps:
       - assert: {{resource: nodes, count: 1}}
 """
+TERRAFORM = {*NAMES, Path(os.environ.get(VARIABLE) or NAMES[0]).name}
 COUNT = int(os.environ.get("KOALESCE_CRASHES", "6"))
 SEED = int(os.environ["KOALESCE_CRASH_SEED"])  # drawn by chance where it isn't given
 PATIENCE = 180.0
@@ -116,7 +118,7 @@ class World:
         if victim == "supervisor":
             found = [entry.supervisor for entry in self.ledger.entries() if entry.supervisor is not None]
             return [process.pid for process in found if process.is_alive]
-        return [pid for pid in self._ours() if "terraform" in _program(pid)]
+        return [pid for pid in self._ours() if _program(pid) in TERRAFORM]
 
     def _ours(self) -> Iterator[int]:
         mark = f"KOALESCE_STATE_DIR={self.state}".encode()
