@@ -173,6 +173,8 @@ class Toolchain:
         versions = {**self._releases.versions, "kubernetes": kubernetes}
         needed = {tool: version for tool, version in versions.items() if tool not in CHOOSABLE or tool in chosen}
         missing = [tool for tool, version in needed.items() if not self._finder.find(tool, version)]
+        if any(self._releases.tools[tool].debian for tool in missing) and self._system_state().folder:
+            missing = [tool for tool in missing if not self._releases.tools[tool].debian]
         wanted = [self._finder.recipe(tool, versions[tool]) for tool in missing]
         minutes = sum(recipe.minutes for recipe in wanted if recipe)
         if minutes:

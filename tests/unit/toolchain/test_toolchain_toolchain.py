@@ -42,8 +42,10 @@ def own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"KOALESCE_TOOL_{tool.upper().replace('-', '_')}", str(folder / tool))
 
     def unpack(self: Debian, packages: Sequence[str], into: Path, *, on_host: bool) -> list[str]:
-        (into / "usr").mkdir()
+        (into / "usr" / "sbin").mkdir(parents=True)
         (into / "usr" / "host").write_text(str(on_host))
+        for package in packages:
+            (into / "usr" / "sbin" / package).touch(mode=0o755)
         return list(packages)
 
     monkeypatch.setattr(Debian, "unpack", unpack)
@@ -119,6 +121,22 @@ def test_the_minutes_of_the_builds_ahead_are_announced(
         Toolchain(progress=said.append).local_cluster("1.37")
 
     assert said[0] == "making what isn't there yet: etcd, kubernetes; up to 12 minutes on two cores, once"
+
+
+def test_what_came_with_the_unpacked_packages_is_not_announced(
+    cache: Path, own_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "HOST_PATH", "/nonexistent")
+    monkeypatch.delenv("KOALESCE_TOOL_RUNC")
+    monkeypatch.delenv("KOALESCE_TOOL_ETCD")
+    Toolchain(paths={"etcd": own_tools / "etcd"}).local_cluster("1.37")
+    monkeypatch.setattr(gobuild, "find_go", lambda: None)
+    said: list[str] = []
+
+    with pytest.raises(GoMissing):
+        Toolchain(progress=said.append).local_cluster("1.37")
+
+    assert said[0].startswith("making what isn't there yet: etcd; ")
 
 
 def test_an_addon_brings_its_image(cache: Path, own_tools: Path) -> None:
