@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from koalesce.toolchain import Toolchain
+from koalesce.toolchain import Toolchain, recipes
+from koalesce.toolchain.releases import version_key
 from tests.long import LONG, long
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ NAMES = (
     pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
     pytest.param("kube-router-peers", marks=LONG), pytest.param("kube-router-dual-stack", marks=LONG),
 )  # fmt: skip
+OLDER = sorted(recipes.versions("kubernetes", (recipes.SHIPPED,)), key=version_key)[:-1]
 # What is run of a spec with a matrix.
 CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}
 
@@ -114,14 +116,17 @@ def _lacking(version: str) -> str:
 
 
 @pytest.mark.extra
-def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
-    if reason := _lacking("1.34"):
+@pytest.mark.parametrize("version", OLDER)
+def test_the_tour_and_features_are_green_on_an_older_kubernetes(tmp_path: Path, version: str) -> None:
+    if reason := _lacking(version):
         pytest.skip(reason)
 
-    run = run_spec(tmp_path, SPECS / "quickstart.yaml", "--kubernetes", "1.34")
+    run = run_spec(
+        tmp_path, SPECS / "quickstart.yaml", str(ROOT / "docs/examples/features.yaml"), "--kubernetes", version
+    )
 
     assert run.code == 0, run.text
-    assert "Kubernetes 1.34" in run.text
+    assert run.text.count(f"Kubernetes {version}") == 2, run.text
 
 
 @long
