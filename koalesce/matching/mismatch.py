@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from koalesce.records import dataclass
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

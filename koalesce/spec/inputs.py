@@ -7,9 +7,10 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
+
+from koalesce.records import dataclass
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 _MOST_FILES = 20_000  # of one folder

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import refuse
+from koalesce.records import dataclass
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.state.items import Items

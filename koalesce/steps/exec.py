@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
@@ -13,6 +12,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field
 from koalesce import process
 from koalesce.durations import Duration
 from koalesce.kube import ApiError, ExecTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.inside.pod_processes import end_in_pod

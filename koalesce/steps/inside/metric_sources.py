@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +14,7 @@ from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.kube import ApiError
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Files, StepContext
 from koalesce.steps.inside.places import Source, nodes_of, pod_name, seconds_left, select, select_pods
 from koalesce.steps.vantage import NodeNames, Pods, Vantage

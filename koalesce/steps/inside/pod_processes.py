@@ -11,10 +11,10 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.process import CommandTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictBool, field_validator, model_validator
@@ -18,6 +17,7 @@ from koalesce.matching.numbers import NumberMatcher
 from koalesce.matching.partial import Matching, partial_match, problems
 from koalesce.models import Model
 from koalesce.process import CommandTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Failed, Passed, StepContext
 
 _TAIL = 4000

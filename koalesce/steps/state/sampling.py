@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from koalesce import process
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.inside.places import Source
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.state.growth import FEWEST

@@ -8,12 +8,13 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from koalesce import process
 from koalesce.errors import ClusterError
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 
