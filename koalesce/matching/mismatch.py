@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
+from koalesce.patterns import pattern
 from koalesce.records import dataclass
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN = pattern(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class Missing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
@@ -78,6 +77,8 @@ class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
             source for source in sources if source.kind != "pod" and not (source.machine and source.machine.exec)
         ]:
             return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             results = list(pool.map(lambda source: self._run(source, context), sources))
         if any(isinstance(result, _Unfinished) and result.is_stopped for result in results):

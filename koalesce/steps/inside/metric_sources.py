@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
@@ -152,6 +151,8 @@ class MetricSource(Model):
         wanted = self._paths(context)
         if not isinstance(wanted, list):
             return wanted
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(wanted))) as pool:
             read: Callable[[tuple[str, str, str]], Page | Failed] = lambda each: self._through_api(*each, context)  # noqa: E731
             found = list(pool.map(read, wanted))
