@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from koalesce.addresses import Family
@@ -13,6 +13,7 @@ from koalesce.netpol.cases import Change, named
 from koalesce.netpol.grid import Grid, Place, addressed, labels_of, translated
 from koalesce.netpol.policy import parse
 from koalesce.netpol.simulator import Pod, World
+from koalesce.records import dataclass
 
 _LONGEST = 63
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from koalesce.addresses import Family, family_of
@@ -11,6 +10,7 @@ from koalesce.netpol.grid import Place
 from koalesce.netpol.policy import Protocol
 from koalesce.netpol.simulator import Decision, Flow, Pod
 from koalesce.netpol.simulator import Node as NodeEnd
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.policies.ground import Ground

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, model_validator
@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from koalesce.addresses import Family, family_of
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, pod_name, select_pods
 from koalesce.steps.vantage import FixtureNames, NodeNames, Pods

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from koalesce.events import Grid, PairKind
 from koalesce.matching.mismatch import Mismatch
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.destination import Endpoint

@@ -7,17 +7,19 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from koalesce import process
 from koalesce.cluster import Machine
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.agnhost import ProbeError
 from koalesce.steps.wire.pod_probe import FROM_PODS, PodProbe, command_of
+
+if TYPE_CHECKING:
+    from koalesce import process
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
 _VERSION = "0.5.0"
@@ -124,6 +126,8 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         for index, seen in zip(indexes, _run([batches[index] for index in indexes], context), strict=True):
             answers[index] = seen
 
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(groups)))) as pool:
         for done in [pool.submit(look, indexes) for indexes in groups.values()]:
             done.result()
@@ -199,6 +203,8 @@ def container_of(source: Source) -> str:
 
 def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """One run of the program for all batches of a machine."""
+    from koalesce import process
+
     machine = runner_of(batches[0].source, context)
     request = json.dumps({"concurrency": _CONCURRENCY, "sources": [_source(n, b) for n, b in enumerate(batches)]})
     timeout = max(_patience(batch) for batch in batches) + _START_UP
