@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from ruamel.yaml import YAML
 
 from koalesce.cli.arguments import Parser
 from koalesce.cli.commands import COMMANDS, load
+from koalesce.cli.main import main
 from koalesce.errors import UsageError
 from koalesce.providers import BUILT_IN
 from koalesce.spec import load_all
@@ -88,20 +90,38 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
 @pytest.mark.parametrize("block", of("sh"), ids=str)
 def test_commands_have_the_flags_that_are_shown(block: Block) -> None:
     for words in block.commands:
-        if words[0] != "koalesce":
-            continue
-        name, *rest = words[1:] or ["--help"]
-        if name.startswith("-"):
-            continue
-        assert name in COMMANDS, f"{block}: koalesce {name}"
-        command = load(name)
-        parser = Parser(f"koalesce {name}", command.HELP)
-        command.add_arguments(parser)
-        parser.add_argument("--debug", action="store_true")
-        try:
-            parser.parse(rest)
-        except UsageError as error:
-            pytest.fail(f"{block}: koalesce {' '.join(words[1:])}: {error}")
+        if words[0] == "koalesce":
+            _check_command(block, words[1:])
+
+
+@pytest.mark.parametrize("file", [".github/workflows/koalesce.yaml", ".gitlab-ci.yml"])
+def test_workflows_are_those_that_init_writes(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in blocks(ROOT / "docs" / "how-to" / "ci.md") if block.file == file)
+
+    assert main(["init", "--name", "web", "--ci", "both"]) == 0
+
+    assert written(block) == YAML(typ="safe", pure=True).load(Path(file))
+    commands = re.findall(r"^ +(?:- )?koalesce (.+)$", block.text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        _check_command(block, shlex.split(command))
+
+
+def _check_command(block: Block, words: list[str]) -> None:
+    """The flags of `koalesce WORDS` are there."""
+    name, *rest = words or ["--help"]
+    if name.startswith("-"):
+        return
+    assert name in COMMANDS, f"{block}: koalesce {name}"
+    command = load(name)
+    parser = Parser(f"koalesce {name}", command.HELP)
+    command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true")
+    try:
+        parser.parse(rest)
+    except UsageError as error:
+        pytest.fail(f"{block}: koalesce {' '.join(words)}: {error}")
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)
