@@ -59,7 +59,11 @@ class Cloud:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             known = sorted(field.alias or name for name, field in self.options.model_fields.items())
-            said = _unknown(place, known) if first["type"] == "extra_forbidden" else first["msg"]
+            said = (
+                _unknown(place, known)
+                if first["type"] == "extra_forbidden"
+                else first["msg"].removeprefix("Value error, ")
+            )
             raise UsageError(
                 f"providers.{self.name}: {f'{place}: ' if place else ''}{said}", hint=f"it has {', '.join(known)}"
             ) from error

@@ -100,7 +100,7 @@ def _checked(value: Any, where: str) -> MachineList:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{where}: {f'{place}: ' if place else ''}{first['msg']}",
+            f"{where}: {f'{place}: ' if place else ''}{first['msg'].removeprefix('Value error, ')}",
             hint="a list of machines is, for example: {machines: [192.0.2.10, {host: 192.0.2.11, user: admin}], key: ~/.ssh/id_ed25519}",
         ) from error
 

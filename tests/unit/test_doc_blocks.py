@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from koalesce.cli.commands import COMMANDS, load
 from koalesce.cli.main import main
 from koalesce.errors import UsageError
 from koalesce.providers import BUILT_IN
+from koalesce.providers.cloud import cloud
+from koalesce.providers.machine_list import of_settings
 from koalesce.spec import load_all
 from koalesce.spec.models import Spec
 from koalesce.spec.reference import Reference
@@ -82,6 +85,7 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
         assert block.is_fields or "apiVersion" in shown or set(shown) & set(_FOREIGN), (
             f"{block}: unknown: {sorted(shown)}"
         )
+        _check_settings(shown)
         return
     monkeypatch.chdir(tmp_path)
     for name in _NAMED.findall(text):
@@ -92,6 +96,14 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
     path = _write(tmp_path, block.file or "fragment.yaml", text)
 
     load_all([path], providers=sorted(BUILT_IN))
+
+
+def _check_settings(shown: Mapping[str, Any]) -> None:
+    """A list of machines, or settings of clouds, is one."""
+    if "machines" in shown:
+        of_settings(shown)
+    for name in {"aws", "digitalocean", "hcloud", "latitudesh"} & shown.keys():
+        cloud(name).read(shown[name])
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)

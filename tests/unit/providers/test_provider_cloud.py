@@ -83,7 +83,7 @@ def test_nobody_may_reach_a_cluster_unless_it_is_said_who(provider: CloudProvide
         ({"locaton": "nbg1"}, "locaton: "),
         ({"serverType": "cx 23"}, "serverType: "),
         ({"ttl": 7}, "ttl: "),
-        ({"authorizedKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, r"authorizedKeys\.0: "),
+        ({"authorizedKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, r"authorizedKeys\.0: is no public key"),
     ],
 )
 def test_settings_that_are_none_are_refused_with_their_place(
