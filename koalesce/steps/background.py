@@ -27,7 +27,7 @@ class InBackground(Step, key="background"):
     the `stop`: what it printed or saw is there only then. With `consistently` or `never` it watches over the steps between the two: it has to
     hold at every look until the `stop`, or until its time is over, whichever is first.
 
-    With `every`, what is asked over the network (`tcp`, `udp`, `curl`, `dns`, `connectivity`) is asked again and again, by one process on each node
+    With `every`, what is asked over the network (`tcp`, `udp`, `curl`, `dns`, `connectivity`) is asked again and again, by one process on each node (or pod)
     that keeps to its rhythm however long answers take. The step is over as soon as all is as expected, as if it were run by itself. From then on each
     try counts, until the `stop`, which says how many may be lost or wrong and how long a gap may be. Sources and targets are those of the start.
     """
