@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from koalesce.durations import Duration
 from koalesce.steps.base import Step
 from koalesce.steps.identifier import Identifier
+from koalesce.steps.vantage import taken_on_wire
 
 _SHORTEST = 0.01
 
@@ -41,6 +43,16 @@ class InBackground(Step, key="background"):
 
     run: Annotated[dict[str, Any], WithJsonSchema({"type": "object", "title": "Step"})]
     """The step, as it would stand in the list."""
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """Besides what its step takes: a probe that can go on, where it's asked again and again from pods."""
+        run = written.get("run")
+        inner = (
+            next(iter(run.values()), None) if written.get("every") is not None and isinstance(run, Mapping) else None
+        )
+        where = inner.get("from") if isinstance(inner, Mapping) else None
+        return taken_on_wire(where) if where is not None else frozenset()
 
     def title(self) -> str:
         """Its name."""
