@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from koalesce import process
 from koalesce.errors import ClusterError, Interrupted
-from koalesce.kube import ephemeral
+from koalesce.kube import ApiError, ephemeral
 from koalesce.kube.marks import RUN_LABEL
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
@@ -105,7 +105,8 @@ class PodProbe:
         except ClusterError as error:
             other = "; the setting probe_image of the provider names another" if "Image" in error.message else ""
             raise ProbeError(
-                f"{self.name}: no probe runs in it, an ephemeral container of {wanted.image}: {error.message}{other}"
+                f"{self.name}: no probe runs in it, an ephemeral container of {wanted.image}: {error.message}{other}",
+                is_final=error.is_final or (isinstance(error, ApiError) and not error.transient),
             ) from error
 
     def _keep_out(self) -> str:
