@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from koalesce.capabilities import with_implied
+from koalesce.clock import hint_of_time
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError, UsageError
 from koalesce.kube import ApiError, Kube
 from koalesce.kube.errors import TLS
@@ -112,7 +113,7 @@ def _in_words(who: str, error: ApiError) -> KoalesceError:
     if error.reason == TLS:
         return ProvisionError(
             f"{who} isn't vouched for by the CA of the kubeconfig: {error.message}",
-            hint="is it another cluster by now? get its kubeconfig anew",
+            hint=hint_of_time(error.message) or "is it another cluster by now? get its kubeconfig anew",
         )
     if error.status == 401:
         return ProvisionError(f"{who} doesn't take the credentials of the kubeconfig: {error.message}")
