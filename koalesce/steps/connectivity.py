@@ -39,7 +39,7 @@ class Connectivity(Assertion, key="connectivity"):
     with `port unreachable` can't be told from a closed port, and counts as `refused`.
 
     Where `rejected` or `dropped` is expected, each source must also show that it can reach something (`control`), so that a broken network or
-    probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes: the pods' images don't matter.
+    probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes or in an ephemeral container: the pods' images don't matter.
     """
 
     polls = True

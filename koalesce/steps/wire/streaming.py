@@ -104,7 +104,7 @@ class Stream:
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
             if not self._cancel.is_set():
-                self._fail(f"{self.where}: {error.message}")
+                self._fail(f"{self.where}: {error.message.removeprefix(f'{self.where}: ')}")
         finally:
             self._stdin.close()
             self._stdout.close()
