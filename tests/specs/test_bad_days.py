@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.spec, *whole_machine.LOCAL_CLUSTERS]
 def _tests() -> list[tuple[str, str]]:
     """Each test with what it must say; a spec that isn't valid has one, which says that."""
     specs = loaded(SPEC)
-    return (
-        [("", specs)] if isinstance(specs, str) else [(each.name, each.description) for each in specs[0].spec.tests]
-    )
+    return [("", specs)] if isinstance(specs, str) else [(each.name, each.description) for each in specs[0].spec.tests]
 
 
 TESTS = _tests()

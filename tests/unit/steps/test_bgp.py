@@ -322,7 +322,9 @@ def test_a_program_that_has_died_is_named_with_its_last_words(logs: dict[str, tu
     router = FakeNode("r1", program="gobgpd", answer=answer)
     router.logs = logs
 
-    assert attempt(FakeCluster(fixtures=[router]), sessions={}) == Errored(f"r1: {said} (gobgp -j neighbor: connection refused)")
+    assert attempt(FakeCluster(fixtures=[router]), sessions={}) == Errored(
+        f"r1: {said} (gobgp -j neighbor: connection refused)"
+    )
 
 
 def test_a_host_is_no_router() -> None:

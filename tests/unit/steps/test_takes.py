@@ -8,7 +8,7 @@ import pytest
 
 from koalesce.steps import STEPS
 
-NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
+NODES, HOST, SCTP = frozenset({"node-exec"}), frozenset({"host-exec"}), frozenset({"sctp"})
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,8 @@ NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
         ("copy", {"from": {"pod": "web", "path": "/a"}, "to": "a"}, frozenset()),
         ("connectivity", {"from": {"pods": "app=a"}, "to": {"pods": "app=b"}}, NODES),
         ("connectivity", {"from": "host", "to": {"node": "worker-1", "port": 22}}, HOST),
+        ("connectivity", {"from": {"fixture": "c1"}, "to": {"node": "a", "port": 9, "protocol": "SCTP"}}, SCTP),
+        ("connectivity", {"from": {"pod": "a"}, "to": {"pod": "b", "protocols": ["TCP", "SCTP"]}}, NODES | SCTP),
         ("tcp", {"from": {"host": True}, "to": {"address": "127.0.0.1", "port": 80}}, frozenset()),
         ("udp", {"from": {"fixture": "c1"}, "to": {"address": "10.0.0.1", "port": 80}}, frozenset()),
         ("dns", {"from": {"pod": "a"}, "name": "kubernetes"}, NODES),
@@ -40,6 +42,7 @@ NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
         ("metrics", {"nodes": "all", "name": "a"}, frozenset()),
         ("metrics", {"url": "http://a/", "from": {"pod": "a"}, "name": "a"}, NODES),
         ("network-policy", {"suite": "generated"}, NODES),
+        ("network-policy", {"suite": "upstream", "protocols": ["SCTP"]}, NODES | SCTP),
         ("capture", {"id": "a", "pod": "web"}, NODES),
         ("capture", {"id": "a", "fixture": "c1"}, frozenset()),
         ("chaos", {"kill": {"node": "worker-1"}}, frozenset({"chaos"})),
