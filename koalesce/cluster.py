@@ -162,6 +162,8 @@ class Cluster:
     host_exec: tuple[str, ...] = ()
     # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.
     probe: Path | None = None
+    # The image of containers by which pods are looked from whose nodes can't be had; empty: the usual one.
+    probe_image: str = ""
     # What its provider can do to it; None: nothing.
     faults: FaultService | None = None
     # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed; each
