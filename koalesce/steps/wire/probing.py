@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
 _VERSION = "0.5.0"
+Kind = Literal["tcp", "udp", "sctp", "http", "dns"]
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
+KINDS: Mapping[str, Kind] = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64
 _START_UP = 10.0
@@ -33,13 +35,13 @@ DENIED_TO_HOST = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One thing to try: `tcp` and `udp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
+    """One thing to try: `tcp`, `udp` and `sctp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
 
     `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from. `size` stands for a
     payload: the length of a packet of UDP, which must go `whole` or may be cut, or of what is sent over TCP.
     """
 
-    type: Literal["tcp", "udp", "http", "dns"]
+    type: Kind
     host: str = ""
     port: int = 0
     family: str = ""
