@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ _HEAD = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: fragmen
 _SECTIONS = {field.alias or name for name, field in Spec.model_fields.items()}
 _COMMON = {field.name for field in Reference().common().fields}
 _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
+_INLINE = re.compile(r"`(?:sudo )?koalesce ([^`\n]+)`")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
 _FOREIGN = (
     "jobs",
@@ -102,6 +105,32 @@ def test_commands_have_the_flags_that_are_shown(block: Block) -> None:
             parser.parse(rest)
         except UsageError as error:
             pytest.fail(f"{block}: koalesce {' '.join(words[1:])}: {error}")
+
+
+@pytest.mark.parametrize(
+    "page", [*pages(), *sorted(ROOT.glob("terraform/*/README.md"))], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_commands_that_sentences_name_are_there_with_their_flags(page: Path) -> None:
+    """As in a table that says how each thing is seen; what stands for something, and what follows a node's name, may be anything."""
+    for shown in _INLINE.findall(page.read_text(encoding="utf-8")):
+        name, *rest = re.sub(r"[\[\]…]", " ", shown).split() or ["--help"]
+        if name == name.upper():
+            continue
+        assert name in COMMANDS, shown
+        parser = Parser(f"koalesce {name}", COMMANDS[name].help)
+        load(name).add_arguments(parser)
+        rest = rest[:2] if name == "ssh" else rest
+        known = {*_flags(parser), "--debug", "--help"}
+        assert [word for word in rest if word.startswith("-") and word.partition("=")[0] not in known] == [], shown
+
+
+def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Those of a parser, and of the parsers of its own commands."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _flags(below)
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)
