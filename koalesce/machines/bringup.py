@@ -75,7 +75,7 @@ class Bringup:
                 _settle(list(rest.values()))
             self._each(pool, self._start_node)
             self._make_addons(api, pki)
-            found = self._probe()
+            found = self._probe(pool)
             if cluster.network == "bridge":
                 self._await_nodes(api)
         api.close()
@@ -251,9 +251,14 @@ class Bringup:
                     why=lambda: _pods(api),
                 )
 
-    def _probe(self) -> frozenset[str]:
-        control = self.request.cluster.control.name
-        shell, found = self.shells[control], self.surveys[control]
+    def _probe(self, pool: ThreadPoolExecutor) -> frozenset[str]:
+        """What all machines can do: their kernels needn't be alike."""
+        tried = [pool.submit(self._probe_machine, name) for name in self.shells]
+        _settle(tried)
+        return frozenset.intersection(*(each.result() for each in tried))
+
+    def _probe_machine(self, name: str) -> frozenset[str]:
+        shell, found = self.shells[name], self.surveys[name]
 
         # What is between a cloud's machines and here lets in no more than the cluster needs.
         always = [each for each in _ABILITIES if each != "host-exec" or not self.request.public]
