@@ -110,7 +110,7 @@ def test_the_example_of_variables_is_enough_for_a_plan(root: Path, terraform: Pa
         ({"fixtures": [{"name": "f", "kind": "host"}]}, "fixtures, registries, addons and other ip_families"),
         ({"addons": ["metrics-server"]}, "fixtures, registries, addons and other ip_families"),
         ({"ip_families": ["IPv4", "IPv6"]}, 'ip_families than ["IPv4"] are of the provider local'),
-        ({"nodes": [{**_CONTROL, "spare": True}]}, "subnet, disks and spare are of the provider local"),
+        ({"nodes": [{**_CONTROL, "spare": True}]}, "nodes: subnet, disks"),
     ],
 )
 def test_what_machines_cannot_be_is_refused_by_plain_terraform_before_anything_is_made(
