@@ -23,6 +23,7 @@ from koalesce.terraform.trying import has_plugins_of, plugin_mirror
 
 VARIABLES_FILE = "koalesce.auto.tfvars.json"  # read by every Terraform command in the folder, also by hand
 LOG_FILE = "terraform.log"
+_DRAFT = ".terraform.variables"
 _LOCK_TIMEOUT = "60s"
 _FOREIGN_PREFIXES = ("TF_VAR_", "TF_CLI_ARGS")
 _FOREIGN = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT")
@@ -248,12 +249,12 @@ def _outputs(events: list[TerraformEvent]) -> dict[str, Any] | None:
 
 def write_variables(folder: Path, variables: Mapping[str, Any]) -> Path:
     """Write the variables of a root where Terraform finds them by itself; readable by us alone."""
-    path = folder / VARIABLES_FILE
-    path.unlink(missing_ok=True)  # an older file keeps its mode
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    path, draft = folder / VARIABLES_FILE, folder / _DRAFT
+    draft.unlink(missing_ok=True)  # an older file keeps its mode
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(variables, file, indent=2)
-    return path
+    return draft.replace(path)
 
 
 def _open_log(path: Path) -> Any:
