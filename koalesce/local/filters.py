@@ -62,8 +62,8 @@ class Filters:
     def _differing(self, now: NodeState) -> list[str]:
         """Whose rules differ."""
         texts = ((self.first.iptables, now.iptables), (self.first.iptables6, now.iptables6))
-        pods = {"was": self.was, "is_": self.is_}
-        found = ["kube-proxy"] if any(iptables.proxys_differ(*each, **pods) for each in texts) else []
+        is_other = any(iptables.proxys_differ(*each, was=self.was, is_=self.is_) for each in texts)
+        found = ["kube-proxy"] if is_other else []
         if not self.has_other_pods and any(iptables.routers_differ(*each) for each in texts):
             found.append("kube-router")
         return found

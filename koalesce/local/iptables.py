@@ -16,7 +16,9 @@ _PROXYS = re.compile(
 # Those of kube-router, as it finds policies; it draws the names of many anew each time.
 _ROUTERS = re.compile(r"KUBE-(?:ROUTER|POD-FW|NWPLCY)-.+")
 _DRAWN = re.compile(r"\bKUBE-(SVC|SVL|SEP|EXT|FW|XLB|POD-FW|NWPLCY)-[A-Z2-7]{16}\b")
-_ENDPOINT = re.compile(r"\bKUBE-SEP-[A-Z2-7]{16}\b")  # kube-proxy's chain of one pod behind one Service, named after both
+_ENDPOINT = re.compile(
+    r"\bKUBE-SEP-[A-Z2-7]{16}\b"
+)  # kube-proxy's chain of one pod behind one Service, named after both
 _COUNTERS = re.compile(r" \[\d+:\d+\]$")
 Whose = Callable[[str], bool]  # whether a chain is of somebody's
 Addresses = Mapping[str, str]  # whose pod has each
@@ -140,10 +142,7 @@ def _lines_of(text: str, belongs: Whose) -> dict[str, list[str]]:
     """The chains and rules of each table where they belong to somebody."""
     found = {
         name: [
-            line
-            for chain in table.policies
-            if belongs(chain)
-            for line in (f":{chain}", *table.rules.get(chain, ()))
+            line for chain in table.policies if belongs(chain) for line in (f":{chain}", *table.rules.get(chain, ()))
         ]
         for name, table in read(text).items()
     }
