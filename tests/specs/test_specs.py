@@ -120,7 +120,9 @@ def test_the_tour_and_features_are_green_on_an_older_kubernetes(tmp_path: Path, 
     if reason := _lacking(version):
         pytest.skip(reason)
 
-    run = run_spec(tmp_path, SPECS / "quickstart.yaml", str(ROOT / "docs/examples/features.yaml"), "--kubernetes", version)
+    run = run_spec(
+        tmp_path, SPECS / "quickstart.yaml", str(ROOT / "docs/examples/features.yaml"), "--kubernetes", version
+    )
 
     assert run.code == 0, run.text
     assert run.text.count(f"Kubernetes {version}") == 2, run.text
