@@ -13,11 +13,11 @@ from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
-from koalesce.steps.vantage import Vantage, taken_on_wire
+from koalesce.steps.vantage import ENTERED, Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Endpoint, Endpoints, address_in
 from koalesce.steps.wire.destinations import Destinations
-from koalesce.steps.wire.expectations import Expectations, Expected, as_default
+from koalesce.steps.wire.expectations import Expectations, Expected, as_default, told_by_pods, undecidable
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
 from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
@@ -141,8 +141,10 @@ class Connectivity(Assertion, key="connectivity"):
 
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
-        """A way into the source's network."""
-        return taken_on_wire(written.get("from"), address_in(written.get("to")))
+        """A way into the source's network, and what the probe there has to tell."""
+        pods = told_by_pods(written, answers=("sourceIP", "distribution", "sticky", "samples", "payload"))
+        pods |= ENTERED if written.get("sourceIP") == "node" else frozenset()
+        return taken_on_wire(written.get("from"), address_in(written.get("to")), pods=pods)
 
     def title(self) -> str:
         """From what to what, and what is expected."""
@@ -186,6 +188,8 @@ class Connectivity(Assertion, key="connectivity"):
         return None
 
     def _look(self, pairs: list[tuple[Source, list[Endpoint]]], context: StepContext) -> Outcome:
+        if problem := undecidable(self.expect.all(), [source for source, _ in pairs], context):
+            return problem
         needy = [source for source, targets in pairs if context.negated or self._hopes_for_silence(source, targets)]
         proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
         if isinstance(proof, Failed | Errored):

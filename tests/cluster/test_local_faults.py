@@ -199,6 +199,45 @@ def test_a_container_is_paused_and_killed(cluster: Cluster) -> None:
     eventually(lambda: _container(cluster, "web") not in ("", first))
 
 
+def test_a_container_is_restarted_in_its_pod(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("again", ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]))
+    eventually(lambda: _container(cluster, "again"))
+    first, address = _container(cluster, "again"), _address(cluster, "again")
+
+    cluster.begin("restart-container", containers=(("worker-1", first),)).undo()
+
+    eventually(lambda: _container(cluster, "again") not in ("", first))
+    assert _address(cluster, "again") == address
+    assert _last_code(cluster, "again") == 0  # it was asked, and has ended by itself
+
+
+def test_a_whole_pod_is_paused_killed_and_begun_anew_with_another_network(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("whole", ["/agnhost", "pause"]))
+    eventually(lambda: _container(cluster, "whole"))
+    first, address = _container(cluster, "whole"), _address(cluster, "whole")
+    pod = (("worker-1", "default", "whole"),)
+
+    fault = cluster.begin("pause-pod", pods=pod)
+    assert cluster.code("worker-1", "sh", "-c", f"ctr -n k8s.io tasks ls | grep {first} | grep -q PAUSED") == 0
+    fault.undo()
+    cluster.begin("kill-pod", pods=pod).undo()
+
+    eventually(lambda: _container(cluster, "whole") not in ("", first))
+    eventually(lambda: _address(cluster, "whole") not in ("", address))
+    with pytest.raises(ClusterError, match="no container of pod default/nobody runs on worker-1"):
+        cluster.begin("kill-pod", pods=(("worker-1", "default", "nobody"),))
+
+
+def test_a_program_is_restarted_by_whoever_looks_after_it(cluster: Cluster) -> None:
+    def pid() -> str:
+        return output(cluster, "worker-1", "pgrep", "-x", "kube-proxy").strip()
+
+    before = pid()
+    cluster.begin("restart-process", "worker-1", process="kube-proxy").undo()
+
+    assert pid() not in ("", before)
+
+
 def test_a_cable_is_pulled_and_put_back(cluster: Cluster) -> None:
     assert cluster.reaches("control-plane", "worker-1")
     fault = cluster.begin("link-down", "worker-1")
@@ -405,6 +444,19 @@ def _container(cluster: Cluster, pod: str) -> str:
     statuses = found["status"].get("containerStatuses", ()) if found else ()
     running = [status["containerID"] for status in statuses if "running" in status["state"]]
     return running[0].rpartition("/")[2] if running else ""
+
+
+def _address(cluster: Cluster, pod: str) -> str:
+    """A pod's address; empty if it has none."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    return str(found["status"].get("podIP", "")) if found else ""
+
+
+def _last_code(cluster: Cluster, pod: str) -> int:
+    """What a pod's container before this one ended with; -1 if it's not said."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    statuses = found["status"].get("containerStatuses", ()) if found else ()
+    return next((status["lastState"]["terminated"]["exitCode"] for status in statuses if status["lastState"]), -1)
 
 
 def _reason(cluster: Cluster, pod: str) -> str:

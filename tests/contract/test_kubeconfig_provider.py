@@ -17,7 +17,7 @@ from koalesce.cluster import ClusterRequest
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.kube.marks import RUN_LABEL, TEST_LABEL
 from koalesce.local.ledger import Ledger
-from koalesce.providers import contexts, node_pods, taking
+from koalesce.providers import contexts, pod_probes, taking
 from koalesce.providers.existing import OWN_LABEL, look
 from koalesce.providers.session import ClusterSession
 from koalesce.terraform import find_binary
@@ -207,7 +207,7 @@ def test_what_was_made_for_commands_on_nodes_is_asked_to_go_where_the_cluster_fo
     monkeypatch.setattr("koalesce.toolchain.Toolchain.tool", lambda *_: tmp_path)
     monkeypatch.setattr(taking, "_GONE_WITHIN", 0.0)
     kube, run = api_server.kube, f"run-{uuid.uuid4().hex[:8]}"
-    info = {"operatingSystem": "linux", "architecture": node_pods._MACHINES[platform.machine()]}
+    info = {"operatingSystem": "linux", "architecture": pod_probes.MACHINES[platform.machine()]}
     kube.create({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
         "status": {"nodeInfo": info, "conditions": [{"type": "Ready", "status": "True"}]},

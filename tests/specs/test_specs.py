@@ -25,10 +25,11 @@ NAMES = (
     "quickstart", "kube-router", "kube-router-bgp", "kube-proxy", "coredns", "flannel",
     pytest.param("etcd", marks=LONG), pytest.param("metallb", marks=LONG),
     pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
-    pytest.param("kube-router-peers", marks=LONG),
+    pytest.param("kube-router-peers", marks=LONG), pytest.param("kube-router-dual-stack", marks=LONG),
 )  # fmt: skip
 OLDER = sorted(recipes.versions("kubernetes", (recipes.SHIPPED,)), key=version_key)[:-1]
-CELLS = {"kube-proxy": "proxy=iptables"}  # what is run of a spec with a matrix
+# What is run of a spec with a matrix.
+CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}
 
 pytestmark = pytest.mark.spec
 
@@ -177,6 +178,12 @@ REGRESSIONS = (
         red=(),
         said=r"bgp: .*203\.0\.113\.[12]",
     ),
+    Regression(
+        spec="kube-router-service-gone",
+        green=("--set", "slices=1"),
+        red=(),
+        said=r"bgp: router: 1 of .* expected 0: prefix=203\.0\.113\.1/32",
+    ),
 )
 
 
@@ -246,6 +253,12 @@ WRONG = {
         wrong='nextHops: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
         test="a peer several hops away, at a port of its own",
         said=r"asPath\[0\] is 64512, expected 64599",
+    ),
+    "kube-router-dual-stack": Wrong(
+        right='nextHops: ["${{ nodes[1].addresses[1] }}"], asPath: [64512]}\n        timeout: 60s',
+        wrong='nextHops: ["${{ nodes[1].addresses[0] }}"], asPath: [64512]}\n        timeout: 3s',
+        test="by one session a router learns the pods' networks and the Services of both families",
+        said=r"nextHops.*expected .*198\.18\.",
     ),
     "kube-proxy": Wrong(
         right='from: {nodes: all}\n          to: {service: nobody, namespace: "${{ setup.namespace }}", port: http}\n          expect: rejected',
@@ -319,6 +332,12 @@ MORE = (
         wrong="to: {nodes: all, port: 18080}\n          expect: allowed\n          sourceIP: 192.0.2.0/24\n        timeout: 3s",
         test="every pod reaches every node, which sees the pod's own address",
         said=r"seen as 10\.\S+, expected 192\.0\.2\.0/24",
+    ),
+    Wrong(
+        right="payload: {size: 1501, df: true}\n          expect: rejected",
+        wrong="payload: {size: 1501, df: true}\n          expect: allowed\n        timeout: 3s",
+        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
+        said=r"rejected .*1500.*, expected allowed",
     ),
     Wrong(
         right='packets: {match: {src: {in: ["${{ nodes[0].address }}", ',

@@ -100,18 +100,6 @@ class DiskOfNodes(NodesOfIt):
     """Where the nodes have it: a path of their `disks`, or /var/local-path-provisioner with the addon local-path."""
 
 
-class NodesOrComponents(NodesOrFixtures):
-    """Nodes, or a component on them or on machines outside of the cluster."""
-
-    component: ComponentName | None = None
-    """The component, as its program is called; default: the nodes themselves."""
-
-    @model_validator(mode="after")
-    def _not_a_whole_fixture(self) -> NodesOrComponents:
-        _check_outside(self.outside, self.component)
-        return self
-
-
 class Victims(Machines):
     """Nodes, a component on them or on machines outside of the cluster, or containers of pods.
 
@@ -124,8 +112,16 @@ class Victims(Machines):
     process: StrictStr | None = Field(default=None, min_length=1, examples=["bird"])
     """All processes of the machines, those of containers too, that are of the program of this name."""
 
+    whole: Literal[True] | None = None
+    """The pods as a whole, not one container of each: all that run, and with `kill` and `restart` also what holds their network, so that kubelets begin the same
+    pods with new addresses."""
+
     @model_validator(mode="after")
     def _component_of_nodes(self) -> Victims:
+        if self.whole and not self.of_containers:
+            raise ValueError("whole is said of pods")
+        if self.whole and self.container is not None:
+            raise ValueError("say container or whole, not both")
         if self.component is not None and self.process is not None:
             raise ValueError("say component or process, not both")
         for name in ("component", "process"):

@@ -21,9 +21,10 @@ from koalesce.cluster import ClusterRequest, FaultKind, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
+from koalesce.providers import roots
 from koalesce.providers.roots import machines_of
 from koalesce.providers.session import ClusterSession
-from koalesce.providers.sweeping import condition, is_held, state, sweep
+from koalesce.providers.sweeping import condition, is_held, kept_logs, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
 
@@ -685,20 +686,41 @@ def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are
     root, log = "koalesce.auto.tfvars.json", "terraform.log"
     for name, file, age in (
         ("gone", root, 0), ("known", root, 0), ("held", root, 0), ("failed", log, 3600), ("failed-long-ago", log, 30 * 24 * 3600),
-        ("foreign", "main.tf", 30 * 24 * 3600),
+        ("failed-a-week-ago", log, 7 * 24 * 3600 + 60), ("failed-this-week", log, 7 * 24 * 3600 - 3600), ("foreign", "main.tf", 30 * 24 * 3600),
     ):  # fmt: skip
         folder = world.root / "terraform" / name
         folder.mkdir(parents=True)
         (folder / file).touch()
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
+    (world.root / "terraform" / "just-begun").mkdir()
     world.ledger.begin(Entry(name="known", keep=True))
     hold = world.ledger.hold("held")
 
     sweep(world.ledger, world.of_entry)
 
-    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "foreign", "held", "known"]
+    left = {path.name for path in (world.root / "terraform").iterdir()}
+    assert left == {"failed", "failed-this-week", "foreign", "held", "known"}
+    assert {path.parent.name for path in kept_logs(world.ledger)} == {"failed", "failed-this-week"}
     hold.release()
+
+
+def test_a_copy_that_was_not_finished_is_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run was killed while it copied the root."""
+    source, folder = world.root / "source", world.root / "terraform" / "killed"
+    source.mkdir()
+    (source / "main.tf").touch()
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("koalesce.providers.roots.shutil.copyfile", killed)
+    with pytest.raises(SystemExit):
+        roots.copy(source, folder)
+
+    sweep(world.ledger, world.of_entry)
+
+    assert not folder.exists()
 
 
 def test_machines_of_a_cluster_without_state_can_not_be_had(world: World) -> None:

@@ -44,6 +44,8 @@ def bird(**other: str) -> FakeCluster:
     """A fixture `r1` with a peer `r2`, which says what a real BIRD had said; `other` texts by file."""
 
     def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        if command[0] == "pgrep":
+            return result(command, out="7")
         name = BIRD.get(" ".join(command), "")
         path = DATA / f"bird-{name}.txt"
         if name not in other and not path.exists():
@@ -61,6 +63,8 @@ def router(program: str = "gobgp-3", **other: str) -> FakeCluster:
         name = files.get(" ".join(command), "")
         if name in other:
             return result(command, out=other[name])
+        if command[0] == "pgrep":
+            return result(command, out="7")
         path = DATA / f"{program}-{name}.json"
         if not path.exists():
             return result(command, out='{"error":"connection refused"}', code=1)
@@ -300,6 +304,27 @@ def test_a_program_that_does_not_answer_is_an_error_that_may_pass() -> None:
     outcome = attempt(router("nothing"), sessions={"match": {"state": "Established"}})
 
     assert outcome == Errored("r1: gobgp -j neighbor: connection refused")
+
+
+@pytest.mark.parametrize(
+    ("logs", "said"),
+    [
+        ({}, "gobgpd doesn't run"),
+        ({"gobgpd": ("cat", "/log")}, "gobgpd doesn't run; its log ends with: koalesce: gobgpd ended with code -9"),
+    ],
+)
+def test_a_program_that_has_died_is_named_with_its_last_words(logs: dict[str, tuple[str, ...]], said: str) -> None:
+    def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        if tuple(command) == ("cat", "/log"):
+            return result(command, out="listening\nkoalesce: gobgpd ended with code -9\n")
+        return result(command, err="connection refused", code=1)
+
+    router = FakeNode("r1", program="gobgpd", answer=answer)
+    router.logs = logs
+
+    assert attempt(FakeCluster(fixtures=[router]), sessions={}) == Errored(
+        f"r1: {said} (gobgp -j neighbor: connection refused)"
+    )
 
 
 def test_a_host_is_no_router() -> None:
