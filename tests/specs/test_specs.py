@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from koalesce.toolchain import Toolchain
+from koalesce.toolchain import Toolchain, recipes
+from koalesce.toolchain.releases import version_key
 from tests.long import LONG, long
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,7 @@ NAMES = (
     pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
     pytest.param("kube-router-peers", marks=LONG), pytest.param("kube-router-dual-stack", marks=LONG),
 )  # fmt: skip
+OLDER = sorted(recipes.versions("kubernetes", (recipes.SHIPPED,)), key=version_key)[:-1]
 # What is run of a spec with a matrix.
 CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}
 
@@ -114,14 +116,17 @@ def _lacking(version: str) -> str:
 
 
 @pytest.mark.extra
-def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
-    if reason := _lacking("1.34"):
+@pytest.mark.parametrize("version", OLDER)
+def test_the_tour_and_features_are_green_on_an_older_kubernetes(tmp_path: Path, version: str) -> None:
+    if reason := _lacking(version):
         pytest.skip(reason)
 
-    run = run_spec(tmp_path, SPECS / "quickstart.yaml", "--kubernetes", "1.34")
+    run = run_spec(
+        tmp_path, SPECS / "quickstart.yaml", str(ROOT / "docs/examples/features.yaml"), "--kubernetes", version
+    )
 
     assert run.code == 0, run.text
-    assert "Kubernetes 1.34" in run.text
+    assert run.text.count(f"Kubernetes {version}") == 2, run.text
 
 
 @long
@@ -329,9 +334,9 @@ MORE = (
         said=r"seen as 10\.\S+, expected 192\.0\.2\.0/24",
     ),
     Wrong(
-        right="payload: {size: 1501, df: true}\n          expect: rejected\n        timeout: 60s",
+        right="payload: {size: 1501, df: true}\n          expect: rejected",
         wrong="payload: {size: 1501, df: true}\n          expect: allowed\n        timeout: 3s",
-        test="packets as long as the links between nodes carry go through in one piece",
+        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
         said=r"rejected .*1500.*, expected allowed",
     ),
     Wrong(
@@ -345,6 +350,18 @@ MORE = (
         wrong="via: nodePort}\n          expect: allowed\n          sourceIP: node",
         test="ports of nodes lead to the Service",
         said=r"seen as \S+, expected an address of a node",
+    ),
+    Wrong(
+        right="payload: {size: 1501, df: true}\n          expect: rejected",
+        wrong="payload: {size: 1500, df: true}\n          expect: rejected\n        timeout: 3s",
+        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
+        said=r"pairs differ: \S+ .*/UDP: allowed, expected rejected",
+    ),
+    Wrong(
+        right="payload: {size: 1400, df: true}",
+        wrong="payload: {size: 1401, df: true}\n        timeout: 3s",
+        test="where a node's link takes less, its pods are told so, and what may be cut goes on",
+        said=r"rejected \(too long: ICMP fragmentation needed from \S+, which passes on 1400 bytes\), expected allowed",
     ),
 )
 
