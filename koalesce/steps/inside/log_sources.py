@@ -50,6 +50,14 @@ class ContainerLog:
     name: str
     previous: bool = False
 
+    def only_grows(self, since: Since) -> bool:
+        """Whether what is in the log stays in it: no restart begins another one that alone counts, and nobody puts another pod in this one's place."""
+        owners = self.pod["metadata"].get("ownerReferences") or ()
+        is_alone = not any(owner.get("controller") for owner in owners)
+        never_again = (self.pod.get("spec") or {}).get("restartPolicy") == "Never"
+        stays = since.word in ("test", "step") or (since.word == "all" and never_again)
+        return is_alone and stays and not self.previous
+
     def read(self, since: Since, context: StepContext) -> Log | Failed:
         """Its log; Failed while it hasn't started (or wasn't restarted, where the run before this one is asked for)."""
         status = _status(self.pod, self.container)
@@ -157,6 +165,10 @@ class NodeLog:
     def name(self) -> str:
         """How it's called in messages."""
         return f"{self.component} on {self.node.name}"
+
+    def only_grows(self, since: Since) -> bool:
+        """Whether what is in the log stays in it: not where only its last while counts."""
+        return bool(since.word)
 
     def read(self, since: Since, context: StepContext) -> Log | Failed | Errored:
         """Its log; Errored where there is none."""
