@@ -180,7 +180,7 @@ class NodeLog:
         result = self._run(command, first, context)
         if result is None or result.code:
             said = f": {result.err.strip() or f'code {result.code}'}" if result else ": no answer in time"
-            return Errored(f"{self.name}: the log can't be read with {shlex.join(command)}{said}")
+            return Errored(f"{self.name}: the log can't be read with {shlex.join(command)}{said}", late=result is None)
         counted, clock, text = (*result.out.split("\n", 2), "", "")[:3]
         lines, size = (int(number) for number in counted.split())
         if since.word == "step" and first == 1 and "looked" not in context.memory:
