@@ -10,7 +10,7 @@ import importlib
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -53,23 +53,16 @@ class Cloud:
         """The settings of a spec; UsageError for what is wrong with them."""
         from pydantic import ValidationError
 
+        from koalesce.refusals import refusal
+
         try:
             return self.options.model_validate(dict(settings))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
             known = sorted(field.alias or name for name, field in self.options.model_fields.items())
-            said = _unknown(place, known) if first["type"] == "extra_forbidden" else first["msg"]
             raise UsageError(
-                f"providers.{self.name}: {f'{place}: ' if place else ''}{said}", hint=f"it has {', '.join(known)}"
+                f"providers.{self.name}: {refusal(error, self.options, lists_fields=False)}",
+                hint=f"it has {', '.join(known)}",
             ) from error
-
-
-def _unknown(place: str, known: Sequence[str]) -> str:
-    from koalesce.suggestions import closest
-
-    meant = closest(place, known)
-    return "unknown setting" + (f'; did you mean "{meant}"?' if meant else "")
 
 
 def cloud(name: str) -> Cloud:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictStr, ValidationError
 
 from koalesce.errors import UsageError
 from koalesce.models import Model
+from koalesce.refusals import refusal
 
 # What may stand in a configuration of ssh, where neither blanks nor quotes may be.
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?$"
@@ -97,10 +98,8 @@ def _checked(value: Any, where: str) -> MachineList:
     try:
         return MachineList.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{where}: {f'{place}: ' if place else ''}{first['msg']}",
+            f"{where}: {refusal(error, MachineList)}",
             hint="a list of machines is, for example: {machines: [192.0.2.10, {host: 192.0.2.11, user: admin}], key: ~/.ssh/id_ed25519}",
         ) from error
 

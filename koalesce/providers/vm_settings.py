@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from koalesce.errors import UsageError
 from koalesce.models import Model
+from koalesce.refusals import refusal
 
 
 class VmSettings(Model):
@@ -29,8 +30,7 @@ def of_settings(settings: Mapping[str, Any]) -> VmSettings:
     try:
         return VmSettings.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(("providers", "qemu", *map(str, first["loc"])))
         raise UsageError(
-            f"{place}: {first['msg']}", hint="for example: providers: {qemu: {processors: 2, mebibytes: 2048}}"
+            f"providers.qemu: {refusal(error, VmSettings)}",
+            hint="for example: providers: {qemu: {processors: 2, mebibytes: 2048}}",
         ) from error

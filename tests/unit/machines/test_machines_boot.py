@@ -226,7 +226,7 @@ def test_its_console_tells_the_keys_of_the_host(tmp_path: Path) -> None:
         ({"files": [{"path": "/x", "text": "", "mode": 0o1777}]}, r"files\.0\.mode: "),
         ({"units": [{"name": "a", "text": ""}]}, r"units\.0\.name: "),
         ({"modules": ["a b"]}, r"modules\.0: "),
-        ({"package": ["a"]}, r"package: Extra inputs"),
+        ({"package": ["a"]}, r'package: unknown field; did you mean "packages"\?'),
     ],
 )
 def test_what_is_no_description_or_holds_a_secret_is_refused_with_its_place(

@@ -35,9 +35,13 @@ def test_nodes_may_have_a_size_of_their_own() -> None:
         ({"nodes": (*NODES, NodeRequest(name="s", role="worker", spare=True))}, r"cluster\.nodes\[\]\.spare"),
         ({"nodes": (NodeRequest(name="cp", role="control-plane", memory=2**29),)}, "with 512 MiB can't be the node cp"),
         ({"kube_proxy": "userspace"}, 'the qemu provider has no kube_proxy "userspace"'),
-        ({"settings": {"processors": 0}}, r"providers\.qemu\.processors: "),
-        ({"settings": {"memory": 1}}, r"providers\.qemu\.memory: Extra inputs"),
-        ({"settings": {"accelerator": "hvf"}}, r"providers\.qemu\.accelerator: "),
+        ({"settings": {"processors": 0}}, r"providers\.qemu: processors: must be at least 1"),
+        (
+            {"settings": {"memory": 1}},
+            r"providers\.qemu: memory: unknown field; there are accelerator, mebibytes, processors",
+        ),
+        ({"settings": {"accelerator": "hvf"}}, r"providers\.qemu: accelerator: must be one of kvm, tcg"),
+        ({"settings": {"mebibyte": 2048}}, r'providers\.qemu: mebibyte: unknown field; did you mean "mebibytes"\?'),
     ],
 )
 def test_what_its_machines_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:

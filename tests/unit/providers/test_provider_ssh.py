@@ -101,12 +101,16 @@ def test_files_that_are_not_there_are_said_before_anything_starts(tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"machines": []}, "machines: .*at least 1"),
+        ({"machines": []}, "machines: must not be empty"),
         ({"machines": ["a b"]}, r"machines\.0\.host: "),
-        ({"machines": [{"host": "a", "prot": 1}]}, r"machines\.0\.prot: "),
+        ({"machines": [{"host": "a", "prot": 1}]}, r'machines\.0\.prot: unknown field; did you mean "port"\?'),
         ({"machines": ["a"], "user": 'x" y'}, "user: "),
         ({"machines": ["-oProxyCommand=x"]}, r"machines\.0\.host: "),
-        ({"known_host": "x", "machines": ["a"]}, "known_host: "),
+        ({"known_host": "x", "machines": ["a"]}, r'known_host: unknown field; did you mean "knownHosts"\?'),
+        ({"user": "root"}, 'missing field "machines"'),
+        ({"machines": [{"host": "a", "port": 0}]}, r"machines\.0\.port: must be at least 1"),
+        ({"machines": [{"host": "a", "port": "b"}]}, r"machines\.0\.port: expected a whole number"),
+        ({"machines": "a"}, "machines: expected a list"),
     ],
 )
 def test_a_list_that_is_none_is_refused_with_the_place(settings: dict[str, Any], message: str) -> None:
