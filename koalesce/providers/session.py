@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from koalesce.cluster import Cluster, ClusterRequest
-from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
+from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError, without_advice
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
@@ -284,7 +284,7 @@ class ClusterSession:
                     self._provider.free(known, roots.known_ids(self.folder))
                 self._terraform(self.folder, on_event=self._on_terraform).destroy()
             except KoalesceError as error:
-                failure = error.message
+                failure = without_advice(error.message)
         left = self._remains(known)
         if failure or left:
             left = self._remove() or self._remains_at_last(known)

@@ -499,6 +499,22 @@ def test_a_failed_teardown_after_a_failed_apply_tells_both(world: World) -> None
     )
 
 
+def test_what_to_do_is_said_once_whoever_else_has_said_it_to_terraform(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.is_stubborn = True
+    said = TeardownError("of cluster quick-1 there is still: link veth1", command="koalesce down quick-1")
+    world.fails = {"destroy": ProvisionError(f"terraform destroy failed: provisioner error: {said}")}
+
+    with pytest.raises(TeardownError) as caught:
+        session.down()
+
+    assert str(caught.value) == (
+        "cluster quick-1 is not gone (terraform destroy failed: provisioner error: of cluster quick-1 there is still: link veth1); "
+        "left: link veth1\n  hint: remove it with: koalesce down quick-1"
+    )
+
+
 def test_a_provider_that_can_not_remove_says_why(world: World) -> None:
     session = world.session()
     session.up()
