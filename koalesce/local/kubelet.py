@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from koalesce.local.control_plane import command
+from koalesce.local.datastore import new_object
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
 from koalesce.local.request import LocalRequest, NodeSpec
@@ -84,12 +82,8 @@ def stored_node(node: NodeSpec) -> tuple[str, str]:
     What the API server's admission adds to a new one is the taint alone.
     """
     document = node_object(node)
-    document["metadata"] |= {
-        "uid": str(uuid.uuid4()),
-        "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
     document["spec"]["taints"].append({"key": NOT_READY, "effect": "NoSchedule"})
-    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
+    return new_object(f"minions/{node.name}", document)
 
 
 def node_object(node: NodeSpec) -> dict[str, Any]:

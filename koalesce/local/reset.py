@@ -167,7 +167,9 @@ class Reset:
         return [f"{name}: {fix.what}" for fix in found]
 
     def _filters(self) -> list[Filters]:
-        pods, first = (objects.pods_of(those).keys() for those in (self.datastore.all(), self.first.objects))
+        now = self.datastore.all()
+        pods, first = (objects.pods_of(those).keys() for those in (now, self.first.objects))
+        addresses = objects.addresses_of_pods(now)
         return [
             Filters(
                 name=name,
@@ -175,6 +177,8 @@ class Reset:
                 first=self.first.machines[name],
                 has_other_pods=pods != first,
                 end=self._end,
+                was=self.first.pods,
+                is_=addresses,
                 stays=frozenset(self.first.learnt.get(name, ())),
             )
             for name, pid in self.pids.items()
@@ -190,7 +194,10 @@ class Reset:
         if learnt != self.first.learnt or any(
             self.first.machines[name] is not state for name, state in renewed.items()
         ):
-            self.first = replace(self.first, machines={**self.first.machines, **renewed}, learnt=learnt)
+            pods = {address: whose for each in filters for address, whose in each.was.items()}
+            self.first = replace(
+                self.first, machines={**self.first.machines, **renewed}, learnt=learnt, pods={**self.first.pods, **pods}
+            )
             self.first.save(self.folder)
 
 

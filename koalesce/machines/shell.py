@@ -220,6 +220,8 @@ class Shell:
             "known_hosts": self.known_hosts, "port": account.port, "host": account.host, "user": account.user,
             "key": account.key or "the keys of the agent",
         }  # fmt: skip
+        # Of the shared connection, which has ended: ssh then tries one of its own, and that's what tells.
+        said = "\n".join(line for line in said.splitlines() if not line.startswith("Control socket"))
         for pattern, meaning, hint in _REFUSALS:
             if re.search(pattern, said, re.IGNORECASE):
                 return Unreachable(f"{account} {meaning.format(**known)}", hint=hint.format(**known))

@@ -10,14 +10,14 @@ import importlib
 import ipaddress
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
 from koalesce.errors import KoalesceError, MissingCredentials, UsageError
 from koalesce.providers.on_machines import OnMachines
+from koalesce.records import dataclass
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest
@@ -53,27 +53,12 @@ class Cloud:
         """The settings of a spec; UsageError for what is wrong with them."""
         from pydantic import ValidationError
 
+        from koalesce.providers.wrong_settings import refusal
+
         try:
             return self.options.model_validate(dict(settings))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            known = sorted(field.alias or name for name, field in self.options.model_fields.items())
-            said = (
-                _unknown(place, known)
-                if first["type"] == "extra_forbidden"
-                else first["msg"].removeprefix("Value error, ")
-            )
-            raise UsageError(
-                f"providers.{self.name}: {f'{place}: ' if place else ''}{said}", hint=f"it has {', '.join(known)}"
-            ) from error
-
-
-def _unknown(place: str, known: Sequence[str]) -> str:
-    from koalesce.suggestions import closest
-
-    meant = closest(place, known)
-    return "unknown setting" + (f'; did you mean "{meant}"?' if meant else "")
+            raise refusal(error, f"providers.{self.name}", self.options) from error
 
 
 def cloud(name: str) -> Cloud:
@@ -89,6 +74,7 @@ class CloudProvider(OnMachines):
     """
 
     place = "is in a cloud"
+    nature = "makes all machines of a cluster alike, and "
 
     def __init__(
         self,

@@ -17,7 +17,14 @@ WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 def network(text: str) -> str:
     """A range of IPv4 or IPv6 addresses, as it is written."""
-    ipaddress.ip_network(text)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        try:
+            meant = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f'"{text}" is no range of addresses, such as 192.0.2.0/24') from error
+        raise ValueError(f"{text} is an address in {meant}, which would be the range") from error
     return text
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from koalesce.errors import UsageError
 from koalesce.models import Model
 
 
@@ -29,8 +28,7 @@ def of_settings(settings: Mapping[str, Any]) -> VmSettings:
     try:
         return VmSettings.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(("providers", "qemu", *map(str, first["loc"])))
-        raise UsageError(
-            f"{place}: {first['msg']}", hint="for example: providers: {qemu: {processors: 2, mebibytes: 2048}}"
-        ) from error
+        from koalesce.providers.wrong_settings import refusal
+
+        hint = "for example: providers: {qemu: {processors: 2, mebibytes: 2048}}"
+        raise refusal(error, "providers.qemu", VmSettings, hint=hint) from error

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import refuse
+from koalesce.records import dataclass
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.state.items import Items
 from koalesce.steps.state.view import Item, View
-from koalesce.steps.vantage import Machines, taken_on_wire
+from koalesce.steps.vantage import ENTERED, Machines, taken_on_wire
 from koalesce.steps.wire.pcap import FIELDS, packets
 from koalesce.steps.wire.recording import MOST, Recorded, Recording, brought
 
@@ -68,7 +68,7 @@ class Capture(Machines, Background, key="capture"):
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
         """A way into the networks of nodes and of pods."""
-        return taken_on_wire(written)
+        return taken_on_wire(written, pods=ENTERED)
 
     def title(self) -> str:
         """What is captured, and where."""
@@ -91,6 +91,8 @@ class Capture(Machines, Background, key="capture"):
         folder.mkdir(parents=True, exist_ok=True)
         spots = [Spot(source.name) for source in sources]
         try:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(max_workers=len(sources)) as pool:
                 list(pool.map(lambda source, spot: self._begin(source, spot, folder, context), sources, spots))
             began = [
@@ -162,6 +164,8 @@ class Capturing:
 
 def _end(spots: list[Spot]) -> list[list[Recorded]]:
     """All of them at the same time: each takes a moment for what is under way."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=2 * len(spots)) as pool:
         ended = [[pool.submit(each.end) for each in spot.recordings] for spot in spots]
         return [[each.result() for each in pair] for pair in ended]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from koalesce.durations import Duration, format_seconds
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching
+from koalesce.records import dataclass
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select
 from koalesce.steps.node_state import VIEWS
@@ -20,7 +20,7 @@ from koalesce.steps.state.growth import FEWEST, Course
 from koalesce.steps.state.machines import reachable
 from koalesce.steps.state.sampling import MEASURES, Missed, Processes, Sampler, Track, asked
 from koalesce.steps.state.watched import Objects, State, Watched
-from koalesce.steps.vantage import taken, taken_on_wire
+from koalesce.steps.vantage import ENTERED, taken, taken_on_wire
 
 _LONGEST_NAME = 15  # of a process, as kernels keep it
 
@@ -72,7 +72,7 @@ class Stability(Background, key="stability"):
             if isinstance(one, Mapping):
                 found |= taken(one.get("state"))
                 for name in MEASURES:
-                    found |= taken_on_wire(one[name]) if one.get(name) is not None else set()
+                    found |= taken_on_wire(one[name], pods=ENTERED) if one.get(name) is not None else set()
         return frozenset(found)
 
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -70,6 +71,8 @@ SCHEMA: dict[str, Any] = {
     "outputs": {"properties": {"contract": {"description": "A number.", "const": 1}}},
 }
 
+_CONTROL: dict[str, Any] = {"name": "a", "role": "control-plane"}
+
 
 def test_there_is_a_root_for_each_provider_and_no_other() -> None:
     assert [root.name for root in ROOTS] == sorted(BUILT_IN)
@@ -96,6 +99,40 @@ def test_the_example_of_variables_is_enough_for_a_plan(root: Path, terraform: Pa
         )
         assert done.returncode == 0, done.stdout + done.stderr
     assert "Warning" not in done.stdout  # as of variables that there aren't
+
+
+@pytest.mark.parametrize("provider", ["ssh", "qemu"])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"nodes": [_CONTROL, {**_CONTROL, "name": "b"}]}, "one of them, and no other, has the role control-plane"),
+        ({"etcd": {"mode": "external", "fixtures": ["e1"]}}, "an etcd on fixtures, are of the provider local"),
+        ({"fixtures": [{"name": "f", "kind": "host"}]}, "fixtures, registries, addons and other ip_families"),
+        ({"addons": ["metrics-server"]}, "fixtures, registries, addons and other ip_families"),
+        ({"ip_families": ["IPv4", "IPv6"]}, 'ip_families than ["IPv4"] are of the provider local'),
+        ({"nodes": [{**_CONTROL, "spare": True}]}, "subnet, disks and spare are of the provider local"),
+    ],
+)
+def test_what_machines_cannot_be_is_refused_by_plain_terraform_before_anything_is_made(
+    provider: str, fields: dict[str, Any], said: str, terraform: Path, tmp_path: Path
+) -> None:
+    for file in asset("terraform", provider).glob("*.tf"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = {"machines": [{"host": "192.0.2.1"}] * 2, "known_hosts": "/known"} if provider == "ssh" else {}
+    wanted = {"name": "dev", "run_id": "r", "kubernetes_version": "1.37.2", "nodes": [_CONTROL], "settings": settings}
+    (tmp_path / "terraform.tfvars.json").write_text(json.dumps({**wanted, "koalesce_command": ["true"], **fields}))
+
+    done = {
+        words[0]: subprocess.run(
+            [terraform, *words, "-input=false", "-no-color"], cwd=tmp_path, capture_output=True, text=True
+        )
+        for words in (["init", "-plugin-dir=/nonexistent"], ["apply", "-auto-approve"])
+    }
+
+    assert (done["init"].returncode, done["apply"].returncode) == (0, 1), done
+    assert said in " ".join(done["apply"].stderr.replace("│", " ").split())
+    state = tmp_path / "terraform.tfstate"
+    assert not state.exists() or json.loads(state.read_text())["resources"] == []
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=lambda root: root.name)

@@ -127,6 +127,7 @@ def test_a_script_that_fails_is_told_with_its_machine_and_what_it_said(ssh: Path
         ("No ED25519 host key is known for 192.0.2.10 and you have requested strict checking.", "host key that /known doesn't say", "ssh-keyscan -p 22 192.0.2.10"),
         ("ssh: connect to host 192.0.2.10 port 22: Connection refused", "refuses connections on port 22", "sshd"),
         ("ssh: connect to host 192.0.2.10 port 22: Connection timed out", "doesn't answer", "is on"),
+        ("Control socket connect(/f/c/0): Connection refused\r\nssh: connect to host 192.0.2.10 port 22: No route to host", "doesn't answer", "is on"),
         ("kex_exchange_identification: banner line contains invalid characters", "can't be reached: kex_exchange", None),
     ],
 )  # fmt: skip

@@ -255,6 +255,17 @@ def test_what_is_to_be_done_about_errors_that_are_known_is_said(fake: Fake, summ
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_a_plugin_that_trusts_nobody_at_this_time_has_the_clock_named(fake: Fake) -> None:
+    detail = "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2020-01-01T00:00:00Z is before 2026-11-01T00:00:00Z"
+    diagnostic = {"severity": "error", "summary": 'Get "https://api.example/v1/servers"', "detail": detail}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError, match="expired or is not yet valid") as caught:
+        fake.says(VERSION, line, code=1).terraform().apply()
+
+    assert (caught.value.hint or "").startswith("is this machine's clock right? It says 20")
+
+
 def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:
     with pytest.raises(ProvisionError, match=r"version 2\.0 of its event stream"):
         fake.says(VERSION.replace('"1.2"', '"2.0"')).terraform().apply()
