@@ -44,6 +44,9 @@ A = {"from": {"pods": "app=a"}, "to": {"pods": "app=b", "port": 80}}
         ("tcp", A, PODS),
         ("tcp", {**A, "send": "x"}, ANSWERS),
         ("udp", {**A, "expect": "rejected"}, WHO),
+        ("background", {"id": "a", "run": {"tcp": A}}, frozenset()),  # what it runs says that itself
+        ("background", {"id": "a", "every": "1s", "run": {"tcp": A}}, ANSWERS),
+        ("background", {"id": "a", "every": "1s", "run": {"tcp": {**A, "from": {"node": "worker-1"}}}}, NODES),
         ("connectivity", {"from": "host", "to": {"node": "worker-1", "port": 22}}, HOST),
         ("tcp", {"from": {"host": True}, "to": {"address": "127.0.0.1", "port": 80}}, frozenset()),
         ("udp", {"from": {"fixture": "c1"}, "to": {"address": "10.0.0.1", "port": 80}}, frozenset()),
