@@ -7,11 +7,11 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from koalesce import process
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.wire.flows import Flow
 from koalesce.steps.wire.probing import (
