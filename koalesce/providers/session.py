@@ -282,7 +282,7 @@ class ClusterSession:
             try:
                 if known is not None and isinstance(self._provider, Freeing):
                     self._provider.free(known, roots.known_ids(self.folder))
-                self._terraform(self.folder, on_event=self._on_terraform).destroy()
+                self._terraform(self.folder, on_event=self._on_destroy).destroy()
             except KoalesceError as error:
                 failure = error.message
         left = self._remains(known)
@@ -325,11 +325,14 @@ class ClusterSession:
             self._hold.release()
             self._hold = None
 
-    def _on_terraform(self, event: TerraformEvent) -> None:
+    def _on_destroy(self, event: TerraformEvent) -> None:
+        self._on_terraform(event, phase="terraform destroy")
+
+    def _on_terraform(self, event: TerraformEvent, *, phase: str = "terraform apply") -> None:
         if event.type == "provision_progress" and not event.output.startswith("Executing: "):
             text = event.output.removeprefix(NOTICE)
             noted = text != event.output
-            self._emit(PhaseProgress(spec=self._spec, phase="terraform apply", message=text, notice=noted))
+            self._emit(PhaseProgress(spec=self._spec, phase=phase, message=text, notice=noted))
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[Callable[[str], None]]:

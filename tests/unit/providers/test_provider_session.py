@@ -183,6 +183,7 @@ class FakeTerraform:
 
     def destroy(self) -> None:
         assert self.cancel is None, "destroy must not be cancelled"
+        self.on_event(TerraformEvent(type="provision_progress", message="", output="ending nodes"))
         self.world.does("destroy")
         if not self.world.is_stubborn:
             self.world.things.clear()
@@ -237,6 +238,15 @@ def test_up_tells_of_its_phases(world: World) -> None:
         "ready quick-1 1.37.2",
     ]  # fmt: skip
     assert {event.spec for event in world.events} == {"a.yaml"}  # type: ignore[union-attr]  # none is of the run
+
+
+def test_what_a_destroy_tells_is_of_the_destroy(world: World) -> None:
+    session = world.session()
+    session.up(world.events.append)
+
+    session.down()
+
+    assert _brief(world.events[-1]) == "terraform destroy: ending nodes"
 
 
 def test_what_makers_of_clusters_notice_is_told_as_that(world: World) -> None:
