@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,8 @@ class Cluster:
     probe: Path | None = None
     # The image of containers by which pods are looked from whose nodes can't be had; empty: the usual one.
     probe_image: str = ""
+    # Of those pods, by namespace and name: only one test at a time puts something into one.
+    probe_locks: dict[tuple[str, str], threading.Lock] = field(default_factory=dict, repr=False)
     # What its provider can do to it; None: nothing.
     faults: FaultService | None = None
     # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed; each

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
+from koalesce.patterns import pattern
+from koalesce.records import dataclass
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_PART = pattern(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 PATTERN = r"^(\d+(\.\d+)?(ms|s|m|h))+$"
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
+
+from koalesce.records import dataclass
 
 FORMAT = 1
 Status = Literal["passed", "failed", "error", "skipped"]

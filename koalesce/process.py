@@ -11,11 +11,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 _LAST_READS = 64  # a pipe holds a few of them

@@ -221,7 +221,7 @@ def guarded(look: Callable[[], Outcome]) -> Outcome:
     except ApiError as error:
         return Errored(error.message, final=not error.transient)
     except ClusterError as error:
-        return Errored(error.message)
+        return Errored(error.message, final=error.is_final)
     except KoalesceError as error:
         return Errored(str(error))
     except Exception as error:  # a bug in a step must not take the run down, nor pass

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 
 INSTALL = "CEL needs an extra: pip install 'koalesce[cel]'"
 _ABSENT = ("NOT_FOUND:", "UNKNOWN: Index error")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from koalesce.expressions import cel
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 

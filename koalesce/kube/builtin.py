@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from koalesce.kube.discovery import by_name, readings
 from koalesce.kube.resource import Resource
 from koalesce.matching.shapes import Shape, Types
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 _FILE = Path(__file__).with_name("builtin.json")

@@ -5,7 +5,6 @@ Aggregated discovery (KEP-3352) takes two requests; servers that don't have it a
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,10 +12,11 @@ from typing import Any
 
 from koalesce.kube.errors import ApiError, UnknownKind
 from koalesce.kube.resource import Resource
+from koalesce.patterns import pattern
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 ACCEPT = ",".join([_AGGREGATED.format("v2"), _AGGREGATED.format("v2beta1"), "application/json"])
-_VERSION = re.compile(r"v\d+((alpha|beta)\d+)?")
+_VERSION = pattern(r"v\d+((alpha|beta)\d+)?")
 _REFRESH = 1.0  # seconds between two readings because of a missing kind,
 _REFRESH_EXPECTING = 0.1  # or while one is about to come, for
 _EXPECTING = 10.0  # seconds

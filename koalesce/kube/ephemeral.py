@@ -32,6 +32,12 @@ _MODEST = {
 Object = Mapping[str, Any]
 
 
+class KeptOut(ClusterError):
+    """Nothing is to be added to the pod."""
+
+    is_final = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A container to have in a pod: it's called `prefix-NUMBER`, and one that runs the same image is as good."""
@@ -53,8 +59,8 @@ def ensure(
 ) -> str:
     """The name of such a container that runs in the pod: the one that is there, or one that is added.
 
-    ApiError where the API server refuses it, ClusterError where it doesn't come to run within `patience` (seconds), which says why. Where
-    `keep_out` isn't empty nothing is added, and it says why not.
+    ApiError where the API server refuses it, KeptOut where nothing is to be added, and ClusterError where it doesn't come to run within `patience` (seconds), which says why. A
+    `keep_out` that isn't empty says why nothing is to be added.
     """
     deadline = time.monotonic() + patience
     has_asked = False
@@ -71,7 +77,7 @@ def ensure(
             raise ClusterError(problem)
         if not living:
             if keep_out:
-                raise ClusterError(keep_out)
+                raise KeptOut(keep_out)
             container = wanted.named(1 + _highest(found, wanted.prefix))
             body = {"spec": {"ephemeralContainers": [container]}}
             kube.patch(PODS, pod, namespace, body, type="strategic", subresource="ephemeralcontainers")

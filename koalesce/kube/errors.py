@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from koalesce.errors import ClusterError
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 
 # Reasons of answers that never came (status 0); the others are the API server's own words.
 REFUSED = "ConnectionRefused"

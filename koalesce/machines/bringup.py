@@ -252,10 +252,14 @@ class Bringup:
                 )
 
     def _probe(self, pool: ThreadPoolExecutor) -> frozenset[str]:
-        """What all machines can do: their kernels needn't be alike."""
-        tried = [pool.submit(self._probe_machine, name) for name in self.shells]
-        _settle(tried)
-        return frozenset.intersection(*(each.result() for each in tried))
+        """What all of the machines can do, whose kernels may differ; what only some can is told."""
+        looks = {node.name: pool.submit(self._probe_machine, node.name) for node in self.request.cluster.nodes}
+        found = {name: look.result() for name, look in looks.items()}
+        common = frozenset.intersection(*found.values())
+        for capability in sorted(frozenset.union(*found.values()) - common):
+            lacking = ", ".join(name for name, able in found.items() if capability not in able)
+            self.phases.say(f"the cluster doesn't count as having {capability}: {lacking} has it not")
+        return common
 
     def _probe_machine(self, name: str) -> frozenset[str]:
         shell, found = self.shells[name], self.surveys[name]

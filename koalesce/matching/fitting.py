@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from koalesce.matching import operators
@@ -13,6 +12,7 @@ from koalesce.matching.flaws import Flaw
 from koalesce.matching.operator import is_unresolved
 from koalesce.matching.quantity import ordered
 from koalesce.matching.shapes import PLAIN, Shape
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 _OF_ELEMENTS = frozenset({"all", "any", "none", "match"})

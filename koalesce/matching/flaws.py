@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from koalesce.matching.mismatch import member
+from koalesce.records import dataclass
 
 Where = tuple[str | int, ...]
 

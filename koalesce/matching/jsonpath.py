@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from koalesce.matching.path_reader import PathReader, TemplateReader
 from koalesce.matching.segments import Chain, Node, Range, Segment, Spread, children
 from koalesce.matching.shapes import Shape
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 _LONGEST = 2000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+from koalesce.patterns import pattern
+from koalesce.records import dataclass
+
+_PLAIN = pattern(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class Missing:

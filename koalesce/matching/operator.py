@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from koalesce.matching.diff import render
 from koalesce.matching.flaws import Flaw
 from koalesce.matching.mismatch import Mismatch
+from koalesce.records import dataclass
 
 
 class Match(Protocol):

@@ -10,7 +10,7 @@ operators only (`{gt: 3}`, `{any: {type: Ready}}`) is a matcher instead; to matc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from koalesce.matching.keyed import is_keyed, match_by_keys, match_set
 from koalesce.matching.mismatch import MISSING, Mismatch, member
 from koalesce.matching.shapes import Shape
 from koalesce.matching.unseen import unseen
+from koalesce.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

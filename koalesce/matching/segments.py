@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from koalesce.matching.mismatch import member
+from koalesce.records import dataclass
 
 Select = Callable[[Any], Iterable[Any]]
 Spread = Literal["one", "filtered", "many"]

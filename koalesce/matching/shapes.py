@@ -7,7 +7,8 @@ A type is text: `string`, `integer`, `number`, `boolean`, `quantity`, `time`, `i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from koalesce.records import dataclass
 
 Types = Mapping[str, Mapping[str, str]]
 PLAIN = frozenset({"boolean", "int-or-string", "integer", "number", "quantity", "string", "time"})

@@ -11,13 +11,13 @@ import ipaddress
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.assets import asset
 from koalesce.errors import KoalesceError, MissingCredentials, UsageError
 from koalesce.providers.on_machines import OnMachines
+from koalesce.records import dataclass
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.cluster import ClusterRequest

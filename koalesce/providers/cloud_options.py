@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StrictStr
 
 from koalesce.durations import Duration
+from koalesce.machines.boot.config import PublicKey
 from koalesce.models import Model
 
 _DEFAULT_TTL = Duration(2 * 3600.0)
 WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_KEY = r"^(ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$"
 
 
 def network(text: str) -> str:
@@ -29,7 +29,6 @@ def network(text: str) -> str:
 
 
 Network = Annotated[StrictStr, AfterValidator(network)]
-PublicKey = Annotated[StrictStr, Field(pattern=_KEY)]
 Word = Annotated[StrictStr, Field(pattern=WORD)]
 
 

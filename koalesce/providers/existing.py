@@ -40,10 +40,10 @@ class Found:
     kubernetes: str
     nodes: tuple[Mapping[str, Any], ...]
     capabilities: frozenset[str]
-    unprobed: str  # why connections can't be tried from its pods; empty if they can
     dns_ip: str
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
+    unprobed: str = ""  # why connections can't be tried from its pods; empty if they can
 
     @property
     def runs_on_nodes(self) -> bool:

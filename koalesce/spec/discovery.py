@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from koalesce.errors import UsageError
+from koalesce.patterns import pattern
 from koalesce.spec.files import similar_file
 from koalesce.spec.project import Project
 
 SUFFIXES = (".yaml", ".yml")
 _HEAD = 8192
-_API = re.compile(r"^apiVersion:[ \t]*[\"']?koalesce\.dev/", re.MULTILINE)
-_KIND = re.compile(r"^kind:[ \t]*[\"']?Spec\b", re.MULTILINE)
-_SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
-_CONTENT = re.compile(r"^[^#\s]", re.MULTILINE)
+_API = pattern(r"^apiVersion:[ \t]*[\"']?koalesce\.dev/", re.MULTILINE)
+_KIND = pattern(r"^kind:[ \t]*[\"']?Spec\b", re.MULTILINE)
+_SEPARATOR = pattern(r"^---.*$", re.MULTILINE)
+_CONTENT = pattern(r"^[^#\s]", re.MULTILINE)
 
 
 def discover(patterns: Sequence[str]) -> list[Path]:
@@ -29,8 +30,8 @@ def discover(patterns: Sequence[str]) -> list[Path]:
     path that isn't there and a folder that can't be read; a folder without specs gives none.
     """
     found: dict[Path, Path] = {}
-    for pattern in patterns or ["./..."]:
-        for path in _matches(pattern):
+    for each in patterns or ["./..."]:
+        for path in _matches(each):
             found.setdefault(path.resolve(), path)
     return list(found.values())
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.errors import KoalesceError
 from koalesce.expressions import has_expression
+from koalesce.records import dataclass
 from koalesce.spec.components import Component
 from koalesce.spec.entries import StepEntry
 from koalesce.spec.files import SpecFiles

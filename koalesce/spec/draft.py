@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
+from koalesce.records import dataclass
 from koalesce.spec.checks import cell_problems, structure_problems
 from koalesce.spec.cluster import ClusterSpec
 from koalesce.spec.cluster_checks import cluster_problems, name_clashes

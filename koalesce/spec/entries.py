@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from koalesce.errors import KoalesceError
 from koalesce.expressions import ExpressionError, find_expressions, has_expression, resolve
+from koalesce.records import dataclass
 from koalesce.spec.conditions import Condition
 from koalesce.spec.fields import COMMON_NAMES, Foreach, Places, StepFields
 from koalesce.spec.files import SpecFiles

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.spec.matrix import Cell, axes_of, cells_of
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path

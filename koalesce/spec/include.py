@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.spec.entries import Group
 from koalesce.spec.shared import Shared, SharedFiles
 from koalesce.spec.source import Source

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
+
+from koalesce.records import dataclass
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 _MOST_FILES = 20_000  # of one folder
@@ -138,12 +138,16 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 
 def _of_file(path: Path) -> Iterator[bytes]:
+    import hashlib
+
     with path.open("rb") as file:
         yield f"{os.fstat(file.fileno()).st_mode & 0o7777:o}".encode()
         yield hashlib.file_digest(file, "sha256").digest()
 
 
 def _hash(parts: Iterator[bytes] | list[bytes]) -> str:
+    import hashlib  # with OpenSSL, which is slow to load
+
     found = hashlib.sha256()
     for part in parts:
         found.update(len(part).to_bytes(8, "big") + part)

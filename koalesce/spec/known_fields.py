@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from koalesce.expressions import Expression
+from koalesce.records import dataclass
 from koalesce.yaml.problems import did_you_mean
 
 CLUSTER = (

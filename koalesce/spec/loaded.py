@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from pathlib import Path as FilePath
 from typing import Any
@@ -14,6 +14,7 @@ from koalesce.cluster_request import ClusterRequest, NodeRequest, RegistryReques
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.merging import merged
+from koalesce.records import dataclass
 from koalesce.spec.cluster import ClusterSpec, EtcdSpec
 from koalesce.spec.cluster_checks import BUILT_IN_DNS, BUILT_IN_NETWORKS
 from koalesce.spec.components import Component, waits_for_cluster

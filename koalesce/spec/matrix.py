@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from koalesce.expressions import has_expression
+from koalesce.records import dataclass
 from koalesce.spec.source import Source
 from koalesce.spec.variables import fill_in_known
 from koalesce.yaml.nodes import Path

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from koalesce.expressions import Expression, SyntaxProblem, check, find_expressions, paths_of
+from koalesce.records import dataclass
 from koalesce.spec.entries import Group, StepEntry
 from koalesce.spec.known_fields import unknown_field
 from koalesce.spec.matrix import axes_of

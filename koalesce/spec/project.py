@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from koalesce.errors import UsageError
+from koalesce.records import dataclass
 from koalesce.yaml.problems import did_you_mean
 
 _FILE = "koalesce.toml"

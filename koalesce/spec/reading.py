@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, cast
 
 from koalesce.expressions import has_expression
+from koalesce.records import dataclass
 from koalesce.spec.entries import REQUIRED, BoundStep, Group, StepEntry, build
 from koalesce.spec.fields import COMMON_NAMES, EXCLUSIVE_MODES, Foreach, StepFields
 from koalesce.spec.files import SpecFiles, UncheckedExpressions

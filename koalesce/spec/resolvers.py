@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -11,13 +10,14 @@ from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from koalesce.durations import Duration
 from koalesce.models import Model
+from koalesce.patterns import pattern
 from koalesce.suggestions import closest
 
 _LONGEST_TTL = 2**31 - 1  # RFC 2181 8
 _LONGEST_NAME, _LONGEST_LABEL, _LONGEST_TEXT = 253, 63, 255
-_LABEL = re.compile(r"[A-Za-z0-9_*]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
-_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s";]+')
-_RECORD = re.compile(r"(?P<name>\S+)\s+(?:(?P<ttl>\d+)\s+)?(?P<kind>[A-Za-z]+)\s+(?P<data>.+)")
+_LABEL = pattern(r"[A-Za-z0-9_*]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
+_TEXT = pattern(r'"(?:[^"\\]|\\.)*"|[^\s";]+')
+_RECORD = pattern(r"(?P<name>\S+)\s+(?:(?P<ttl>\d+)\s+)?(?P<kind>[A-Za-z]+)\s+(?P<data>.+)")
 _LARGEST = 65535
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from koalesce.errors import UsageError
+from koalesce.records import dataclass
 from koalesce.spec.entries import REQUIRED, Group, StepEntry
 from koalesce.spec.files import SpecFiles, shown
 from koalesce.spec.inputs import Inputs

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from koalesce.records import dataclass
 from koalesce.yaml.nodes import Node, Path, format_path
 from koalesce.yaml.problems import Position, Problem, unshifted
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from koalesce.models import WholeSchema
+from koalesce.records import dataclass
 from koalesce.spec.source import Source
 from koalesce.yaml.nodes import Path
 from koalesce.yaml.problems import Problem, did_you_mean

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -16,6 +16,7 @@ from koalesce.durations import Duration
 from koalesce.errors import Interrupted
 from koalesce.events import Grid, RouteTable, Series, Session
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.sightings import Sightings
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -78,6 +77,8 @@ class Bgp(Machines, Assertion, key="bgp"):
         sources = select(self, context)
         if not isinstance(sources, list):
             return sources
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             looks = list(pool.map(lambda source: self._look(source, context), sources))
         outcome = self._summed_up(sources, looks)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StrictStr, model_validator
 
 from koalesce.matching.flaws import refuse
+from koalesce.records import dataclass
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.state.items import Items
@@ -91,6 +91,8 @@ class Capture(Machines, Background, key="capture"):
         folder.mkdir(parents=True, exist_ok=True)
         spots = [Spot(source.name) for source in sources]
         try:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(max_workers=len(sources)) as pool:
                 list(pool.map(lambda source, spot: self._begin(source, spot, folder, context), sources, spots))
             began = [
@@ -162,6 +164,8 @@ class Capturing:
 
 def _end(spots: list[Spot]) -> list[list[Recorded]]:
     """All of them at the same time: each takes a moment for what is under way."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=2 * len(spots)) as pool:
         ended = [[pool.submit(each.end) for each in spot.recordings] for spot in spots]
         return [[each.result() for each in pair] for pair in ended]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -103,6 +101,8 @@ class Copy(Action, key="copy"):
         places = select(there, context)
         if not isinstance(places, list):
             return places
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="koalesce-") as folder:
             archive = Path(folder) / "archive"
             with archive.open("wb") as file:
@@ -129,6 +129,8 @@ class Copy(Action, key="copy"):
 
         def fetch(place: Source) -> dict[str, Any] | Failed | Errored:
             target = base if there.is_single else base / place.name.replace("/", ".")
+            import tempfile
+
             with tempfile.TemporaryFile(prefix="koalesce-") as file:
                 problem = get(place, PurePosixPath(there.path), file, context)
                 if problem is not None:
@@ -149,6 +151,8 @@ class Copy(Action, key="copy"):
 
 
 def _everywhere(work: Any, places: Sequence[Source]) -> list[Any]:
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(places))) as pool:
         return list(pool.map(work, places))
 

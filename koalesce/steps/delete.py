@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt, model_validator
@@ -11,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import ApiError, Resource, UnknownKind
 from koalesce.matching.mismatch import and_more
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.acting import MOST_NAMES, Approach, refused
 from koalesce.steps.objects.manifests import delete_order

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
@@ -13,6 +11,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field
 from koalesce import process
 from koalesce.durations import Duration
 from koalesce.kube import ApiError, ExecTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.inside.pod_processes import end_in_pod
@@ -78,6 +77,8 @@ class Exec(Machines, PrintedMatchers, Assertion, key="exec"):
             source for source in sources if source.kind != "pod" and not (source.machine and source.machine.exec)
         ]:
             return Errored(f"the cluster gives no way to run commands on {unreachable[0].name}", final=True)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
             results = list(pool.map(lambda source: self._run(source, context), sources))
         if any(isinstance(result, _Unfinished) and result.is_stopped for result in results):

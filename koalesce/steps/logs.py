@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictStr, model_validator
@@ -84,6 +83,8 @@ class Logs(Machines, LogMatchers, Assertion, key="logs"):
             if isinstance(sources, Failed) and context.may_not_exist and not self.demands:
                 return Passed("there are no such pods, as it may be")
             return unmet(sources, context)
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(sources))) as pool:
             found: list[Read] = list(pool.map(lambda source: source.read(self.since, context), sources))
         context.memory["looked"] = True

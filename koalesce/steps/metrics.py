@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
@@ -13,6 +12,7 @@ from koalesce.durations import Duration
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING
 from koalesce.matching.numbers import NumberMatcher
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside import metric_samples as samples
 from koalesce.steps.inside.metric_samples import Samples, Series, Values

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, StrictInt, StrictStr, model_validator
 
 from koalesce.kube import ApiError
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.moments import ALL, Since, moment, parse_time
 from koalesce.steps.inside.places import pod_name, seconds_left, unmet

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from koalesce import process
 from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.steps.base import Assertion, Failed, Files, Outcome, Passed, StepContext, Stopped
 from koalesce.steps.inside.places import seconds_left
 from koalesce.steps.inside.printed import Printed, PrintedMatchers, written
+
+if TYPE_CHECKING:
+    from koalesce import process
 
 
 def _as_list(value: Any) -> Any:
@@ -100,6 +101,8 @@ class Script(PrintedMatchers, Assertion, key="script"):
 
     def attempt(self, context: StepContext) -> Outcome:
         """Run it to its end."""
+        from koalesce import process
+
         context.files.beyond("a script runs on this machine")
         left = seconds_left(context.scope)
         timeout = left if self.max_time is None else min(left, self.max_time.seconds)
@@ -130,6 +133,8 @@ class Script(PrintedMatchers, Assertion, key="script"):
         if self.file is not None:
             yield files.confined(self.file)
             return
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="koalesce-") as folder:
             path = Path(folder) / "script"
             path.write_text(self.run or "", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictStr, model_validator
@@ -11,6 +10,7 @@ from pydantic import BeforeValidator, Field, StrictStr, model_validator
 from koalesce.matching.flaws import Flaw, refuse
 from koalesce.matching.mismatch import and_more
 from koalesce.matching.partial import match_members
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.inside.places import Source

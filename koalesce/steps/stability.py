@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from koalesce.durations import Duration, format_seconds
 from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.partial import Matching
+from koalesce.records import dataclass
 from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select
 from koalesce.steps.node_state import VIEWS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StrictBool, field_validator, model_validator
@@ -16,6 +16,7 @@ from koalesce.matching.numbers import NumberMatcher
 from koalesce.matching.operators import is_operators
 from koalesce.matching.partial import Matching, problems
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, Step
 from koalesce.steps.identifier import Identifier
 from koalesce.steps.wire.lasting import Lasting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -12,6 +11,7 @@ from koalesce.matching.changes import changes, check_ignorable, without
 from koalesce.matching.flaws import Where, refuse
 from koalesce.matching.jsonpath import compile_path, describe_nothing
 from koalesce.matching.mismatch import Mismatch, and_more
+from koalesce.records import dataclass
 from koalesce.steps.base import Assertion, Failed, Outcome, Passed, StepContext
 from koalesce.steps.objects.path_match import path_flaws
 from koalesce.steps.objects.reading import shortened

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 
 SHIPPED = Path(__file__).resolve().parent / "modules"
 _SUFFIX = ".recipe.toml"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from koalesce.errors import UsageError
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = pattern(rf"{_COMPONENT}(?:/{_COMPONENT})*")

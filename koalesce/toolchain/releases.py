@@ -7,11 +7,11 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 from koalesce.toolchain.machine import architecture
 
 _TABLE = Path(__file__).resolve().parent / "releases.toml"

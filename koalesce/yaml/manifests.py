@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.yaml.nodes import Node
 from koalesce.yaml.problems import InvalidDocument, Position, Problem
 from koalesce.yaml.reader import MANIFEST_LIMITS, read

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from koalesce.errors import UsageError
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 

@@ -7,13 +7,13 @@ whose word counts: the same file gives the same answer with and without the C li
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from koalesce.patterns import pattern
+from koalesce.records import dataclass
 from koalesce.yaml.nodes import Node, Path, format_path
 from koalesce.yaml.problems import Position, Problem, did_you_mean
 from koalesce.yaml.scalars import ScalarError, core, kubectl

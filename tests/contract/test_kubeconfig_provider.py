@@ -134,7 +134,7 @@ def test_what_a_cluster_is_like_is_read_from_it(api_server: ApiServer, settings:
     assert [(node["name"], node["role"], node["exec"]) for node in found.nodes] == [
         ("c", "control-plane", []), ("w", "worker", []),
     ]  # fmt: skip
-    assert (found.pod_cidrs, found.capabilities) == (("10.42.0.0/22",), frozenset({"disruption"}))
+    assert (found.pod_cidrs, found.capabilities) == (("10.42.0.0/22",), frozenset({"disruption", "pod-probe"}))
 
 
 def test_nothing_is_taken_that_nobody_has_said_to_own(api_server: ApiServer) -> None:
@@ -197,6 +197,36 @@ def test_rights_that_are_lacking_are_named_all_at_once(api_server: ApiServer, na
     assert error.message == (
         "context it may not list nodes, list namespaces, create namespaces, delete namespaces, create pods, which every test needs"
     )
+
+
+def test_whoever_may_not_add_containers_to_pods_can_not_look_from_them(
+    api_server: ApiServer, namespace: str, tmp_path: Path
+) -> None:
+    kube, name = api_server.kube, f"modest-{uuid.uuid4().hex[:8]}"
+    rules = [
+        {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": ["list", "get", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+    ]
+    subject = {"kind": "ServiceAccount", "name": "modest", "namespace": namespace}
+    kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "modest", "namespace": namespace}})
+    kube.create({**role(name), "rules": rules})
+    kube.create({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+    })  # fmt: skip
+    answer = kube.request(
+        "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/modest/token",
+        body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}},
+    )  # fmt: skip
+    modest = changed(api_server, tmp_path, user={"token": answer["status"]["token"]})
+    contexts.confirm(contexts.find(CONTEXT, str(modest)))
+    try:
+        found = look({"context": CONTEXT, "kubeconfig": str(modest)})
+    finally:
+        for kind in ("clusterrolebindings", "clusterroles"):
+            kube.delete(kube.resource(kind), name)
+
+    assert (found.unprobed, found.capabilities) == ("the context may not patch pods/ephemeralcontainers", frozenset())
 
 
 def test_what_was_made_for_commands_on_nodes_is_asked_to_go_where_the_cluster_forbids_the_pods(

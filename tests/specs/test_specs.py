@@ -351,6 +351,18 @@ MORE = (
         test="ports of nodes lead to the Service",
         said=r"seen as \S+, expected an address of a node",
     ),
+    Wrong(
+        right="payload: {size: 1501, df: true}\n          expect: rejected",
+        wrong="payload: {size: 1500, df: true}\n          expect: rejected\n        timeout: 3s",
+        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
+        said=r"pairs differ: \S+ .*/UDP: allowed, expected rejected",
+    ),
+    Wrong(
+        right="payload: {size: 1400, df: true}",
+        wrong="payload: {size: 1401, df: true}\n        timeout: 3s",
+        test="where a node's link takes less, its pods are told so, and what may be cut goes on",
+        said=r"rejected \(too long: ICMP fragmentation needed from \S+, which passes on 1400 bytes\), expected allowed",
+    ),
 )
 
 

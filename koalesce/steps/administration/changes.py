@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictStr
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StrictStr
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.faults.targets import NodesOfIt
 from koalesce.steps.objects.marking import check_keys, check_values
 from koalesce.steps.objects.ownership import Place

@@ -6,7 +6,6 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from koalesce import process
 from koalesce.cluster import Machine
 from koalesce.errors import ClusterError
 from koalesce.kube import ApiError
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.log_times import lines_since, node_time
 from koalesce.steps.inside.moments import Since, moment, parse_time, written

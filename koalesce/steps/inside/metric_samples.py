@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.suggestions import closest
 
 Series = tuple[tuple[str, str], ...]  # labels, sorted

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +13,7 @@ from koalesce.durations import Duration
 from koalesce.errors import UsageError
 from koalesce.kube import ApiError
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Files, StepContext
 from koalesce.steps.inside.places import Source, nodes_of, pod_name, seconds_left, select, select_pods
 from koalesce.steps.vantage import NodeNames, Pods, Vantage
@@ -152,6 +151,8 @@ class MetricSource(Model):
         wanted = self._paths(context)
         if not isinstance(wanted, list):
             return wanted
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(wanted))) as pool:
             read: Callable[[tuple[str, str, str]], Page | Failed] = lambda each: self._through_api(*each, context)  # noqa: E731
             found = list(pool.map(read, wanted))

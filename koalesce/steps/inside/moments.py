@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from koalesce.durations import PATTERN, Duration
 from koalesce.errors import ClusterError
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 
 _WORDS = ("step", "test", "all")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Scope, StepContext
 from koalesce.steps.objects.reading import Reader
 from koalesce.steps.vantage import Machines, PodsAndNodes, PodSelection, Vantage

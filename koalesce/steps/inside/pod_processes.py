@@ -11,10 +11,9 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from koalesce.errors import ClusterError, KoalesceError
-from koalesce.process import CommandTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source
 
@@ -109,6 +108,8 @@ def _shell(source: Source, context: StepContext) -> tuple[Shell, str]:
 
 def _end(shell: Shell, numbers: Sequence[int]) -> None:
     """SIGTERM, a grace, SIGKILL; it is over as soon as all of them are gone."""
+    from koalesce.process import CommandTimeout
+
     words = " ".join(map(str, numbers))
     script = (
         f"kill -TERM {words}; for n in {' '.join(map(str, range(int(_GRACE / 0.1))))}; do alive=; "

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
@@ -17,8 +16,11 @@ from koalesce.matching.mismatch import Mismatch
 from koalesce.matching.numbers import NumberMatcher
 from koalesce.matching.partial import Matching, partial_match, problems
 from koalesce.models import Model
-from koalesce.process import CommandTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Failed, Passed, StepContext
+
+if TYPE_CHECKING:
+    from koalesce.process import CommandTimeout
 
 _TAIL = 4000
 # What shells, and the programs that run one in another place, give where a command can't be run (POSIX, 2.8.2).

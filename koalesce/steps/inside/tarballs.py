@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from koalesce.errors import ClusterError, UsageError
+from koalesce.records import dataclass
 from koalesce.steps.base import Files
 
 _BLOCK = 1 << 20

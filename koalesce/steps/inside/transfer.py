@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from koalesce import process
 from koalesce.kube import ApiError, ExecTimeout
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import Source, seconds_left
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, StrictBool
 
 from koalesce.kube import ApiError, UnknownKind
+from koalesce.records import dataclass
 from koalesce.steps.base import Action, Errored, Failed, Files, Outcome, Passed, StepContext
 from koalesce.steps.objects.manifests import apply_order, with_namespace
 from koalesce.steps.objects.ownership import Place, another_run, are_own, being_removed, is_own, marks_of, refusal

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koalesce.kube import ApiError, Resource
 from koalesce.kube.marks import COMPONENT_LABEL, RUN_LABEL, TEST_LABEL
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, StrictInt, model_validator
 
 from koalesce.matching.matcher import Matcher
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.objects.reference import Found, Selection
 

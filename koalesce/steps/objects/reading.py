@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from koalesce.kube import Resource, UnknownKind
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 
 if TYPE_CHECKING:

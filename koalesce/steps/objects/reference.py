@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -17,6 +16,7 @@ from koalesce.matching.flaws import refuse
 from koalesce.matching.partial import member_problems
 from koalesce.matching.quantifiers import distance
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.objects.comparing import matching, pattern_flaws
 from koalesce.steps.objects.reading import Reader, kind_and_name

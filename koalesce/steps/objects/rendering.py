@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from koalesce import process
 from koalesce.assets import cache_dir
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.process import Cancel
+from koalesce.records import dataclass
 from koalesce.steps.base import Files, StepContext
 from koalesce.steps.objects.kustomizing import way_out
 from koalesce.steps.objects.sources import REGISTRY, Chart, Kustomization, ManifestSource, RemoteManifest

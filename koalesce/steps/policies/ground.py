@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from koalesce.addresses import Family
@@ -13,6 +13,7 @@ from koalesce.netpol.cases import Change, named
 from koalesce.netpol.grid import Grid, Place, addressed, labels_of, translated
 from koalesce.netpol.policy import parse
 from koalesce.netpol.simulator import Pod, World
+from koalesce.records import dataclass
 
 _LONGEST = 63
 
@@ -103,7 +104,11 @@ class Ground:
 
     def pod_object(self, place: Place) -> dict[str, Any]:
         """A pod as it is created. It can't be applied: some of its ports have two names, which an apply takes for one twice."""
-        serving = [f"/agnhost netexec --http-port={port} --udp-port={port}" for port in self.grid.ports]
+        sctp = "SCTP" in self.grid.protocols
+        serving = [
+            f"/agnhost netexec --http-port={port} --udp-port={port}{f' --sctp-port={port}' if sctp else ''}"
+            for port in self.grid.ports
+        ]
         term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [self.node_of(place).name]}]}
         ports = [
             {"name": each.name, "containerPort": each.number, "protocol": each.protocol}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from koalesce.durations import format_seconds
 from koalesce.events import Grid
 from koalesce.matching.mismatch import and_more
 from koalesce.netpol.cases import Case, Change
+from koalesce.records import dataclass
 from koalesce.steps.base import Ended, Errored, Failed, Outcome, Passed
 
 _MOST_DETAILED = 5

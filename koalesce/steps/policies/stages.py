@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from koalesce.durations import Duration
 from koalesce.netpol.cases import Change
 from koalesce.netpol.grid import Place
+from koalesce.records import dataclass
 from koalesce.steps.apply import Apply
 from koalesce.steps.base import Errored, Outcome, Passed, Stage, StepContext
 from koalesce.steps.create import Create

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.steps.routing.speaker import WELL_KNOWN, Ask, Family, Side, Speaker, Unreadable, as_path, route
 from koalesce.steps.state.view import Item
 

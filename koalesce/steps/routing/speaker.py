@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.state.view import Item
 
 Family = Literal["IPv4", "IPv6"]

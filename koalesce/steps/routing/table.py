@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.steps.objects.reading import shortened
 
 _MOST = 30

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from koalesce.records import dataclass
 
 FEWEST = 4  # samples that can tell
 _SHOWN = 24

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from koalesce.records import dataclass
 from koalesce.steps.state import addressing, filtering, ipvs, running
 from koalesce.steps.state.kept import SETTINGS
 from koalesce.steps.state.view import Item, View

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import StrictStr
@@ -68,6 +67,8 @@ def reachable(sources: list[Source]) -> list[Source] | Errored:
 
 def everywhere(look: Callable[[Source], _T], sources: Sequence[Source]) -> list[_T]:
     """What is seen on each of them, all looked at at the same time."""
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(sources))) as pool:
         return list(pool.map(look, sources))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from koalesce import process
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.inside.places import Source
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.state.growth import FEWEST
@@ -75,6 +75,8 @@ class Sampler:
         self.rounds = 0
         self._every = every
         self._begun, self._end, self._hurry = threading.Event(), threading.Event(), threading.Event()
+        from concurrent.futures import ThreadPoolExecutor
+
         self._pool = ThreadPoolExecutor(max_workers=min(_PARALLEL, len(tracks)), thread_name_prefix="stability")
         self._thread = threading.Thread(target=self._live, name="stability", daemon=True)
         self._thread.start()

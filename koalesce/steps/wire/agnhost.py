@@ -34,6 +34,10 @@ _CANNOT_TELL = f"whether it was refused or rejected, which only probes that have
 class ProbeError(ClusterError):
     """The probe could not be run, or gave no answer: nothing is known about the wire."""
 
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final
+
 
 def patience(count: int, limit: float) -> float:
     """The seconds that so many targets may take, of which each may take so many."""
@@ -45,7 +49,8 @@ def word_of(number: int, target: Mapping[str, Any], name: str) -> str:
     more = {"payload", "readReply", "askSource", "bind", "size", "http", "dns"} & set(target)
     if more or (target.get("family") and not _is_address(target["host"])):
         raise ProbeError(
-            f"{name}: {', '.join(sorted(more)) or 'a family of a name'}: this takes the capability {OF_ANSWERS}"
+            f"{name}: {', '.join(sorted(more)) or 'a family of a name'}: this takes the capability {OF_ANSWERS}",
+            is_final=True,
         )
     host = f"[{target['host']}]" if ":" in target["host"] else target["host"]
     limit = max(target["limit"], 1.5) if target["type"] == "udp" else target["limit"]

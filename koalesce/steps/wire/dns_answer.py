@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from koalesce.matching.diff import render
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.destination import Endpoint

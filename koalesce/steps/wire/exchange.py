@@ -23,7 +23,7 @@ from koalesce.steps.wire.expectations import Outcomes, told_by_pods, undecidable
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
-from koalesce.steps.wire.probing import Batch, Observed, Target, is_loopback, probe
+from koalesce.steps.wire.probing import KINDS, Batch, Observed, Target, is_loopback, probe
 
 _SILENT = {"rejected", "dropped"}
 
@@ -199,7 +199,7 @@ class Exchange(Assertion):
 
     def _target(self, endpoint: Endpoint) -> Target:
         return Target(
-            type="udp" if self.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
+            type=KINDS[self.protocol], host=endpoint.host, port=endpoint.port,
             family=self.ip_family or "", limit=self.max_time.seconds, payload=self.send or "",
             read_reply=self.reply is not None, bind=str(self.source) if self.source else "",
         )  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from koalesce.addresses import Family, family_of
 from koalesce.durations import format_seconds
+from koalesce.records import dataclass
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.destination import Endpoint
 from koalesce.steps.wire.measuring import Kind, Measured

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.control import Proof

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import StrictStr, model_validator
 
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.wire.destination import Unmet, pod_port, service_port
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, get_args
 
 from koalesce.matching.diff import render
@@ -13,6 +13,7 @@ from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import MISSING, Mismatch
 from koalesce.matching.partial import Matching, partial_match
 from koalesce.models import Model
+from koalesce.records import dataclass
 from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.probing import Observed

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from koalesce.matching.matcher import Matcher
 from koalesce.matching.mismatch import Mismatch
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.wire.http_answer import WantedHttp, body_of, ending, excerpt, to_value
 from koalesce.steps.wire.probing import Observed

@@ -7,11 +7,12 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import BinaryIO, Literal
 
 from koalesce import process
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.objects.reading import shortened

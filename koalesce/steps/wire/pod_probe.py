@@ -7,6 +7,7 @@ said no nor what was answered.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 
 from koalesce import process
 from koalesce.errors import ClusterError, Interrupted
-from koalesce.kube import ephemeral
+from koalesce.kube import ApiError, ephemeral
 from koalesce.kube.marks import RUN_LABEL
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
@@ -33,7 +34,7 @@ _STAY = f"trap 'exit 0' TERM; : >{_USED}; while [ -e {_USED} ]; do rm -f {_USED}
 _LACKING = 97  # no program ends so
 _RUN = f': >{_USED}; [ -x "$0" ] || exit {_LACKING}; exec "$0"'
 _RUN_ON = f': >{_USED}; [ -x "$0" ] || exit {_LACKING}; (while kill -0 $$; do : >{_USED}; sleep 60; done) <&- >&- 2>&- & exec "$0"'
-_PUT = 'umask 022; head -c "$0" >"$1.$$" && chmod 755 "$1.$$" && mv "$1.$$" "$1"'
+_PUT = 'umask 022; head -c "$0" >"$1.$$" && chmod 755 "$1.$$" && "$1.$$" -version && mv "$1.$$" "$1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,7 @@ class PodProbe:
         self, container: str, stdin: BinaryIO | None, stdout: BinaryIO | None, cancel: process.Cancel | None
     ) -> process.Result:
         """Run it until its input ends, of which nothing may be lost by a first try."""
-        if self._exec(container, ["test", "-x", self._place], timeout=_SUPPLY, cancel=cancel).code:
-            self._supply(container, cancel)
+        self._supply(container, cancel)
         words = ["sh", "-c", _RUN_ON, self._place]
         return self._exec(container, words, stdin=stdin, stdout=stdout, cancel=cancel)
 
@@ -103,39 +103,36 @@ class PodProbe:
         except Interrupted:
             raise
         except ClusterError as error:
-            hint = (
-                "providers: {kubeconfig: {probe_image: REF}} names another image of agnhost, which the nodes can pull"
-            )
+            other = "; the setting probe_image of the provider names another" if "Image" in error.message else ""
             raise ProbeError(
-                f"{self.name}: no probe runs in it, an ephemeral container of {wanted.image}: {error.message}",
-                hint=hint if "Image" in error.message else error.hint,
+                f"{self.name}: no probe runs in it, an ephemeral container of {wanted.image}: {error.message}{other}",
+                is_final=error.is_final or (isinstance(error, ApiError) and not error.transient),
             ) from error
 
     def _keep_out(self) -> str:
         """Why nothing is to be added to the pod; empty if it may be: it's the run's own, or its owner lets us change what isn't."""
-        cluster, labels, source = self.context.cluster, self.context.labels, self.source
-        if cluster.may_be_disturbed or source.labels.get(RUN_LABEL) == labels.get(RUN_LABEL):
+        cluster, source, run = self.context.cluster, self.source, self.context.labels.get(RUN_LABEL)
+        if cluster.may_be_disturbed or (run and source.labels.get(RUN_LABEL) == run):
             return ""
-        namespace = self.context.view.get(
-            cluster.kube.resource("namespaces"), source.namespace, cancel=self.context.scope.cancel
-        )
-        own = (namespace or {}).get("metadata", {}).get("labels") or {}
-        if own.get(RUN_LABEL) == labels.get(RUN_LABEL):
+        kind = cluster.kube.resource("namespaces")
+        namespace = self.context.view.get(kind, source.namespace, cancel=self.context.scope.cancel) or {}
+        if run and (namespace.get("metadata", {}).get("labels") or {}).get(RUN_LABEL) == run:
             return ""
         return "the pod isn't the run's, and would keep it: say --allow-disruption (or --allow-node-exec, which adds nothing to pods)"
 
     def _supply(self, container: str, cancel: process.Cancel | None) -> None:
-        """Put the program into the container, and see that it can be run there."""
-        program = self.program(self.context).read_bytes()
-        done = self._exec(
-            container, ["sh", "-c", _PUT, str(len(program)), self._place], stdin=program, timeout=_SUPPLY, cancel=cancel
-        )
-        trial = self._exec(container, ["sh", "-c", '"$0" -version', self._place], timeout=_SUPPLY, cancel=cancel)
-        if done.code or trial.code:
-            said = (done.err.strip() or trial.err.strip())[-300:]
+        """Put the program into the container, unless it's there, and see that it can be run."""
+        lock = self.context.cluster.probe_locks.setdefault((self.source.namespace, self.source.pod), threading.Lock())
+        with lock:
+            if self._exec(container, ["test", "-x", self._place], timeout=_SUPPLY, cancel=cancel).code == 0:
+                return
+            program = self.program(self.context).read_bytes()
+            words = ["sh", "-c", _PUT, str(len(program)), self._place]
+            done = self._exec(container, words, stdin=program, timeout=_SUPPLY, cancel=cancel)
+        if done.code:
             raise ProbeError(
-                f"{self.name}: the probe can't be put into the container {container}: {said}",
-                hint="providers: {kubeconfig: {pod_probes: agnhost}} does with what the image has, and less is told",
+                f"{self.name}: the probe can't be put into the container {container}: {done.err.strip()[-300:]}; "
+                "with the setting pod_probes: agnhost of the provider what the image has will do, and tells less"
             )
 
     def _connect(

@@ -7,21 +7,25 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from koalesce import process
 from koalesce.cluster import Machine
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.agnhost import ProbeError
 from koalesce.steps.wire.pod_probe import FROM_PODS, PodProbe, command_of
 
+if TYPE_CHECKING:
+    from koalesce import process
+
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
 _VERSION = "0.5.0"
+Kind = Literal["tcp", "udp", "sctp", "http", "dns"]
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
+KINDS: Mapping[str, Kind] = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64
 _START_UP = 10.0
@@ -31,13 +35,13 @@ DENIED_TO_HOST = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One thing to try: `tcp` and `udp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
+    """One thing to try: `tcp`, `udp` and `sctp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
 
     `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from. `size` stands for a
     payload: the length of a packet of UDP, which must go `whole` or may be cut, or of what is sent over TCP.
     """
 
-    type: Literal["tcp", "udp", "http", "dns"]
+    type: Kind
     host: str = ""
     port: int = 0
     family: str = ""
@@ -124,6 +128,8 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
         for index, seen in zip(indexes, _run([batches[index] for index in indexes], context), strict=True):
             answers[index] = seen
 
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(max_workers=max(1, min(16, len(groups)))) as pool:
         for done in [pool.submit(look, indexes) for indexes in groups.values()]:
             done.result()
@@ -199,6 +205,8 @@ def container_of(source: Source) -> str:
 
 def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """One run of the program for all batches of a machine."""
+    from koalesce import process
+
     machine = runner_of(batches[0].source, context)
     request = json.dumps({"concurrency": _CONCURRENCY, "sources": [_source(n, b) for n, b in enumerate(batches)]})
     timeout = max(_patience(batch) for batch in batches) + _START_UP

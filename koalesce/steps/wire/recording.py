@@ -9,11 +9,11 @@ import re
 import tarfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce import process
 from koalesce.errors import ClusterError, KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source, seconds_left
 from koalesce.steps.objects.reading import shortened

@@ -7,11 +7,11 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from koalesce import process
 from koalesce.errors import KoalesceError
+from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.wire.flows import Flow
 from koalesce.steps.wire.probing import (
@@ -104,7 +104,7 @@ class Stream:
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
             if not self._cancel.is_set():
-                self._fail(f"{self.where}: {error.message}")
+                self._fail(f"{self.where}: {error.message.removeprefix(f'{self.where}: ')}")
         finally:
             self._stdin.close()
             self._stdout.close()

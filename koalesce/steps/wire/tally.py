@@ -7,9 +7,10 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from koalesce.records import dataclass
 from koalesce.steps.wire.flows import Flow, is_answered
 from koalesce.steps.wire.probing import Observed
 

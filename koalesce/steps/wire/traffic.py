@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from koalesce.durations import format_seconds
 from koalesce.events import Series
+from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.wire.flows import Flow, unproven
 from koalesce.steps.wire.series import MOST_SERIES, drawn

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from koalesce.process import Cancel
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.reading import Reader, condition, explained, is_true, kind_and_name
 from koalesce.steps.workloads.pods import has_ended, is_ready, why_not_ready
@@ -15,6 +14,7 @@ from koalesce.steps.workloads.rollout import DECIDERS, rollout_status
 
 if TYPE_CHECKING:
     from koalesce.kube import View
+    from koalesce.process import Cancel
 
 Object = Mapping[str, Any]
 Look = Callable[[Reader, Object], Passed | Failed | Errored]

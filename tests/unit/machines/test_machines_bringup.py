@@ -31,13 +31,12 @@ ADDRESSES = {"cp": "192.0.2.10", "w": "192.0.2.11"}
 class FakeMachine(Shell):
     """A machine that takes whatever it is told; `log` has it in the order of all machines."""
 
-    __slots__ = ("abilities", "dead", "etcd", "log", "restarts", "survey")
+    __slots__ = ("able", "dead", "etcd", "log", "restarts", "survey")
 
     def __init__(self, account: request.Account, folder: Path, log: list[str]) -> None:
         super().__init__(account=account, folder=folder, known_hosts="/known")
         survey = OUTPUT.replace("192.0.2.10", account.address).replace(str(NOW), str(int(time.time())))
-        fields = {"log": log, "survey": survey, "restarts": 0, "dead": False, "etcd": "", "abilities": "ipvs vxlan"}
-        for name, value in fields.items():
+        for name, value in {"log": log, "survey": survey, "restarts": 0, "dead": False, "etcd": "", "able": ""}.items():
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -76,10 +75,10 @@ class FakeMachine(Shell):
             self.log.append(f"{node} pods {' '.join(released)}")
         if started := re.findall(r"koalesce-([a-z-]+)\.service", script):
             self.log.append(f"{node} start {' '.join(started)}")
+        if script.startswith("unshare --net"):
+            return str(self.able)
         if script.endswith("koalesce-probe"):
             return str(self.etcd)
-        if script.startswith("unshare --net"):
-            return str(self.abilities)
         if "NRestarts" in script:
             return f"Id=koalesce-kubelet.service\nNRestarts={self.restarts}\n"
         return "it broke\n" if script.startswith("tail") else ""
@@ -176,14 +175,18 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
     )
 
 
-def test_a_cluster_can_do_what_all_of_its_machines_can(bringup: Bringup) -> None:
-    worker = bringup.shells["w"]
-    object.__setattr__(worker, "abilities", "ipip vxlan")
-    object.__setattr__(worker, "survey", worker.survey.replace("cgroups 2", "cgroups 1"))  # type: ignore[attr-defined]  # the fake's
+def test_the_cluster_can_do_what_each_of_its_machines_can(make: Callable[..., Bringup]) -> None:
+    told: list[str] = []
+    bringup = dataclasses.replace(make(), phases=Phases(SystemClock(), told.append))
+    for name, able in (("cp", "ipset\nipvs\nsctp\n"), ("w", "ipset\nsctp\n")):
+        object.__setattr__(bringup.shells[name], "able", able)
 
     found = bringup.run()
 
-    assert found & {"cgroup-v1", "cgroup-v2", "ipip", "ipvs", "vxlan"} == {"vxlan"}
+    assert {"ipset", "sctp"} <= found
+    assert "ipvs" not in found
+    (said,) = [line for line in told if "doesn't count" in line]
+    assert said.endswith("the cluster doesn't count as having ipvs: w has it not")
 
 
 def test_static_pods_come_to_a_kubelet_that_has_their_images_and_controllers_to_nodes_with_addresses(

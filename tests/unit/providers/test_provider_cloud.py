@@ -85,7 +85,7 @@ def test_nobody_may_reach_a_cluster_unless_it_is_said_who(provider: CloudProvide
         ({"ttl": 7}, "ttl: "),
         (
             {"authorizedKeys": ["-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n"]},
-            r"authorizedKeys\[0\]: what it says doesn't match ",
+            r"authorizedKeys\[0\]: is no public key",
         ),
     ],
 )

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from koalesce.assets import asset
+from koalesce.capabilities import with_implied
 from koalesce.cluster import ClusterRequest, FaultKind, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
@@ -200,7 +201,8 @@ def test_up_makes_what_the_outputs_tell(world: World) -> None:
     assert (cluster.name, cluster.kubernetes, cluster.dns_ip) == ("quick-1", "1.37.2", "10.96.0.10")
     assert cluster.kubeconfig == world.kubeconfig
     assert cluster.host_exec == ("nsenter",)
-    assert cluster.capabilities == {"node-exec"}
+    assert cluster.capabilities == with_implied({"node-exec"})
+    assert (cluster.probe_image, {"probe-icmp"} <= cluster.capabilities) == ("", True)
     node = cluster.node("one")
     assert (node.role, node.address, node.pod_cidr) == ("control-plane", "198.18.0.10", "10.244.0.0/24")
     assert (node.exec, node.logs) == (("nsenter", "--"), {"kubelet": ("cat", "/log")})

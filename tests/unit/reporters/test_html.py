@@ -215,6 +215,12 @@ def test_a_fault_lasts_until_its_stop_and_another_until_the_end_of_its_test(tmp_
     assert "stop kubelet: 21s, from 10s on" in found.text
 
 
+def test_a_fault_that_ends_with_its_step_lies_over_what_else_happened(tmp_path: Path) -> None:
+    found = page(tmp_path, *run(("t", [*step("t", 0, type="chaos", title="pull the cable", at=10.0)], {})))
+
+    assert [bar(each) for each in found.all("rect", "shadow")] == [bar_of(10, 11)]
+
+
 def bar(attrs: dict[str, str]) -> tuple[str, str]:
     """Where a bar begins and how wide it is."""
     return attrs["x"], attrs["width"]

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from koalesce.events import Route, RouteTable, Session
+from koalesce.kube import ExecResult
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.bgp import Bgp
-from tests.fakes import FakeCluster, FakeNode, context, result
+from tests.fakes import FakeCluster, FakeNode, context, result, running_pod
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "routing"
 PEER = "198.18.1.11"
@@ -304,6 +305,26 @@ def test_a_program_that_does_not_answer_is_an_error_that_may_pass() -> None:
     outcome = attempt(router("nothing"), sessions={"match": {"state": "Established"}})
 
     assert outcome == Errored("r1: gobgp -j neighbor: connection refused")
+
+
+@pytest.mark.parametrize(("program", "files"), [("gobgp", "gobgp-3"), ("vtysh", "frr")])
+def test_pods_are_asked_by_the_program_in_their_container(program: str, files: str) -> None:
+    cluster = FakeCluster(running_pod("speaker", node="worker-1", app="speaker"), nodes=[FakeNode("worker-1")])
+    commands = VTYSH if program == "vtysh" else GOBGP
+    asked: list[str] = []
+
+    def answer(pod: str, command: Sequence[str]) -> ExecResult:
+        asked.append(f"{pod}: {command[0]}")
+        text = (DATA / f"{files}-{commands[' '.join(command)]}.json").read_text()
+        return ExecResult(command=tuple(command), code=0, stdout=text.encode(), stderr=b"", seconds=0.0)
+
+    cluster.kube.on_exec = answer
+    outcome = Bgp.model_validate(
+        {"pods": "app=speaker", "program": program, "sessions": {"match": {"peer": PEER, "state": "Established"}}}
+    ).attempt(context(cluster))
+
+    assert isinstance(outcome, Passed), outcome
+    assert set(asked) == {f"speaker: {program}"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from koalesce.steps import STEPS
 
-NODES, HOST = frozenset({"node-exec"}), frozenset({"host-exec"})
+NODES, HOST, SCTP = frozenset({"node-exec"}), frozenset({"host-exec"}), frozenset({"sctp"})
 PODS, ANSWERS = frozenset({"pod-probe"}), frozenset({"pod-probe", "probe-answers"})
 WHO = frozenset({"pod-probe", "probe-icmp"})
 A = {"from": {"pods": "app=a"}, "to": {"pods": "app=b", "port": 80}}
@@ -45,6 +45,8 @@ A = {"from": {"pods": "app=a"}, "to": {"pods": "app=b", "port": 80}}
         ("tcp", {**A, "send": "x"}, ANSWERS),
         ("udp", {**A, "expect": "rejected"}, WHO),
         ("connectivity", {"from": "host", "to": {"node": "worker-1", "port": 22}}, HOST),
+        ("connectivity", {"from": {"fixture": "c1"}, "to": {"node": "a", "port": 9, "protocol": "SCTP"}}, SCTP),
+        ("connectivity", {"from": {"pod": "a"}, "to": {"pod": "b", "protocols": ["TCP", "SCTP"]}}, PODS | SCTP),
         ("tcp", {"from": {"host": True}, "to": {"address": "127.0.0.1", "port": 80}}, frozenset()),
         ("udp", {"from": {"fixture": "c1"}, "to": {"address": "10.0.0.1", "port": 80}}, frozenset()),
         ("dns", {"from": {"pod": "a"}, "name": "kubernetes"}, ANSWERS),
@@ -58,6 +60,7 @@ A = {"from": {"pods": "app=a"}, "to": {"pods": "app=b", "port": 80}}
         ("metrics", {"nodes": "all", "name": "a"}, frozenset()),
         ("metrics", {"url": "http://a/", "from": {"pod": "a"}, "name": "a"}, ANSWERS),
         ("network-policy", {"suite": "generated"}, NODES),
+        ("network-policy", {"suite": "upstream", "protocols": ["SCTP"]}, NODES | SCTP),
         ("capture", {"id": "a", "pod": "web"}, NODES),
         ("capture", {"id": "a", "fixture": "c1"}, frozenset()),
         ("chaos", {"kill": {"node": "worker-1"}}, frozenset({"chaos"})),
