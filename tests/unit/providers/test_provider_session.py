@@ -352,7 +352,7 @@ def test_whatever_ends_up_early_is_followed_by_its_undoing(world: World, stage: 
     assert world.things == set()
     assert world.ledger.entries() == []
     assert not is_held("quick-1", world.ledger)
-    assert world.done[-1] == "look"
+    assert [what for what in world.done if what in ("destroy", "look")][-1:] == (["look"] if stage == "apply" else [])
     assert ("destroy" in world.done) == (stage == "apply")
 
 
