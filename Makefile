@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest --import-mode=importlib
 CYCLES ?= 100
 CRASHES ?= 100
+VERSIONS ?= 1.34,1.35,1.36,1.37
+comma := ,
+EACH_VERSION = $(subst $(comma), ,$(VERSIONS))
 
 # Tests start hundreds of Python programs: what these import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -63,11 +66,17 @@ test: lint toolchain ## Check everything, on real clusters, with the specs of th
 	$(PYTEST) -n 3 tests/unit tests/contract tests/cluster tests/specs
 
 .PHONY: test-all
-test-all: lint toolchain $(VENV)/moto/.done ## `make test`, what takes minutes longer, and what needs tools that only this builds (another ten minutes the first time)
-	$(BIN)/koalesce toolchain prepare 1.34
+test-all: lint toolchain $(VENV)/moto/.done ## `make test`, what takes minutes longer, and what needs tools that only this builds (another half an hour the first time)
+	for version in $(EACH_VERSION); do $(BIN)/koalesce toolchain prepare $$version; done
 	$(BIN)/koalesce toolchain path metrics-server
 	$(BIN)/koalesce toolchain plugin hcloud
 	KOALESCE_LONG=1 $(PYTEST) -n 3 tests/unit tests/contract tests/cluster tests/specs
+
+.PHONY: versions
+versions: toolchain ## The contract tests, the tour and an example on each supported version of Kubernetes (VERSIONS=…; another half an hour the first time)
+	for version in $(EACH_VERSION); do $(BIN)/koalesce toolchain prepare $$version; done
+	for version in $(EACH_VERSION); do KOALESCE_TEST_KUBERNETES=$$version $(PYTEST) tests/contract; done
+	$(BIN)/koalesce run specs/quickstart.yaml docs/examples/features.yaml --kubernetes $(VERSIONS)
 
 .PHONY: docs
 docs: $(VENV)/.docs ## Build the documentation as a site in build/docs; links that lead nowhere fail

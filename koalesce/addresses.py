@@ -45,4 +45,4 @@ def range_with(address: str, written: Iterable[str]) -> str:
         wanted = ipaddress.ip_address(address)
     except ValueError:
         return ""
-    return next((text for text in written if wanted in ipaddress.ip_network(text)), "")
+    return next((text for text in written if text and wanted in ipaddress.ip_network(text)), "")

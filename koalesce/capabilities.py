@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 CAPABILITIES: Mapping[str, str] = {
     "cgroup-v1": "nodes have cgroups of version 1",
@@ -30,7 +30,10 @@ CAPABILITIES: Mapping[str, str] = {
     "nftables": "nftables",
     "node-exec": "commands run on nodes",
     "node-kill": "nodes can be switched off",
+    "pod-probe": "connections are tried from pods: by commands on their nodes, or by ephemeral containers",
     "privileged": "privileged pods",
+    "probe-answers": "probes from pods tell what is answered: `curl`, `dns`, `sourceIP`, `payload`, `distribution` …",
+    "probe-icmp": "probes from pods tell who said no: `refused` from `rejected`",
     "pull-secrets": "a registry of the cluster asks who pulls",
     "sctp": "SCTP",
     "tbf": "bounded rates on links",
@@ -39,3 +42,11 @@ CAPABILITIES: Mapping[str, str] = {
     "vxlan": "VXLAN tunnels",
     "wireguard": "WireGuard tunnels",
 }
+
+_IMPLIED: Mapping[str, frozenset[str]] = {"node-exec": frozenset({"pod-probe", "probe-answers", "probe-icmp"})}
+
+
+def with_implied(names: Iterable[str]) -> frozenset[str]:
+    """These capabilities, and those that come with them."""
+    given = frozenset(names)
+    return given.union(*(more for name, more in _IMPLIED.items() if name in given))

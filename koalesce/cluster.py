@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +28,8 @@ __all__ = [
 ]  # fmt: skip
 FaultKind = Literal[
     "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container", "pause-node",
-    "restart-component", "restart-node", "stop-component",
-    "degrade-link", "kill-process", "pause-process", "remove-state",
+    "restart-component", "restart-container", "restart-node", "stop-component", "kill-pod", "pause-pod", "restart-pod",
+    "degrade-link", "kill-process", "pause-process", "restart-process", "remove-state",
     "add-node", "remove-node",
 ]  # fmt: skip
 
@@ -103,7 +104,7 @@ class Fault:
     """Something to do to a cluster, and to what of it.
 
     `machines` are nodes; with `link-down` and `partition` fixtures, too. `component` belongs to the kinds of a component. `containers`
-    are pairs of a node and a container's id of its runtime. `path` is that of the disk to fill. A partition is between `machines` and
+    are pairs of a node and a container's id of its runtime, `pods` are meant with all of theirs: node, namespace and name. `path` is that of the disk to fill. A partition is between `machines` and
     `others`: with `one_way` only what the first send to the second is lost. `process` is the name of a program. `link` is what a link of
     machines is like (`rate`, `latency` and `jitter` in seconds, `loss` in percent), `state` what is to be removed of a node
     (`koalesce.local.hoststate`).
@@ -113,6 +114,7 @@ class Fault:
     machines: tuple[str, ...] = ()
     component: str = ""
     containers: tuple[tuple[str, str], ...] = ()
+    pods: tuple[tuple[str, str, str], ...] = ()
     path: str = ""
     others: tuple[str, ...] = ()
     one_way: bool = False
@@ -161,6 +163,10 @@ class Cluster:
     host_exec: tuple[str, ...] = ()
     # The program that looks at the wire, on this machine; None: the toolchain makes it when it is first needed.
     probe: Path | None = None
+    # The image of containers by which pods are looked from whose nodes can't be had; empty: the usual one.
+    probe_image: str = ""
+    # Of those pods, by namespace and name: only one test at a time puts something into one.
+    probe_locks: dict[tuple[str, str], threading.Lock] = field(default_factory=dict, repr=False)
     # What its provider can do to it; None: nothing.
     faults: FaultService | None = None
     # The nodes, by name, that aren't part of it as it was made: spare ones that have been added, and others that have been removed; each

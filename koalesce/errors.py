@@ -40,7 +40,9 @@ class ProvisionError(KoalesceError):
 
 
 class ClusterError(KoalesceError):
-    """The cluster (its API, a node) did not answer as a working one does."""
+    """The cluster (its API, a node) did not answer as a working one does. `is_final`: asking again is of no use."""
+
+    is_final = False
 
 
 class Interrupted(KoalesceError):

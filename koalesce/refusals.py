@@ -1,83 +1,61 @@
-"""What is wrong with what users wrote in a file or section that has no lines to point to: one sentence, in the words that specs are judged by."""
+"""What is wrong with settings that have no lines to point to, in words, with its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from koalesce.errors import UsageError
 from koalesce.suggestions import closest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 _EXPECTED = {
-    "string_type": "a text", "int_type": "a whole number", "int_parsing": "a whole number", "bool_type": "true or false",
-    "list_type": "a list", "tuple_type": "a list", "dict_type": "a map", "mapping_type": "a map", "model_type": "a map",
-    "model_attributes_type": "a map",
+    "bool_type": "true or false", "float_type": "a number", "int_type": "a whole number", "model_type": "a map", "string_type": "a text", "tuple_type": "a list",
 }  # fmt: skip
-_LIMITS = {
-    "greater_than_equal": ("ge", "must be at least"),
-    "greater_than": ("gt", "must be more than"),
-    "less_than_equal": ("le", "must be at most"),
-    "less_than": ("lt", "must be less than"),
-}
+_SHOWN = 40  # characters of a text that is shown; what is longer may be a key
 
 
-def refusal(error: ValidationError, model: type[BaseModel], *, lists_fields: bool = True) -> str:
-    """What pydantic found first, with its place: `machines.0.prot: unknown field; did you mean "port"?`.
-
-    Where no field can be meant, it says which there are, if `lists_fields`.
-    """
-    first = error.errors()[0]
-    place = tuple(each for each in first["loc"] if isinstance(each, int) or not each.startswith("function-"))
-    kind, context = first["type"], first.get("ctx", {})
-    if kind == "missing":
-        return _at(place[:-1], f'missing field "{place[-1]}"')
-    if kind == "extra_forbidden":
-        return _at(place, _unknown(str(place[-1]), sorted(_fields(model, place[:-1])), lists_fields))
-    if kind in _EXPECTED:
-        return _at(place, f"expected {_EXPECTED[kind]}")
-    if kind in _LIMITS:
-        name, words = _LIMITS[kind]
-        return _at(place, f"{words} {context[name]}")
-    if kind in ("too_short", "string_too_short") and context.get("min_length") == 1:
-        return _at(place, "must not be empty")
-    if kind == "literal_error":
-        return _at(place, f"must be one of {str(context['expected']).replace(chr(39), '').replace(' or ', ', ')}")
-    if kind == "string_pattern_mismatch":
-        return _at(place, f"must match {context['pattern']}")
-    said = first["msg"].removeprefix("Value error, ")
-    return _at(place, said[:1].lower() + said[1:])
+def refusal(
+    error: ValidationError, where: str, *models: type[BaseModel], hint: str = "", between: str = "."
+) -> UsageError:
+    """The first fault of settings that are `where`, of one of these models; the hint says what these have where there is no other."""
+    first = error.errors(include_url=False)[0]
+    inside = "".join(_steps(first["loc"])).removeprefix(".")
+    place = f"{where}{between}{inside}" if inside else where
+    names = sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+    return UsageError(f"{place}: {_told(first, names)}", hint=hint or f"it has {', '.join(names)}")
 
 
-def _at(place: tuple[int | str, ...], said: str) -> str:
-    return f"{'.'.join(map(str, place))}: {said}" if place else said
-
-
-def _unknown(name: str, known: list[str], lists_fields: bool) -> str:
-    if meant := closest(name, known):
-        return f'unknown field; did you mean "{meant}"?'
-    return "unknown field" + (f"; there are {', '.join(known)}" if lists_fields else "")
-
-
-def _fields(model: type[BaseModel], place: tuple[int | str, ...]) -> set[str]:
-    """The names of the fields that there are at a place."""
-    models = {model}
+def _steps(place: tuple[str | int, ...]) -> Iterator[str]:
     for step in place:
-        if isinstance(step, str):
-            below = [
-                field.annotation
-                for each in models
-                for name, field in each.model_fields.items()
-                if step in (name, field.alias)
-            ]
-            models = {found for annotation in below for found in _models(annotation)}
-    return {field.alias or name for each in models for name, field in each.model_fields.items()}
+        yield f"[{step}]" if isinstance(step, int) else f".{step}"
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models that an annotation speaks of."""
-    if hasattr(annotation, "model_fields"):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models(part)
+def _told(fault: Mapping[str, Any], names: list[str]) -> str:
+    value, context = fault["input"], fault.get("ctx") or {}
+    match fault["type"]:
+        case "extra_forbidden":
+            meant = closest(str(fault["loc"][-1]), names)
+            return "unknown setting" + (f'; did you mean "{meant}"?' if meant else "")
+        case "missing":
+            return "it has to be said"
+        case "string_pattern_mismatch":
+            return f"{_shown(value)} doesn't match {context['pattern']}"
+        case "value_error":
+            return str(context["error"])
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}"
+        case "literal_error":
+            return "must be " + str(context["expected"]).replace("'", "")
+        case kind if kind in _EXPECTED:
+            return f"must be {_EXPECTED[kind]}"
+    message = str(fault["msg"])
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) and len(value) <= _SHOWN and value.isprintable() else "what it says"

@@ -71,6 +71,11 @@ def _blocks(page: Path, text: str) -> Iterator[Block]:
         )
 
 
+def inline(page: Path) -> list[str]:
+    """What stands in a page's sentences as code."""
+    return re.findall(r"(?<!`)`([^`\n]+)`", _FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
 def pages() -> list[Path]:
     """The pages that people write."""
     own = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

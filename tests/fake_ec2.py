@@ -181,8 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         action, version = asked.pop("Action"), asked.pop("Version")
         assert version == "2016-11-15"
         scope = _SCOPE.search(self.headers["Authorization"])
-        fault = self.api.fault(action) or Fault()
         try:
+            fault = self.api.fault(action) or Fault()
             if fault.status:
                 raise Refused("RequestLimitExceeded", f"made to fail with {fault.status}", fault.status)
             if scope is None or scope["key"] != self.api.key:

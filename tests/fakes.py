@@ -17,6 +17,7 @@ from typing import Any, cast, get_args
 
 from ruamel.yaml import YAML
 
+from koalesce.capabilities import with_implied
 from koalesce.cluster import Cluster, Fault, FaultKind, FaultService, Fixture, Node
 from koalesce.errors import ClusterError, UsageError
 from koalesce.kube import ApiError, ExecResult, Kube, Resource, UnknownKind, View
@@ -505,7 +506,7 @@ class FakeCluster:
         self.fixtures = tuple(fixtures)
         self.host_exec: tuple[str, ...] = ()
         self.provider = "fake"
-        self.capabilities: frozenset[str] = frozenset({"chaos", "host-exec", "node-exec"})
+        self.capabilities: frozenset[str] = with_implied({"chaos", "host-exec", "node-exec"})
         self.faults: FaultService | None = None
         self.moved: dict[str, Callable[[], None]] = {}
         self.add(*objects)

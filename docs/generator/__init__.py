@@ -1,1 +1,1 @@
-"""Writes the pages of docs/reference that come from the code: `python -m docs.generator`."""
+"""Writes what comes from the code, the pages of docs/reference, schemas/ and what all of terraform/ share: `python -m docs.generator`."""

@@ -1,4 +1,4 @@
-"""Write the pages, and remove those of steps that are gone."""
+"""Write the pages and schemas, and remove pages of steps that are gone."""
 
 from __future__ import annotations
 

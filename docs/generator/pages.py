@@ -9,7 +9,9 @@ from docs.generator.command_line import command_line
 from docs.generator.matchers import matchers
 from docs.generator.models import described, sections
 from koalesce.capabilities import CAPABILITIES
+from koalesce.reporters import event_schema
 from koalesce.spec.reference import Reference, StepText
+from koalesce.spec.schema import KINDS, schema_text
 from koalesce.steps import STEPS
 from koalesce.terraform.writing import written
 
@@ -28,7 +30,7 @@ _KINDS = {
 
 
 def pages() -> Mapping[Path, str]:
-    """All generated pages by the files that they go to."""
+    """All that is generated, pages, schemas and the shared parts of Terraform roots, by the files that they go to."""
     reference = Reference()
     found = {
         REFERENCE / "README.md": _index(reference),
@@ -38,6 +40,8 @@ def pages() -> Mapping[Path, str]:
         REFERENCE / "matchers.md": _joined(matchers(reference)),
         REFERENCE / "command-line.md": _joined(command_line()),
     }
+    found |= {ROOT / "schemas" / f"{kind}.schema.json": schema_text(kind) for kind in KINDS}
+    found[ROOT / "schemas" / "events.schema.json"] = event_schema.schema_text()
     for root in sorted((ROOT / "terraform").iterdir()):
         found |= written(root)
     return found | {REFERENCE / "steps" / f"{key}.md": _step(reference, key) for key in STEPS}

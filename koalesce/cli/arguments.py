@@ -136,7 +136,8 @@ def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         found["ssh"] = machine_list.read(_path(args.machines))
     if args.settings:
         read = _provider_settings(_path(args.settings))
-        found |= {name: value for name, value in read.items() if args.provider in (None, name)}
+        meant = {name: value for name, value in read.items() if args.provider in (None, name)}
+        found |= {name: {**value, **found.get(name, {})} for name, value in meant.items()}
     return found
 
 

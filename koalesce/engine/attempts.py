@@ -223,7 +223,7 @@ def guarded(look: Callable[[], Outcome]) -> Outcome:
     except ApiError as error:
         return Errored(error.message, final=not error.transient, late=_is_late(error))
     except ClusterError as error:
-        return Errored(error.message, late=_is_late(error))
+        return Errored(error.message, final=error.is_final, late=_is_late(error))
     except KoalesceError as error:
         return Errored(str(error), late=_is_late(error))
     except Exception as error:  # a bug in a step must not take the run down, nor pass

@@ -49,7 +49,7 @@ def prepared(component: Component, objects: Sequence[Mapping[str, Any]]) -> Inst
     found = rewrite_images(objects, component.images)
     for patch in component.patches:
         if not patch.waits_for_cluster:
-            found = patch_objects(found, patch.resource, patch.merge, namespace=patch.namespace)
+            found = patch_objects(found, patch.resource, patch.change, namespace=patch.namespace)
     return Install(component=component, objects=tuple(apply_order(found)))
 
 
@@ -78,8 +78,8 @@ def install(stage: Stage, item: Install) -> None:
         objects = resolve(list(item.objects), stage.values) if component.expressions else list(item.objects)
         for patch in component.patches:
             if patch.waits_for_cluster:
-                merge = resolve(patch.merge, stage.values)
-                objects = patch_objects(objects, patch.resource, merge, namespace=patch.namespace)
+                change = resolve(patch.change, stage.values)
+                objects = patch_objects(objects, patch.resource, change, namespace=patch.namespace)
         applied = [_apply(stage, cluster.kube, obj, component, marks) for obj in objects]
         _await_ready(stage, component, applied)
 

@@ -105,12 +105,15 @@ class ClusterClient:
         stdin: bytes | None = None,
         timeout: float = 30.0,
     ) -> ExecResult:
-        """Run a command in a pod to its end, within `timeout` seconds: `code`, `out`, `err`. Any code is a result."""
-        return self.kube.exec(pod, command, namespace=self.namespace, container=container, stdin=stdin, timeout=timeout)
+        """Run a command in a pod (`web-0`, `pod/web-0`) to its end, within `timeout` seconds: `code`, `out`, `err`. Any code is a result."""
+        name = _pod(pod)
+        return self.kube.exec(
+            name, command, namespace=self.namespace, container=container, stdin=stdin, timeout=timeout
+        )
 
     def logs(self, pod: str, *, container: str | None = None) -> str:
-        """What a container of a pod has written."""
-        return self.kube.logs(pod, namespace=self.namespace, container=container)
+        """What a container of a pod (`web-0`, `pod/web-0`) has written."""
+        return self.kube.logs(_pod(pod), namespace=self.namespace, container=container)
 
     def wait_for(self, resource: str, *, timeout: str = "30s", **fields: Any) -> StepResult:
         """Wait as the step `wait-for` does, by its fields: `wait_for("deployment/web", rollout=True, timeout="60s")`. Raises as `step`."""
@@ -151,6 +154,14 @@ def _objects(what: str | Path | Mapping[str, Any]) -> list[Object]:
             return [each.object for each in parse_manifests(what, "the manifest")]
         case _:
             return [dict(what)]
+
+
+def _pod(text: str) -> str:
+    """The name of a pod, however it's written."""
+    kind, slash, name = text.partition("/")
+    if slash and kind not in ("pod", "pods", "po"):
+        raise ValueError(f"{text!r} names no pod; write its name, or pod/NAME")
+    return name or kind
 
 
 def _named(resource: str) -> tuple[str, str]:

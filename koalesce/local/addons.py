@@ -13,6 +13,7 @@ from typing import Any
 from koalesce.addresses import family_of
 from koalesce.assets import asset
 from koalesce.local.api import Api
+from koalesce.local.datastore import new_object
 from koalesce.local.netns import NetNamespace
 from koalesce.local.request import API_PORT
 
@@ -89,29 +90,63 @@ def serves_metrics(api: Api) -> bool:
     return any(each["type"] == "Available" and each["status"] == "True" for each in conditions)
 
 
-def api_service(address: str, endpoint: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The Service `kubernetes` and where it leads, as the API server makes them once it calls itself ready: too late for the first pods."""
-    labels = {"component": "apiserver", "provider": "kubernetes"}
+def stored_api_service(address: str, endpoint: str) -> dict[str, str]:
+    """The Service `kubernetes`, the address that it has, and where it leads, as keys and values (JSON in base64) of the datastore.
+
+    The API server makes them once it calls itself ready, which is too late for the first pods. Whoever asks it for a Service has its address
+    taken first: where the API server ends in between, the address is nobody's, and refused to everybody, for a minute
+    (RepairIPAddress of k8s.io/kubernetes/pkg/registry/core/service/ipallocator/controller). What lies there from the start is asked for by nobody.
+    """
+    name, family = "kubernetes", family_of(address)
+    within = {"name": name, "namespace": "default"}
     ports = [{"name": "https", "port": 443, "targetPort": API_PORT, "protocol": "TCP"}]
-    service = {"type": "ClusterIP", "clusterIP": address, "ports": ports, "sessionAffinity": "None"}
-    metadata = {"name": "kubernetes", "namespace": "default"}
-    return [
+    service = {
+        "type": "ClusterIP",
+        "clusterIP": address,
+        "clusterIPs": [address],
+        "ipFamilies": [family],
+        "ipFamilyPolicy": "SingleStack",
+        "internalTrafficPolicy": "Cluster",
+        "ports": ports,
+        "sessionAffinity": "None",
+    }
+    taken = {
+        "ipaddress.kubernetes.io/ip-family": family,
+        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+    }
+    return dict(
         (
-            "/api/v1/namespaces/default/services",
-            {"apiVersion": "v1", "kind": "Service", "metadata": {**metadata, "labels": labels}, "spec": service},
-        ),
-        (
-            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
-            {
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "kubernetes"}},
-                "addressType": family_of(endpoint),
-                "endpoints": [{"addresses": [endpoint], "conditions": {"ready": True}}],
-                "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
-            },
-        ),
-    ]
+            new_object(
+                f"services/specs/default/{name}",
+                {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "metadata": {**within, "labels": {"component": "apiserver", "provider": "kubernetes"}},
+                    "spec": service,
+                },
+            ),
+            new_object(
+                f"ipaddresses/{address}",
+                {
+                    "apiVersion": "networking.k8s.io/v1",
+                    "kind": "IPAddress",
+                    "metadata": {"name": address, "labels": taken},
+                    "spec": {"parentRef": {"group": "", "resource": "services", **within}},
+                },
+            ),
+            new_object(
+                f"endpointslices/default/{name}",
+                {
+                    "apiVersion": "discovery.k8s.io/v1",
+                    "kind": "EndpointSlice",
+                    "metadata": {**within, "labels": {"kubernetes.io/service-name": name}},
+                    "addressType": family_of(endpoint),
+                    "endpoints": [{"addresses": [endpoint], "conditions": {"ready": True}}],
+                    "ports": [{"name": "https", "port": API_PORT, "protocol": "TCP"}],
+                },
+            ),
+        )
+    )
 
 
 def root_ca(certificate: str) -> tuple[str, Mapping[str, Any]]:

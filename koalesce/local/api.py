@@ -15,11 +15,9 @@ from koalesce.pki import Pki
 
 _PATIENCE = 5.0
 _PAUSE = 0.04
-# What a Service is refused with until a starting API server has written down which addresses there are for Services
-# (ErrMismatchedNetwork of k8s.io/kubernetes/pkg/registry/core/service/ipallocator).
-_NO_RANGE = b"the provided network does not match the current range"
-# The API server is just making the same Service: the next try finds it there (ErrAllocated of the same package).
-_BEING_MADE = b"provided IP is already allocated"
+# What a Service is refused with that a starting API server has no address for yet (k8s.io/kubernetes/pkg/registry/core/service/storage/alloc.go):
+# it knows no range, is not ready to give any, is just making the same Service, or ended when it had made half of it, and frees the address later.
+_NO_ADDRESS = b"failed to allocate IP"
 
 
 class Api:
@@ -67,8 +65,7 @@ class Api:
                 return made
             if status == 409:
                 return self.get(f"{path}/{value['metadata']['name']}")
-            is_early = _NO_RANGE in body or _BEING_MADE in body
-            if 400 <= status < 500 and status not in (403, 404, 429) and not is_early:
+            if 400 <= status < 500 and status not in (403, 404, 429) and _NO_ADDRESS not in body:
                 raise ClusterError(f"POST {path}: {_text(status, body)}")
             try:
                 keep_trying()

@@ -83,7 +83,7 @@ class Bringup:
                 raise ProvisionError(problems[0], hint="say less under nodes, or use another machine")
             (self.folder / "nodes").mkdir(parents=True, exist_ok=True)
             os.chmod(self.folder, 0o700)  # noqa: PTH101
-            for worry in machine.worries(self.folder):
+            for worry in (*machine.outdated(wanted_of_kernel(request, layout)), *machine.worries(self.folder)):
                 self.phases.say(f"{worry.text}; {worry.hint}")
             machine.load_modules()
             self._on_disk = machine.takes_overlays(self.folder)
@@ -332,6 +332,11 @@ class Bringup:
                 forwarder.close()
         if self._host and not self._host.is_current:
             self._host.enter()  # settings and links of the machine are seen from its own namespace only
+
+
+def wanted_of_kernel(request: LocalRequest, layout: Layout) -> set[str]:
+    """What of `machine.KERNELS` a cluster uses."""
+    return {f"cgroup v{layout.version}", f"egress: {request.egress}", f"kubeProxy: {request.kube_proxy}"}
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import hashlib
 import http.client
 import json
@@ -177,6 +178,16 @@ class Seeds:
             os.replace(file.name, self._file)  # noqa: PTH105 - a name from elsewhere
         except (OSError, ValueError, http.client.HTTPException) as error:
             _log.warning("can't keep %s: %s", self._file, error)
+
+
+def new_object(key: str, document: Mapping[str, Any]) -> tuple[str, str]:
+    """An object that nobody has made yet, as key and value of the datastore, whose key is below `/registry/`; API servers read JSON there, too."""
+    made = {
+        "uid": str(uuid.uuid4()),
+        "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    whole = {**document, "metadata": {**document["metadata"], **made}}
+    return f"/registry/{key}", _encode(json.dumps(whole))
 
 
 def with_new_uids(values: Mapping[str, str]) -> dict[str, str]:

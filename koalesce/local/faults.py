@@ -7,7 +7,6 @@ import functools
 import itertools
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from typing import Any
 
 from koalesce import process
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import cgroups, components, disks, membership, netns, network, processes, shaping
+from koalesce.local import cgroups, components, containers, disks, membership, netns, network, processes, shaping
 from koalesce.local.bringup import Bringup
+from koalesce.local.containers import Containers
 from koalesce.local.egress import nft
 from koalesce.local.hoststate import host_state
 from koalesce.local.netns import NetNamespace
@@ -25,9 +25,7 @@ from koalesce.local.node import RunningNode, exec_prefix
 Undo = Callable[[], None]
 _FREEZING = 10.0
 _RESOLUTION = ("ether type arp", "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }")
-_RUNTIME = ("ctr", "--namespace", "k8s.io", "tasks")
 _COMMAND_PATIENCE = 20.0
-_CONTAINER_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
@@ -57,7 +55,14 @@ class Faults:
             "restart-component": self._restart,
         }  # fmt: skip
         on_nodes = {"kill-node": self._cut_power, "restart-node": self._reboot, "pause-node": self._freeze}
-        on_containers = {"kill-container": self._kill_container, "pause-container": self._pause_container}
+        on_containers = (
+            "kill-container",
+            "pause-container",
+            "restart-container",
+            "kill-pod",
+            "pause-pod",
+            "restart-pod",
+        )
         if kind in ("add-node", "remove-node"):
             move = self._add if kind == "add-node" else self._remove_node
             yield from (lambda undos, name=name: move(undos, name) for name in machines)
@@ -65,14 +70,15 @@ class Faults:
             yield from (lambda undos, name=name: act(undos, self._machine(name), component) for name in machines)
         elif do := on_nodes.get(kind):
             yield from (lambda undos, name=name: do(undos, self._node(name)) for name in machines)
-        elif hurt := on_containers.get(kind):
-            pairs = wanted["containers"]
-            yield from (lambda undos, pair=pair: hurt(undos, self._node(pair[0]), pair[1]) for pair in pairs)
+        elif kind in on_containers:
+            yield lambda undos: self._hurt_containers(undos, kind.partition("-")[0], wanted)
         elif kind in ("kill-process", "pause-process"):
             end = self._kill_process if kind == "kill-process" else self._pause_process
             yield from (
                 lambda undos, name=name: end(undos, self._machine(name), wanted["process"]) for name in machines
             )
+        elif kind == "restart-process":
+            yield lambda _undos: self._restart_process(machines, wanted["process"])
         elif kind == "remove-state":
             yield from (
                 lambda undos, name=name: self._remove(undos, self._node(name), wanted["state"]) for name in machines
@@ -237,6 +243,12 @@ class Faults:
     def _kill_process(self, _undos: contextlib.ExitStack, node: RunningNode, name: str) -> None:
         processes.kill(self._runner(node), name)
 
+    def _restart_process(self, names: Sequence[str], process_name: str) -> None:
+        runners = [self._runner(self._machine(name)) for name in names]
+        ended = [(name, run, processes.end(run, process_name)) for name, run in zip(names, runners, strict=True)]
+        for name, run, before in ended:
+            processes.await_another(run, process_name, before, where=name)
+
     def _pause_process(self, undos: contextlib.ExitStack, node: RunningNode, name: str) -> None:
         run = self._runner(node)
         self._hold(undos, f"{name} on {node.name} is paused", "paused", node.name, "process", name)
@@ -286,37 +298,37 @@ class Faults:
                 hint="the kernel needs nftables for bridges (CONFIG_NF_TABLES_BRIDGE)",
             )
 
-    def _kill_container(self, _undos: contextlib.ExitStack, node: RunningNode, container: str) -> None:
-        self._check_container(node, container)
-        self._on(node, *_RUNTIME, "kill", "--all", "--signal", "SIGKILL", container)
-        self._await_container(node, container, ("", "STOPPED"))
+    def _hurt_containers(self, undos: contextlib.ExitStack, verb: str, wanted: Mapping[str, Any]) -> None:
+        """Kill, pause or restart containers: those that are said, and all of pods that are."""
+        found: dict[str, list[str]] = {}
+        for node, container in wanted["containers"]:
+            found.setdefault(node, []).append(container)
+        for node, namespace, name in wanted.get("pods") or ():
+            listed = self._containers(node).of_pod(namespace, name, with_sandbox=verb != "pause")
+            found.setdefault(node, []).extend(listed)
+        if verb == "pause":
+            for node, ids in found.items():
+                for container in ids:
+                    self._pause_container(undos, self._node(node), container)
+            return
+        coming = [
+            one for node, ids in found.items() if verb == "restart" for one in self._containers(node).successors(ids)
+        ]
+        for node, ids in found.items():
+            of_node = self._containers(node)
+            (of_node.kill if verb == "kill" else of_node.end)(ids)
+        containers.await_all(coming)
+
+    def _containers(self, name: str) -> Containers:
+        node = self._node(name)
+        return Containers(node.name, self._runner(node))
 
     def _pause_container(self, undos: contextlib.ExitStack, node: RunningNode, container: str) -> None:
-        self._check_container(node, container)
+        of_node = Containers(node.name, self._runner(node))
+        of_node.check(container)
         self._hold(undos, f"the container is paused on {node.name}", "paused", node.name, container)
-        undos.callback(self._if_same, node, lambda: self._resume_container(node, container))
-        self._on(node, *_RUNTIME, "pause", container)
-        self._await_container(node, container, ("PAUSED",))
-
-    def _resume_container(self, node: RunningNode, container: str) -> None:
-        if self._container(node, container) == "PAUSED":
-            self._on(node, *_RUNTIME, "resume", container)
-
-    def _check_container(self, node: RunningNode, container: str) -> None:
-        if (state := self._container(node, container)) != "RUNNING":
-            raise ClusterError(f"the container {container} on {node.name} doesn't run: {state or 'it is gone'}")
-
-    def _await_container(self, node: RunningNode, container: str, states: Sequence[str]) -> None:
-        deadline = time.monotonic() + _CONTAINER_PATIENCE
-        while (state := self._container(node, container)) not in states:
-            if time.monotonic() > deadline:
-                raise ClusterError(f"the container {container} on {node.name} is still {state}")
-            time.sleep(0.05)
-
-    def _container(self, node: RunningNode, container: str) -> str:
-        """The state of a container, as its runtime calls it; empty if it is gone."""
-        lines = [line.split() for line in self._on(node, *_RUNTIME, "list").splitlines()]
-        return next((words[2] for words in lines if len(words) > 2 and words[0] == container), "")
+        undos.callback(self._if_same, node, lambda: of_node.resume(container))
+        of_node.pause(container)
 
     def _on(self, node: RunningNode, *command: str, text: str = "") -> str:
         words = [*exec_prefix(f"/proc/{node.pid}"), *command]

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.local import iptables, nodefixes, routes
@@ -29,6 +29,7 @@ _WRITTEN = re.compile(rb"^kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_se
 class Filters:
     """The chains of one node on the way back. `has_other_pods`: kube-router's rules are about other pods than at first.
 
+    `was` and `is_` tell whose pods had, and have, which addresses: where a controller has another pod in place of one, kube-proxy leads there.
     `stays` are routes that programs have learnt since the first state, and had not withdrawn when an earlier way back waited for that.
     """
 
@@ -37,6 +38,8 @@ class Filters:
     first: NodeState
     has_other_pods: bool
     end: float
+    was: iptables.Addresses = field(default_factory=dict)
+    is_: iptables.Addresses = field(default_factory=dict)
     stays: frozenset[str] = frozenset()
 
     def put_right(self, seen: NodeState) -> list[str]:
@@ -53,12 +56,14 @@ class Filters:
         if "kube-proxy" in differing and self._renew():
             seen = look_again(self.pid, seen)
             self.first = with_chains_of(self.first, seen, iptables.is_proxys)
+            self.was = {**self.was, **self.is_}
         return [f"{self.name}: the rules of {program} have changed" for program in self._differing(seen)]
 
     def _differing(self, now: NodeState) -> list[str]:
         """Whose rules differ."""
         texts = ((self.first.iptables, now.iptables), (self.first.iptables6, now.iptables6))
-        found = ["kube-proxy"] if any(iptables.proxys_differ(*each) for each in texts) else []
+        is_other = any(iptables.proxys_differ(*each, was=self.was, is_=self.is_) for each in texts)
+        found = ["kube-proxy"] if is_other else []
         if not self.has_other_pods and any(iptables.routers_differ(*each) for each in texts):
             found.append("kube-router")
         return found

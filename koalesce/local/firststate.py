@@ -26,7 +26,7 @@ from koalesce.pki import Pki
 
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"
-_PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods", "running")
+_PLAIN = ("pki", "address", "etcd", "dns", "ready", "static_pods", "running", "pods", "learnt")
 _PAUSE = 0.4  # in which nothing changes once the controllers have done their part
 _LOOKS = 25
 _LOOK = 0.05
@@ -62,7 +62,8 @@ class FirstState:
     """Its objects by key; its machines (nodes and fixtures) by name.
 
     `static_pods` are cgroups of pods that aren't named as a pod of the API is. `ready`, `dns` and `running` are what worked: which nodes
-    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready. `learnt` are routes of machines that their
+    were Ready, the address of a DNS that answered, and how many pods of each controller were Ready. `pods` tells whose pods have the addresses
+    that chains of the machines lead to. `learnt` are routes of machines that their
     programs have learnt since, and keep.
     """
 
@@ -75,6 +76,7 @@ class FirstState:
     running: Mapping[str, int]
     objects: Mapping[str, bytes]
     machines: Mapping[str, NodeState]
+    pods: Mapping[str, str] = field(default_factory=dict)
     learnt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -83,7 +85,6 @@ class FirstState:
             **{name: getattr(self, name) for name in _PLAIN},
             "objects": {key: base64.b64encode(text).decode() for key, text in self.objects.items()},
             "machines": {name: state.as_json() for name, state in self.machines.items()},
-            "learnt": self.learnt,
         }
         draft = folder / f"{_FILE}.new"
         draft.touch(mode=0o600)
@@ -116,6 +117,7 @@ class FirstState:
             running=value["running"],
             objects={key: base64.b64decode(text) for key, text in value["objects"].items()},
             machines={name: NodeState.from_json(state) for name, state in value["machines"].items()},
+            pods=value["pods"],
             learnt={name: tuple(lines) for name, lines in value["learnt"].items()},
         )
 
@@ -168,10 +170,12 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
             running={what: count for what, count in running_pods(api, inside).items() if f"/registry/{what}" in found},
             objects=found,
             machines=states,
+            pods=objects.addresses_of_pods(found),
         ).save(folder)
     except (KoalesceError, OSError, ValueError, KeyError, http.client.HTTPException) as error:
         _log.warning("can't note the first state: %s", error)
     finally:
+        stored.read.cache_clear()  # the supervisor goes on without them
         inside.close()
         api.close()
         (folder / _PENDING).unlink(missing_ok=True)

@@ -6,8 +6,6 @@ import datetime
 import errno
 import os
 import platform
-import re
-import resource
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,15 +18,11 @@ from koalesce.local.sysctls import NEEDED, settings
 
 State = Literal["good", "noted", "lacking"]
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
-_SYS_RESOURCE = 24
 _ALL_USERS = ["0", "0", "4294967295"]  # the map of the first user namespace, user_namespaces(7)
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 _ELSEWHERE = "use another cluster provider on this machine"
 _PRIVILEGED = "in a container, run it as a privileged one"
 _LEAST_MEMORY = 2 * 2**20  # KiB: three nodes take some 1.4 GiB
-_LEAST_FILES = 65536
-# https://kubernetes.io/docs/reference/node/kernel-version-requirements/
-_KERNELS = {(5, 8): "cgroup v2", (5, 12): "egress: host", (5, 13): "kubeProxy: nftables"}
 _NOT_BEFORE = 2025  # a clock before that has never been set
 
 
@@ -58,13 +52,12 @@ def essentials(folder: Path, root: Path = Path("/")) -> list[Finding]:
 
 def circumstances(folder: Path, root: Path = Path("/")) -> list[Finding]:
     """What is otherwise on this machine; only where `essentials` lack nothing."""
+    worries = [*machine.outdated(machine.KERNELS, root), *machine.worries(folder, root)]
     return [
-        *_old(root),
+        *(Finding(each.name, "noted", each.text, each.hint) for each in worries),
         *_container(root),
         *_confinement(root),
-        *(Finding(each.name, "noted", each.text, each.hint) for each in machine.worries(folder, root)),
         _memory(root),
-        _files(root),
         _watches(root),
         _layers(folder),
         _ipv6(root),
@@ -151,15 +144,6 @@ def _room(folder: Path) -> Finding:
     return Finding("nodes", "good", f"cgroup v{layout.version}; {free:.1f} GiB free below {existing}")
 
 
-def _old(root: Path) -> Iterator[Finding]:
-    """A kernel that is older than what some of a cluster needs; a distribution's may have it all the same."""
-    release = _line(root / "proc/sys/kernel/osrelease")
-    version = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
-    needs = [f"{what} from {major}.{minor} on" for (major, minor), what in _KERNELS.items() if version < (major, minor)]
-    if needs:
-        yield Finding("kernel", "noted", f"Linux {release} is old: {', '.join(needs)}", "boot a newer one")
-
-
 def _claimed(root: Path) -> Iterator[Finding]:
     if others := outside.claimed(outside.routes(root)):
         yield Finding("routes", "noted", outside.out_of_reach(others), outside.OTHER_ADDRESSES)
@@ -206,15 +190,6 @@ def _memory(root: Path) -> Finding:
         text = f"{free / 2**20:.1f} GiB of memory are available; three nodes take 1.4 GiB, and pods come on top"
         return Finding("memory", "noted", text, "use fewer nodes, or end what else runs")
     return Finding("memory", "good", f"{free / 2**20:.1f} GiB of memory are available")
-
-
-def _files(root: Path) -> Finding:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    may_raise = int(_status(root).get("CapEff", "0"), 16) >> _SYS_RESOURCE & 1  # nodes do
-    if most != resource.RLIM_INFINITY and most < _LEAST_FILES and not may_raise:
-        text = f"a process may open {most} files at most, an API server or a runtime may need more"
-        return Finding("files", "noted", text, f"raise the limit: ulimit -Hn {_LEAST_FILES}")
-    return Finding("files", "good", "enough files may be open")
 
 
 def _watches(root: Path) -> Finding:

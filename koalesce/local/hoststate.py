@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,9 +53,9 @@ class HostState:
 
 
 def host_state(wanted: Mapping[str, Any]) -> HostState:
-    """What is meant by one of the fields `route`, `rule`, `chain`, `ipset` and `nftChain` with those beside it."""
+    """What is meant by one of the fields `route`, `rule`, `chain`, `ipset`, `nftChain` and `nftSet` with those beside it."""
     makers: Mapping[str, Callable[[Mapping[str, Any]], HostState]] = {
-        "route": _route, "rule": _rule, "chain": _chain, "ipset": _ipset, "nft_chain": _nft_chain,
+        "route": _route, "rule": _rule, "chain": _chain, "ipset": _ipset, "nft_chain": _nft_chain, "nft_set": _nft_set,
     }  # fmt: skip
     return next(make(wanted) for field, make in makers.items() if wanted.get(field) is not None)
 
@@ -121,3 +123,37 @@ def _nft_chain(wanted: Mapping[str, Any]) -> HostState:
         restore=lambda lines: (["nft", "-f", "-"], "".join(f"{head}{line.strip()}\n" for line in lines)),
         keeps=lambda line: not line.startswith(_NFT_FRAME),
     )
+
+
+def _nft_set(wanted: Mapping[str, Any]) -> HostState:
+    """A set or a map; which of them it is nft(8) wants to be told."""
+    words = str(wanted["nft_set"]).split()
+    family, table, name = words
+    either = "nft {0} set {1} 2>/dev/null || nft {0} map {1}"
+    return HostState(
+        what=f"element in the set {name} of the nftables table {family} {table}",
+        show=["sh", "-c", either.format("--json --stateless list", shlex.join(words))],
+        remove=["sh", "-c", either.format("flush", shlex.join(words))],
+        restore=lambda lines: (["nft", "--json", "--file", "-"], _elements_added(lines[0], family, table, name)),
+        keeps=lambda line: bool(elements(line)),
+    )
+
+
+def elements(line: str) -> list[Any]:
+    """The elements of a set or a map, as nft prints it (libnftables-json(5))."""
+    found = (one for entry in json.loads(line)["nftables"] for kind, one in entry.items() if kind in ("set", "map"))
+    return [element for one in found for element in one.get("elem", ())]
+
+
+def _elements_added(line: str, family: str, table: str, name: str) -> str:
+    element = {"family": family, "table": table, "name": name, "elem": [_lasting(one) for one in elements(line)]}
+    return json.dumps({"nftables": [{"add": {"element": element}}]})
+
+
+def _lasting(element: Any) -> Any:
+    """An element without the time that it had left."""
+    if isinstance(element, list):  # of a map: key and value
+        return [_lasting(each) for each in element]
+    if isinstance(element, Mapping) and isinstance(element.get("elem"), Mapping):
+        return {"elem": {key: value for key, value in element["elem"].items() if key != "expires"}}
+    return element

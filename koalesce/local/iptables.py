@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 # The chains that kube-proxy and the kubelet look after, as they find Services (k8s.io/kubernetes/pkg/proxy, pkg/kubelet).
@@ -15,8 +16,10 @@ _PROXYS = re.compile(
 # Those of kube-router, as it finds policies; it draws the names of many anew each time.
 _ROUTERS = re.compile(r"KUBE-(?:ROUTER|POD-FW|NWPLCY)-.+")
 _DRAWN = re.compile(r"\bKUBE-(SVC|SVL|SEP|EXT|FW|XLB|POD-FW|NWPLCY)-[A-Z2-7]{16}\b")
+_ENDPOINT = re.compile(r"\bKUBE-SEP-[A-Z2-7]{16}\b")  # kube-proxy's chain of a pod behind a Service, named after both
 _COUNTERS = re.compile(r" \[\d+:\d+\]$")
 Whose = Callable[[str], bool]  # whether a chain is of somebody's
+Addresses = Mapping[str, str]  # whose pod has each
 _TARGET = re.compile(r" (?:-j|-g) (\S+)")
 
 
@@ -70,14 +73,17 @@ def restoring(first: str, now: str, *, stays: Whose = is_looked_after) -> dict[s
     return {name: table.text(name) for name, table in wanted.items() if _differs(table, is_.get(name, Table()))}
 
 
-def proxys_differ(first: str, now: str) -> bool:
-    """Whether chains of kube-proxy or the kubelet are others, or have other rules, than at first; in whichever order it found Services."""
-    return _rules_of(first, is_proxys) != _rules_of(now, is_proxys)
+def proxys_differ(first: str, now: str, *, was: Addresses | None = None, is_: Addresses | None = None) -> bool:
+    """Whether chains of kube-proxy or the kubelet are others, or have other rules, than at first; in whichever order it found Services.
+
+    `was` and `is_` tell whose pods had, and have, which addresses: another pod of the same controller is no difference.
+    """
+    return _proxys(first, was or {}) != _proxys(now, is_ or {})
 
 
 def routers_differ(first: str, now: str) -> bool:
     """Whether the chains of kube-router say something else than at first, whatever their names."""
-    return _rules_of(first, _is_routers) != _rules_of(now, _is_routers)
+    return _routers(first) != _routers(now)
 
 
 def renewed(first: str, now: str, whose: Whose) -> str:
@@ -100,15 +106,42 @@ def _is_routers(chain: str) -> bool:
     return bool(_ROUTERS.fullmatch(chain))
 
 
-def _rules_of(text: str, belongs: Whose) -> dict[str, list[str]]:
-    """The chains and rules of each table where they belong to somebody, with no names that are drawn anew: what they say tells them apart."""
+def _routers(text: str) -> dict[str, list[str]]:
+    """What kube-router's chains say, with no names that are drawn anew: what they say tells them apart."""
+    found = _lines_of(text, _is_routers)
+    return {name: sorted(_DRAWN.sub(r"KUBE-\1-*", line) for line in lines) for name, lines in found.items()}
+
+
+def _proxys(text: str, pods: Addresses) -> dict[str, list[str]]:
+    """What kube-proxy's chains say, with whose pods they lead to for addresses, and for names of chains that are made of these what is in them."""
+    found = _lines_of(_told(text, pods), is_proxys)
+    return {name: sorted(_with_endpoints_told(lines)) for name, lines in found.items()}
+
+
+def _told(text: str, pods: Addresses) -> str:
+    """Rules with `<whose pod>` in place of a pod's address."""
+    if not pods:
+        return text
+    # An IPv6 address may be the beginning of another; after one of IPv4, a colon is followed by a port.
+    known = "|".join(rf"{re.escape(address)}(?![\w.{':' if ':' in address else ''}])" for address in pods)
+    return re.sub(rf"(?<![\w.:])(?:{known})", lambda match: f"<{pods[match[0]]}>", text)
+
+
+def _with_endpoints_told(lines: list[str]) -> list[str]:
+    said: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("-A ") and _ENDPOINT.fullmatch(chain := line.split()[1]):
+            said.setdefault(chain, []).append(line.replace(chain, "*"))
+    names = {chain: hashlib.sha256("\n".join(rules).encode()).hexdigest()[:16] for chain, rules in said.items()}
+    return [_ENDPOINT.sub(lambda match: names.get(match[0], match[0]), line) for line in lines]
+
+
+def _lines_of(text: str, belongs: Whose) -> dict[str, list[str]]:
+    """The chains and rules of each table where they belong to somebody."""
     found = {
-        name: sorted(
-            line if belongs is is_proxys else _DRAWN.sub(r"KUBE-\1-*", line)
-            for chain in table.policies
-            if belongs(chain)
-            for line in (f":{chain}", *table.rules.get(chain, ()))
-        )
+        name: [
+            line for chain in table.policies if belongs(chain) for line in (f":{chain}", *table.rules.get(chain, ()))
+        ]
         for name, table in read(text).items()
     }
     return {name: lines for name, lines in found.items() if lines}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from koalesce.local.control_plane import command
+from koalesce.local.control_plane import command, gates
+from koalesce.local.datastore import new_object
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
 from koalesce.local.request import LocalRequest, NodeSpec
@@ -45,7 +43,6 @@ def files(
     if request.kube_proxy != "none":
         proxy = pki.kubeconfig("kube-proxy", request.api_url)
         found.append(File(path="/etc/kubernetes/kube-proxy.conf", mode=0o600, text=proxy))
-        found.append(_json_file("/var/lib/kube-proxy/config.yaml", _proxy_configuration(request, node)))
     return found
 
 
@@ -73,8 +70,7 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
         "kubelet": Service(name="kubelet", argv=command("kubelet", kubelet, request)),
     }
     if request.kube_proxy != "none":
-        proxy = {"config": "/var/lib/kube-proxy/config.yaml"}
-        found["kube-proxy"] = Service(name="kube-proxy", argv=command("kube-proxy", proxy, request))
+        found["kube-proxy"] = Service(name="kube-proxy", argv=command("kube-proxy", _proxy(request, node), request))
     return found
 
 
@@ -84,12 +80,8 @@ def stored_node(node: NodeSpec) -> tuple[str, str]:
     What the API server's admission adds to a new one is the taint alone.
     """
     document = node_object(node)
-    document["metadata"] |= {
-        "uid": str(uuid.uuid4()),
-        "creationTimestamp": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
     document["spec"]["taints"].append({"key": NOT_READY, "effect": "NoSchedule"})
-    return f"/registry/minions/{node.name}", base64.b64encode(json.dumps(document).encode()).decode()
+    return new_object(f"minions/{node.name}", document)
 
 
 def node_object(node: NodeSpec) -> dict[str, Any]:
@@ -197,20 +189,19 @@ def _eviction(node: NodeSpec) -> dict[str, Any]:
     return {"evictionHard": {**hard, **own}, **({"evictionPressureTransitionPeriod": "5s"} if own else {})}
 
 
-def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any]:
+def _proxy(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
+    """kube-proxy's flags. It has no configuration file, as it ignores most flags where it has one: those of the spec would do nothing."""
     return {
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": request.kube_proxy,
-        "clusterCIDR": ",".join(request.pod_cidrs),
-        "hostnameOverride": node.name,
-        "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
+        "kubeconfig": "/etc/kubernetes/kube-proxy.conf",
+        "proxy-mode": request.kube_proxy,
+        "cluster-cidr": ",".join(request.pod_cidrs),
+        "hostname-override": node.name,
         # nf_conntrack_max is read-only outside the first network namespace: leave it alone.
-        "conntrack": {"maxPerCore": 0, "min": 0},
-        # Rules follow Services and endpoints at once; upstream waits up to a second, for the sake of large clusters.
-        "iptables": {"minSyncPeriod": "100ms"},
-        "nftables": {"minSyncPeriod": "100ms"},
-        "featureGates": dict(request.feature_gates),
+        "conntrack-max-per-core": "0",
+        "conntrack-min": "0",
+        # Rules follow Services and endpoints at once; upstream waits up to a second, for the sake of large clusters. It's the flag of nftables, too.
+        "iptables-min-sync-period": "100ms",
+        **gates(request),
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,10 @@ _LEAST_FREE = 512 * 1024 * 1024
 _ROOM = 2 * 2**30  # bytes: what three nodes with some images take
 _ROOM_FOR_FILES = 100_000
 _DAY = 86400.0
+_LEAST_FILES = 8192  # a node with some dozens of pods has a thousand or two
+_SYS_RESOURCE = 24
+# https://kubernetes.io/docs/reference/node/kernel-version-requirements/
+KERNELS = {"cgroup v2": (5, 8), "egress: host": (5, 12), "kubeProxy: nftables": (5, 13)}
 
 
 class Worry(NamedTuple):
@@ -76,7 +82,7 @@ def check(folder: Path) -> Layout:
 
 
 def worries(folder: Path, root: Path = Path("/")) -> Iterator[Worry]:
-    """What may get in the way of a cluster below `folder`, though it can be made: a disk that is nearly full, a clock that is behind."""
+    """What may get in the way of a cluster below `folder`, though it can be made: a disk that is nearly full, a clock that is behind, few open files."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     status = os.statvfs(existing)
     free = status.f_bavail * status.f_frsize
@@ -92,6 +98,30 @@ def worries(folder: Path, root: Path = Path("/")) -> Iterator[Worry]:
         written = time.strftime("%Y-%m-%d", time.gmtime(newest))
         text = f"the clock is behind: {path} is of {written}; what is downloaded over TLS may be refused"
         yield Worry("clock", text, "set it")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < _LEAST_FILES and not _may_raise_limits(root):
+        text = f"a process may open {most} files at most, an API server or a runtime may need more"
+        yield Worry("files", text, f"raise the limit: ulimit -Hn {_LEAST_FILES}")
+
+
+def outdated(wanted: Collection[str], root: Path = Path("/")) -> Iterator[Worry]:
+    """Which of these (of `KERNELS`) take a newer kernel; a distribution's may have them all the same."""
+    release = (root / "proc/sys/kernel/osrelease").read_text().strip()
+    version = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+    needs = [
+        f"{what} from {'.'.join(map(str, least))} on"
+        for what, least in KERNELS.items()
+        if what in wanted and version < least
+    ]
+    if needs:
+        yield Worry("kernel", f"Linux {release} is old: {', '.join(needs)}", "boot a newer one")
+
+
+def _may_raise_limits(root: Path) -> bool:
+    """Whether root may open more files than its limit, as nodes then do."""
+    lines = (root / "proc/self/status").read_text().splitlines()
+    held = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+    return bool(held >> _SYS_RESOURCE & 1)
 
 
 def load_modules() -> None:

@@ -69,6 +69,7 @@ class RunningNode:
         self._on_ended = on_ended
         self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._up: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._come: dict[str, dict[str, Any]] = {}
         self._requests = threading.Lock()
         self._control, theirs = socket.socketpair()
         with (var / "init.log").open("wb") as log:
@@ -155,14 +156,16 @@ class RunningNode:
         return self._process.poll() is not None
 
     def _await(self, event: str) -> dict[str, Any]:
-        try:
-            message = self._up.get(timeout=30)
-        except queue.Empty:
-            message = {"event": "failed", "message": "it did not answer within 30 s"}
-        if message["event"] != event:
-            reason = message.get("message") or self._last_words()
-            raise ProvisionError(f"node {self.name} can't be made: {reason}")
-        return message
+        """Wait for what comes once. Two processes tell of a node's making: on a busy machine `up` may come before `pid`."""
+        while event not in self._come:
+            try:
+                message = self._up.get(timeout=30)
+            except queue.Empty:
+                message = {"event": "failed", "message": "it did not answer within 30 s"}
+            if message["event"] in ("failed", "closed"):
+                raise ProvisionError(f"node {self.name} can't be made: {message.get('message') or self._last_words()}")
+            self._come[message["event"]] = message
+        return self._come[event]
 
     def _last_words(self) -> str:
         """Why an init ended that can't say so itself any more."""

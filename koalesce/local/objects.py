@@ -101,6 +101,12 @@ def pods_of(objects: Objects) -> dict[str, str]:
     return {stored.read(key, value).uid: key for key, value in objects.items() if key.startswith(_PODS)}
 
 
+def addresses_of_pods(objects: Objects) -> dict[str, str]:
+    """Whose pods have which addresses: those of one controller are told by its UID, any other by its own."""
+    pods = [(stored.read(key, value), value) for key, value in objects.items() if key.startswith(_PODS)]
+    return {address: pod.controller or pod.uid for pod, value in pods for address in stored.addresses_of(value)}
+
+
 def _outdated(puts: Objects, first: Objects, now: Objects) -> list[str]:
     """Later pods of what is put back: they are of another form, or too many."""
     owners = {stored.read(key, value).uid for key, value in puts.items() if stored.resource_of(key) in _WITH_PODS}

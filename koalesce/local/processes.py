@@ -9,6 +9,8 @@ from koalesce.errors import ClusterError
 
 _LONGEST_NAME = 15  # of the kernel's name of a process (proc_pid_comm(5))
 _PATIENCE = 10.0
+_ASKED = 5.0  # seconds that a process has to end by itself
+_STARTED = 90.0  # kubelets, and others that look after processes, wait before they start again what has ended often
 Run = Callable[[Sequence[str], str], str]
 
 
@@ -28,6 +30,28 @@ def kill(run: Run, name: str) -> None:
     while left := sorted({*pids} & {*_alive(run, name)}):
         if time.monotonic() > deadline:
             raise ClusterError(f"{name} (process {left[0]}) doesn't end, not even when it is killed")
+        time.sleep(0.05)
+
+
+def end(run: Run, name: str) -> list[str]:
+    """Ask all processes of a program to end, end those that don't, and tell which they were."""
+    pids = of_name(run, name)
+    signal(run, pids, "TERM")
+    deadline = time.monotonic() + _ASKED
+    while (left := {*pids} & {*_alive(run, name)}) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if left:
+        signal(run, sorted(left), "KILL")
+    return pids
+
+
+def await_another(run: Run, name: str, before: Sequence[str], *, where: str) -> None:
+    """Wait until other processes of a program run than before, and none of those; ClusterError if nobody starts one."""
+    deadline = time.monotonic() + _STARTED
+    while not (now := {*_alive(run, name)}) or now & {*before}:
+        if time.monotonic() > deadline:
+            said = "doesn't end" if now & {*before} else "has ended, and nobody starts it again"
+            raise ClusterError(f"{name} on {where} {said}")
         time.sleep(0.05)
 
 

@@ -148,7 +148,8 @@ class Start:
                 "etcd to answer", datastore.answers, why=lambda: self._controls.said_by(members, etcd.NAME)
             )
             planted = self.request.first_nodes if self.request.schedulable else ()
-            datastore.write(dict(map(kubelet.stored_node, planted)))
+            service = addons.stored_api_service(self.request.api_service_ip, self.request.control.address)
+            datastore.write({**dict(map(kubelet.stored_node, planted)), **service})
             return self.seeds.plant(datastore)
 
     def _start_early(self, spec: NodeSpec) -> None:
@@ -183,8 +184,6 @@ class Start:
     def _start_the_rest(self, api: Api, specs: Sequence[NodeSpec], without_kubelet: Sequence[NodeSpec]) -> None:
         """Make the first objects, and start what needs them, those first on whom others wait."""
         create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("the first objects"))
-        for path, document in addons.api_service(self.request.api_service_ip, self.request.control.address):
-            create(path, document)
         for spec in specs[:1]:
             self._start_services(spec, "kube-proxy")
         if self.request.dns == "coredns":

@@ -7,6 +7,7 @@ others as JSON. Of protobuf only the frame is read: the numbers of metadata's fi
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ _MAGIC = b"k8s\0"
 _RAW = 2  # of the frame
 _METADATA, _STATUS = 1, 3  # of an object, where its kind has a status
 _UID, _OWNERS, _OWNER_UID, _OWNER_CONTROLS = 5, 13, 4, 6
+# Of a pod's status (k8s.io/api/core/v1/generated.proto): its addresses, and those of its node.
+_POD_IP, _POD_IPS, _HOST_IP, _HOST_IPS, _IP = 6, 12, 5, 16, 1
 # What changes without anybody changing the object: resourceVersion, generation, managedFields.
 _PASSING = (6, 7, 17)
 _PASSING_NAMES = ("resourceVersion", "generation", "managedFields")
@@ -44,6 +47,7 @@ def resource_of(key: str) -> str:
     return key.split("/")[2]
 
 
+@functools.lru_cache(maxsize=4096)
 def read(key: str, value: bytes) -> Stored:
     """Read an object; one of an unknown form (an encrypted one, say) is nothing but its bytes."""
     try:
@@ -52,6 +56,18 @@ def read(key: str, value: bytes) -> Stored:
         return _of_json(json.loads(value))
     except (ValueError, IndexError, KeyError, TypeError, AttributeError):
         return Stored(uid="", controller="", essence=value)
+
+
+def addresses_of(pod: bytes) -> frozenset[str]:
+    """The addresses that a pod has of its own: none as long as it has no sandbox, or where it has those of its node."""
+    try:
+        if pod.startswith(_MAGIC):
+            return _own_addresses(pod)
+        status = json.loads(pod).get("status", {})
+        own, nodes = ({each["ip"] for each in status.get(name, ())} for name in ("podIPs", "hostIPs"))
+        return frozenset(own - nodes)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+        return frozenset()
 
 
 def with_status_of(first: bytes, now: bytes) -> bytes:
@@ -86,6 +102,17 @@ def _of_protobuf(value: bytes, *, has_status: bool) -> Stored:
         elif not (has_status and number == _STATUS):
             essence.append(whole)
     return Stored(uid=uid, controller=controller, essence=b"".join(essence))
+
+
+def _own_addresses(pod: bytes) -> frozenset[str]:
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for status in (held for number, _, held in _fields(_raw(pod)) if number == _STATUS):
+        for number, _, held in _fields(status):
+            if number in (_POD_IP, _HOST_IP):
+                found[number == _POD_IP].add(held.decode())
+            elif number in (_POD_IPS, _HOST_IPS):
+                found[number == _POD_IPS] |= {ip.decode() for inner, _, ip in _fields(held) if inner == _IP}
+    return frozenset(found[True] - found[False] - {""})
 
 
 def _controlling(owner: bytes) -> str:

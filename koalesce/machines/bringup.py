@@ -75,7 +75,7 @@ class Bringup:
                 _settle(list(rest.values()))
             self._each(pool, self._start_node)
             self._make_addons(api, pki)
-            found = self._probe()
+            found = self._probe(pool)
             if cluster.network == "bridge":
                 self._await_nodes(api)
         api.close()
@@ -251,9 +251,18 @@ class Bringup:
                     why=lambda: _pods(api),
                 )
 
-    def _probe(self) -> frozenset[str]:
-        control = self.request.cluster.control.name
-        shell, found = self.shells[control], self.surveys[control]
+    def _probe(self, pool: ThreadPoolExecutor) -> frozenset[str]:
+        """What all of the machines can do, whose kernels may differ; what only some can is told."""
+        looks = {node.name: pool.submit(self._probe_machine, node.name) for node in self.request.cluster.nodes}
+        found = {name: look.result() for name, look in looks.items()}
+        common = frozenset.intersection(*found.values())
+        for capability in sorted(frozenset.union(*found.values()) - common):
+            lacking = ", ".join(name for name, able in found.items() if capability not in able)
+            self.phases.say(f"the cluster doesn't count as having {capability}: {lacking} has it not")
+        return common
+
+    def _probe_machine(self, name: str) -> frozenset[str]:
+        shell, found = self.shells[name], self.surveys[name]
 
         # What is between a cloud's machines and here lets in no more than the cluster needs.
         always = [each for each in _ABILITIES if each != "host-exec" or not self.request.public]

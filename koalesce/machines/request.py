@@ -94,6 +94,8 @@ def from_mapping(data: Mapping[str, Any]) -> MachinesRequest:
     machines, nodes = settings.get("machines") or (), cluster.nodes
     if not data.get("nodes"):
         raise ValueError("a cluster on machines has at least one node")
+    if cluster.has_failover:
+        raise ValueError(f"{len(cluster.controls)} nodes are control planes, and machines take one")
     if len(machines) < len(nodes):
         raise ValueError(f"there are {len(machines)} machines for {len(nodes)} nodes")
     accounts = tuple(account_of(node.name, machine) for node, machine in zip(nodes, machines, strict=False))

@@ -1,6 +1,6 @@
 """The cases that Kubernetes' own tests of NetworkPolicies are about (test/e2e/network/netpol), for the grid as it is by default.
 
-The three that need a client of SCTP are left out; three are more: a range of ports, a name that means different numbers, and an address that
+Those about SCTP are tried by it where the grid speaks it (`protocols: [SCTP]`). Three are more: a range of ports, a name that means different numbers, and an address that
 one block of a rule excepts and another one allows. The outcome of each is what the simulator says.
 """
 
@@ -193,6 +193,12 @@ def _protocols() -> Iterator[Case]:
         {"namespaceSelector": _Y, "podSelector": _A},
         port={"protocol": "UDP", "port": 81},
     )
+    yield _from(
+        "SCTP of one pod of one other namespace",
+        _A,
+        {"namespaceSelector": _Y, "podSelector": _A},
+        port={"protocol": "SCTP", "port": 81},
+    )
 
 
 def _named_port(rule: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +209,9 @@ def _from(name: str, target: dict[str, Any], *peers: dict[str, Any], port: dict[
     rule = {"from": list(peers), **({"ports": [port]} if port else {})}
     tags = "ingress peer-pods" if any("podSelector" in each for each in peers) else "ingress peer-namespaces"
     return _one(
-        name, policy("x", "from", target, types=["Ingress"], ingress=[rule]), f"{tags} udp port" if port else tags
+        name,
+        policy("x", "from", target, types=["Ingress"], ingress=[rule]),
+        f"{tags} {port['protocol'].lower()} port" if port else tags,
     )
 
 

@@ -58,11 +58,7 @@ class Cloud:
         try:
             return self.options.model_validate(dict(settings))
         except ValidationError as error:
-            known = sorted(field.alias or name for name, field in self.options.model_fields.items())
-            raise UsageError(
-                f"providers.{self.name}: {refusal(error, self.options, lists_fields=False)}",
-                hint=f"it has {', '.join(known)}",
-            ) from error
+            raise refusal(error, f"providers.{self.name}", self.options) from error
 
 
 def cloud(name: str) -> Cloud:
@@ -78,6 +74,7 @@ class CloudProvider(OnMachines):
     """
 
     place = "is in a cloud"
+    nature = "makes all machines of a cluster alike, and "
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
+from koalesce.clock import hint_of_time
 from koalesce.providers.cloud_api import CloudError
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=30.0)
@@ -68,6 +69,8 @@ class Http:
                 trouble = f"{answer.status} {said(answer.data)}".strip()
             except urllib3.exceptions.HTTPError as error:
                 trouble = str(error)
+                if hint := hint_of_time(trouble):  # which no patience helps against
+                    raise CloudError(f"{self._title} can't be trusted: {trouble}", hint=hint) from error
             if self._clock() + wait > deadline:
                 raise CloudError(f"{self._title} doesn't answer to {what or f'{method} {path}'}: {trouble}")
             self._pause(wait)

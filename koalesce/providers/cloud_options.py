@@ -8,21 +8,27 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StrictStr
 
 from koalesce.durations import Duration
+from koalesce.machines.boot.config import PublicKey
 from koalesce.models import Model
 
 _DEFAULT_TTL = Duration(2 * 3600.0)
 WORD = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_KEY = r"^(ssh|ecdsa|sk)-[A-Za-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$"
 
 
 def network(text: str) -> str:
     """A range of IPv4 or IPv6 addresses, as it is written."""
-    ipaddress.ip_network(text)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        try:
+            meant = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f'"{text}" is no range of addresses, such as 192.0.2.0/24') from error
+        raise ValueError(f"{text} is an address in {meant}, which would be the range") from error
     return text
 
 
 Network = Annotated[StrictStr, AfterValidator(network)]
-PublicKey = Annotated[StrictStr, Field(pattern=_KEY)]
 Word = Annotated[StrictStr, Field(pattern=WORD)]
 
 

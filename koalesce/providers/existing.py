@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from koalesce.capabilities import with_implied
+from koalesce.clock import hint_of_time
 from koalesce.errors import ClusterError, KoalesceError, ProvisionError, UsageError
 from koalesce.kube import ApiError, Kube
 from koalesce.kube.errors import TLS
-from koalesce.providers import contexts, node_pods
+from koalesce.providers import contexts, node_pods, pod_probes
 from koalesce.providers.contexts import Context
 
 OWN_LABEL = "koalesce.dev/test"  # of kube-system: the cluster is there to be tested on
@@ -41,6 +43,7 @@ class Found:
     dns_ip: str
     pod_cidrs: tuple[str, ...]
     service_cidrs: tuple[str, ...]
+    unprobed: str = ""  # why connections can't be tried from its pods; empty if they can
 
     @property
     def runs_on_nodes(self) -> bool:
@@ -68,9 +71,15 @@ def look(settings: Mapping[str, Any]) -> Found:
         nodes = kube.list(kube.resource("nodes"), timeout=_PATIENCE)
         if settings.get("allow_node_exec"):
             node_pods.check_nodes(nodes)
+        told = with_implied((*_capabilities(kube, nodes), *_allowed(settings)))
+        unprobed = (
+            ""
+            if "pod-probe" in told
+            else pod_probes.problem(settings, version, may=lambda verb, what: _may(kube, verb, what))
+        )
         return Found(
             context=context, kubernetes=_plain(version), nodes=tuple(_nodes(nodes)), dns_ip=_dns_ip(kube),
-            capabilities=frozenset({*_capabilities(kube, nodes), *_allowed(settings)}),
+            unprobed=unprobed, capabilities=told if unprobed else told | pod_probes.capabilities(settings, version, nodes),
             pod_cidrs=_pod_cidrs(nodes), service_cidrs=_service_cidrs(kube),
         )  # fmt: skip
 
@@ -104,7 +113,7 @@ def _in_words(who: str, error: ApiError) -> KoalesceError:
     if error.reason == TLS:
         return ProvisionError(
             f"{who} isn't vouched for by the CA of the kubeconfig: {error.message}",
-            hint="is it another cluster by now? get its kubeconfig anew",
+            hint=hint_of_time(error.message) or "is it another cluster by now? get its kubeconfig anew",
         )
     if error.status == 401:
         return ProvisionError(f"{who} doesn't take the credentials of the kubeconfig: {error.message}")
@@ -147,9 +156,10 @@ def _check_rights(context: Context, kube: Kube) -> None:
 
 
 def _may(kube: Kube, verb: str, what: str) -> bool:
+    kind, _, part = what.partition("/")
     body = {
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {"verb": verb, "group": "", "resource": what}},
+        "spec": {"resourceAttributes": {"verb": verb, "group": "", "resource": kind, "subresource": part}},
     }  # fmt: skip
     answer = kube.request("POST", _REVIEWS, body=body, timeout=_PATIENCE)
     return bool((answer.get("status") or {}).get("allowed"))

@@ -126,6 +126,7 @@ def _request(found: Made) -> ClusterRequest:
         nodes=(),
         pod_cidr=variables["pod_cidr"],
         service_cidr=variables["service_cidr"],
+        settings=variables.get("settings") or {},
     )
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
 
 _SETTINGS: Mapping[str, type] = {
     "allow_disruption": bool, "allow_node_exec": bool, "context": str, "kubeconfig": str, "node_exec_image": str,
+    "pod_probes": str, "probe_image": str,
 }  # fmt: skip
+_POD_PROBES = ("program", "agnhost", "none")
 # What only who makes a cluster decides: fields of a request, and what specs call them.
 _MADE = {
     "fixtures": "fixtures",
@@ -88,12 +90,16 @@ class KubeconfigProvider(Unattended):
             "allow_disruption": bool(request.settings.get("allow_disruption")),
             "allow_node_exec": bool(request.settings.get("allow_node_exec")),
             "node_exec_image": str(request.settings.get("node_exec_image") or ""),
+            "pod_probes": str(request.settings.get("pod_probes") or ""),
+            "probe_image": str(request.settings.get("probe_image") or ""),
         }
         if found.runs_on_nodes:
             from koalesce.toolchain import Toolchain
 
             Toolchain(progress=progress, cancel=cancel).tool("koalesce-probe")  # before Terraform waits for it
         progress(f"{found.context.name}: Kubernetes {found.kubernetes}, {found.size}")
+        if found.unprobed:
+            progress(f"connections aren't tried from pods: {found.unprobed}")
         return _as_found(request, found)
 
     def supply(self, node: Node, images: Sequence[str]) -> str:
@@ -132,6 +138,8 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         if not isinstance(value, _SETTINGS[name]):
             wanted = "true or false" if _SETTINGS[name] is bool else "a text"
             raise UsageError(f"providers.kubeconfig.{name} must be {wanted}, not {value!r}")
+    if (chosen := settings.get("pod_probes")) and chosen not in _POD_PROBES:
+        raise UsageError(f"providers.kubeconfig.pod_probes is one of {', '.join(_POD_PROBES)}, not {chosen!r}")
 
 
 def _wishes(request: ClusterRequest) -> Iterator[str]:

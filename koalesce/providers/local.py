@@ -36,8 +36,8 @@ class LocalProvider:
     fault_kinds: frozenset[FaultKind] = frozenset(
         {
             "fill-disk", "kill-component", "kill-container", "kill-node", "link-down", "partition", "pause-component", "pause-container",
-            "pause-node", "restart-component", "restart-node", "stop-component",
-            "degrade-link", "kill-process", "pause-process", "remove-state", "add-node", "remove-node",
+            "pause-node", "restart-component", "restart-container", "restart-node", "stop-component", "kill-pod", "pause-pod", "restart-pod",
+            "degrade-link", "kill-process", "pause-process", "restart-process", "remove-state", "add-node", "remove-node",
         }
     )  # fmt: skip
 

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field, StrictStr, ValidationError
 
 from koalesce.errors import UsageError
 from koalesce.models import Model
-from koalesce.refusals import refusal
 
 # What may stand in a configuration of ssh, where neither blanks nor quotes may be.
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.:_-]*[A-Za-z0-9])?$"
@@ -76,7 +75,7 @@ class MachineList(Model):
 
 def of_settings(settings: Mapping[str, Any]) -> MachineList:
     """The list of a spec's `providers.ssh`, or of a file; UsageError for what is wrong with it."""
-    return _checked(settings, "providers.ssh")
+    return _checked(settings, "providers.ssh", between=".")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -90,18 +89,18 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: the list of machines can't be read: {error}") from error
     if isinstance(value, list):
         value = {"machines": value}
-    found = _checked(value, str(path)).model_dump(mode="json", exclude_unset=True)
+    found = _checked(value, str(path), between=": ").model_dump(mode="json", exclude_unset=True)
     return _beside(found, path.absolute().parent)
 
 
-def _checked(value: Any, where: str) -> MachineList:
+def _checked(value: Any, where: str, *, between: str) -> MachineList:
     try:
         return MachineList.model_validate(value)
     except ValidationError as error:
-        raise UsageError(
-            f"{where}: {refusal(error, MachineList)}",
-            hint="a list of machines is, for example: {machines: [192.0.2.10, {host: 192.0.2.11, user: admin}], key: ~/.ssh/id_ed25519}",
-        ) from error
+        from koalesce.refusals import refusal
+
+        hint = "a list of machines is, for example: {machines: [192.0.2.10, {host: 192.0.2.11, user: admin}], key: ~/.ssh/id_ed25519}"
+        raise refusal(error, where, MachineList, Machine, hint=hint, between=between) from error
 
 
 def _beside(found: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from koalesce.errors import ClusterError, ProvisionError
 from koalesce.kube import ApiError, Kube
 from koalesce.kube.marks import LONGEST, RUN_LABEL, run_label, slug
 from koalesce.providers.node_exec import CONTAINER, OWN_FOLDER, PROBE, words_of
+from koalesce.providers.pod_probes import MACHINES
 
 DEFAULT_IMAGE = "docker.io/library/busybox:1.37"
 _ACCOUNT = "nodes"
@@ -26,7 +27,6 @@ _PAUSE = 0.25
 _SUPPLY = 60.0
 _AT_ONCE = 8
 _HOPELESS = ("CreateContainerConfigError", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName")
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PUT = 'head -c "$0" >"$1.new" && chmod 755 "$1.new" && mv "$1.new" "$1"'
 Object = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def namespace_of(run_id: str) -> str:
 
 def check_nodes(nodes: Sequence[Object]) -> None:
     """Raise ProvisionError for nodes (as the API has them) on which no pod of ours could be of use."""
-    ours = _MACHINES.get(platform.machine(), platform.machine())
+    ours = MACHINES.get(platform.machine(), platform.machine())
     for node in nodes:
         info = (node.get("status") or {}).get("nodeInfo") or {}
         name, system, machine = node["metadata"]["name"], info.get("operatingSystem"), info.get("architecture")

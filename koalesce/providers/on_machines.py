@@ -33,18 +33,19 @@ _SIZES: Mapping[str, str] = {"cpu": "cpu", "memory": "memory"}
 
 
 class OnMachines(Unattended):
-    """Makes clusters of machines, whoever has them. Those that `have_sizes` are as large as their nodes ask for; `unserved` is what they can't be besides."""
+    """Makes clusters of machines, whoever has them. Those that `have_sizes` are as large as their nodes ask for; `unserved` is what they can't be besides, `nature` why."""
 
     name: str
     makes_clusters = True
     have_sizes = False
+    nature = "takes machines as they are, and "
     unserved: Mapping[str, str] = {}
 
     def resolve(self, request: ClusterRequest) -> ClusterRequest:
         """The request with an exact Kubernetes version; UsageError for what its machines can't be."""
         from koalesce.toolchain.supported import resolve_version
 
-        check_served(request, self.name, more=self.unserved, have_sizes=self.have_sizes)
+        check_served(request, self.name, more=self.unserved, have_sizes=self.have_sizes, why=self.nature)
         self._check_settings(request)
         return dataclasses.replace(with_modes(request), kubernetes=resolve_version(request.kubernetes))
 
@@ -103,15 +104,14 @@ def with_modes(request: ClusterRequest) -> ClusterRequest:
 
 
 def check_served(
-    request: ClusterRequest, provider: str, *, more: Mapping[str, str] | None = None, have_sizes: bool = False
+    request: ClusterRequest, provider: str, *, more: Mapping[str, str], have_sizes: bool, why: str
 ) -> None:
     """Raise UsageError for what a cluster on machines can't be, whoever has made them, and for `more` that this provider can't serve.
 
-    Where its machines `have_sizes`, they are as large as their nodes ask for.
+    Where its machines `have_sizes`, they are as large as their nodes ask for; `why` are the words before what can't be served.
     """
     of_nodes = {**({} if have_sizes else _SIZES), **_UNSERVED_OF_NODES}
-    if wishes := list(_wishes(request, {**_UNSERVED, **(more or {})}, of_nodes)):
-        why = "" if have_sizes else "takes machines as they are, and "
+    if wishes := list(_wishes(request, {**_UNSERVED, **more}, of_nodes)):
         raise UsageError(
             f"the provider {provider} {why}can't serve {', '.join(wishes)}",
             hint="leave that out, or run the spec with the provider local",

@@ -24,6 +24,7 @@ class QemuProvider(OnMachines):
     terraform_root = asset("terraform", name)
     place = "is on virtual machines"
     have_sizes = True
+    nature = ""
     unserved: Mapping[str, str] = {"egress": "cluster.egress"}
 
     def confirm(self, request: ClusterRequest) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from koalesce.capabilities import with_implied
 from koalesce.cluster import Cluster, ClusterRequest, FaultService, Fixture, Machine, Node
 from koalesce.errors import ProvisionError
 from koalesce.kube import Kube
 from koalesce.local.ledger import Entry, Ledger
-from koalesce.terraform.client import LOG_FILE, VARIABLES_FILE, Terraform
+from koalesce.terraform.client import LOG_FILE, VARIABLES_FILE, Terraform, write_variables
 from koalesce.terraform.contract import check_outputs
 
 _STATE_FILE = "terraform.tfstate"
@@ -29,14 +30,20 @@ def default_folder(ledger: Ledger, name: str) -> Path:
 def copies(ledger: Ledger) -> Iterator[Path]:
     """The copies that lie there; what else may be there is left out."""
     for folder in default_folder(ledger, ".").glob("*"):
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if VARIABLES_FILE in names or names == {LOG_FILE}:
-            yield folder
+        if folder.is_dir():
+            names = {path.name for path in folder.iterdir()}
+            if VARIABLES_FILE in names or names <= {LOG_FILE}:
+                yield folder
 
 
 def is_log_only(folder: Path) -> bool:
     """Whether nothing is left of a copy but the log of an apply that failed."""
     return [path.name for path in folder.iterdir()] == [LOG_FILE]
+
+
+def log_of(folder: Path) -> Path:
+    """All that Terraform said in a copy."""
+    return folder / LOG_FILE
 
 
 def note(folder: Path) -> dict[str, str]:
@@ -83,6 +90,7 @@ def copy(source: Path, folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     (folder / LOG_FILE).unlink(missing_ok=True)  # of an earlier cluster of this name
+    write_variables(folder, {})  # from now on it's told from what somebody else has put there
     for file in sorted(source.glob("*.tf")):
         shutil.copyfile(file, folder / file.name)
 
@@ -109,12 +117,13 @@ def cluster_of(request: ClusterRequest, outputs: Mapping[str, Any], faults: Faul
         kubeconfig=kubeconfig,
         kube=Kube(kubeconfig),
         dns_ip=outputs["dns_ip"],
-        capabilities=frozenset(outputs["capabilities"]),
+        capabilities=with_implied(outputs["capabilities"]),
         pod_cidr=request.pod_cidr,
         service_cidr=request.service_cidr,
         fixtures=_fixtures(outputs),
         host_exec=tuple(outputs["host_exec"]),
         faults=faults,
+        probe_image=str(request.settings.get("probe_image") or ""),
     )
 
 

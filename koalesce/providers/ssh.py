@@ -88,8 +88,9 @@ def _machines(request: ClusterRequest) -> MachineList:
         )
     found = of_settings(request.settings)
     if len(found.machines) < len(request.nodes):
+        count = "is 1 machine" if len(found.machines) == 1 else f"are {len(found.machines)} machines"
         raise UsageError(
-            f"the spec has {len(request.nodes)} nodes, and there are {len(found.machines)} machines for them",
+            f"the spec has {len(request.nodes)} nodes, and there {count} for them",
             hint="name more machines, or ask for fewer nodes",
         )
     return found

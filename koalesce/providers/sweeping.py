@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from koalesce.errors import KoalesceError, TeardownError, UsageError
@@ -46,6 +47,13 @@ def sweep(
     _remove_orphans(ledger)
     ledger.tidy()
     return swept
+
+
+def kept_logs(ledger: Ledger | None = None) -> dict[Path, datetime]:
+    """The logs of clusters that could not be made, which can still be looked at, and when they go."""
+    ledger = ledger or Ledger()
+    folders = [folder for folder in roots.copies(ledger) if roots.is_log_only(folder)]
+    return {roots.log_of(folder): datetime.fromtimestamp(_goes_at(folder), UTC) for folder in folders}
 
 
 def state(entry: Entry, ledger: Ledger) -> State:
@@ -129,5 +137,10 @@ def _remove_orphans(ledger: Ledger) -> None:
     for folder in roots.copies(ledger):
         if ledger.find(folder.name) or is_held(folder.name, ledger):
             continue
-        if not roots.is_log_only(folder) or time.time() - folder.stat().st_mtime > _LOGS_STAY:
+        if not roots.is_log_only(folder) or time.time() > _goes_at(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _goes_at(folder: Path) -> float:
+    """When the log of a failed apply, of which nothing else is left, has been there long enough."""
+    return folder.stat().st_mtime + _LOGS_STAY

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from koalesce.errors import UsageError
 from koalesce.models import Model
-from koalesce.refusals import refusal
 
 
 class VmSettings(Model):
@@ -30,7 +28,7 @@ def of_settings(settings: Mapping[str, Any]) -> VmSettings:
     try:
         return VmSettings.model_validate(settings)
     except ValidationError as error:
-        raise UsageError(
-            f"providers.qemu: {refusal(error, VmSettings)}",
-            hint="for example: providers: {qemu: {processors: 2, mebibytes: 2048}}",
-        ) from error
+        from koalesce.refusals import refusal
+
+        hint = "for example: providers: {qemu: {processors: 2, mebibytes: 2048}}"
+        raise refusal(error, "providers.qemu", VmSettings, hint=hint) from error

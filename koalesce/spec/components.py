@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from koalesce.expressions import find_expressions, paths_of
 from koalesce.spec.common import Flag, Model, ObjectName, PositiveDuration, Text
 from koalesce.spec.entries import StepEntry
+from koalesce.steps.objects.json_patch import JsonOperation
+from koalesce.steps.objects.manifests import Change
 from koalesce.steps.objects.sources import ManifestSource
 
 _OF_CLUSTERS = frozenset({"cluster", "clusters", "components", "fixtures", "nodes"})
 
 
 class ComponentPatch(Model):
-    """A change of the component's objects before they are applied."""
+    """A change of the component's objects before they are applied: exactly one of `merge` and `json`."""
 
     resource: Text = Field(examples=["daemonset/kube-router"])
     """Which objects: KIND or KIND/NAME, as they stand in the manifests."""
@@ -24,14 +26,29 @@ class ComponentPatch(Model):
     namespace: Text | None = None
     """Only those of this namespace."""
 
-    merge: Mapping[str, Any]
+    merge: Mapping[str, Any] | None = None
     """What to merge into them; lists by their keys (strategic merge), null removes. It may name what is known once the cluster is up:
     `--peer-router-ips=${{ fixtures.r1.address }}`."""
 
+    json_: tuple[JsonOperation, ...] | None = Field(default=None, alias="json", min_length=1)
+    """Operations of a JSON patch, in order, such as one more argument:
+    `{op: add, path: /spec/template/spec/containers/0/args/-, value: --enable-ipv6}`. They may name what `merge` may."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ComponentPatch:
+        if (self.merge is None) == (self.json_ is None):
+            raise ValueError("say exactly one of merge and json")
+        return self
+
+    @property
+    def change(self) -> Change:
+        """What is merged, or the operations."""
+        return self.merge if self.merge is not None else [each.to_json() for each in self.json_ or ()]
+
     @property
     def waits_for_cluster(self) -> bool:
-        """Whether it says something of the cluster, so that it's merged only once that is up."""
-        return waits_for_cluster(self.merge)
+        """Whether it says something of the cluster, so that the change is made only once that is up."""
+        return waits_for_cluster(self.change)
 
 
 class Component(Model):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from koalesce.cluster_request import ClusterRequest, RegistryRequest
+from koalesce.cluster_request import ClusterRequest, NodeRequest, RegistryRequest
 from koalesce.errors import UsageError
 from koalesce.expressions import ExpressionError, resolve
 from koalesce.merging import merged
@@ -150,7 +150,7 @@ class LoadedSpec:
     def request_problems(self, section: str = "", *, is_clear: bool = True) -> list[Problem]:
         """What the cluster provider says about the request before anything starts (an unsupported version, say).
 
-        Where other problems of the cluster are known already (not `is_clear`), it's asked about the version alone.
+        Where other problems of the cluster are known already (not `is_clear`), it's asked about the version and its own settings alone.
         """
         if not any(self.source.document.value.get(part) for part in ("cluster", "clusters", "fixtures")):
             return []  # nobody refuses a cluster of which nothing is said
@@ -160,7 +160,7 @@ class LoadedSpec:
             return []
         except UsageError:  # a file that isn't there, which is said of the file
             return []
-        refusal = _refusal(_Asked(request if is_clear else _version_alone(request)))
+        refusal = _refusal(_Asked(request if is_clear else _without_its_shape(request)))
         if refusal is None:
             return []
         where: Path = ("clusters", section) if section else ("cluster",)
@@ -280,13 +280,17 @@ def _refusal(asked: _Asked) -> UsageError | None:
     return None
 
 
-def _version_alone(request: ClusterRequest) -> ClusterRequest:
+def _without_its_shape(request: ClusterRequest) -> ClusterRequest:
+    """The request with one plain node, of which no provider says anything, and no addresses."""
     return ClusterRequest(
         name=request.name,
         run_id=request.run_id,
         provider=request.provider,
         kubernetes=request.kubernetes,
-        nodes=(),
+        nodes=(NodeRequest(name="control-plane", role="control-plane"),),
+        pod_cidr="",
+        service_cidr="",
+        settings=request.settings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -9,6 +10,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from koalesce.durations import Duration
 from koalesce.steps.base import Step
 from koalesce.steps.identifier import Identifier
+from koalesce.steps.vantage import taken_on_wire
 
 _SHORTEST = 0.01
 
@@ -27,7 +29,7 @@ class InBackground(Step, key="background"):
     the `stop`: what it printed or saw is there only then. With `consistently` or `never` it watches over the steps between the two: it has to
     hold at every look until the `stop`, or until its time is over, whichever is first.
 
-    With `every`, what is asked over the network (`tcp`, `udp`, `curl`, `dns`, `connectivity`) is asked again and again, by one process on each node
+    With `every`, what is asked over the network (`tcp`, `udp`, `curl`, `dns`, `connectivity`) is asked again and again, by one process on each node (or pod)
     that keeps to its rhythm however long answers take. The step is over as soon as all is as expected, as if it were run by itself. From then on each
     try counts, until the `stop`, which says how many may be lost or wrong and how long a gap may be. Sources and targets are those of the start.
     """
@@ -41,6 +43,16 @@ class InBackground(Step, key="background"):
 
     run: Annotated[dict[str, Any], WithJsonSchema({"type": "object", "title": "Step"})]
     """The step, as it would stand in the list."""
+
+    @classmethod
+    def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
+        """Besides what its step takes: a probe that can go on, where it's asked again and again from pods."""
+        run = written.get("run")
+        inner = (
+            next(iter(run.values()), None) if written.get("every") is not None and isinstance(run, Mapping) else None
+        )
+        where = inner.get("from") if isinstance(inner, Mapping) else None
+        return taken_on_wire(where) if where is not None else frozenset()
 
     def title(self) -> str:
         """Its name."""

@@ -16,6 +16,7 @@ from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, Ste
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.objects.reading import shortened
 from koalesce.steps.routing.birdc import BIRDC
+from koalesce.steps.routing.daemon import fate
 from koalesce.steps.routing.expected import ROUTES, SESSIONS, Routes, Sessions
 from koalesce.steps.routing.gobgp import GOBGP
 from koalesce.steps.routing.reported import machine, routes_of, sessions_of
@@ -112,7 +113,8 @@ class Bgp(Machines, Assertion, key="bgp"):
             sessions = [{**each, "name": machine(each["peer"], context)} for each in speaker.sessions(ask)]
             outcome = self._judged(source, speaker, ask, sessions, context)
         except Unreadable as error:
-            return Errored(f"{source.name}: {error.message}")
+            why = fate(source.fixture, context.scope.cancel) if source.fixture else ""
+            return Errored(f"{source.name}: {f'{why} ({error.message})' if why else error.message}")
         return replace(outcome, sessions=tuple(sessions_of(source, sessions, context)))
 
     def _judged(

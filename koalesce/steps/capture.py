@@ -16,7 +16,7 @@ from koalesce.steps.base import Background, Errored, Failed, Outcome, Passed, St
 from koalesce.steps.inside.places import Source, seconds_left, select
 from koalesce.steps.state.items import Items
 from koalesce.steps.state.view import Item, View
-from koalesce.steps.vantage import Machines, taken_on_wire
+from koalesce.steps.vantage import ENTERED, Machines, taken_on_wire
 from koalesce.steps.wire.pcap import FIELDS, packets
 from koalesce.steps.wire.recording import MOST, Recorded, Recording, brought
 
@@ -68,7 +68,7 @@ class Capture(Machines, Background, key="capture"):
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
         """A way into the networks of nodes and of pods."""
-        return taken_on_wire(written)
+        return taken_on_wire(written, pods=ENTERED)
 
     def title(self) -> str:
         """What is captured, and where."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -18,7 +19,6 @@ from koalesce.steps.faults.targets import (
     MachinesOnWire,
     NodesAndFixtures,
     NodesOfIt,
-    NodesOrComponents,
     Partition,
     Removed,
     Victims,
@@ -26,7 +26,31 @@ from koalesce.steps.faults.targets import (
 from koalesce.steps.inside.places import fixtures_of, nodes_of, select
 
 KINDS = ("stop", "kill", "pause", "restart", "link_down", "partition", "degrade", "remove", "fill_disk")
-_OVER_AT_ONCE = ("restart-", "kill-component", "kill-container", "kill-process")  # faults that leave nothing to undo
+_OVER_AT_ONCE = (
+    "restart-",
+    "kill-component",
+    "kill-container",
+    "kill-pod",
+    "kill-process",
+)  # faults that leave nothing to undo
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """What a verb is called, by what it's done to."""
+
+    component: FaultKind
+    node: FaultKind
+    container: FaultKind
+    pod: FaultKind
+    process: FaultKind
+
+
+_KINDS: Mapping[str, _Kinds] = {
+    "kill": _Kinds("kill-component", "kill-node", "kill-container", "kill-pod", "kill-process"),
+    "pause": _Kinds("pause-component", "pause-node", "pause-container", "pause-pod", "pause-process"),
+    "restart": _Kinds("restart-component", "restart-node", "restart-container", "restart-pod", "restart-process"),
+}
 
 
 def _lasts(duration: Duration) -> Duration:
@@ -60,8 +84,9 @@ class Chaos(Background, key="chaos"):
     pause: Victims | None = None
     """Have all processes of a node, of a container, or a component stand still; they go on where they were."""
 
-    restart: NodesOrComponents | None = None
-    """End a component and start it again; or switch a node off and on, as `kill` says. There is nothing to undo."""
+    restart: Victims | None = None
+    """End a component and start it again; or switch a node off and on, as `kill` says. Containers and processes are asked to end (SIGTERM, after five seconds SIGKILL),
+    and it's waited until whoever looks after them (a kubelet, an init, their parent) has started them again: an error where nobody does. There is nothing to undo."""
 
     link_down: MachinesOnWire | None = None
     """Pull the cable: the machine's link to the others has no carrier. Its own interface stays, and pods on it reach each other."""
@@ -112,16 +137,19 @@ class Chaos(Background, key="chaos"):
         if self.degrade is not None or self.remove is not None:
             return "degrade-link" if self.degrade is not None else "remove-state"
         verb, victims = self._victims
-        if isinstance(victims, Victims) and victims.process is not None:
-            return "kill-process" if verb == "kill" else "pause-process"
+        if not isinstance(victims, Victims):
+            return "stop-component"
+        kind = _KINDS[verb]
         if victims.component is not None:
-            return _of_component(verb)
-        if isinstance(victims, Victims) and victims.of_containers:
-            return "kill-container" if verb == "kill" else "pause-container"
-        return _of_node(verb)
+            return kind.component
+        if victims.process is not None:
+            return kind.process
+        if victims.of_containers:
+            return kind.pod if victims.whole else kind.container
+        return kind.node
 
     @property
-    def _victims(self) -> tuple[str, ComponentOfMachines | NodesOrComponents | Victims]:
+    def _victims(self) -> tuple[str, ComponentOfMachines | Victims]:
         given = {"stop": self.stop, "kill": self.kill, "pause": self.pause, "restart": self.restart}
         return next((verb, victims) for verb, victims in given.items() if victims is not None)
 
@@ -149,7 +177,7 @@ class Chaos(Background, key="chaos"):
             return f"remove {self.remove.in_words()} from {_in_words(self.remove)}"
         verb, victims = self._victims
         if isinstance(victims, Victims) and victims.of_containers:
-            return f"{verb} {victims.place()}"
+            return f"{verb} {victims.place()}{' as a whole' if victims.whole else ''}"
         what = victims.component or (victims.process if isinstance(victims, Victims) else None)
         return f"{verb} {what} on {_in_words(victims)}" if what else f"{verb} {_in_words(victims)}"
 
@@ -201,8 +229,10 @@ class Chaos(Background, key="chaos"):
         unknown = [source.name for source in sources if source.node is None]
         if unknown:
             return Errored(f"the node of pod {unknown[0]} can't be reached", final=True)
-        pairs = tuple((source.node.name, source.container_id) for source in sources if source.node is not None)
-        return Fault(kind=self.kind, containers=pairs)
+        known = [(source.node.name, source) for source in sources if source.node is not None]
+        if victims.whole:
+            return Fault(kind=self.kind, pods=tuple((node, each.namespace, each.pod) for node, each in known))
+        return Fault(kind=self.kind, containers=tuple((node, each.container_id) for node, each in known))
 
 
 class Disturbing:
@@ -225,18 +255,6 @@ class Disturbing:
 
 def _in_words(target: NodesOfIt | NodesAndFixtures | Victims) -> str:
     return target.place() if isinstance(target, Victims) else str(target)
-
-
-def _of_component(verb: str) -> FaultKind:
-    kinds: dict[str, FaultKind] = {
-        "stop": "stop-component", "kill": "kill-component", "pause": "pause-component", "restart": "restart-component",
-    }  # fmt: skip
-    return kinds[verb]
-
-
-def _of_node(verb: str) -> FaultKind:
-    kinds: dict[str, FaultKind] = {"kill": "kill-node", "pause": "pause-node", "restart": "restart-node"}
-    return kinds[verb]
 
 
 def _cut(partition: Partition, cluster: Cluster) -> Fault | Errored:

@@ -13,14 +13,14 @@ from koalesce.addresses import Family
 from koalesce.durations import Duration
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import Source, select, unmet
-from koalesce.steps.vantage import Vantage, taken_on_wire
+from koalesce.steps.vantage import ENTERED, Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Endpoint, Endpoints, address_in
 from koalesce.steps.wire.destinations import Destinations
-from koalesce.steps.wire.expectations import Expectations, Expected, as_default
+from koalesce.steps.wire.expectations import Expectations, Expected, as_default, told_by_pods, undecidable
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
-from koalesce.steps.wire.probing import Batch, Observed, Seen, Target, probe
+from koalesce.steps.wire.probing import KINDS, Batch, Observed, Seen, Target, probe
 from koalesce.steps.wire.seen_sources import addresses_of_nodes, check_wish, source_problem, witnesses
 from koalesce.steps.wire.shares import MOST_SAMPLES, Distribution, question, ready_pods, spread
 from koalesce.steps.wire.sized import Sized
@@ -31,7 +31,7 @@ _SAMPLES = 60
 class Connectivity(Assertion, key="connectivity"):
     """Try to connect from each source to each target, and compare what the network does with what is expected.
 
-    `allowed`: an answer came back (with TCP: the handshake was completed). `refused`: the target itself said no, by a TCP reset or by
+    `allowed`: an answer came back (with TCP and SCTP: the handshake was completed). `refused`: the target itself said no, by a TCP reset, an abort of SCTP, or by
     ICMP port unreachable from its own address. `rejected`: somebody said no by ICMP in any other way. `dropped`: nothing came back
     within `maxTime`. The four are never taken for one another, and what could not be tried satisfies none of them. A filter in
     the source's own network namespace counts as `dropped`, a missing route there as not tried. Behind a Service the kernel gives ICMP errors
@@ -39,7 +39,7 @@ class Connectivity(Assertion, key="connectivity"):
     with `port unreachable` can't be told from a closed port, and counts as `refused`.
 
     Where `rejected` or `dropped` is expected, each source must also show that it can reach something (`control`), so that a broken network or
-    probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes: the pods' images don't matter.
+    probe is never taken for a policy. Probes run in the pods' network namespaces, from their nodes or in an ephemeral container: the pods' images don't matter.
     """
 
     polls = True
@@ -58,7 +58,7 @@ class Connectivity(Assertion, key="connectivity"):
 
     source_ip: StrictStr | None = Field(default=None, alias="sourceIP", examples=["preserved", "node", "10.244.0.0/16"])
     """Which address the targets must see where a connection is allowed, which at least one must be: `preserved` (the source's own), `node` (one of a node's addresses),
-    or a CIDR. The targets must answer as `agnhost netexec` does: `GET /clientip` over TCP, `clientip` over UDP."""
+    or a CIDR. The targets must answer as `agnhost netexec` does: `GET /clientip` over TCP, `clientip` over UDP and SCTP."""
 
     self_: Literal["include", "exclude"] = Field(default="exclude", alias="self")
     """Whether pods (nodes) are also probed from themselves."""
@@ -75,12 +75,12 @@ class Connectivity(Assertion, key="connectivity"):
     """Both families, instead of `ipFamily`: targets are called `web-0 IPv4` and `web-0 IPv6`."""
 
     payload: StrictStr | Sized | None = None
-    """What is sent over UDP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited; or `{size, df}`: so many bytes, which
+    """What is sent over UDP and SCTP (default: `hostname`, which `agnhost netexec` answers), or over TCP after the handshake, whose answer is then awaited; or `{size, df}`: so many bytes, which
     the targets must take as `agnhost netexec` does, by `echo …` over UDP and `POST /echo` over TCP. Both ways are tried if each place is a source and a target."""
 
     distribution: Distribution | None = None
     """Who must answer behind each address, and how often: `{}` (each ready pod of the Service), `{backends: 3, min: 10%}`. The targets must tell their names as
-    `agnhost netexec` does: `GET /hostname` over TCP, `hostname` over UDP."""
+    `agnhost netexec` does: `GET /hostname` over TCP, `hostname` over UDP and SCTP."""
 
     sticky: Literal[True] | None = None
     """Each source must always be answered by one and the same behind an address; they must tell their names as for `distribution`."""
@@ -141,8 +141,12 @@ class Connectivity(Assertion, key="connectivity"):
 
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
-        """A way into the source's network."""
-        return taken_on_wire(written.get("from"), address_in(written.get("to")))
+        """A way into the source's network, and what the probe there has to tell; and SCTP where that is spoken, which few kernels do."""
+        to = written.get("to")
+        is_sctp = isinstance(to, Mapping) and "SCTP" in (to.get("protocol"), *(to.get("protocols") or ()))
+        pods = told_by_pods(written, answers=("sourceIP", "distribution", "sticky", "samples", "payload"))
+        pods |= ENTERED if written.get("sourceIP") == "node" else frozenset()
+        return taken_on_wire(written.get("from"), address_in(to), pods=pods) | ({"sctp"} if is_sctp else frozenset())
 
     def title(self) -> str:
         """From what to what, and what is expected."""
@@ -186,6 +190,8 @@ class Connectivity(Assertion, key="connectivity"):
         return None
 
     def _look(self, pairs: list[tuple[Source, list[Endpoint]]], context: StepContext) -> Outcome:
+        if problem := undecidable(self.expect.all(), [source for source, _ in pairs], context):
+            return problem
         needy = [source for source, targets in pairs if context.negated or self._hopes_for_silence(source, targets)]
         proof = Proof.prepare(self.control, needy, self.max_time.seconds, context)
         if isinstance(proof, Failed | Errored):
@@ -260,7 +266,7 @@ class Connectivity(Assertion, key="connectivity"):
 
     def _target(self, endpoint: Endpoint) -> Target:
         return Target(
-            type="udp" if endpoint.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
+            type=KINDS[endpoint.protocol], host=endpoint.host, port=endpoint.port,
             family=endpoint.family or "", limit=self.max_time.seconds, payload=self._question(endpoint),
             size=self.payload.size if isinstance(self.payload, Sized) else 0,
             whole=isinstance(self.payload, Sized) and self.payload.df, ask_source=self.source_ip is not None,

@@ -13,6 +13,7 @@ from koalesce.durations import Duration
 from koalesce.netpol import generated, upstream
 from koalesce.netpol.cases import Case, tagged
 from koalesce.netpol.grid import Grid
+from koalesce.netpol.policy import Protocol
 from koalesce.steps.base import Course, Ended, Errored, Files, Outcome, Passed, Stage, StepContext
 from koalesce.steps.policies.ground import Ground
 from koalesce.steps.policies.looking import Look, as_simulated
@@ -68,10 +69,10 @@ class NetworkPolicyStep(Course, key="network-policy"):
     )
     """What each of them serves; default: 80 and 81."""
 
-    protocols: Annotated[list[Literal["TCP", "UDP"]], Field(min_length=1), AfterValidator(_unique)] = Field(
-        default_factory=lambda: list[Literal["TCP", "UDP"]](["TCP"])
+    protocols: Annotated[list[Protocol], Field(min_length=1), AfterValidator(_unique)] = Field(
+        default_factory=lambda: list[Protocol](["TCP"])
     )
-    """By which protocols; default: TCP."""
+    """By which protocols: TCP, UDP and SCTP, which takes the capability `sctp`; default: TCP."""
 
     ip_families: Annotated[list[Family], Field(min_length=1), AfterValidator(_unique)] | None = None
     """Addresses of which families are tried; default: of all that pods of the cluster have."""
@@ -142,8 +143,9 @@ class NetworkPolicyStep(Course, key="network-policy"):
 
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
-        """The grid's pods are entered from their nodes."""
-        return frozenset({"node-exec"})
+        """The grid's pods are entered from their nodes; and SCTP where that is spoken, which few kernels do."""
+        spoken = written.get("protocols")
+        return frozenset({"node-exec", *(["sctp"] if isinstance(spoken, list) and "SCTP" in spoken else [])})
 
     def title(self) -> str:
         """Which policies, on how large a grid."""

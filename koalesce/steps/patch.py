@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from koalesce.kube import ApiError
-from koalesce.models import Model
 from koalesce.steps.base import Failed
 from koalesce.steps.objects.acting import Approach
+from koalesce.steps.objects.json_patch import JsonOperation
 from koalesce.steps.objects.targets import TargetAction
 
 _UNSUPPORTED_MEDIA = 415
 _UNSAID = "the server rejected our request due to an error in our request"
 _WAYS = ("merge", "strategic", "json_")
-
-
-def _pointer(path: str) -> str:
-    if path and not path.startswith("/") and "${{" not in path:
-        raise ValueError(f'"{path}" is no path of a JSON patch; it begins with /, such as /spec/replicas')
-    return path
-
-
-class JsonOperation(Model):
-    """One operation of a JSON patch (RFC 6902)."""
-
-    op: Literal["add", "remove", "replace", "move", "copy", "test"]
-    """What to do; `test` has the whole patch refused where the value is another one."""
-    path: Annotated[str, AfterValidator(_pointer)] = Field(examples=["/spec/replicas"])
-    """Where: `/spec/containers/0/image`; `~1` stands for `/` in a key, `~0` for `~`, `-` for the end of a list."""
-    from_: Annotated[str, AfterValidator(_pointer)] | None = Field(default=None, alias="from")
-    """Where a value comes from (`move`, `copy`)."""
-    value: Any = None
-    """The value (`add`, `replace`, `test`)."""
-
-    @model_validator(mode="after")
-    def _check_fields(self) -> JsonOperation:
-        needs_from, needs_value = self.op in ("move", "copy"), self.op in ("add", "replace", "test")
-        if needs_from != (self.from_ is not None):
-            raise ValueError(f"{self.op} {'needs' if needs_from else 'has no'} from")
-        if needs_value != ("value" in self.model_fields_set):
-            raise ValueError(f"{self.op} {'needs a' if needs_value else 'has no'} value")
-        return self
-
-    def to_json(self) -> dict[str, Any]:
-        """As the API server takes it."""
-        return {self._name(name): getattr(self, name) for name in ("op", "path", "from_", "value") if self._has(name)}
-
-    def _has(self, name: str) -> bool:
-        return name in self.model_fields_set
-
-    def _name(self, name: str) -> str:
-        return "from" if name == "from_" else name
 
 
 class Patch(TargetAction, key="patch"):

@@ -16,7 +16,7 @@ from koalesce.models import Model
 from koalesce.steps.base import Assertion, Errored, Failed, Outcome, Passed, StepContext
 from koalesce.steps.inside.places import select
 from koalesce.steps.stop import Latencies
-from koalesce.steps.vantage import Machines, taken_on_wire
+from koalesce.steps.vantage import ENTERED, Machines, taken_on_wire
 from koalesce.steps.wire.destination import Destination
 from koalesce.steps.wire.figures import Figure, Pair, Wire, by_pair, node_to_node
 from koalesce.steps.wire.measuring import Kind, Listeners, Load, Measured, measure
@@ -121,7 +121,8 @@ class Perf(Assertion, key="perf"):
         """A way into the networks of both ends; pods of Services are entered from their nodes, too."""
         to = written.get("to")
         is_service = isinstance(to, Mapping) and to.get("service") is not None
-        return taken_on_wire(written.get("from")) | (frozenset({"node-exec"}) if is_service else taken_on_wire(to))
+        target = ENTERED if is_service else taken_on_wire(to, pods=ENTERED)
+        return taken_on_wire(written.get("from"), pods=ENTERED) | target
 
     def title(self) -> str:
         """What is measured, from where to where."""

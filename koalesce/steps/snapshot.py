@@ -22,7 +22,7 @@ from koalesce.steps.state.machines import OnMachines, asked, everywhere
 from koalesce.steps.state.view import Item
 
 Kind = Literal[
-    "addresses", "chains", "ipsets", "iptables", "links", "listeners", "mounts", "neighbours", "nftables", "processes", "routes", "rules", "sysctls",
+    "addresses", "chains", "ipsets", "iptables", "ipvs", "links", "listeners", "mounts", "neighbours", "nftables", "processes", "routes", "rules", "sysctls",
 ]  # fmt: skip
 _USUAL: tuple[Kind, ...] = (
     "routes",
@@ -33,6 +33,7 @@ _USUAL: tuple[Kind, ...] = (
     "chains",
     "nftables",
     "ipsets",
+    "ipvs",
     "sysctls",
 )
 _SEEN = "snapshot"
@@ -69,7 +70,7 @@ class Snapshot(OnMachines, Assertion, key="snapshot"):
 
     of: Annotated[list[Kind], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     """Kinds of state, as in `node-state`; `sysctls` are all that can be set of the network. Default: `routes`, `rules`, `links`, `addresses`, `iptables`, `chains`, `nftables`,
-    `ipsets` and `sysctls`, or none of them where `files` are said. There are also `mounts`, `listeners`, `processes` and `neighbours` (those that somebody made)."""
+    `ipsets`, `ipvs` and `sysctls`, or none of them where `files` are said. There are also `mounts`, `listeners`, `processes` and `neighbours` (those that somebody made)."""
 
     files: Paths | None = None
     """Files and folders with all that is in them, on the same file system: `[/etc/cni/net.d]`. Type, mode, owner, target and content count. One that isn't there must not be there later."""

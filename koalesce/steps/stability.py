@@ -20,7 +20,7 @@ from koalesce.steps.state.growth import FEWEST, Course
 from koalesce.steps.state.machines import reachable
 from koalesce.steps.state.sampling import MEASURES, Missed, Processes, Sampler, Track, asked
 from koalesce.steps.state.watched import Objects, State, Watched
-from koalesce.steps.vantage import taken, taken_on_wire
+from koalesce.steps.vantage import ENTERED, taken, taken_on_wire
 
 _LONGEST_NAME = 15  # of a process, as kernels keep it
 
@@ -72,7 +72,7 @@ class Stability(Background, key="stability"):
             if isinstance(one, Mapping):
                 found |= taken(one.get("state"))
                 for name in MEASURES:
-                    found |= taken_on_wire(one[name]) if one.get(name) is not None else set()
+                    found |= taken_on_wire(one[name], pods=ENTERED) if one.get(name) is not None else set()
         return frozenset(found)
 
     def title(self) -> str:

@@ -47,6 +47,8 @@ def _owner(text: str) -> str:
     return text
 
 
+PROBED = frozenset({"pod-probe", "probe-answers"})
+ENTERED = frozenset({"node-exec"})
 Owner = Annotated[StrictStr, AfterValidator(_owner)]
 Selector = Annotated[StrictStr, BeforeValidator(_selector_text), AfterValidator(_readable)]
 
@@ -54,11 +56,11 @@ Selector = Annotated[StrictStr, BeforeValidator(_selector_text), AfterValidator(
 def taken(where: Any) -> frozenset[str]:
     """The capabilities that running something there takes, by the fields as they are written; a text with an expression tells nothing."""
     is_node = isinstance(where, Mapping) and any(where.get(name) is not None for name in ("node", "nodes"))
-    return frozenset({"node-exec"}) if is_node else frozenset()
+    return ENTERED if is_node else frozenset()
 
 
-def taken_on_wire(where: Any, target: Any = None) -> frozenset[str]:
-    """Those that looking at the network from there takes: pods are entered from their nodes.
+def taken_on_wire(where: Any, target: Any = None, *, pods: frozenset[str] = PROBED) -> frozenset[str]:
+    """Those that looking at the network from there takes; `pods` is what it takes from pods: a probe in them, or that they're entered from their nodes.
 
     From this machine a target (an address or a URL) that is this machine, too, takes nothing, nor does one that a step tells, as port-forwards do.
     """
@@ -66,7 +68,7 @@ def taken_on_wire(where: Any, target: Any = None) -> frozenset[str]:
         is_here = isinstance(target, str) and _HERE.search(target) is not None
         return frozenset() if is_here else frozenset({"host-exec"})
     is_pod = isinstance(where, Mapping) and any(where.get(name) is not None for name in ("pod", "pods"))
-    return frozenset({"node-exec"}) if is_pod else taken(where)
+    return pods if is_pod else taken(where)
 
 
 class PodSelection(Model):

@@ -13,6 +13,7 @@ from typing import Any
 import python_terraform
 from python_terraform import IsFlagged
 
+from koalesce.clock import hint_of_time
 from koalesce.errors import Interrupted, ProvisionError
 from koalesce.process import Cancel, CommandMissing
 from koalesce.terraform.binary import find_binary
@@ -22,6 +23,7 @@ from koalesce.terraform.trying import has_plugins_of, plugin_mirror
 
 VARIABLES_FILE = "koalesce.auto.tfvars.json"  # read by every Terraform command in the folder, also by hand
 LOG_FILE = "terraform.log"
+_DRAFT = ".terraform.variables"
 _LOCK_TIMEOUT = "60s"
 _FOREIGN_PREFIXES = ("TF_VAR_", "TF_CLI_ARGS")
 _FOREIGN = ("TF_WORKSPACE", "TF_DATA_DIR", "TF_INPUT")
@@ -184,7 +186,7 @@ class Terraform:
         errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
         if errors:
             lines = "\n".join(_told(errors))
-            known = _hint(error.summary for error in errors)
+            known = _hint(f"{error.summary} {error.detail}" for error in errors)
             return ProvisionError(f"{self._name} {command} failed: {lines}", hint=known or f"all it said: {self._log}")
         raw = [event.message for event in events if event.type == "raw"]
         if any("flag provided but not defined" in line or "Usage: " in line for line in raw):
@@ -223,7 +225,16 @@ _HINTS: tuple[tuple[tuple[str, ...], str], ...] = (
 def _hint(said: Iterable[str]) -> str:
     """What to do about errors that are known; nothing for others."""
     text = "\n".join(said)
-    return next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
+    known = next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
+    return hint_of_time(text) or (known + _who_builds(text) if known == _PLUGIN_HINT else known)
+
+
+def _who_builds(text: str) -> str:
+    """What makes a plugin that errors name, where its module can be built."""
+    from koalesce.toolchain.plugins import PLUGINS  # only mistakes need it
+
+    made = (name for name, plugin in PLUGINS.items() if plugin.source in text)
+    return "".join(f"; `koalesce toolchain plugin {name}` builds it" for name in made)
 
 
 def _told(errors: list[Diagnostic]) -> Iterator[str]:
@@ -246,12 +257,12 @@ def _outputs(events: list[TerraformEvent]) -> dict[str, Any] | None:
 
 def write_variables(folder: Path, variables: Mapping[str, Any]) -> Path:
     """Write the variables of a root where Terraform finds them by itself; readable by us alone."""
-    path = folder / VARIABLES_FILE
-    path.unlink(missing_ok=True)  # an older file keeps its mode
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    path, draft = folder / VARIABLES_FILE, folder / _DRAFT
+    draft.unlink(missing_ok=True)  # an older file keeps its mode
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(variables, file, indent=2)
-    return path
+    return draft.replace(path)
 
 
 def _open_log(path: Path) -> Any:

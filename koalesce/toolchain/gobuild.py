@@ -45,7 +45,7 @@ class GoBuilder:
 
     def build(self, recipe: Recipe, into: Path) -> None:
         """Build a recipe's binaries into an existing folder; raises GoMissing, BuildFailed or FullDisk."""
-        name = f"{recipe.tool} {recipe.version}"
+        name = f"{recipe.tool} {recipe.version}".rstrip()  # an image's program has no version of its own
         go = find_go()
         if go is None:
             raise GoMissing(f"building {name}")

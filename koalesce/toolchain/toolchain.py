@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from koalesce.assets import cache_dir
-from koalesce.errors import ProvisionError, UsageError
+from koalesce.errors import UsageError
 from koalesce.process import Cancel
 from koalesce.toolchain import builtin, recipes
 from koalesce.toolchain.debian import Debian
@@ -116,7 +116,7 @@ class Toolchain:
             system=system,
             runc=runc,
             probe=self.tool("koalesce-probe") / "koalesce-probe",
-            images={**self._images(version, wanted), **self._static_images(version, static)},
+            images={**self._images(wanted), **self._static_images(version, static)},
             routers={program: str(self._router(program)) for program in sorted(routers)},
             resolver=self.tool("coredns") / "coredns" if resolver else None,
         )
@@ -131,8 +131,6 @@ class Toolchain:
             raise UsageError(f"there is no tool {name!r}; there are {', '.join(sorted(self._releases.tools))}")
         if name == "kubernetes":
             version = self.resolve_version(version)
-        elif name == "agnhost" and not version:
-            version = self._agnhost_version(self.resolve_version())
         elif name == "runc" and not version:
             return self._runc_and_system()[0].parent
         return self.tool(name, version or None)
@@ -154,7 +152,7 @@ class Toolchain:
     def states(self, kubernetes: str) -> list[ToolState]:
         """How each tool of a Kubernetes version stands; makes nothing."""
         version = self.resolve_version(kubernetes)
-        versions = {**self._releases.versions, "kubernetes": version, "agnhost": self._agnhost_version(version)}
+        versions = {**self._releases.versions, "kubernetes": version}
         system = self._system_state()
         found = [self._state(tool, versions[tool]) for tool in sorted(versions)]
         return [*(self._with_system(state, system) for state in found), system]
@@ -172,9 +170,11 @@ class Toolchain:
 
     def _announce(self, kubernetes: str, chosen: Collection[str]) -> None:
         """Say how long the builds will take that a local cluster needs first, if any."""
-        versions = {**self._releases.versions, "kubernetes": kubernetes, "agnhost": self._agnhost_version(kubernetes)}
+        versions = {**self._releases.versions, "kubernetes": kubernetes}
         needed = {tool: version for tool, version in versions.items() if tool not in CHOOSABLE or tool in chosen}
         missing = [tool for tool, version in needed.items() if not self._finder.find(tool, version)]
+        if any(self._releases.tools[tool].debian for tool in missing) and self._system_state().folder:
+            missing = [tool for tool in missing if not self._releases.tools[tool].debian]
         wanted = [self._finder.recipe(tool, versions[tool]) for tool in missing]
         minutes = sum(recipe.minutes for recipe in wanted if recipe)
         if minutes:
@@ -250,9 +250,9 @@ class Toolchain:
         plan = f"Debian packages {', '.join(sorted(missing))}"
         return ToolState(tool="system", version="", source=source if folder else "", folder=folder, plan=plan)
 
-    def _images(self, kubernetes: str, chosen: Collection[str]) -> dict[str, str]:
+    def _images(self, chosen: Collection[str]) -> dict[str, str]:
         """The references of the cluster's own images by role, all of them in the store."""
-        agnhost = self._agnhost_version(kubernetes)
+        agnhost = self._releases.versions["agnhost"]
         contents = {
             "pause": builtin.pause(self.tool("pause") / "pause", self._releases.versions["pause"]),
             "probe": builtin.probe(self.tool("agnhost", agnhost) / "agnhost", agnhost),
@@ -274,15 +274,6 @@ class Toolchain:
                 contents = builtin.component(self.tool("kubernetes", kubernetes) / name, kubernetes)
             found[name] = self._builder.build(contents)
         return found
-
-    def _agnhost_version(self, kubernetes: str) -> str:
-        """The version of agnhost that belongs to a Kubernetes version: its recipe lies beside."""
-        recipe = self._finder.recipe("kubernetes", kubernetes)
-        if recipe is None:
-            raise ProvisionError(
-                f"there is no recipe of Kubernetes {kubernetes}", hint=f"koalesce toolchain add {kubernetes}"
-            )
-        return recipes.load(recipe.folder / "agnhost.recipe.toml").version
 
 
 def _chosen(dns: str, addons: Collection[str]) -> frozenset[str]:

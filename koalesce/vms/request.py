@@ -66,6 +66,8 @@ def from_mapping(data: Mapping[str, Any]) -> VmRequest:
         raise ValueError(f"accelerator {accelerated!r} is none of {', '.join(SLOWNESS)}")
     timeout = float(settings.get("timeout") or _TIMEOUT) * SLOWNESS[accelerated]
     cluster = local.from_mapping({**data, "settings": {**settings, "timeout": timeout}})
+    if cluster.has_failover:
+        raise ValueError(f"{len(cluster.controls)} nodes are control planes, and virtual machines take one")
     processors, mebibytes = int(settings.get("processors") or _PROCESSORS), int(settings.get("mebibytes") or _MEBIBYTES)
     vms = tuple(
         Vm(

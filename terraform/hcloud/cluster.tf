@@ -62,6 +62,23 @@ resource "terraform_data" "guard" {
     interpreter = self.input.interpreter
     command     = self.input.name
   }
+
+  lifecycle {
+    precondition {
+      condition     = length([for node in var.nodes : node if node.role == "control-plane"]) == 1 && length(var.etcd.fixtures) == 0
+      error_message = "nodes: one of them, and no other, has the role control-plane, where machines become nodes; several control planes, and an etcd on fixtures, are of the provider local."
+    }
+
+    precondition {
+      condition     = length(var.fixtures) + length(var.registries) + length(var.addons) == 0 && join(",", var.ip_families) == "IPv4"
+      error_message = "fixtures, registries, addons and other ip_families than [\"IPv4\"] are of the provider local; leave them out."
+    }
+
+    precondition {
+      condition     = alltrue([for node in var.nodes : node.subnet == "" && length(node.disks) == 0 && !node.spare && node.cpu == 0 && node.memory == 0])
+      error_message = "nodes: subnet, disks, spare, cpu and memory are of the provider local (the last two of qemu as well); leave them out."
+    }
+  }
 }
 
 # When everything may be swept, whoever still uses it: a time that later plans leave as it is.

@@ -220,7 +220,7 @@ variable "koalesce_command" {
 
 variable "settings" {
   description = "What only this provider knows."
-  type        = object({ context = optional(string, ""), kubeconfig = optional(string, ""), allow_disruption = optional(bool, false), allow_node_exec = optional(bool, false), node_exec_image = optional(string, "") })
+  type        = object({ context = optional(string, ""), kubeconfig = optional(string, ""), allow_disruption = optional(bool, false), allow_node_exec = optional(bool, false), node_exec_image = optional(string, ""), pod_probes = optional(string, ""), probe_image = optional(string, "") })
   default     = {}
   nullable    = false
 }

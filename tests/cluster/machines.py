@@ -109,11 +109,13 @@ class Machine:
     name: str
     address: str
     namespace: str
+    site: str  # the network namespace with the bridge
     process: subprocess.Popen[bytes]
     groups: tuple[Path, ...]  # of cgroup v1; on v2 it has what nspawn makes, which ends with it
 
     def cut_power(self) -> None:
-        """End it at once, with all that runs on it."""
+        """End it at once, with all that runs on it; from then on nobody answers at its address, not even its kernel."""
+        subprocess.run(["ip", "-n", self.site, "link", "del", self.name], check=False, capture_output=True)
         for group in self.groups:
             for pid in cgroups.processes([group]):
                 with contextlib.suppress(ProcessLookupError):
@@ -217,7 +219,7 @@ def _machine(stack: contextlib.ExitStack, folder: Path, mark: str, number: int) 
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         env={**os.environ, **({"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "0"} if groups else {})},
     )  # fmt: skip
-    machine = Machine(name=name, address=address, namespace=namespace, process=process, groups=tuple(groups))
+    machine = Machine(name=name, address=address, namespace=namespace, site=mark, process=process, groups=tuple(groups))
     stack.callback(machine.cut_power)
     return machine
 

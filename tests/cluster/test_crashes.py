@@ -11,38 +11,18 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from koalesce.local.ledger import Ledger
-from koalesce.terraform.client import LOG_FILE
-from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
+from koalesce.cli import exit_codes
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
+from tests.cluster.world import COMMANDS, NAME, PATIENCE, World
 
-NAME = "t-crash"
-SPEC = f"""
-apiVersion: koalesce.dev/v1alpha1
-kind: Spec
-metadata: {{name: {NAME}}}
-cluster: {{nodes: 1, egress: host}}
-tests:
-  - name: there is a node
-    steps:
-      - assert: {{resource: nodes, count: 1}}
-"""
 COUNT = int(os.environ.get("KOALESCE_CRASHES", "6"))
 SEED = int(os.environ["KOALESCE_CRASH_SEED"])  # drawn by chance where it isn't given
-PATIENCE = 180.0
-COMMANDS = {
-    "up": ["up", "spec.yaml", "--name", NAME],
-    "run": ["run", "spec.yaml"],
-    "down": ["down", NAME],
-}
-
 
 pytestmark = [*LOCAL_CLUSTERS]
 
@@ -69,84 +49,6 @@ def crashes(seed: int, count: int) -> list[Crash]:
     return [Crash(*turn, chance.uniform(0.02, 0.98)) for turn in turns[:count]]
 
 
-class World:
-    """A state folder of the tests' own, and the machine as it was before."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.state.mkdir()
-        (folder / "spec.yaml").write_text(SPEC)
-        self.ledger = Ledger(self.state / "clusters")
-        self.ledger.folder.mkdir()
-        (self.state / "terraform").mkdir()
-        self.environment = {**os.environ, "KOALESCE_STATE_DIR": str(self.state)}
-        self.before = Machine(self.state, NAME)
-        self.seconds: dict[str, float] = {}
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "koalesce", *words],
-            cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-
-    def call(self, *words: str) -> str:
-        with self.start(*words) as done:
-            out, _ = done.communicate(timeout=PATIENCE)
-        return out
-
-    def measure(self) -> None:
-        """How long the commands take undisturbed, on the machine as it is now."""
-        for command, words in COMMANDS.items():
-            if command == "down" and not self.ledger.find(NAME):
-                self.call(*COMMANDS["up"])
-            began = time.monotonic()
-            out = self.call(*words)
-            self.seconds[command] = time.monotonic() - began
-            assert command == "run" or NAME in out, out
-            if command == "up":
-                assert self.left() != [], "a cluster that is up can't be seen"
-                self.call("down", NAME)
-
-    def pids(self, victim: str, cli: int) -> list[int]:
-        """The processes of a victim that run now."""
-        if victim == "cli":
-            return [cli]
-        if victim == "supervisor":
-            found = [entry.supervisor for entry in self.ledger.entries() if entry.supervisor is not None]
-            return [process.pid for process in found if process.is_alive]
-        return [pid for pid in self._ours() if "terraform" in _program(pid)]
-
-    def _ours(self) -> Iterator[int]:
-        mark = f"KOALESCE_STATE_DIR={self.state}".encode()
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (path / "environ").read_bytes():
-                    yield int(path.name)
-            except OSError:
-                continue
-
-    def left(self) -> list[str]:
-        """What is there and wasn't before; the log of an apply that failed stays for people."""
-        return [
-            thing
-            for thing in self.before.left()
-            if not thing.endswith(f"/{LOG_FILE}") and not self._is_log_folder(thing)
-        ]
-
-    def _is_log_folder(self, thing: str) -> bool:
-        folder = Path(thing.removeprefix("file "))
-        return folder.parent == self.state / "terraform" and [path.name for path in folder.glob("*")] == [LOG_FILE]
-
-
-def _program(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/exe").readlink().name
-    except OSError:
-        return ""
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("crashes"))
@@ -161,16 +63,21 @@ def test_the_next_call_restores_the_machine(world: World, crash: Crash) -> None:
         assert "is up" in world.call(*COMMANDS["up"])
 
     with world.start(*COMMANDS[crash.command]) as cli:
-        out = _hit(world, crash, cli)
-    swept = world.call("sweep")
-    for entry in world.ledger.entries():  # the crash came too late, or hit nobody: the cluster is kept
-        assert entry.keep, f"{swept}\n{entry}"
-        world.call("down", entry.name)
+        print(_hit(world, crash, cli))
+    world.restore()
 
-    deadline = time.monotonic() + 60
-    while (left := world.left()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == [], f"{crash}\n{out}\n{swept}"
+
+@pytest.mark.parametrize("share", [random.Random(SEED).uniform(0.1, 0.9)], ids=lambda share: f"{SEED}-{share:.2f}")
+def test_a_run_that_is_started_when_another_dies_is_not_disturbed(world: World, share: float) -> None:
+    """It begins by removing what dead runs left, which the other's supervisor may be at."""
+    with world.start(*COMMANDS["run"]) as cli:
+        print(_hit(world, Crash("run", "cli", signal.SIGKILL, share), cli))
+
+    with world.start(*COMMANDS["run"]) as second:
+        out, _ = second.communicate(timeout=PATIENCE)
+
+    assert second.returncode == exit_codes.PASSED, out
+    world.restore()
 
 
 def _hit(world: World, crash: Crash, cli: subprocess.Popen[str]) -> str:

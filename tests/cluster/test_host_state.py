@@ -62,6 +62,14 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         {"nft_chain": "ip mine input"},
         ["nft add table ip mine", "nft add chain ip mine input { type filter hook input priority 0 ; }", "nft add rule ip mine input tcp dport 80 counter accept", "nft add rule ip mine input ip saddr 10.0.0.0/8 drop"],
     ),
+    (
+        {"nft_set": "ip mine known"},
+        ["nft add table ip mine", "nft add set ip mine known { type ipv4_addr ; flags interval,timeout ; }", "nft add element ip mine known { 203.0.113.0/25 timeout 1h }", "nft add element ip mine known { 198.51.100.7 }"],
+    ),
+    (
+        {"nft_set": "ip mine doors"},
+        ["nft add table ip mine", "nft add chain ip mine web", "nft add map ip mine doors { type inet_service : verdict ; }", "nft add element ip mine doors { 80 : goto web }"],
+    ),
 ]  # fmt: skip
 
 

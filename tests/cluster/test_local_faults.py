@@ -19,6 +19,7 @@ from koalesce.cluster import Fault
 from koalesce.errors import ClusterError, KoalesceError
 from koalesce.kube import Kube
 from koalesce.local import client
+from koalesce.local.hoststate import elements
 from koalesce.local.ledger import Ledger
 from koalesce.providers.local import LocalProvider
 from koalesce.providers.local_faults import LocalFault, LocalFaults
@@ -199,6 +200,45 @@ def test_a_container_is_paused_and_killed(cluster: Cluster) -> None:
     eventually(lambda: _container(cluster, "web") not in ("", first))
 
 
+def test_a_container_is_restarted_in_its_pod(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("again", ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]))
+    eventually(lambda: _container(cluster, "again"))
+    first, address = _container(cluster, "again"), _address(cluster, "again")
+
+    cluster.begin("restart-container", containers=(("worker-1", first),)).undo()
+
+    eventually(lambda: _container(cluster, "again") not in ("", first))
+    assert _address(cluster, "again") == address
+    assert _last_code(cluster, "again") == 0  # it was asked, and has ended by itself
+
+
+def test_a_whole_pod_is_paused_killed_and_begun_anew_with_another_network(cluster: Cluster) -> None:
+    cluster.kube.create(_pod("whole", ["/agnhost", "pause"]))
+    eventually(lambda: _container(cluster, "whole"))
+    first, address = _container(cluster, "whole"), _address(cluster, "whole")
+    pod = (("worker-1", "default", "whole"),)
+
+    fault = cluster.begin("pause-pod", pods=pod)
+    assert cluster.code("worker-1", "sh", "-c", f"ctr -n k8s.io tasks ls | grep {first} | grep -q PAUSED") == 0
+    fault.undo()
+    cluster.begin("kill-pod", pods=pod).undo()
+
+    eventually(lambda: _container(cluster, "whole") not in ("", first))
+    eventually(lambda: _address(cluster, "whole") not in ("", address))
+    with pytest.raises(ClusterError, match="no container of pod default/nobody runs on worker-1"):
+        cluster.begin("kill-pod", pods=(("worker-1", "default", "nobody"),))
+
+
+def test_a_program_is_restarted_by_whoever_looks_after_it(cluster: Cluster) -> None:
+    def pid() -> str:
+        return output(cluster, "worker-1", "pgrep", "-x", "kube-proxy").strip()
+
+    before = pid()
+    cluster.begin("restart-process", "worker-1", process="kube-proxy").undo()
+
+    assert pid() not in ("", before)
+
+
 def test_a_cable_is_pulled_and_put_back(cluster: Cluster) -> None:
     assert cluster.reaches("control-plane", "worker-1")
     fault = cluster.begin("link-down", "worker-1")
@@ -287,16 +327,35 @@ CASES: list[tuple[dict[str, str], list[str], list[str], str]] = [
         ["nft delete table ip t-mine"],
         "nft -s list table ip t-mine",
     ),
+    (
+        {"nft_set": "ip t-set known"},
+        ["nft add table ip t-set", "nft add set ip t-set known { type ipv4_addr ; flags interval ; }", "nft add element ip t-set known { 203.0.113.0/25 }", "nft add element ip t-set known { 198.51.100.7 }"],
+        ["nft delete table ip t-set"],
+        "nft -j list set ip t-set known",
+    ),
+    (
+        {"nft_set": "ip t-map doors"},
+        ["nft add table ip t-map", "nft add chain ip t-map web", "nft add map ip t-map doors { type inet_service : verdict ; }", "nft add element ip t-map doors { 80 : goto web }", "nft add element ip t-map doors { 81 : drop }"],
+        ["nft delete table ip t-map"],
+        "nft -j list map ip t-map doors",
+    ),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "making", "ending", "show"), CASES, ids=["chain", "ipset", "nft"])
+def held(text: str) -> int:
+    """How many elements a set has as nft tells it in JSON; how many lines another text has."""
+    return len(elements(text)) if text.startswith("{") else len(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("state", "making", "ending", "show"), CASES, ids=["chain", "ipset", "nft", "nft-set", "nft-map"]
+)
 def test_what_is_removed_from_a_kernel_is_put_back_as_it_was(
     cluster: Cluster, state: dict[str, str], making: list[str], ending: list[str], show: str
 ) -> None:
-    if {"ipset": "ipset", "nft_chain": "nftables"}.get(next(iter(state)), "iptables") not in cluster.outputs[
-        "capabilities"
-    ]:
+    if {"ipset": "ipset", "nft_chain": "nftables", "nft_set": "nftables"}.get(
+        next(iter(state)), "iptables"
+    ) not in cluster.outputs["capabilities"]:
         pytest.skip("the kernel has none such")
     for line in making:
         output(cluster, "worker-1", *line.split())
@@ -310,7 +369,7 @@ def test_what_is_removed_from_a_kernel_is_put_back_as_it_was(
         for line in ending:
             output(cluster, "worker-1", *line.split())
 
-    assert len(without.splitlines()) == len(before.splitlines()) - 2
+    assert held(without) == held(before) - 2
     assert after == before
 
 
@@ -405,6 +464,19 @@ def _container(cluster: Cluster, pod: str) -> str:
     statuses = found["status"].get("containerStatuses", ()) if found else ()
     running = [status["containerID"] for status in statuses if "running" in status["state"]]
     return running[0].rpartition("/")[2] if running else ""
+
+
+def _address(cluster: Cluster, pod: str) -> str:
+    """A pod's address; empty if it has none."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    return str(found["status"].get("podIP", "")) if found else ""
+
+
+def _last_code(cluster: Cluster, pod: str) -> int:
+    """What a pod's container before this one ended with; -1 if it's not said."""
+    found = cluster.kube.get(cluster.kube.resource("pods"), pod, "default")
+    statuses = found["status"].get("containerStatuses", ()) if found else ()
+    return next((status["lastState"]["terminated"]["exitCode"] for status in statuses if status["lastState"]), -1)
 
 
 def _reason(cluster: Cluster, pod: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from koalesce.errors import KoalesceError
 from koalesce.local import machine
 from koalesce.local.sysctls import FOLDER, NEEDED
 
+_MOVING = ("net/netfilter/nf_conntrack_count",)
+_OF_LINK = re.compile(r"net/\w+/(conf|neigh)/(?!all/|default/)")
 _KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")
 
 
@@ -37,14 +40,26 @@ def tree(folder: str) -> set[str]:
 
 
 def _lines(*command: str) -> set[str]:
-    """What a command prints, without counters; nothing where there is no such command."""
+    """What a command prints, without counters and comments; nothing where there is no such command."""
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     except FileNotFoundError:
         return set()
-    lines = (re.sub(r" ?\[\d+:\d+\]", "", line) for line in done.stdout.splitlines())
+    lines = (re.sub(r" ?\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in done.stdout.splitlines())
     return {line for line in lines if not line.startswith("#")}
+
+
+def _network_settings() -> set[str]:
+    """Settings of the network but for those of single links, which come and go with these, and those that clusters share."""
+    found = set()
+    for path in Path("/proc/sys/net").glob("*/**/*"):
+        name = str(path.relative_to("/proc/sys"))
+        if name in (*_KEPT, *NEEDED, *_MOVING) or _OF_LINK.match(name):
+            continue
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # some can only be written
+            found.add(f"{name} = {path.read_text().strip()}")
+    return found
 
 
 def _noted() -> str:
@@ -58,7 +73,7 @@ class Machine:
     """What of a machine a cluster could leave changed; other clusters that come and go meanwhile are left out."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._name = name
         self.before = self.look()
 
@@ -71,11 +86,12 @@ class Machine:
             "cgroup": {path for path in tree("/sys/fs/cgroup") if f"/{self._name}" in path},
             "process": self._processes(),
             "setting": settings,
+            "setting of the network": _network_settings(),
             "holder": {self._name} if self._name in shared else set(),
             "route": _lines("ip", "route", "show", "table", "all"),
-            "rule": _lines("iptables-save") | _lines("ip6tables-save"),
+            "rule": _lines("iptables-save") | _lines("ip6tables-save") | _lines("nft", "list", "ruleset"),
             "rule of routing": _lines("ip", "-4", "rule") | _lines("ip", "-6", "rule"),
-            "file": tree(str(self._folder)),
+            "file": tree(str(self.folder)),
         }
 
     def left(self) -> list[str]:
@@ -108,6 +124,6 @@ class Machine:
                 text = b"".join((path / name).read_bytes() for name in ("cmdline", "environ", "cgroup"))
             except OSError:
                 continue
-            if int(path.name) != os.getpid() and (str(self._folder).encode() in text or self._name.encode() in text):
+            if int(path.name) != os.getpid() and (str(self.folder).encode() in text or self._name.encode() in text):
                 found.add(text[:200].decode(errors="replace"))
         return found

@@ -24,18 +24,21 @@ _TOKEN = "contract-tests"
 _READY_WITHIN = 60.0
 
 
+VERSION = os.environ.get("KOALESCE_TEST_KUBERNETES", "")  # of Kubernetes, 1.36 or 1.36.3; empty: the newest
+
+
 def find_binaries() -> tuple[Path, Path] | str:
     """kube-apiserver and etcd, from `$KOALESCE_TEST_BIN` or the toolchain's cache; or why there are none."""
     if folder := os.environ.get("KOALESCE_TEST_BIN"):
         found = Path(folder) / "kube-apiserver", Path(folder) / "etcd"
     else:
         try:
-            folders = {state.tool: state.folder for state in Toolchain().states("")}
+            folders = {state.tool: state.folder for state in Toolchain().states(VERSION)}
         except KoalesceError as error:
             return f"the toolchain can't say what it has: {error.message}"
         kubernetes, etcd = folders.get("kubernetes"), folders.get("etcd")
         if kubernetes is None or etcd is None:
-            return "no kube-apiserver and etcd: run `koalesce toolchain prepare`, or set KOALESCE_TEST_BIN to a folder that has both"
+            return f"no kube-apiserver and etcd: run `koalesce toolchain prepare {VERSION}`, or set KOALESCE_TEST_BIN to a folder that has both"
         found = kubernetes / "kube-apiserver", etcd / "etcd"
     missing = [str(path) for path in found if not path.exists()]
     return f"not there: {', '.join(missing)}" if missing else found

@@ -34,6 +34,7 @@ pytestmark = [*LONG, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 INTERRUPTS = int(os.environ.get("KOALESCE_CRASHES", "10"))
 _PATIENCE = 600.0
 _REQUESTS = 34  # that making a cluster of two nodes takes, more or less
+_COMM = 15  # characters that the kernel keeps of a program's name (proc_pid_comm(5))
 _HERE = Path(__file__).parents[2]
 
 
@@ -265,10 +266,11 @@ class Moment:
 
 def _terraforms() -> Iterator[int]:
     """The processes of Terraform that this one has started."""
+    begun = find_binary().name[:_COMM]
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             name, _, rest = (entry / "stat").read_text().rpartition(")")
-            if name.endswith("(terraform") and int(rest.split()[1]) == os.getpid():
+            if name.endswith(f"({begun}") and int(rest.split()[1]) == os.getpid():
                 yield int(entry.name)
 
 

@@ -17,7 +17,7 @@ from koalesce.cluster import ClusterRequest
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError, UsageError
 from koalesce.kube.marks import RUN_LABEL, TEST_LABEL
 from koalesce.local.ledger import Ledger
-from koalesce.providers import contexts, node_pods, taking
+from koalesce.providers import contexts, pod_probes, taking
 from koalesce.providers.existing import OWN_LABEL, look
 from koalesce.providers.session import ClusterSession
 from koalesce.terraform import find_binary
@@ -134,7 +134,7 @@ def test_what_a_cluster_is_like_is_read_from_it(api_server: ApiServer, settings:
     assert [(node["name"], node["role"], node["exec"]) for node in found.nodes] == [
         ("c", "control-plane", []), ("w", "worker", []),
     ]  # fmt: skip
-    assert (found.pod_cidrs, found.capabilities) == (("10.42.0.0/22",), frozenset({"disruption"}))
+    assert (found.pod_cidrs, found.capabilities) == (("10.42.0.0/22",), frozenset({"disruption", "pod-probe"}))
 
 
 def test_nothing_is_taken_that_nobody_has_said_to_own(api_server: ApiServer) -> None:
@@ -199,6 +199,36 @@ def test_rights_that_are_lacking_are_named_all_at_once(api_server: ApiServer, na
     )
 
 
+def test_whoever_may_not_add_containers_to_pods_can_not_look_from_them(
+    api_server: ApiServer, namespace: str, tmp_path: Path
+) -> None:
+    kube, name = api_server.kube, f"modest-{uuid.uuid4().hex[:8]}"
+    rules = [
+        {"apiGroups": [""], "resources": ["nodes", "namespaces", "pods"], "verbs": ["list", "get", "create", "delete"]},
+        {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+    ]
+    subject = {"kind": "ServiceAccount", "name": "modest", "namespace": namespace}
+    kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "modest", "namespace": namespace}})
+    kube.create({**role(name), "rules": rules})
+    kube.create({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name}, "subjects": [subject],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+    })  # fmt: skip
+    answer = kube.request(
+        "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/modest/token",
+        body={"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}},
+    )  # fmt: skip
+    modest = changed(api_server, tmp_path, user={"token": answer["status"]["token"]})
+    contexts.confirm(contexts.find(CONTEXT, str(modest)))
+    try:
+        found = look({"context": CONTEXT, "kubeconfig": str(modest)})
+    finally:
+        for kind in ("clusterrolebindings", "clusterroles"):
+            kube.delete(kube.resource(kind), name)
+
+    assert (found.unprobed, found.capabilities) == ("the context may not patch pods/ephemeralcontainers", frozenset())
+
+
 def test_what_was_made_for_commands_on_nodes_is_asked_to_go_where_the_cluster_forbids_the_pods(
     api_server: ApiServer, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +237,7 @@ def test_what_was_made_for_commands_on_nodes_is_asked_to_go_where_the_cluster_fo
     monkeypatch.setattr("koalesce.toolchain.Toolchain.tool", lambda *_: tmp_path)
     monkeypatch.setattr(taking, "_GONE_WITHIN", 0.0)
     kube, run = api_server.kube, f"run-{uuid.uuid4().hex[:8]}"
-    info = {"operatingSystem": "linux", "architecture": node_pods._MACHINES[platform.machine()]}
+    info = {"operatingSystem": "linux", "architecture": pod_probes.MACHINES[platform.machine()]}
     kube.create({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"},
         "status": {"nodeInfo": info, "conditions": [{"type": "Ready", "status": "True"}]},

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from koalesce.toolchain import Toolchain
+from koalesce.toolchain import Toolchain, recipes
+from koalesce.toolchain.releases import version_key
 from tests.long import LONG, long
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,9 +25,11 @@ NAMES = (
     "quickstart", "kube-router", "kube-router-bgp", "kube-proxy", "coredns", "flannel",
     pytest.param("etcd", marks=LONG), pytest.param("metallb", marks=LONG),
     pytest.param("kube-router-failures", marks=LONG), pytest.param("kube-router-churn", marks=LONG),
-    pytest.param("kube-router-peers", marks=LONG),
+    pytest.param("kube-router-peers", marks=LONG), pytest.param("kube-router-dual-stack", marks=LONG),
 )  # fmt: skip
-CELLS = {"kube-proxy": "proxy=iptables"}  # what is run of a spec with a matrix
+OLDER = sorted(recipes.versions("kubernetes", (recipes.SHIPPED,)), key=version_key)[:-1]
+# What is run of a spec with a matrix.
+CELLS = {"kube-proxy": "proxy=iptables", "kube-router-dual-stack": "graceful=true"}
 
 pytestmark = pytest.mark.spec
 
@@ -113,14 +116,17 @@ def _lacking(version: str) -> str:
 
 
 @pytest.mark.extra
-def test_the_tour_is_green_on_an_older_kubernetes(tmp_path: Path) -> None:
-    if reason := _lacking("1.34"):
+@pytest.mark.parametrize("version", OLDER)
+def test_the_tour_and_features_are_green_on_an_older_kubernetes(tmp_path: Path, version: str) -> None:
+    if reason := _lacking(version):
         pytest.skip(reason)
 
-    run = run_spec(tmp_path, SPECS / "quickstart.yaml", "--kubernetes", "1.34")
+    run = run_spec(
+        tmp_path, SPECS / "quickstart.yaml", str(ROOT / "docs/examples/features.yaml"), "--kubernetes", version
+    )
 
     assert run.code == 0, run.text
-    assert "Kubernetes 1.34" in run.text
+    assert run.text.count(f"Kubernetes {version}") == 2, run.text
 
 
 @long
@@ -171,6 +177,12 @@ REGRESSIONS = (
         green=("--set", "slices=1"),
         red=(),
         said=r"bgp: .*203\.0\.113\.[12]",
+    ),
+    Regression(
+        spec="kube-router-service-gone",
+        green=("--set", "slices=1"),
+        red=(),
+        said=r"bgp: router: 1 of .* expected 0: prefix=203\.0\.113\.1/32",
     ),
 )
 
@@ -241,6 +253,12 @@ WRONG = {
         wrong='nextHops: ["${{ nodes[1].address }}"], asPath: [64599]}\n        timeout: 3s',
         test="a peer several hops away, at a port of its own",
         said=r"asPath\[0\] is 64512, expected 64599",
+    ),
+    "kube-router-dual-stack": Wrong(
+        right='nextHops: ["${{ nodes[1].addresses[1] }}"], asPath: [64512]}\n        timeout: 60s',
+        wrong='nextHops: ["${{ nodes[1].addresses[0] }}"], asPath: [64512]}\n        timeout: 3s',
+        test="by one session a router learns the pods' networks and the Services of both families",
+        said=r"nextHops.*expected .*198\.18\.",
     ),
     "kube-proxy": Wrong(
         right='from: {nodes: all}\n          to: {service: nobody, namespace: "${{ setup.namespace }}", port: http}\n          expect: rejected',
@@ -326,6 +344,18 @@ MORE = (
         wrong="via: nodePort}\n          expect: allowed\n          sourceIP: node",
         test="ports of nodes lead to the Service",
         said=r"seen as \S+, expected an address of a node",
+    ),
+    Wrong(
+        right="payload: {size: 1501, df: true}\n          expect: rejected",
+        wrong="payload: {size: 1500, df: true}\n          expect: rejected\n        timeout: 3s",
+        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
+        said=r"pairs differ: \S+ .*/UDP: allowed, expected rejected",
+    ),
+    Wrong(
+        right="payload: {size: 1400, df: true}",
+        wrong="payload: {size: 1401, df: true}\n        timeout: 3s",
+        test="where a node's link takes less, its pods are told so, and what may be cut goes on",
+        said=r"rejected \(too long: ICMP fragmentation needed from \S+, which passes on 1400 bytes\), expected allowed",
     ),
 )
 

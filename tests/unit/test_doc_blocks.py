@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import re
+import shlex
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ from ruamel.yaml import YAML
 
 from koalesce.cli.arguments import Parser
 from koalesce.cli.commands import COMMANDS, load
+from koalesce.cli.main import main
 from koalesce.errors import UsageError
 from koalesce.providers import BUILT_IN
+from koalesce.providers.cloud import cloud
+from koalesce.providers.machine_list import of_settings
 from koalesce.spec import load_all
 from koalesce.spec.models import Spec
 from koalesce.spec.reference import Reference
 from koalesce.steps import STEPS
-from tests.doc_blocks import ROOT, Block, blocks, pages
+from tests.doc_blocks import ROOT, Block, blocks, inline, pages
 
 ALL = [block for page in pages() for block in blocks(page)]
 _HEAD = "apiVersion: koalesce.dev/v1alpha1\nkind: Spec\nmetadata: {name: fragment}\n"
@@ -29,6 +36,11 @@ _SECTIONS = {field.alias or name for name, field in Spec.model_fields.items()}
 _COMMON = {field.name for field in Reference().common().fields}
 _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
+_FLAGS_OF_OTHERS = {
+    *("-d", "-s", "--cgroupns", "--security-opt"),  # iptables, docker
+    *("--enable-pod-egress", "--netpol-default-deny", "--routes-sync-period"),  # kube-router
+    *("-k", "-m", "-x", "--deselect", "--dist", "--koalesce-cluster", "--lf"),  # pytest and its plugins
+}
 _FOREIGN = (
     "jobs",
     "on",
@@ -73,6 +85,7 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
         assert block.is_fields or "apiVersion" in shown or set(shown) & set(_FOREIGN), (
             f"{block}: unknown: {sorted(shown)}"
         )
+        _check_settings(shown)
         return
     monkeypatch.chdir(tmp_path)
     for name in _NAMED.findall(text):
@@ -85,23 +98,81 @@ def test_specs_and_parts_of_them_are_valid(block: Block, tmp_path: Path, monkeyp
     load_all([path], providers=sorted(BUILT_IN))
 
 
+def _check_settings(shown: Mapping[str, Any]) -> None:
+    """A list of machines, or settings of clouds, is one."""
+    if "machines" in shown:
+        of_settings(shown)
+    for name in {"aws", "digitalocean", "hcloud", "latitudesh"} & shown.keys():
+        cloud(name).read(shown[name])
+
+
 @pytest.mark.parametrize("block", of("sh"), ids=str)
 def test_commands_have_the_flags_that_are_shown(block: Block) -> None:
     for words in block.commands:
-        if words[0] != "koalesce":
-            continue
-        name, *rest = words[1:] or ["--help"]
-        if name.startswith("-"):
-            continue
-        assert name in COMMANDS, f"{block}: koalesce {name}"
-        command = load(name)
-        parser = Parser(f"koalesce {name}", command.HELP)
-        command.add_arguments(parser)
-        parser.add_argument("--debug", action="store_true")
-        try:
-            parser.parse(rest)
-        except UsageError as error:
-            pytest.fail(f"{block}: koalesce {' '.join(words[1:])}: {error}")
+        if words[0] == "koalesce":
+            _check_command(block, words[1:])
+
+
+@pytest.mark.parametrize("page", [*pages(), *sorted(ROOT.glob("terraform/*/README.md"))], ids=str)
+def test_commands_in_sentences_are_there_and_have_these_flags(page: Path) -> None:
+    here = Block(page=page, line=0, language="sh", text="")
+    for code in inline(page):
+        if code.startswith("koalesce ") and "…" not in code:
+            _check_command(here, shlex.split(re.sub(r"[\[\]]", "", code.partition(" > ")[0]))[1:], is_whole=False)
+
+
+@pytest.mark.parametrize("page", pages(), ids=str)
+def test_flags_in_sentences_are_there(page: Path) -> None:
+    named = {code.split()[0].partition("=")[0] for code in inline(page) if re.match("--?[a-z]", code)}
+
+    assert named - _flags() - _FLAGS_OF_OTHERS == set()
+
+
+@cache
+def _flags() -> set[str]:
+    """All flags of all commands."""
+    found: set[str] = set()
+    parsers: list[argparse.ArgumentParser] = []
+    for name in COMMANDS:
+        parsers.append(Parser(name))
+        load(name).add_arguments(parsers[-1])
+    for parser in parsers:  # grows meanwhile by commands of commands
+        for action in parser._actions:
+            found |= set(action.option_strings)
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+    return found
+
+
+@pytest.mark.parametrize("file", [".github/workflows/koalesce.yaml", ".gitlab-ci.yml"])
+def test_workflows_are_those_that_init_writes(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in blocks(ROOT / "docs" / "how-to" / "ci.md") if block.file == file)
+
+    assert main(["init", "--name", "web", "--ci", "both"]) == 0
+
+    assert written(block) == YAML(typ="safe", pure=True).load(Path(file))
+    commands = re.findall(r"^ +(?:- )?koalesce (.+)$", block.text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        _check_command(block, shlex.split(command))
+
+
+def _check_command(block: Block, words: list[str], *, is_whole: bool = True) -> None:
+    """The flags of `koalesce WORDS` are there; what isn't whole may lack arguments."""
+    name, *rest = words or ["--help"]
+    if name.startswith("-"):
+        return
+    assert name in COMMANDS, f"{block}: koalesce {name}"
+    command = load(name)
+    parser = Parser(f"koalesce {name}", command.HELP)
+    command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true")
+    try:
+        parser.parse(rest)
+    except UsageError as error:
+        if is_whole or not re.search("arguments are required|expected one argument", str(error)):
+            pytest.fail(f"{block}: koalesce {' '.join(words)}: {error}")
 
 
 @pytest.mark.parametrize("block", of("sh"), ids=str)

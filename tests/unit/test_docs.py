@@ -69,6 +69,12 @@ def test_a_step_type_has_tests_that_must_fail(key: str) -> None:
     assert [test.name for test in loaded.spec.tests if not test.description] == []
 
 
+def test_the_spec_of_the_pictured_report_is_valid() -> None:
+    (loaded,) = load_all([ROOT / "docs" / "images" / "_report.yaml"])
+
+    assert {step.key for test in loaded.spec.tests for step in test.steps} >= {"bgp", "chaos", "connectivity"}
+
+
 def test_the_picture_of_a_session_is_of_the_session_that_was_recorded() -> None:
     header, *lines = map(json.loads, (ROOT / "docs" / "images" / "session.cast").read_text().splitlines())
     written = "".join(text for _, kind, text in lines if kind == "o")

@@ -6,11 +6,16 @@ import argparse
 
 NAME = "sweep"
 HELP = "remove what dead runs left"
+_EXAMPLES = """\
+The log of a cluster that could not be made stays for a week: the message of the failure names it, and the command where it still is. So
+long it can be looked at; a sweep after that, or the next run, removes it.
+"""
 _PATIENCE = 30.0  # seconds in which a supervisor removes its cluster
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where: on this machine, or in a cloud."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "--provider",
         metavar="NAME",
@@ -37,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 def _sweep_machine() -> int:
     from koalesce.cli import exit_codes
     from koalesce.cli.clusters import complain_of
-    from koalesce.providers.sweeping import sweep
+    from koalesce.providers.sweeping import kept_logs, sweep
 
     swept = sweep(patience=_PATIENCE)
     for one in swept:
@@ -45,6 +50,8 @@ def _sweep_machine() -> int:
             print(f"{one.name}: removed")
     if not swept:
         print("nothing to sweep")
+    for path, until in sorted(kept_logs().items()):
+        print(f"left to be looked at, until {until:%Y-%m-%d %H:%M} UTC: {path}")
     return exit_codes.TEARDOWN_FAILED if complain_of(swept) else exit_codes.PASSED
 
 

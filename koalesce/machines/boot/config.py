@@ -21,7 +21,9 @@ _WORD = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
 _SETTING = r"^[a-z0-9]+([./][A-Za-z0-9_*-]+)+$"
 _UNIT = r"^[A-Za-z0-9@._-]+\.(service|socket|timer|mount|target|path)$"
 # The form of a line of authorized_keys (sshd(8)), without options.
-_PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+={0,3}( [^\n]*)?$"
+_PUBLIC_KEY = re.compile(
+    r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]+={0,3}( [^\n]*)?"
+)
 _SECRET = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bclient-key-data:|\bpassword\s*[:=]", re.IGNORECASE)
 
 
@@ -34,8 +36,15 @@ def _open(text: str) -> str:
     return text
 
 
+def _public_key(text: str) -> str:
+    """A line of authorized_keys; ValueError if it's none, without what may be a private one."""
+    if not _PUBLIC_KEY.fullmatch(text):
+        raise ValueError("is no public key; one is the line of a .pub file: ssh-ed25519 AAAA… NAME")
+    return text
+
+
 Text = Annotated[StrictStr, AfterValidator(_open)]
-PublicKey = Annotated[StrictStr, Field(pattern=_PUBLIC_KEY)]
+PublicKey = Annotated[StrictStr, AfterValidator(_public_key)]
 
 
 class User(Model):
@@ -152,4 +161,4 @@ def _checked(value: Any, where: str) -> NodeConfig:
     try:
         return NodeConfig.model_validate(value)
     except ValidationError as error:
-        raise UsageError(f"{where}: {refusal(error, NodeConfig)}") from error
+        raise refusal(error, where, NodeConfig, between=": ") from error

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree  # what it reads comes from AWS by TLS
 
+from koalesce.clock import hint_of_time
 from koalesce.providers.cloud_api import RUN_MARK, Busy, CloudError, Resource
 from koalesce.providers.cloud_http import Http
 from koalesce.providers.clouds.aws_signature import AccessKey, signed
@@ -168,7 +169,8 @@ class AwsApi:
         if code in _REFUSALS:
             raise CloudError(
                 f"{_TITLE} doesn't take the access key in AWS_ACCESS_KEY_ID: {said}",
-                hint="make another one; those of a role need AWS_SESSION_TOKEN, and end after some hours",
+                hint=hint_of_time(f"{code} {said}")
+                or "make another one; those of a role need AWS_SESSION_TOKEN, and end after some hours",
             )
         raise _Refused(code, said or f"status {status}", what)
 

@@ -131,9 +131,11 @@ def _step(length: float) -> float:
 
 def _shadows(lane: Lane, axis: Axis) -> Iterator[Markup]:
     """Faults, over all that happened meanwhile."""
-    for row in lane.rows:
-        for span in row.spans if row.kind == "fault" else ():
-            yield _rect(span, axis, y=AXIS, height=_ROW * len(lane.rows), look="shadow")
+    lasting = [span for row in lane.rows if row.kind == "fault" for span in row.spans]
+    begun = {span.begin for span in lasting}
+    steps = (span for row in lane.rows if row.kind == "test" for span in row.spans if span.look == "fault")
+    for span in (*lasting, *(span for span in steps if span.begin not in begun)):
+        yield _rect(span, axis, y=AXIS, height=_ROW * len(lane.rows), look="shadow")
 
 
 def _row(row: Row, top: int, axis: Axis) -> Markup:
@@ -165,5 +167,11 @@ def _name(span: Span, top: int, axis: Axis) -> Markup | None:
     width = axis.share(span)
     if width < 6:
         return None
-    text = tag("text", span.title, x="5", y="15", class_="inside")
+    text = tag(
+        "text",
+        span.title.partition(" of ")[0],
+        x="5",
+        y="15",
+        class_="inside bad" if span.look == "error" else "inside",
+    )
     return tag("svg", text, x=axis.at(span.begin), y=top, width=f"{width:.3f}%", height=_ROW)

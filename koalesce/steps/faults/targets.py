@@ -100,18 +100,6 @@ class DiskOfNodes(NodesOfIt):
     """Where the nodes have it: a path of their `disks`, or /var/local-path-provisioner with the addon local-path."""
 
 
-class NodesOrComponents(NodesOrFixtures):
-    """Nodes, or a component on them or on machines outside of the cluster."""
-
-    component: ComponentName | None = None
-    """The component, as its program is called; default: the nodes themselves."""
-
-    @model_validator(mode="after")
-    def _not_a_whole_fixture(self) -> NodesOrComponents:
-        _check_outside(self.outside, self.component)
-        return self
-
-
 class Victims(Machines):
     """Nodes, a component on them or on machines outside of the cluster, or containers of pods.
 
@@ -124,8 +112,16 @@ class Victims(Machines):
     process: StrictStr | None = Field(default=None, min_length=1, examples=["bird"])
     """All processes of the machines, those of containers too, that are of the program of this name."""
 
+    whole: Literal[True] | None = None
+    """The pods as a whole, not one container of each: all that run, and with `kill` and `restart` also what holds their network, so that kubelets begin the same
+    pods with new addresses."""
+
     @model_validator(mode="after")
     def _component_of_nodes(self) -> Victims:
+        if self.whole and not self.of_containers:
+            raise ValueError("whole is said of pods")
+        if self.whole and self.container is not None:
+            raise ValueError("say container or whole, not both")
         if self.component is not None and self.process is not None:
             raise ValueError("say component or process, not both")
         for name in ("component", "process"):
@@ -178,7 +174,7 @@ def _percent(text: str) -> str:
 
 def _three_words(text: str) -> str:
     if "${{" not in text and len(text.split()) != 3:
-        raise ValueError(f'"{text}" is no chain with its table, such as ip kube-proxy services')
+        raise ValueError(f'"{text}" is no name with its table, such as ip kube-proxy services')
     return text
 
 
@@ -218,7 +214,7 @@ class Degraded(MachinesOnWire):
 
 
 class Removed(NodesOfIt):
-    """Something that the kernel of nodes holds: exactly one of `route`, `rule`, `chain`, `ipset` and `nftChain`."""
+    """Something that the kernel of nodes holds: exactly one of `route`, `rule`, `chain`, `ipset`, `nftChain` and `nftSet`."""
 
     route: StrictStr | None = Field(default=None, examples=["10.244.1.0/24"])
     """A route by its destination, an address with its prefix or `default`."""
@@ -237,6 +233,11 @@ class Removed(NodesOfIt):
     )
     """The rules of a chain of nftables, by the family and the name of its table and its own name."""
 
+    nft_set: Annotated[StrictStr, AfterValidator(_three_words)] | None = Field(
+        default=None, examples=["ip kube-proxy service-ips"]
+    )
+    """The elements of a set or a map of nftables, named in the same way."""
+
     table: StrictStr | None = None
     """The table of the route (default: main), or of the chain (default: filter)."""
 
@@ -245,9 +246,13 @@ class Removed(NodesOfIt):
 
     @model_validator(mode="after")
     def _exactly_one_state(self) -> Removed:
-        given = [name for name in ("route", "rule", "chain", "ipset", "nft_chain") if getattr(self, name) is not None]
+        given = [
+            name
+            for name in ("route", "rule", "chain", "ipset", "nft_chain", "nft_set")
+            if getattr(self, name) is not None
+        ]
         if len(given) != 1:
-            raise ValueError("say exactly one of route, rule, chain, ipset and nftChain")
+            raise ValueError("say exactly one of route, rule, chain, ipset, nftChain and nftSet")
         if self.table is not None and given[0] not in ("route", "chain"):
             raise ValueError("table is of a route or a chain")
         if self.family is not None and given[0] not in ("rule", "chain") and self.route != "default":
@@ -263,7 +268,7 @@ class Removed(NodesOfIt):
 
     def state(self) -> dict[str, str | int]:
         """It as a provider takes it."""
-        names = ("route", "rule", "chain", "ipset", "nft_chain", "table", "family")
+        names = ("route", "rule", "chain", "ipset", "nft_chain", "nft_set", "table", "family")
         return {name: each for name in names if (each := getattr(self, name)) is not None}
 
     def in_words(self) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from koalesce.errors import UsageError
+from koalesce.steps.objects.json_patch import NotPatched, json_patched
 from koalesce.steps.objects.merging import strategic_merge
 
 Object = Mapping[str, Any]
+Change = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _FIRST = {"Namespace": 0, "CustomResourceDefinition": 1}
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
@@ -66,9 +68,12 @@ def rewrite_images(objects: Iterable[Object], images: Mapping[str, str]) -> list
 
 
 def patch_objects(
-    objects: Iterable[Object], resource: str, merge: Mapping[str, Any], *, namespace: str | None = None
+    objects: Iterable[Object], resource: str, change: Change, *, namespace: str | None = None
 ) -> list[dict[str, Any]]:
-    """Copies with a strategic merge applied to those that `resource` (KIND or KIND/NAME) names; UsageError if there are none."""
+    """Copies in which those that `resource` (KIND or KIND/NAME) names are changed: by a strategic merge, or by a list of operations of a JSON patch.
+
+    UsageError if there are none, or where an operation can't be done.
+    """
     kind, _, name = resource.partition("/")
     patched = [dict(obj) for obj in objects]
     chosen = [index for index, obj in enumerate(patched) if is_named(obj, kind, name, namespace)]
@@ -78,7 +83,14 @@ def patch_objects(
             f"no object is {resource}, so it can't be patched", hint=f"the manifests have: {known or 'none'}"
         )
     for index in chosen:
-        patched[index] = strategic_merge(patched[index], merge)
+        if isinstance(change, Mapping):
+            patched[index] = strategic_merge(patched[index], change)
+            continue
+        try:
+            patched[index] = json_patched(patched[index], change)
+        except NotPatched as error:
+            named = f"{patched[index]['kind'].lower()}/{patched[index]['metadata'].get('name')}"
+            raise UsageError(f"{named} can't be patched: {error}") from error
     return patched
 
 

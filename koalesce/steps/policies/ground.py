@@ -104,7 +104,11 @@ class Ground:
 
     def pod_object(self, place: Place) -> dict[str, Any]:
         """A pod as it is created. It can't be applied: some of its ports have two names, which an apply takes for one twice."""
-        serving = [f"/agnhost netexec --http-port={port} --udp-port={port}" for port in self.grid.ports]
+        sctp = "SCTP" in self.grid.protocols
+        serving = [
+            f"/agnhost netexec --http-port={port} --udp-port={port}{f' --sctp-port={port}' if sctp else ''}"
+            for port in self.grid.ports
+        ]
         term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [self.node_of(place).name]}]}
         ports = [
             {"name": each.name, "containerPort": each.number, "protocol": each.protocol}

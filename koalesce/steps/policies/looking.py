@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 from koalesce.addresses import Family, family_of
 from koalesce.netpol.grid import Place
@@ -16,7 +15,7 @@ from koalesce.steps.inside.places import Source
 from koalesce.steps.policies.ground import Ground
 from koalesce.steps.wire.destination import Endpoint
 from koalesce.steps.wire.matrix import Cell, Matrix
-from koalesce.steps.wire.probing import Batch, Target, probe
+from koalesce.steps.wire.probing import KINDS, Batch, Target, probe
 
 Blocked = tuple[str, ...]
 Sources = Mapping[Place, Source]
@@ -77,13 +76,12 @@ class Look:
                 host = _of_family(source.addresses, family)
                 suffix = f" {family}" if len(self.ground.families) > 1 else ""
                 for protocol, port in self.ground.grid.serves():
-                    kind: Literal["tcp", "udp"] = "udp" if protocol == "UDP" else "tcp"
-                    name = f"{place}:{port}" + ("/UDP" if kind == "udp" else "") + suffix
+                    name = f"{place}:{port}" + ("" if protocol == "TCP" else f"/{protocol}") + suffix
                     node = source.node.name if source.node else ""
                     yield _Door(
                         pod=self.ground.pod(place), protocol=protocol, family=family,
                         endpoint=Endpoint(name=name, host=host, port=port, kind="pod", node=node, uid=source.uid),
-                        target=Target(type=kind, host=host, port=port, limit=self.limit),
+                        target=Target(type=KINDS[protocol], host=host, port=port, limit=self.limit),
                     )  # fmt: skip
 
     def _from_pods(self, sources: Sources, doors: Sequence[_Door]) -> Iterator[tuple[Source, list[_Try]]]:

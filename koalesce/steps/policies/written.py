@@ -13,7 +13,7 @@ from koalesce.errors import UsageError
 from koalesce.models import Model
 from koalesce.netpol.cases import Change, named
 from koalesce.netpol.grid import Grid, addressed
-from koalesce.netpol.policy import parse
+from koalesce.netpol.policy import Protocol, parse
 from koalesce.netpol.simulator import Decision, Flow, Pod
 from koalesce.steps.base import Files, StepContext
 from koalesce.steps.objects.marking import check_keys, check_values
@@ -61,7 +61,7 @@ class Pairs(Model):
     port: StrictInt | None = None
     """The port meant; default: all."""
 
-    protocol: Literal["TCP", "UDP"] | None = None
+    protocol: Protocol | None = None
     """The protocol meant; default: all."""
 
     expect: Verdict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
 
 from koalesce.steps.state.view import Item, View
 
@@ -52,12 +53,13 @@ def _place(found: re.Match[str]) -> tuple[str, int, str]:
     return str(ipaddress.IPv4Address(int(found["v4"], 16))), int(found["port"], 16), "inet"
 
 
-VIEWS = {
-    "ipvs": View(
-        _LOOK,
-        _services,
-        frozenset(_SERVICE.split()),
-        "virtual server",
-        ("protocol", "address", "port", "fwmark", "scheduler"),
-    )
-}
+_VIEW = View(
+    _LOOK,
+    _services,
+    frozenset(_SERVICE.split()),
+    "virtual server",
+    ("protocol", "address", "port", "fwmark", "scheduler"),
+)
+VIEWS = {"ipvs": _VIEW}
+# Where nobody has loaded IPVS (yet), there are no virtual servers: so it's seen when a state is compared with an earlier one.
+IF_ANY = replace(_VIEW, command="if [ -e /proc/net/ip_vs ]; then cat /proc/net/ip_vs; fi")

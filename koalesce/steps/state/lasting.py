@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from koalesce.records import dataclass
-from koalesce.steps.state import addressing, filtering, running
+from koalesce.steps.state import addressing, filtering, ipvs, running
 from koalesce.steps.state.kept import SETTINGS
 from koalesce.steps.state.view import Item, View
 
@@ -88,6 +88,12 @@ def _ipset(item: Item) -> Item:
     return {**item, "header": {key: value for key, value in item["header"].items() if key not in grown}}
 
 
+def _virtual_server(item: Item) -> Item:
+    """How many connections a server has is of the moment, and so is the order of servers."""
+    bare = [{key: value for key, value in one.items() if key not in ("active", "inactive")} for one in item["servers"]]
+    return {**item, "servers": sorted(bare, key=lambda one: (one["address"], one["port"]))}
+
+
 def _process(item: Item) -> Item | None:
     """What looks is no part of what is seen."""
     return None if running.is_the_look(item) else item
@@ -124,6 +130,7 @@ LASTING: Mapping[str, Lasting] = {
         filtering.VIEWS["nftables"], ("kind", "family", "table", "name"), cleaned=_nftables, sequence=_CHAIN
     ),
     "ipsets": Lasting(filtering.VIEWS["ipsets"], ("name",), frozenset(("references", "timeouts")), _ipset),
+    "ipvs": Lasting(ipvs.IF_ANY, ("protocol", "address", "port", "fwmark"), cleaned=_virtual_server),
     "listeners": Lasting(running.VIEWS["listeners"], ("protocol", "address", "port"), frozenset(("pid",))),
     "mounts": Lasting(running.VIEWS["mounts"], ("target",)),
     "processes": Lasting(running.VIEWS["processes"], (), frozenset(("pid",)), _process),

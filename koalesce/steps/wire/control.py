@@ -11,7 +11,7 @@ from koalesce.records import dataclass
 from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.wire.destination import Destination, Endpoint, Endpoints
-from koalesce.steps.wire.probing import Batch, Observed, Seen, Target
+from koalesce.steps.wire.probing import KINDS, Batch, Observed, Seen, Target
 
 # Nothing listens here as a rule (RFC 863), and whether it does is no matter: a refusal is an answer, too.
 _ANY_PORT = 9
@@ -57,7 +57,7 @@ class Proof:
         endpoints = control.endpoints(None, context) if control is not None else _api_server(context)
         if not isinstance(endpoints, list):
             return endpoints
-        kind: Literal["tcp", "udp"] = "udp" if control is not None and control.protocol == "UDP" else "tcp"
+        kind = KINDS[control.protocol if control is not None else "TCP"]
         targets = [Target(type=kind, host=each.host, port=each.port, limit=limit) for each in endpoints]
         batches = [Batch(source=source, targets=targets) for source in sources]
         return cls(sources=sources, batches=batches, endpoints=endpoints, is_default=control is None)

@@ -17,7 +17,7 @@ from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.inside.places import fixtures_of, nodes_of, pod_addresses, pod_name, select_pods
 from koalesce.steps.vantage import FixtureNames, NodeNames, Pods
 
-Protocol = Literal["TCP", "UDP"]
+Protocol = Literal["TCP", "UDP", "SCTP"]
 Via = Literal["podIP", "hostPort", "clusterIP", "serviceName", "nodePort", "externalIP"]
 Object = Mapping[str, Any]
 _NO_PORT = "to show that it serves nothing there, probe its cluster IP as an address"
@@ -79,7 +79,8 @@ class Destination(Model):
     the port: to show that it serves nothing on another, say its address as `address`."""
 
     protocol: Protocol = "TCP"
-    """TCP (the handshake must be completed) or UDP (a datagram must be answered)."""
+    """TCP or SCTP (the handshake must be completed), or UDP (a datagram must be answered). SCTP is what few kernels have: a test that names it here is skipped where the
+    capability `sctp` is absent."""
 
     via: (
         Annotated[list[Via], BeforeValidator(_as_list, json_schema_input_type=Via | list[Via]), Field(min_length=1)]

@@ -21,7 +21,7 @@ class Destinations(Destination):
     """Several ports, instead of `port`: each is a target of its own, called `web-0:8080` where rules and reports name it."""
 
     protocols: Annotated[list[Protocol], Field(min_length=2)] | None = None
-    """TCP and UDP, instead of `protocol`: targets are called `web-0 UDP`, or `web-0:8080 UDP`."""
+    """TCP, UDP and SCTP, or two of them, instead of `protocol`: targets are called `web-0 UDP`, or `web-0:8080 UDP`."""
 
     @model_validator(mode="after")
     def _are_told_apart(self) -> Destinations:

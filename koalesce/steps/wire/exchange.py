@@ -19,11 +19,11 @@ from koalesce.steps.inside.printed import TextMatcher
 from koalesce.steps.vantage import Vantage, taken_on_wire
 from koalesce.steps.wire.control import Control, Proof
 from koalesce.steps.wire.destination import Destination, Endpoint, Protocol, address_in
-from koalesce.steps.wire.expectations import Outcomes
+from koalesce.steps.wire.expectations import Outcomes, told_by_pods, undecidable
 from koalesce.steps.wire.flows import Flow, Flows, control_flows, title
 from koalesce.steps.wire.lasting import Lasting
 from koalesce.steps.wire.matrix import Cell, Matrix, behind_service
-from koalesce.steps.wire.probing import Batch, Observed, Target, is_loopback, probe
+from koalesce.steps.wire.probing import KINDS, Batch, Observed, Target, is_loopback, probe
 
 _SILENT = {"rejected", "dropped"}
 
@@ -124,8 +124,9 @@ class Exchange(Assertion):
 
     @classmethod
     def takes(cls, written: Mapping[str, Any]) -> frozenset[str]:
-        """A way into the source's network."""
-        return taken_on_wire(written.get("from"), address_in(written.get("to")))
+        """A way into the source's network, and what the probe there has to tell."""
+        pods = told_by_pods(written, answers=("send", "reply", "source", "time"))
+        return taken_on_wire(written.get("from"), address_in(written.get("to")), pods=pods)
 
     def title(self) -> str:
         """From where to where, and what is expected."""
@@ -140,6 +141,8 @@ class Exchange(Assertion):
         endpoints = self.to.endpoints(self.ip_family, context)
         if not isinstance(endpoints, list):
             return unmet(endpoints, context)
+        if problem := undecidable([self.expect], sources, context):
+            return problem
         is_hoped_for = context.negated or bool(_SILENT & set(self.expect))
         proof = Proof.prepare(self.control, sources if is_hoped_for else (), self.max_time.seconds, context)
         if isinstance(proof, Failed | Errored):
@@ -196,7 +199,7 @@ class Exchange(Assertion):
 
     def _target(self, endpoint: Endpoint) -> Target:
         return Target(
-            type="udp" if self.protocol == "UDP" else "tcp", host=endpoint.host, port=endpoint.port,
+            type=KINDS[self.protocol], host=endpoint.host, port=endpoint.port,
             family=self.ip_family or "", limit=self.max_time.seconds, payload=self.send or "",
             read_reply=self.reply is not None, bind=str(self.source) if self.source else "",
         )  # fmt: skip

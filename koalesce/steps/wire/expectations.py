@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -9,9 +10,12 @@ from pydantic import BeforeValidator, Field, StrictStr, field_validator
 
 from koalesce.kube import selector as selectors
 from koalesce.models import Model
+from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source
 from koalesce.steps.vantage import Selector
+from koalesce.steps.wire.agnhost import BY_ICMP, OF_ANSWERS
 from koalesce.steps.wire.destination import Endpoint
+from koalesce.steps.wire.pod_probe import FROM_PODS
 
 Expected = Literal["allowed", "refused", "rejected", "dropped"]
 _ALLOWED: tuple[Expected, ...] = ("allowed",)
@@ -80,6 +84,11 @@ class Expectations(Model):
         """Whether an outcome would do for any pair."""
         return any(outcome in expected for expected in (self.default, *(rule.expect for rule in self.cells)))
 
+    def all(self) -> Iterator[Outcomes]:
+        """What is expected anywhere."""
+        yield self.default
+        yield from (rule.expect for rule in self.cells)
+
     def of(self, source: Source, endpoint: Endpoint) -> tuple[str, ...]:
         """What is expected of a pair."""
         return tuple(next((rule.expect for rule in self.cells if rule.fits(source, endpoint)), self.default))
@@ -95,3 +104,44 @@ def _is_meant(end: str | Labelled | None, one: Source | Endpoint) -> bool:
 def as_default(value: Any) -> Any:
     """A bare outcome, or a list of them, is what is expected of all pairs."""
     return {"default": value} if isinstance(value, str | list) else value
+
+
+def told_by_pods(written: Mapping[str, Any], answers: Collection[str]) -> frozenset[str]:
+    """What a step takes of probes in pods, by its fields as they are written; `answers` are those that are about what is answered."""
+    found = {FROM_PODS}
+    if any(written.get(name) is not None for name in answers):
+        found.add(OF_ANSWERS)
+    if any(map(_asks_who, _written(written.get("expect")))):
+        found.add(BY_ICMP)
+    control = written.get("control")
+    if isinstance(control, Mapping) and control.get("ownNode"):
+        found.add("node-exec")
+    return frozenset(found)
+
+
+def undecidable(expected: Iterable[Collection[str]], sources: Iterable[Source], context: StepContext) -> Errored | None:
+    """That what is expected can't be told where the sources are."""
+    if BY_ICMP in context.cluster.capabilities or not any(map(_asks_who, expected)):
+        return None
+    entered = (source.machine is not None and source.machine.exec for source in sources if source.kind == "pod")
+    if all(entered):
+        return None
+    return Errored(f"whether it's refused or rejected can't be told here: the cluster lacks {BY_ICMP}", final=True)
+
+
+def _asks_who(outcomes: Collection[str]) -> bool:
+    """Whether one of `refused` and `rejected` will do, and the other won't."""
+    return ("refused" in outcomes) != ("rejected" in outcomes)
+
+
+def _written(expect: Any) -> Iterator[Collection[str]]:
+    """The outcomes that are written below `expect`."""
+    if isinstance(expect, str):
+        yield [expect]
+    elif isinstance(expect, list):
+        yield [each for each in expect if isinstance(each, str)]
+    elif isinstance(expect, Mapping):
+        yield from _written(expect.get("default"))
+        cells = expect.get("cells")
+        for cell in cells if isinstance(cells, list) else ():
+            yield from _written(cell.get("expect") if isinstance(cell, Mapping) else None)

@@ -80,7 +80,8 @@ class Cell:
         name = "" if self.endpoint.name == self.endpoint.host else f"{self.endpoint.name} "
         where = f"({self.endpoint})" if name else str(self.endpoint)
         seen = self.problem or str(self.observed)
-        protocol = "/UDP" if self.target.type == "udp" and "/UDP" not in self.endpoint.name else ""
+        spoken = {"udp": "/UDP", "sctp": "/SCTP"}.get(self.target.type, "")
+        protocol = "" if spoken in self.endpoint.name else spoken
         return f"{source} → {name}{where}{protocol}: {seen}" + (
             "" if self.problem else f", expected {self.expectation()}"
         )
@@ -195,10 +196,10 @@ class Matrix:
 def behind_service(endpoint: Endpoint, target: Target, observed: Observed) -> Observed:
     """What was seen through a Service's (or a host port's) DNAT, which gives ICMP errors of filters the address that was asked for.
 
-    A TCP stack refuses by a reset (RFC 9293, 3.5.2), so that an ICMP error through a Service is a filter's.
+    A TCP stack refuses by a reset (RFC 9293, 3.5.2), one of SCTP by an abort (RFC 9260, 8.4), so that an ICMP error through a Service is a filter's.
     """
     is_translated = endpoint.kind == "service" or endpoint.own_port
-    if is_translated and target.type == "tcp" and observed.outcome == "refused" and observed.icmp:
+    if is_translated and target.type in ("tcp", "sctp") and observed.outcome == "refused" and observed.icmp:
         return replace(observed, outcome="rejected")
     return observed
 

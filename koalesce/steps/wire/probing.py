@@ -11,17 +11,21 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from koalesce.errors import ClusterError
+from koalesce.cluster import Machine
 from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.inside.places import Source
+from koalesce.steps.wire.agnhost import ProbeError
+from koalesce.steps.wire.pod_probe import FROM_PODS, PodProbe, command_of
 
 if TYPE_CHECKING:
     from koalesce import process
 
 PROGRAM = "/opt/koalesce/bin/koalesce-probe"
 _VERSION = "0.5.0"
+Kind = Literal["tcp", "udp", "sctp", "http", "dns"]
 OutcomeName = Literal["allowed", "refused", "rejected", "dropped", "error"]
+KINDS: Mapping[str, Kind] = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 # So many targets of a source are looked at together.
 _CONCURRENCY = 64
 _START_UP = 10.0
@@ -29,19 +33,15 @@ _START_UP = 10.0
 DENIED_TO_HOST = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128")
 
 
-class ProbeError(ClusterError):
-    """The probe could not be run, or gave no answer: nothing is known about the wire."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One thing to try: `tcp` and `udp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
+    """One thing to try: `tcp`, `udp` and `sctp` have host and port, `http` and `dns` the probe's own fields of a request or a question.
 
     `read_reply` makes TCP wait for an answer or a banner, UDP always does; `bind` is the address and port to send from. `size` stands for a
     payload: the length of a packet of UDP, which must go `whole` or may be cut, or of what is sent over TCP.
     """
 
-    type: Literal["tcp", "udp", "http", "dns"]
+    type: Kind
     host: str = ""
     port: int = 0
     family: str = ""
@@ -121,7 +121,7 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """
     groups: dict[str, list[int]] = {}
     for index, batch in enumerate(batches):
-        groups.setdefault(machine_of(batch), []).append(index)
+        groups.setdefault(place_of(batch, context), []).append(index)
     answers: list[Seen | None] = [None] * len(batches)
 
     def look(indexes: list[int]) -> None:
@@ -139,7 +139,8 @@ def probe(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
 def reproduce(source: Source, target: Target, context: StepContext) -> str:
     """The command by which a person sees the same: on the source's node, on itself where it is a node or a fixture, or on this machine."""
     words = ["-limit", f"{target.limit:.3g}s"]
-    if source.kind == "pod":
+    by_node = source.machine is not None and source.machine.exec
+    if source.kind == "pod" and by_node:
         words += ["-container", source.container_id]
     if target.ask_source:
         words.append("-source")
@@ -154,6 +155,8 @@ def reproduce(source: Source, target: Target, context: StepContext) -> str:
     else:
         host = f"[{target.host}]" if ":" in target.host else target.host
         words += [target.type, f"{host}:{target.port}"]
+    if source.kind == "pod" and not by_node:
+        return shlex.join(command_of(source, words, target.to_json(), context, _VERSION))
     if source.machine is None:
         prefix = () if is_loopback(target.host) else context.cluster.host_exec
         return shlex.join([*prefix, "koalesce-probe", *words])
@@ -174,23 +177,37 @@ def _dns_words(wish: Mapping[str, Any]) -> list[str]:
     return [*words, "dns", str(wish["name"]), str(wish["type"]), *([str(wish["server"])] if wish.get("server") else [])]
 
 
-def machine_of(batch: Batch) -> str:
-    """What tells the machines apart that the program runs on; ProbeError where it can't run there."""
+def place_of(batch: Batch, context: StepContext) -> str:
+    """What tells the places apart that the program runs at: machines, and pods whose nodes can't be had; ProbeError where it can't run there."""
     source = batch.source
     if source.kind == "host":
         return "/own" if batch.own_network else ""  # no node is called so
     if source.machine is None or not source.machine.exec:
+        if source.kind == "pod" and FROM_PODS in context.cluster.capabilities:
+            return f"/pod/{source.namespace}/{source.pod}"
         raise ProbeError(f"{source.name}: the cluster gives no way to run commands on its node")
     if source.kind == "pod" and not source.container_id:
         raise ProbeError(f"{source.name}: the container's ID is not known, so that its network can't be entered")
     return source.machine.name
 
 
+def runner_of(source: Source, context: StepContext) -> Machine | PodProbe | None:
+    """What runs the program for a source: its machine, or the pod itself; None is this machine."""
+    if source.kind == "pod" and (source.machine is None or not source.machine.exec):
+        return PodProbe(source, context, local_program, _VERSION)
+    return source.machine
+
+
+def container_of(source: Source) -> str:
+    """The container that the program has to enter; empty where it's run in its network already."""
+    return source.container_id if source.machine is not None and source.machine.exec else ""
+
+
 def _run(batches: Sequence[Batch], context: StepContext) -> list[Seen]:
     """One run of the program for all batches of a machine."""
     from koalesce import process
 
-    machine = batches[0].source.machine
+    machine = runner_of(batches[0].source, context)
     request = json.dumps({"concurrency": _CONCURRENCY, "sources": [_source(n, b) for n, b in enumerate(batches)]})
     timeout = max(_patience(batch) for batch in batches) + _START_UP
     cancel = context.scope.cancel
@@ -235,7 +252,7 @@ def local_program(context: StepContext) -> Path:
 
 def _source(number: int, batch: Batch) -> dict[str, Any]:
     targets = [{"id": str(index), **target.to_json()} for index, target in enumerate(batch.targets)]
-    return {"id": str(number), "container": batch.source.container_id, "targets": targets}
+    return {"id": str(number), "container": container_of(batch.source), "targets": targets}
 
 
 def _patience(batch: Batch) -> float:

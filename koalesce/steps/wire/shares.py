@@ -16,7 +16,7 @@ from koalesce.steps.wire.destination import Destination, Protocol
 from koalesce.steps.wire.probing import Observed
 
 MOST_SAMPLES = 1000
-_QUESTIONS = {"TCP": "GET /hostname HTTP/1.0\r\n\r\n", "UDP": "hostname"}
+_QUESTIONS = {"TCP": "GET /hostname HTTP/1.0\r\n\r\n", "UDP": "hostname", "SCTP": "hostname"}
 _ANSWER = re.compile(r"HTTP/1\.\d 200 .*?\r?\n\r?\n(.*)", re.DOTALL)
 _MOST_SHOWN = 8
 
@@ -85,7 +85,7 @@ def question(protocol: Protocol) -> str:
 
 def name_in(observed: Observed, protocol: Protocol) -> str:
     """The name of the server that answered; empty if it didn't say one."""
-    if protocol == "UDP":
+    if protocol != "TCP":
         return observed.reply.strip()
     found = _ANSWER.fullmatch(observed.reply)
     return found[1].strip() if found else ""

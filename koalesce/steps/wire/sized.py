@@ -25,6 +25,8 @@ class Sized(Model):
 
     def check(self, protocol: str) -> None:
         """Raise a ValueError where a protocol can't carry that."""
+        if protocol == "SCTP":
+            raise ValueError("payload: a size is for UDP and TCP")
         if protocol == "UDP" and self.size not in _OF_PACKETS:
             raise ValueError(
                 f"payload: a packet of UDP has {_OF_PACKETS[0]} to {_OF_PACKETS[-1]} bytes with its headers, not {self.size}"

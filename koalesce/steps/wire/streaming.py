@@ -14,7 +14,17 @@ from koalesce.errors import KoalesceError
 from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
 from koalesce.steps.wire.flows import Flow
-from koalesce.steps.wire.probing import PROGRAM, Batch, Observed, host_prefix, local_program, machine_of, observed_of
+from koalesce.steps.wire.probing import (
+    PROGRAM,
+    Batch,
+    Observed,
+    container_of,
+    host_prefix,
+    local_program,
+    observed_of,
+    place_of,
+    runner_of,
+)
 
 _GRACE = 10.0  # seconds in which a machine must have ended what is under way, beyond the longest limit
 _FIRST = 60.0  # seconds in which a first sighting of each flow must have come
@@ -43,7 +53,7 @@ class Stream:
         self._stdin, self._hold = _pipe()
         self._lines, self._stdout = _pipe()
         first = next(iter(flows.values()))
-        self._machine = machine = first.source.machine
+        self._machine = machine = runner_of(first.source, context)
         self.where = machine.name if machine is not None else "this machine"
         self._hold.write(json.dumps(_request(flows, every)).encode())
         self._hold.flush()
@@ -94,7 +104,7 @@ class Stream:
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
             if not self._cancel.is_set():
-                self._fail(f"{self.where}: {error.message}")
+                self._fail(f"{self.where}: {error.message.removeprefix(f'{self.where}: ')}")
         finally:
             self._stdin.close()
             self._stdout.close()
@@ -132,11 +142,11 @@ class Stream:
         self._began.set()
 
 
-def by_machine(flows: Sequence[Flow]) -> list[dict[int, Flow]]:
-    """The flows with their numbers, those of a machine together."""
+def by_place(flows: Sequence[Flow], context: StepContext) -> list[dict[int, Flow]]:
+    """The flows with their numbers, those together that one run of the program is for."""
     groups: dict[str, dict[int, Flow]] = {}
     for number, flow in enumerate(flows):
-        where = machine_of(Batch(source=flow.source, own_network=flow.own_network))
+        where = place_of(Batch(source=flow.source, own_network=flow.own_network), context)
         groups.setdefault(where, {})[number] = flow
     return list(groups.values())
 
@@ -145,7 +155,7 @@ def _request(flows: Mapping[int, Flow], every: float) -> dict[str, Any]:
     sources: dict[str, dict[str, Any]] = {}
     for number, flow in flows.items():
         source = sources.setdefault(
-            _key(flow), {"id": _key(flow), "container": flow.source.container_id, "targets": []}
+            _key(flow), {"id": _key(flow), "container": container_of(flow.source), "targets": []}
         )
         source["targets"].append({"id": str(number), **flow.target.to_json()})
     return {"every": every, "sources": list(sources.values())}

@@ -14,7 +14,7 @@ from koalesce.steps.base import Errored, Failed, StepContext
 from koalesce.steps.wire.flows import Flow, unproven
 from koalesce.steps.wire.series import MOST_SERIES, drawn
 from koalesce.steps.wire.span import Span
-from koalesce.steps.wire.streaming import Sighting, Stream, by_machine
+from koalesce.steps.wire.streaming import Sighting, Stream, by_place
 from koalesce.steps.wire.tally import Gap, Tally, percentile
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -173,7 +173,7 @@ class Traffic:
     def begin(self, every: float, context: StepContext) -> Failed | Errored | None:
         """Ask, on all machines at the same time, until told to stop; None once each of them has heard something."""
         try:
-            self._streams += [Stream(group, every, context, self._note) for group in by_machine(self.flows)]
+            self._streams += [Stream(group, every, context, self._note) for group in by_place(self.flows, context)]
             problems = [problem for each in self._streams if (problem := each.await_first(context.scope.cancel))]
         except BaseException:
             self._end()

@@ -67,3 +67,13 @@ run "nobody_may_reach_it" {
 
   expect_failures = [aws_security_group.run]
 }
+
+run "several_control_planes_are_refused" {
+  command = plan
+
+  variables {
+    nodes = [{ name = "a", role = "control-plane" }, { name = "b", role = "control-plane" }]
+  }
+
+  expect_failures = [terraform_data.guard]
+}

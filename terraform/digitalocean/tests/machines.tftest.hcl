@@ -53,3 +53,13 @@ run "nobody_may_reach_it" {
 
   expect_failures = [digitalocean_firewall.run]
 }
+
+run "several_control_planes_are_refused" {
+  command = plan
+
+  variables {
+    nodes = [{ name = "a", role = "control-plane" }, { name = "b", role = "control-plane" }]
+  }
+
+  expect_failures = [terraform_data.guard]
+}

@@ -52,7 +52,7 @@ class Datagrams(socketserver.BaseRequestHandler):
         if data == b"clientip":
             sock.sendto((f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode(), self.client_address)
         elif data.startswith(b"echo "):
-            sock.sendto(data.removeprefix(b"echo ")[:100], self.client_address)
+            sock.sendto(data.strip().removeprefix(b"echo "), self.client_address)
         elif data == b"hostname":
             sock.sendto(b"server", self.client_address)
 

@@ -220,6 +220,20 @@ def test_sweep_says_what_it_removed(ledger: Ledger, destroyed: list[str], capsys
     assert capsys.readouterr().out == "dead: removed\nnothing to sweep\n"
 
 
+def test_sweep_names_the_logs_of_clusters_that_could_not_be_made(
+    ledger: Ledger, destroyed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = ledger.folder.parent / "terraform" / "failed"
+    folder.mkdir(parents=True)
+    (folder / "terraform.log").touch()
+    os.utime(folder, (0, datetime(2100, 1, 1, tzinfo=UTC).timestamp()))
+
+    assert main(["sweep"]) == exit_codes.PASSED
+
+    left = f"left to be looked at, until 2100-01-08 00:00 UTC: {folder}/terraform.log"
+    assert capsys.readouterr().out == f"nothing to sweep\n{left}\n"
+
+
 def test_sweep_fails_where_something_resists(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

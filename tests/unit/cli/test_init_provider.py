@@ -75,7 +75,7 @@ def test_koalesce_finds_it_and_it_says_what_is_missing() -> None:
 
     with pytest.raises(UsageError, match="the provider acme-lab needs credentials: ACME_LAB_TOKEN isn't set"):
         found.confirm(request)
-    with pytest.raises(UsageError, match=r"providers\.acme-lab: size"):
+    with pytest.raises(UsageError, match=r"providers\.acme-lab\.size: must be a text"):
         found.resolve(_request({"size": 5}))
 
 

@@ -81,6 +81,14 @@ def test_machines_of_a_project_are_listed_beside_its_settings(tmp_path: Path) ->
     assert wins["ssh"]["machines"] == [{"host": "192.0.2.20"}]
 
 
+def test_flags_win_over_a_file_of_settings_and_the_rest_of_it_counts() -> None:
+    Path("lab.yaml").write_text("kubeconfig: {context: prod, pod_probes: agnhost}")
+
+    said = settings_of(filled("--settings", "lab.yaml", "--context", "dev"))
+
+    assert said["kubeconfig"] == {"context": "dev", "pod_probes": "agnhost"}
+
+
 @pytest.mark.parametrize(
     ("text", "environ", "message"),
     [

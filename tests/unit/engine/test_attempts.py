@@ -124,6 +124,22 @@ def test_attempts_are_limited() -> None:
     assert looked.outcome == Failed("not yet")
 
 
+@pytest.mark.parametrize(("is_final", "looks"), [(True, 1), (False, 3)])
+def test_what_the_cluster_will_never_let_us_see_is_not_asked_for_again(is_final: bool, looks: int) -> None:
+    times = []
+
+    def look() -> Outcome:
+        times.append(1)
+        error = ClusterError("it's kept out")
+        error.is_final = is_final
+        raise error
+
+    looked = looker(FakeClock(), look, policy=RetryPolicy(every=1, attempts=3)).run()
+
+    assert len(times) == looks
+    assert looked.outcome == Errored("it's kept out", final=is_final)
+
+
 def test_a_bug_in_a_step_is_an_error_and_no_pass() -> None:
     def look() -> Outcome:
         raise ZeroDivisionError("division by zero")

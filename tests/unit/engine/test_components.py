@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from koalesce.engine.components import NotReady, in_order, prepared
 from koalesce.errors import UsageError
@@ -52,6 +53,29 @@ def test_images_are_rewritten_and_patches_merged() -> None:
     (pod,) = item.objects
     assert pod["spec"]["containers"][0]["image"] == "docker.io/example/web:v2"
     assert pod["metadata"]["labels"] == {"app": "web"}
+
+
+def test_a_json_patch_adds_one_argument_to_those_of_the_manifest() -> None:
+    args = {"op": "add", "path": "/spec/containers/0/args", "value": ["-v=1"]}
+    more = {"op": "add", "path": "/spec/containers/0/args/-", "value": "--enable-ipv6"}
+    item = prepared(component("app", patches=[{"resource": "pod/web", "json": [args, more]}]), [POD])
+
+    assert item.objects[0]["spec"]["containers"][0]["args"] == ["-v=1", "--enable-ipv6"]
+
+
+def test_a_json_patch_that_can_not_be_done_names_object_and_operation() -> None:
+    gone = {"op": "remove", "path": "/spec/volumes/0"}
+
+    with pytest.raises(
+        UsageError, match=r"pod/web can't be patched: json\[0\] \(remove /spec/volumes/0\): there is no"
+    ):
+        prepared(component("app", patches=[{"resource": "pod/web", "json": [gone]}]), [POD])
+
+
+@pytest.mark.parametrize("patch", [{}, {"merge": {"a": 1}, "json": [{"op": "remove", "path": "/a"}]}])
+def test_a_patch_says_exactly_one_change(patch: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="say exactly one of merge and json"):
+        component("app", patches=[{"resource": "pod/web", **patch}])
 
 
 def test_namespaces_and_kinds_are_applied_before_what_is_in_them() -> None:

@@ -77,6 +77,19 @@ def test_runs_commands_in_pods_of_its_namespace(client: ClusterClient, cluster: 
     assert cluster.kube.requests[-1] == ("exec", {"pod": "web-0", "namespace": "mine", "command": ["hostname"]})
 
 
+@pytest.mark.parametrize("pod", ["pod/web-0", "pods/web-0"])
+def test_a_pod_may_be_named_as_any_object(cluster: FakeCluster, client: ClusterClient, pod: str) -> None:
+    cluster.kube.on_exec = lambda pod, command: ExecResult(
+        command=tuple(command), code=0, stdout=pod.encode(), stderr=b"", seconds=0.1
+    )
+    cluster.kube.on_logs = lambda pod: f"logs of {pod}"
+
+    assert client.exec(pod, ["hostname"]).out == "web-0"
+    assert client.logs(pod) == "logs of web-0"
+    with pytest.raises(ValueError, match="names no pod"):
+        client.logs("deployment/web")
+
+
 def test_gives_programs_its_kubeconfig(client: ClusterClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", "/other")
 

@@ -10,7 +10,10 @@ import pytest
 from koalesce.errors import ClusterError
 from koalesce.local.api import Api
 
-NO_RANGE = "failed to allocate IP 10.96.0.10: the provided network does not match the current range"
+NO_ADDRESS = "failed to allocate IP 10.96.0.10: "
+NO_RANGE = f"{NO_ADDRESS}the provided network does not match the current range"
+NOT_READY = f"{NO_ADDRESS}allocator not ready"
+TAKEN = f"{NO_ADDRESS}provided IP is already allocated"
 
 
 class ScriptedApi(Api):
@@ -25,12 +28,13 @@ class ScriptedApi(Api):
 
 
 def test_creating_goes_on_until_the_server_is_ready_for_it() -> None:
-    api = ScriptedApi((0, "refused"), (403, "no roles yet"), (422, NO_RANGE), (201, "made"))
+    refusals = ((0, "refused"), (403, "no roles yet"), (422, NO_RANGE), (422, NOT_READY), (422, TAKEN))
+    api = ScriptedApi(*refusals, (201, "made"))
     pauses: list[str] = []
 
     made = api.create("/api/v1/namespaces/kube-system/services", {}, keep_trying=lambda: pauses.append("pause"))
 
-    assert (made, api.answers, len(pauses)) == ({"message": "made"}, [], 3)
+    assert (made, api.answers, len(pauses)) == ({"message": "made"}, [], 5)
 
 
 def test_who_has_waited_in_vain_is_told_the_last_answer() -> None:

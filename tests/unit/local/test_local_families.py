@@ -109,8 +109,9 @@ def test_kubelet_and_proxy_know_both_families(certificates: Pki) -> None:
     wanted = request("IPv4", "IPv6")
 
     assert "--node-ip=198.18.0.10,fd4b:6f61:6c65::10" in kubelet.services(wanted, wanted.control)["kubelet"].argv
-    proxy = configuration(wanted, certificates, "/var/lib/kube-proxy/config.yaml")
-    assert proxy["clusterCIDR"] == "10.244.0.0/16,fd00:10:244::/56"
+    assert (
+        "--cluster-cidr=10.244.0.0/16,fd00:10:244::/56" in kubelet.services(wanted, wanted.control)["kube-proxy"].argv
+    )
     assert "address" not in configuration(wanted, certificates, "/var/lib/kubelet/config.yaml")
     assert configuration(request("IPv6"), certificates, "/var/lib/kubelet/config.yaml")["address"] == "::"
 
@@ -159,13 +160,24 @@ def test_what_leaves_is_masqueraded_in_each_family() -> None:
     assert returns == ["fd00:10:244::/56", "fd4b:6f61:6c65::/48", "ff00::/8"]
 
 
-def test_the_slice_of_the_api_server_says_its_family() -> None:
-    kinds = {
-        family: dict(addons.api_service("s", request(family).control.address)[1][1])["addressType"]
-        for family in ("IPv4", "IPv6")
-    }
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_the_service_of_the_api_server_is_there_before_anybody_asks_for_its_address(family: Any) -> None:
+    wanted = request(family)
 
-    assert kinds == {"IPv4": "IPv4", "IPv6": "IPv6"}
+    given = addons.stored_api_service(wanted.api_service_ip, wanted.control.address)
+
+    found = {key: json.loads(base64.b64decode(value)) for key, value in given.items()}
+    service = found["/registry/services/specs/default/kubernetes"]
+    assert service["spec"]["clusterIPs"] == [wanted.api_service_ip]
+    assert service["spec"]["ipFamilies"] == [family]
+    address = found[f"/registry/ipaddresses/{wanted.api_service_ip}"]
+    assert address["metadata"]["labels"]["ipaddress.kubernetes.io/ip-family"] == family
+    assert address["spec"]["parentRef"] == {
+        "group": "", "resource": "services", "name": "kubernetes", "namespace": "default",
+    }  # fmt: skip
+    endpoints = found["/registry/endpointslices/default/kubernetes"]
+    assert (endpoints["addressType"], endpoints["endpoints"][0]["addresses"]) == (family, [wanted.control.address])
+    assert len({each["metadata"]["uid"] for each in found.values()}) == 3
 
 
 def test_outputs_tell_all_addresses(tmp_path: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from koalesce.errors import ClusterError, UsageError
-from koalesce.local import components, disks
+from koalesce.local import components, containers, disks, processes
 from koalesce.local.bringup import Bringup
 from koalesce.local.faults import Faults, partition
 from koalesce.local.request import from_mapping
@@ -93,7 +94,7 @@ def faults(world: World) -> Faults:
 
 def fault(kind: str, *machines: str, **more: Any) -> dict[str, Any]:
     return {
-        "kind": kind, "machines": list(machines), "component": "", "containers": [], "path": "", "others": [], "one_way": False, **more
+        "kind": kind, "machines": list(machines), "component": "", "containers": [], "pods": [], "path": "", "others": [], "one_way": False, **more
     }  # fmt: skip
 
 
@@ -195,6 +196,150 @@ def test_a_paused_program_goes_on_afterwards(faults: Faults, shell: dict[str, st
 def test_a_program_that_does_not_run_cannot_be_killed(faults: Faults, shell: dict[str, str]) -> None:
     with pytest.raises(ClusterError, match="there is no process bird"):
         faults.begin(fault("kill-process", "worker-1", process="bird"))
+
+
+class Runtime:
+    """Containers of a node as `ctr` tells of them; a signal ends one, and a kubelet starts those anew that are to be."""
+
+    def __init__(self, *, restarts: bool = True) -> None:
+        self.states = {"sb": "RUNNING", "web": "RUNNING", "log": "RUNNING", "other": "RUNNING", "done": "STOPPED"}
+        self.names = {"sb": "", "web": "web", "log": "log", "other": "main", "done": "setup"}
+        self.deaf: set[str] = set()  # those that don't end by SIGTERM
+        self.restarts = restarts
+        self.said: list[str] = []
+
+    def run(self, _faults: Faults, _node: Any, *words: str, text: str = "") -> str:
+        assert words[:3] == ("ctr", "--namespace", "k8s.io")
+        line = " ".join(words[3:])
+        match words[3:5]:
+            case ("tasks", "list"):
+                listed = [f"{one} 7 {state}" for one, state in self.states.items()]
+                return "\n".join(["TASK PID STATUS", *listed])
+            case ("containers", "list"):
+                return "\n".join(one for one, name in self.names.items() if self._fits(one, name, line))
+            case ("containers", "info"):
+                return self._labels(words[5])
+        self.said.append(line)
+        one = words[-1]
+        if words[4] == "kill" and ("SIGKILL" in words or one not in self.deaf):
+            self.states[one] = "STOPPED"
+            if self.restarts and one != "sb":
+                self.states[f"{one}-2"], self.names[f"{one}-2"] = "RUNNING", self.names[one]
+        elif words[4] in ("pause", "resume"):
+            self.states[one] = "PAUSED" if words[4] == "pause" else "RUNNING"
+        return ""
+
+    def _fits(self, one: str, name: str, line: str) -> bool:
+        is_others = one.startswith("other")
+        if "pod.name" in line:
+            assert line.endswith('labels."io.kubernetes.pod.namespace"==ns,labels."io.kubernetes.pod.name"==web-0')
+            return not is_others
+        return not is_others and line.endswith(
+            f'labels."io.kubernetes.pod.uid"==u,labels."io.kubernetes.container.name"=={name}'
+        )
+
+    def _labels(self, one: str) -> str:
+        kind = "sandbox" if one == "sb" else "container"
+        labels = {"io.cri-containerd.kind": kind, "io.kubernetes.pod.uid": "u"}
+        return json.dumps(
+            {"Labels": labels | ({"io.kubernetes.container.name": self.names[one]} if one != "sb" else {})}
+        )
+
+
+def runtime(monkeypatch: pytest.MonkeyPatch, **how: Any) -> Runtime:
+    found = Runtime(**how)
+    monkeypatch.setattr(Faults, "_on", lambda faults, node, *words, text="": found.run(faults, node, *words, text=text))
+    for module, name in (
+        (containers, "_ASKED"),
+        (containers, "_STARTED"),
+        (processes, "_ASKED"),
+        (processes, "_STARTED"),
+    ):
+        monkeypatch.setattr(module, name, 0.0)
+    return found
+
+
+WEB = [["worker-1", "web"]]
+POD = [["worker-1", "ns", "web-0"]]
+
+
+def test_a_container_that_is_restarted_is_asked_to_end_and_begun_anew(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctr = runtime(monkeypatch)
+
+    faults.begin(fault("restart-container", containers=WEB))()
+
+    assert ctr.said == ["tasks kill --signal SIGTERM web"]
+    assert ctr.states["web-2"] == "RUNNING"
+
+
+def test_one_that_does_not_end_when_asked_is_killed(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctr = runtime(monkeypatch)
+    ctr.deaf.add("web")
+
+    faults.begin(fault("restart-container", containers=WEB))()
+
+    assert ctr.said == ["tasks kill --signal SIGTERM web", "tasks kill --all --signal SIGKILL web"]
+
+
+def test_one_that_nobody_starts_again_is_an_error_that_says_so(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime(monkeypatch, restarts=False)
+
+    with pytest.raises(ClusterError, match="the container web on worker-1 has ended, and isn't started again"):
+        faults.begin(fault("restart-container", containers=WEB))
+
+
+def test_a_whole_pod_ends_with_what_holds_its_network(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctr = runtime(monkeypatch)
+
+    faults.begin(fault("kill-pod", pods=POD))()
+
+    assert ctr.said == [f"tasks kill --all --signal SIGKILL {one}" for one in ("web", "log", "sb")]
+
+
+def test_a_whole_pod_stands_still_and_goes_on(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctr = runtime(monkeypatch)
+
+    undo = faults.begin(fault("pause-pod", pods=POD))
+    with pytest.raises(ClusterError, match="no container of pod ns/web-0 runs on worker-1"):
+        faults.begin(fault("kill-pod", pods=POD))
+    undo()
+
+    assert ctr.said == ["tasks pause web", "tasks pause log", "tasks resume log", "tasks resume web"]
+
+
+def test_a_container_that_does_not_run_can_not_be_killed(faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime(monkeypatch)
+
+    with pytest.raises(ClusterError, match="the container gone on worker-1 doesn't run: it is gone"):
+        faults.begin(fault("kill-container", containers=[["worker-1", "gone"]]))
+
+
+@pytest.mark.parametrize("is_started_again", [True, False])
+def test_a_program_that_is_restarted_is_another_process(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch, is_started_again: bool
+) -> None:
+    signals: list[str] = []
+
+    def on(_self: Faults, _node: Any, *words: str, text: str = "") -> str:
+        if "pgrep" in words[2]:
+            return ("19" if is_started_again else "") if signals else "12\n15"
+        signals.append(" ".join(words[2:]))
+        return ""
+
+    runtime(monkeypatch)
+    monkeypatch.setattr(Faults, "_on", on)
+    restart = fault("restart-process", "worker-1", process="bird")
+    if is_started_again:
+        faults.begin(restart)()
+    else:
+        with pytest.raises(ClusterError, match="bird on worker-1 has ended, and nobody starts it again"):
+            faults.begin(restart)
+
+    (said,) = signals
+    assert "kill -TERM" in said
+    assert said.endswith("sh 12 15")
 
 
 def test_what_went_well_until_another_node_refuses_is_undone(world: World, faults: Faults) -> None:

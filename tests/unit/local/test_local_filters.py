@@ -106,6 +106,23 @@ def test_what_kube_proxy_makes_when_it_begins_anew_is_right_from_then_on(machine
     assert found.first == proxys("RETURN")
 
 
+def test_kube_proxy_that_leads_to_another_pod_of_the_same_controller_is_left(machine: Make) -> None:
+    node, found = machine([proxys("LED --to 10.244.0.7")]), of(proxys("LED --to 10.244.0.2"))
+    found.was, found.is_ = {"10.244.0.2": "dns"}, {"10.244.0.7": "dns"}
+
+    assert found.put_right(proxys("LED --to 10.244.0.7")) == []
+    assert (node.ended, node.time) == ([], 0.0)
+
+
+def test_whose_pods_renewed_rules_lead_to_is_known_from_then_on(machine: Make) -> None:
+    node, found = machine([proxys("LED --to 10.244.0.7")]), of(proxys("REJECT"))
+    found.was, found.is_ = {"10.244.0.2": "dns"}, {"10.244.0.7": "dns"}
+
+    assert found.put_right(proxys("LED --to 10.244.0.7")) == []
+    assert node.ended == ["kube-proxy"]
+    assert found.was == {"10.244.0.2": "dns", "10.244.0.7": "dns"}
+
+
 def test_a_kube_proxy_that_does_not_come_back_is_said(machine: Make) -> None:
     node, found = machine([proxys("DROP")]), of(proxys("RETURN"))
     node.written = None

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from koalesce.errors import ProvisionError
-from koalesce.local import cgroups, health, outside
+from koalesce.local import bringup, cgroups, health, outside
 from koalesce.local import machine as local_machine
 from koalesce.local.cgroups import Hierarchy, Layout
+from koalesce.local.request import from_mapping
 
 CALLS = {
     "x86_64": {"sethostname": 170, "setns": 308, "keyctl": 250, "pivot_root": 155},
@@ -153,6 +154,30 @@ def test_few_open_files_matter_where_root_can_not_have_more(root: Path, monkeypa
     write(root / "proc/self/status", f"CapEff:\t{0x1FFFFFFFFFF & ~(1 << 24):x}\n")
 
     assert noted(root)["files"].text.startswith("a process may open 4096 files at most")
+    assert [worry.name for worry in local_machine.worries(root, root)] == ["files"], "a start says so, too"
+
+
+def test_a_start_says_what_of_it_an_old_kernel_lacks(root: Path) -> None:
+    assert list(local_machine.outdated(local_machine.KERNELS, root)) == []
+    write(root / "proc/sys/kernel/osrelease", "5.10.0-28\n")
+
+    assert list(local_machine.outdated({"cgroup v2", "egress: none", "kubeProxy: iptables"}, root)) == []
+    (worry,) = local_machine.outdated({"cgroup v1", "egress: host", "kubeProxy: iptables"}, root)
+    assert (worry.text, worry.hint) == ("Linux 5.10.0-28 is old: egress: host from 5.12 on", "boot a newer one")
+
+
+def test_what_a_cluster_wants_of_its_kernel_is_told_in_the_same_words() -> None:
+    basis = {
+        "name": "c",
+        "kubernetes_version": "1.37.2",
+        "state_dir": "/s",
+        "nodes": [{"name": "n", "role": "control-plane"}],
+    }
+    wanted = from_mapping({**basis, "egress": "host", "kube_proxy": "nftables"})
+
+    assert bringup.wanted_of_kernel(wanted, Layout((Hierarchy(Path("/sys/fs/cgroup"), 2),))) == set(
+        local_machine.KERNELS
+    )
 
 
 def test_low_inotify_limits_matter_where_they_can_not_be_raised(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,52 @@ def test_counters_and_the_order_of_services_are_no_change() -> None:
     assert iptables.proxys_differ(first, now.replace("-A KUBE-SERVICES -j X\n", ""))
 
 
+def proxys(*endpoints: tuple[str, str], port: int = 53) -> str:
+    """What kube-proxy writes for a Service of two ports whose pods have these addresses, each with the name of its chain."""
+    lines = ["*nat", ":KUBE-SVC-TCOU7JCQXEZGVUNU - [0:0]", *(f":KUBE-SEP-{name} - [0:0]" for name, _ in endpoints)]
+    for name, address in endpoints:
+        plain = address.strip("[]")
+        size = 128 if ":" in address else 32
+        lines += [
+            f'-A KUBE-SVC-TCOU7JCQXEZGVUNU -m comment --comment "kube-system/kube-dns:dns -> {address}:53" -j KUBE-SEP-{name}',
+            f'-A KUBE-SEP-{name} -s {plain}/{size} -m comment --comment "kube-system/kube-dns:dns" -j KUBE-MARK-MASQ',
+            f'-A KUBE-SEP-{name} -p udp -m comment --comment "kube-system/kube-dns:dns" -m udp -j DNAT --to-destination {address}:{port}',
+        ]
+    return "\n".join([*lines, "COMMIT\n"])
+
+
+ONE, TWO = "YIL6JZP7A3QYXJU2", "N4G2XR5TDX7PQE7P"
+
+
+@pytest.mark.parametrize(
+    ("was", "is_"), [("10.244.0.2", "10.244.0.21"), ("10.244.0.21", "10.244.0.2"), ("[fd00::2]", "[fd00::2:2]")]
+)
+def test_another_pod_of_the_same_controller_is_no_change(was: str, is_: str) -> None:
+    first, now = proxys((ONE, was)), proxys((TWO, is_))
+    pods = [{address.strip("[]"): "dns", "10.244.0.9": "other"} for address in (was, is_)]
+
+    assert iptables.proxys_differ(first, now)
+    assert not iptables.proxys_differ(first, now, was=pods[0], is_=pods[1])
+    assert iptables.proxys_differ(first, now, was=pods[0], is_={is_.strip("[]"): "another"})
+    assert iptables.proxys_differ(first, proxys((TWO, is_), port=54), was=pods[0], is_=pods[1])
+
+
+def test_a_pod_that_has_gone_and_is_still_led_to_is_a_change() -> None:
+    first, now = proxys((ONE, "10.244.0.2")), proxys((ONE, "10.244.0.2"), (TWO, "10.244.0.3"))
+
+    assert iptables.proxys_differ(first, now, was={"10.244.0.2": "dns"}, is_={"10.244.0.3": "dns"})
+    assert not iptables.proxys_differ(
+        first, proxys((TWO, "10.244.0.3")), was={"10.244.0.2": "dns"}, is_={"10.244.0.3": "dns"}
+    )
+
+
+def test_a_chain_that_leads_to_another_endpoint_than_it_says_is_a_change() -> None:
+    first = proxys((ONE, "10.244.0.2"), (TWO, "10.244.0.3"))
+    swapped = first.replace(f"-j KUBE-SEP-{ONE}", "-j X").replace(f"-j KUBE-SEP-{TWO}", f"-j KUBE-SEP-{ONE}")
+
+    assert iptables.proxys_differ(first, swapped.replace("-j X", f"-j KUBE-SEP-{TWO}"))
+
+
 def test_a_table_of_later_is_emptied() -> None:
     assert iptables.restoring("", "*raw\n:OUTPUT ACCEPT [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\nCOMMIT\n") == {
         "raw": "*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"

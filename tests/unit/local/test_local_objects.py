@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from koalesce.local.objects import changes, settled
+from koalesce.local.objects import addresses_of_pods, changes, settled
 from koalesce.local.stored import read, with_status_of
 
 
@@ -66,6 +66,26 @@ def test_custom_resources_are_json() -> None:
 def test_what_nobody_can_read_is_its_bytes() -> None:
     assert read("/registry/secrets/a/b", b"k8s:enc:aesgcm:v1:\xff").essence == b"k8s:enc:aesgcm:v1:\xff"
     assert read("/registry/pods/a/b", b"k8s\0\x0a\xff").essence == b"k8s\0\x0a\xff"
+
+
+def test_whose_pods_have_which_addresses_of_their_own() -> None:
+    node = field(5, b"198.18.0.10") + b"\x82\x01\x0d" + field(1, b"198.18.0.10")
+    own = field(6, b"10.244.0.2") + field(12, field(1, b"10.244.0.2")) + field(12, field(1, b"fd00::2"))
+    nodes = field(6, b"198.18.0.10") + field(12, field(1, b"198.18.0.10"))
+    status = {"hostIPs": [{"ip": "198.18.0.10"}], "podIPs": [{"ip": "10.244.0.4"}]}
+    pods = {
+        POD: proto("p1", controller="r1", status=node + own),
+        "/registry/pods/a/on-its-own": proto("p2", status=node + field(6, b"10.244.0.3")),
+        "/registry/pods/a/with-the-nodes": proto("p3", controller="d1", status=node + nodes),
+        "/registry/pods/a/without-any": proto("p4", status=node),
+        "/registry/pods/a/as-json": custom("p5", status=status),
+        "/registry/pods/a/unreadable": b"k8s:enc:aesgcm:v1:\xff",
+    }
+
+    assert addresses_of_pods(pods | FIRST) == {"10.244.0.3": "p2", "10.244.0.4": "p5"}
+    assert addresses_of_pods(FIRST | pods) == {
+        "10.244.0.2": "r1", "fd00::2": "r1", "10.244.0.3": "p2", "10.244.0.4": "p5",
+    }  # fmt: skip
 
 
 def test_nothing_is_to_do_where_nothing_has_changed() -> None:

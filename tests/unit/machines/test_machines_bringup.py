@@ -31,12 +31,12 @@ ADDRESSES = {"cp": "192.0.2.10", "w": "192.0.2.11"}
 class FakeMachine(Shell):
     """A machine that takes whatever it is told; `log` has it in the order of all machines."""
 
-    __slots__ = ("dead", "etcd", "log", "restarts", "survey")
+    __slots__ = ("able", "dead", "etcd", "log", "restarts", "survey")
 
     def __init__(self, account: request.Account, folder: Path, log: list[str]) -> None:
         super().__init__(account=account, folder=folder, known_hosts="/known")
         survey = OUTPUT.replace("192.0.2.10", account.address).replace(str(NOW), str(int(time.time())))
-        for name, value in {"log": log, "survey": survey, "restarts": 0, "dead": False, "etcd": ""}.items():
+        for name, value in {"log": log, "survey": survey, "restarts": 0, "dead": False, "etcd": "", "able": ""}.items():
             object.__setattr__(self, name, value)
 
     def open(self) -> None:
@@ -75,6 +75,8 @@ class FakeMachine(Shell):
             self.log.append(f"{node} pods {' '.join(released)}")
         if started := re.findall(r"koalesce-([a-z-]+)\.service", script):
             self.log.append(f"{node} start {' '.join(started)}")
+        if script.startswith("unshare --net"):
+            return str(self.able)
         if script.endswith("koalesce-probe"):
             return str(self.etcd)
         if "NRestarts" in script:
@@ -171,6 +173,20 @@ def test_a_control_plane_comes_first_and_kubelets_find_their_nodes(
         json.loads((tmp_path / "kubeconfig").read_text())["clusters"][0]["cluster"]["server"]
         == "https://192.0.2.10:6443"
     )
+
+
+def test_the_cluster_can_do_what_each_of_its_machines_can(make: Callable[..., Bringup]) -> None:
+    told: list[str] = []
+    bringup = dataclasses.replace(make(), phases=Phases(SystemClock(), told.append))
+    for name, able in (("cp", "ipset\nipvs\nsctp\n"), ("w", "ipset\nsctp\n")):
+        object.__setattr__(bringup.shells[name], "able", able)
+
+    found = bringup.run()
+
+    assert {"ipset", "sctp"} <= found
+    assert "ipvs" not in found
+    (said,) = [line for line in told if "doesn't count" in line]
+    assert said.endswith("the cluster doesn't count as having ipvs: w has it not")
 
 
 def test_static_pods_come_to_a_kubelet_that_has_their_images_and_controllers_to_nodes_with_addresses(

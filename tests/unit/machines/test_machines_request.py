@@ -65,6 +65,10 @@ def test_a_cluster_of_a_cloud_is_reached_by_the_host_of_its_first_machine_and_so
     [
         ({"settings": {"known_hosts": "/known", "machines": [{"host": "192.0.2.1"}]}}, "1 machines for 2 nodes"),
         ({"nodes": []}, "at least one node"),
+        (
+            {"nodes": [{"name": "a", "role": "control-plane"}, {"name": "b", "role": "control-plane"}]},
+            "2 nodes are control planes, and machines take one",
+        ),
         ({"settings": {"machines": [{"host": "192.0.2.1"}] * 2}}, "known_hosts is missing"),
         (
             {"pod_cidr": "192.0.0.0/16"},

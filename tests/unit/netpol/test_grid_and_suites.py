@@ -104,7 +104,7 @@ def test_every_policy_of_a_suite_is_one_of_the_grid(cases: list[Case]) -> None:
 def test_upstreams_cases_are_all_there_with_tags() -> None:
     cases = upstream.cases()
 
-    assert len(cases) == 46
+    assert len(cases) == 47
     assert [case.name for case in cases if not case.tags & {"ingress", "egress"}] == []
 
 
@@ -191,6 +191,7 @@ def _flow(source: Pod, target: Pod, port: int) -> Flow:
         ("SCTP is not TCP", [(8, 8)]),
         ("a policy about SCTP isolates all the same", [(24, 24)]),
         ("UDP is not TCP", [(8, 8)]),
+        ("SCTP of one pod of one other namespace", [(8, 8)]),
     ],
 )
 def test_the_cases_keep_apart_what_one_counts_by_hand(name: str, counts: list[tuple[int, int]]) -> None:

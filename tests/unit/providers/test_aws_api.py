@@ -13,7 +13,7 @@ from koalesce.providers.cloud_api import Busy, CloudError, Resource
 from koalesce.providers.cloud_sweeping import sweep_cloud
 from koalesce.providers.clouds.aws_api import AwsApi
 from koalesce.providers.clouds.aws_signature import AccessKey, signed
-from tests.fake_ec2 import FakeEc2, serving
+from tests.fake_ec2 import FakeEc2, Refused, serving
 from tests.fake_http import Fault
 
 EXPIRY, LATER = "20261123T140000Z", "20991123T140000Z"
@@ -110,6 +110,17 @@ def test_an_api_that_is_busy_is_asked_again_until_patience_ends(cloud: FakeEc2) 
 def test_a_key_that_is_not_taken_is_told(cloud: FakeEc2) -> None:
     with serving(cloud) as url, pytest.raises(CloudError, match="doesn't take the access key in AWS_ACCESS_KEY_ID"):
         _api(url, "AKIDOTHER").listing({})
+
+
+def test_a_request_that_is_signed_at_another_time_has_the_clock_named(cloud: FakeEc2) -> None:
+    def late(action: str) -> None:
+        raise Refused("RequestExpired", "Request has expired.", 400)
+
+    cloud.fault = late
+    with serving(cloud) as url, pytest.raises(CloudError, match="Request has expired") as raised:
+        _api(url).listing({})
+
+    assert (raised.value.hint or "").startswith("is this machine's clock right?")
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,16 @@ def test_its_readme_tells_of_each_setting_and_of_its_credentials(name: str) -> N
 
 @pytest.mark.parametrize("name", sorted(NEEDED))
 def test_what_nobody_can_guess_has_to_be_said(name: str) -> None:
-    with pytest.raises(UsageError, match=f'providers.{name}: missing field "project"'):
+    with pytest.raises(UsageError, match=rf"providers\.{name}\.project: it has to be said"):
         provider(name).resolve(request(name, {}))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"server_typ": "cx23"}, r'providers.hcloud: server_typ: unknown field; did you mean "serverType"\?'),
-        ({"colour": "red"}, "providers.hcloud: colour: unknown field\n"),
-        ({"ttl": "soon"}, "providers.hcloud: ttl: "),
+        ({"server_typ": "cx23"}, r'providers.hcloud\.server_typ: unknown setting; did you mean "serverType"\?'),
+        ({"colour": "red"}, r"providers.hcloud\.colour: unknown setting\n"),
+        ({"ttl": "soon"}, r"providers.hcloud\.ttl: "),
     ],
 )
 def test_what_is_wrong_with_settings_is_said_with_what_there_is(settings: dict[str, str], message: str) -> None:

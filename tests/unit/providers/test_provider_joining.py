@@ -156,3 +156,12 @@ def test_an_image_that_a_node_can_not_get_is_an_error(entry: Entry) -> None:
     with pytest.raises(ProvisionError, match="one: x can't be pulled: 404"):
         joined.supply(("x",))
     joined.leave()
+
+
+def test_what_its_provider_was_told_of_probes_is_known_to_who_joins_it(entry: Entry) -> None:
+    file = Path(entry.session["terraform"]) / "koalesce.auto.tfvars.json"
+    file.write_text(json.dumps({**VARIABLES, "settings": {"probe_image": "mirror.example/agnhost:1"}}))
+
+    cluster = JoinedCluster("dev").up()
+
+    assert cluster.probe_image == "mirror.example/agnhost:1"

@@ -170,6 +170,7 @@ def test_nodes_that_are_only_counted_are_fine() -> None:
     [
         ({"contxt": "a"}, 'no setting "contxt"; did you mean "context"?'),
         ({"allow_disruption": "yes"}, "providers.kubeconfig.allow_disruption must be true or false"),
+        ({"pod_probes": "nmap"}, "providers.kubeconfig.pod_probes is one of program, agnhost, none, not 'nmap'"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], said: str) -> None:

@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 
 from koalesce.assets import asset
+from koalesce.capabilities import with_implied
 from koalesce.cluster import ClusterRequest, FaultKind, Fixture, NodeRequest
 from koalesce.errors import Interrupted, ProvisionError, TeardownError, UsageError
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted
 from koalesce.local.ledger import Entry, Ledger, NameInUse, Process, Thing
+from koalesce.providers import roots
 from koalesce.providers.roots import machines_of
 from koalesce.providers.session import ClusterSession
-from koalesce.providers.sweeping import condition, is_held, state, sweep
+from koalesce.providers.sweeping import condition, is_held, kept_logs, state, sweep
 from koalesce.terraform.contract import ContractError
 from koalesce.terraform.events import TerraformEvent
 
@@ -182,6 +184,7 @@ class FakeTerraform:
 
     def destroy(self) -> None:
         assert self.cancel is None, "destroy must not be cancelled"
+        self.on_event(TerraformEvent(type="provision_progress", message="", output="ending nodes"))
         self.world.does("destroy")
         if not self.world.is_stubborn:
             self.world.things.clear()
@@ -198,7 +201,8 @@ def test_up_makes_what_the_outputs_tell(world: World) -> None:
     assert (cluster.name, cluster.kubernetes, cluster.dns_ip) == ("quick-1", "1.37.2", "10.96.0.10")
     assert cluster.kubeconfig == world.kubeconfig
     assert cluster.host_exec == ("nsenter",)
-    assert cluster.capabilities == {"node-exec"}
+    assert cluster.capabilities == with_implied({"node-exec"})
+    assert (cluster.probe_image, {"probe-icmp"} <= cluster.capabilities) == ("", True)
     node = cluster.node("one")
     assert (node.role, node.address, node.pod_cidr) == ("control-plane", "198.18.0.10", "10.244.0.0/24")
     assert (node.exec, node.logs) == (("nsenter", "--"), {"kubelet": ("cat", "/log")})
@@ -236,6 +240,15 @@ def test_up_tells_of_its_phases(world: World) -> None:
         "ready quick-1 1.37.2",
     ]  # fmt: skip
     assert {event.spec for event in world.events} == {"a.yaml"}  # type: ignore[union-attr]  # none is of the run
+
+
+def test_what_a_destroy_tells_is_of_the_destroy(world: World) -> None:
+    session = world.session()
+    session.up(world.events.append)
+
+    session.down()
+
+    assert _brief(world.events[-1]) == "terraform destroy: ending nodes"
 
 
 def test_what_makers_of_clusters_notice_is_told_as_that(world: World) -> None:
@@ -339,7 +352,7 @@ def test_whatever_ends_up_early_is_followed_by_its_undoing(world: World, stage: 
     assert world.things == set()
     assert world.ledger.entries() == []
     assert not is_held("quick-1", world.ledger)
-    assert world.done[-1] == "look"
+    assert [what for what in world.done if what in ("destroy", "look")][-1:] == (["look"] if stage == "apply" else [])
     assert ("destroy" in world.done) == (stage == "apply")
 
 
@@ -701,20 +714,41 @@ def test_orphaned_copies_of_roots_are_removed_and_logs_of_failures_once_they_are
     root, log = "koalesce.auto.tfvars.json", "terraform.log"
     for name, file, age in (
         ("gone", root, 0), ("known", root, 0), ("held", root, 0), ("failed", log, 3600), ("failed-long-ago", log, 30 * 24 * 3600),
-        ("foreign", "main.tf", 30 * 24 * 3600),
+        ("failed-a-week-ago", log, 7 * 24 * 3600 + 60), ("failed-this-week", log, 7 * 24 * 3600 - 3600), ("foreign", "main.tf", 30 * 24 * 3600),
     ):  # fmt: skip
         folder = world.root / "terraform" / name
         folder.mkdir(parents=True)
         (folder / file).touch()
         then = folder.stat().st_mtime - age
         os.utime(folder, (then, then))
+    (world.root / "terraform" / "just-begun").mkdir()
     world.ledger.begin(Entry(name="known", keep=True))
     hold = world.ledger.hold("held")
 
     sweep(world.ledger, world.of_entry)
 
-    assert sorted(path.name for path in (world.root / "terraform").iterdir()) == ["failed", "foreign", "held", "known"]
+    left = {path.name for path in (world.root / "terraform").iterdir()}
+    assert left == {"failed", "failed-this-week", "foreign", "held", "known"}
+    assert {path.parent.name for path in kept_logs(world.ledger)} == {"failed", "failed-this-week"}
     hold.release()
+
+
+def test_a_copy_that_was_not_finished_is_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run was killed while it copied the root."""
+    source, folder = world.root / "source", world.root / "terraform" / "killed"
+    source.mkdir()
+    (source / "main.tf").touch()
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("koalesce.providers.roots.shutil.copyfile", killed)
+    with pytest.raises(SystemExit):
+        roots.copy(source, folder)
+
+    sweep(world.ledger, world.of_entry)
+
+    assert not folder.exists()
 
 
 def test_machines_of_a_cluster_without_state_can_not_be_had(world: World) -> None:

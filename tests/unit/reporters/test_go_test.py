@@ -1,20 +1,13 @@
-"""The stream of `go test -json`: by its own rules, and as gotestsum reads it."""
+"""The stream of `go test -json`, by its own rules; tests/contract/test_gotestsum.py has the real gotestsum read it."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import subprocess
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from koalesce.assets import cache_dir
 from koalesce.events import (
     AnyEvent,
     ClusterReady,
@@ -28,40 +21,10 @@ from koalesce.events import (
     TestStarted,
 )
 from koalesce.reporters.go_test import GoTest
-from koalesce.reporters.jsonl import read_events
-from koalesce.toolchain.gobuild import find_go
-from tests.long import IS_LONG
+from tests.unit.reporters.go_stream import ends, lines, recorded
 
-RUNS = Path(__file__).parents[2] / "data" / "runs"
-GOTESTSUM = "1.13.0"
 ACTIONS = {"start", "run", "output", "attr", "pass", "fail", "skip"}
 SPEC = "specs/a.yaml"
-
-
-def stream(events: Iterable[AnyEvent]) -> str:
-    written = io.StringIO()
-    reporter = GoTest(written, io.StringIO())
-    for event in events:
-        reporter.handle(event)
-    reporter.close()
-    return written.getvalue()
-
-
-def lines(events: Iterable[AnyEvent]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream(events).splitlines()]
-
-
-def recorded(name: str) -> list[AnyEvent]:
-    return list(read_events(RUNS / f"{name}.jsonl"))
-
-
-def ends(found: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """What ended, and how; a package by its name, a test without."""
-    return [
-        (line.get("Test") or line["Package"], line["Action"])
-        for line in found
-        if line["Action"] in ("pass", "fail", "skip")
-    ]
 
 
 def check_rules(found: list[dict[str, Any]]) -> None:
@@ -258,50 +221,3 @@ def test_nothing_foreign_is_a_command_or_a_line_of_its_own() -> None:
         "--- FAIL: t/|_::error::x_---_FAIL:_y_(0.00s)_##_[error]z_\N{REPLACEMENT CHARACTER} (0.10s)\n",
         "--- FAIL: t (0.30s)\n",
     ]
-
-
-@pytest.fixture(scope="session")
-def gotestsum() -> str:
-    """The real program, from PATH or the cache; `make test-all` builds it once."""
-    if found := shutil.which("gotestsum"):
-        return found
-    kept = cache_dir() / "test-data" / f"gotestsum-{GOTESTSUM}" / "gotestsum"
-    if kept.exists():
-        return str(kept)
-    go = find_go()
-    if not IS_LONG or go is None:
-        pytest.skip("there is no gotestsum; `make test-all` builds it where there is Go")
-    environment = {**os.environ, "GOBIN": str(kept.parent), "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        [go, "install", f"gotest.tools/gotestsum@v{GOTESTSUM}"],
-        env=environment, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"gotestsum can't be built: {done.stderr[-300:]}")
-    return str(kept)
-
-
-@pytest.mark.parametrize(
-    ("run", "summary", "code"),
-    [
-        ("green", "DONE 7 tests, 1 skipped", 0),
-        ("red", "DONE 11 tests, 2 skipped, 7 failures", 1),
-        ("interrupted", "DONE 5 tests, 1 skipped, 2 failures", 1),
-    ],
-)
-def test_gotestsum_reads_it(gotestsum: str, run: str, summary: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "go.json").write_text(stream(recorded(run)))
-    command = [gotestsum, "--format=testname", "--no-color", "--junitfile=junit.xml", "--raw-command", "--"]
-
-    done = subprocess.run(
-        [*command, "sh", "-c", f"cat go.json; exit {code}"],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-    assert done.returncode == code, done.stdout + done.stderr
-    assert summary in done.stdout
-    assert done.stderr == ""
-    cases = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")
-    failed = {case.attrib["name"] for case in cases if case.find("failure") is not None}
-    packages = {line["Package"] for line in lines(recorded(run))}
-    assert failed == {name for name, end in ends(lines(recorded(run))) if end == "fail"} - packages

@@ -12,9 +12,12 @@ from koalesce.events import (
     AnyEvent,
     Grid,
     PairKind,
+    PhaseFinished,
+    PhaseStarted,
     RunFinished,
     SpecFinished,
     SpecStarted,
+    Status,
     StepAttempted,
     StepFinished,
     StepStarted,
@@ -215,6 +218,12 @@ def test_a_fault_lasts_until_its_stop_and_another_until_the_end_of_its_test(tmp_
     assert "stop kubelet: 21s, from 10s on" in found.text
 
 
+def test_a_fault_that_ends_with_its_step_lies_over_what_else_happened(tmp_path: Path) -> None:
+    found = page(tmp_path, *run(("t", [*step("t", 0, type="chaos", title="pull the cable", at=10.0)], {})))
+
+    assert [bar(each) for each in found.all("rect", "shadow")] == [bar_of(10, 11)]
+
+
 def bar(attrs: dict[str, str]) -> tuple[str, str]:
     """Where a bar begins and how wide it is."""
     return attrs["x"], attrs["width"]
@@ -223,6 +232,17 @@ def bar(attrs: dict[str, str]) -> tuple[str, str]:
 def bar_of(begin: float, end: float) -> tuple[str, str]:
     """The same of a time on an axis of 60 seconds."""
     return f"{100 * begin / 60:.3f}%", f"{100 * (end - begin) / 60:.3f}%"
+
+
+@pytest.mark.parametrize(("status", "look"), [("passed", "inside"), ("failed", "inside bad")])
+def test_a_phase_has_its_name_in_its_bar_in_a_colour_that_stands_out(tmp_path: Path, status: Status, look: str) -> None:
+    begin = PhaseStarted(spec=SPEC, phase="terraform apply", elapsed=1.0)
+    end = PhaseFinished(spec=SPEC, phase="terraform apply", status=status, seconds=30.0, message="", elapsed=31.0)
+
+    first, *rest = run(("t", step("t", at=40.0), {}))
+    found = page(tmp_path, first, begin, end, *rest)
+
+    assert [each["class"] for each in found.all("text", "inside")] == [look]
 
 
 def test_a_flaky_test_shows_what_it_failed_of(tmp_path: Path) -> None:

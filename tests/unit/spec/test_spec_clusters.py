@@ -45,6 +45,14 @@ def test_each_has_a_request_of_its_own(project: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("provider", ["ssh", "qemu", "hcloud", "latitudesh, providers: {latitudesh: {project: p}}"])
+def test_addresses_that_overlap_are_the_only_problem_whoever_makes_the_cluster(project: Path, provider: str) -> None:
+    found = refused(project, f"cluster: {{nodes: 1, podCIDR: 10.96.0.0/12, provider: {provider}}}\n")
+
+    assert len(found) == 1, found
+    assert "addresses of pods (10.96.0.0/12) and of Services (10.96.0.0/16) overlap" in found[0]
+
+
 def test_one_cluster_needs_no_name(project: Path) -> None:
     assert list(loaded(project, "cluster: {nodes: 1}\n").spec.cluster_specs) == [""]
 

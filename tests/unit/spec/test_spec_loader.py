@@ -360,6 +360,23 @@ components:
     assert second.waits_for_cluster
 
 
+def test_an_operation_about_the_cluster_waits_for_it_as_well(project: Path) -> None:
+    (project / "m.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
+    text = """
+fixtures: {r1: {host: {}}}
+components:
+  - name: web
+    manifests: [m.yaml]
+    patches: [{resource: configmap/a, json: [{op: add, path: /data, value: {peer: "${{ fixtures.r1.address }}"}}]}]
+"""
+    spec = loaded(project, text)
+
+    (patch,) = spec.component(spec.spec.components[0], {}).patches
+
+    assert patch.waits_for_cluster
+    assert patch.change == [{"op": "add", "path": "/data", "value": {"peer": "${{ fixtures.r1.address }}"}}]
+
+
 def test_only_a_patch_may_name_the_cluster(project: Path) -> None:
     (project / "m.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     text = 'components: [{name: web, manifests: [m.yaml], images: {a: "${{ cluster.name }}"}}]'

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from koalesce.events import Route, RouteTable, Session
+from koalesce.kube import ExecResult
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.bgp import Bgp
-from tests.fakes import FakeCluster, FakeNode, context, result
+from tests.fakes import FakeCluster, FakeNode, context, result, running_pod
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "routing"
 PEER = "198.18.1.11"
@@ -44,6 +45,8 @@ def bird(**other: str) -> FakeCluster:
     """A fixture `r1` with a peer `r2`, which says what a real BIRD had said; `other` texts by file."""
 
     def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        if command[0] == "pgrep":
+            return result(command, out="7")
         name = BIRD.get(" ".join(command), "")
         path = DATA / f"bird-{name}.txt"
         if name not in other and not path.exists():
@@ -61,6 +64,8 @@ def router(program: str = "gobgp-3", **other: str) -> FakeCluster:
         name = files.get(" ".join(command), "")
         if name in other:
             return result(command, out=other[name])
+        if command[0] == "pgrep":
+            return result(command, out="7")
         path = DATA / f"{program}-{name}.json"
         if not path.exists():
             return result(command, out='{"error":"connection refused"}', code=1)
@@ -300,6 +305,47 @@ def test_a_program_that_does_not_answer_is_an_error_that_may_pass() -> None:
     outcome = attempt(router("nothing"), sessions={"match": {"state": "Established"}})
 
     assert outcome == Errored("r1: gobgp -j neighbor: connection refused")
+
+
+@pytest.mark.parametrize(("program", "files"), [("gobgp", "gobgp-3"), ("vtysh", "frr")])
+def test_pods_are_asked_by_the_program_in_their_container(program: str, files: str) -> None:
+    cluster = FakeCluster(running_pod("speaker", node="worker-1", app="speaker"), nodes=[FakeNode("worker-1")])
+    commands = VTYSH if program == "vtysh" else GOBGP
+    asked: list[str] = []
+
+    def answer(pod: str, command: Sequence[str]) -> ExecResult:
+        asked.append(f"{pod}: {command[0]}")
+        text = (DATA / f"{files}-{commands[' '.join(command)]}.json").read_text()
+        return ExecResult(command=tuple(command), code=0, stdout=text.encode(), stderr=b"", seconds=0.0)
+
+    cluster.kube.on_exec = answer
+    outcome = Bgp.model_validate(
+        {"pods": "app=speaker", "program": program, "sessions": {"match": {"peer": PEER, "state": "Established"}}}
+    ).attempt(context(cluster))
+
+    assert isinstance(outcome, Passed), outcome
+    assert set(asked) == {f"speaker: {program}"}
+
+
+@pytest.mark.parametrize(
+    ("logs", "said"),
+    [
+        ({}, "gobgpd doesn't run"),
+        ({"gobgpd": ("cat", "/log")}, "gobgpd doesn't run; its log ends with: koalesce: gobgpd ended with code -9"),
+    ],
+)
+def test_a_program_that_has_died_is_named_with_its_last_words(logs: dict[str, tuple[str, ...]], said: str) -> None:
+    def answer(command: Sequence[str], stdin: bytes | None) -> Result:
+        if tuple(command) == ("cat", "/log"):
+            return result(command, out="listening\nkoalesce: gobgpd ended with code -9\n")
+        return result(command, err="connection refused", code=1)
+
+    router = FakeNode("r1", program="gobgpd", answer=answer)
+    router.logs = logs
+
+    assert attempt(FakeCluster(fixtures=[router]), sessions={}) == Errored(
+        f"r1: {said} (gobgp -j neighbor: connection refused)"
+    )
 
 
 def test_a_host_is_no_router() -> None:

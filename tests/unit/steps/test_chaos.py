@@ -75,6 +75,26 @@ KUBELET = {"node": "worker-1", "component": "kubelet"}
             "kill pod web-0",
         ),
         (
+            {"restart": {"pods": "app=web"}},
+            Fault(kind="restart-container", containers=(("worker-1", "id-web-0"), ("worker-2", "id-web-1"))),
+            "restart pods app=web",
+        ),
+        (
+            {"kill": {"pod": "web-1", "whole": True}},
+            Fault(kind="kill-pod", pods=(("worker-2", "test-ns", "web-1"),)),
+            "kill pod web-1 as a whole",
+        ),
+        (
+            {"pause": {"pod": "web-0", "whole": True}},
+            Fault(kind="pause-pod", pods=(("worker-1", "test-ns", "web-0"),)),
+            "pause pod web-0 as a whole",
+        ),
+        (
+            {"restart": {"nodes": "workers", "process": "bird"}},
+            Fault(kind="restart-process", machines=("worker-1", "worker-2"), process="bird"),
+            "restart bird on nodes workers",
+        ),
+        (
             {"linkDown": {"node": "worker-1", "fixtures": "all"}},
             Fault(kind="link-down", machines=("worker-1", "c1")),
             "pull the cable of node worker-1 and fixtures all",
@@ -203,6 +223,8 @@ def test_what_can_not_be_undone_is_an_error(cluster: FakeCluster) -> None:
         ({"kill": {"fixture": "c1"}}, "say which component of them"),
         ({"restart": {"fixtures": "all"}}, "say which component of them"),
         ({"kill": {"pods": "app=web", "component": "etcd"}}, "component belongs to nodes"),
+        ({"restart": {"node": "worker-1", "whole": True}}, "whole is said of pods"),
+        ({"kill": {"pod": "web-0", "container": "main", "whole": True}}, "say container or whole, not both"),
         ({"linkDown": {}}, "say which"),
         ({"stop": KUBELET, "for": "1s", "id": "a"}, "nothing to stop"),
     ],
@@ -219,6 +241,9 @@ def test_what_makes_no_sense_is_refused(fields: dict[str, Any], problem: str) ->
         ({"stop": KUBELET, "id": "outage"}, "outage"),
         ({"stop": KUBELET, "for": "2s"}, ""),
         ({"restart": KUBELET}, ""),
+        ({"restart": {"pod": "web-0"}}, ""),
+        ({"kill": {"pod": "web-0", "whole": True}}, ""),
+        ({"pause": {"pod": "web-0", "whole": True}}, "pause pod web-0 as a whole"),
         ({"kill": {"node": "worker-1"}}, "kill node worker-1"),
     ],
 )

@@ -340,9 +340,9 @@ def test_another_grid_of_a_test_has_other_namespaces(network: Network) -> None:
 def test_upstreams_cases_agree_with_a_network_that_does_what_policies_say(network: Network) -> None:
     outcome = network.run(suite="upstream")
 
-    assert len(value(outcome)["cases"]) == 46
+    assert len(value(outcome)["cases"]) == 47
     assert isinstance(outcome, Passed)
-    assert outcome.message.startswith("46 cases, ")
+    assert outcome.message.startswith("47 cases, ")
 
 
 def test_generated_cases_agree_and_each_begins_without_the_others(network: Network) -> None:
@@ -457,7 +457,7 @@ def test_names_of_cases_choose(network: Network) -> None:
         ({"suite": "generated", "pods": ["a", "a"]}, "says something twice"),
         ({"suite": "generated", "pods": ["A"]}, "should match pattern"),
         ({"suite": "generated", "ports": [0]}, "greater than or equal to 1"),
-        ({"suite": "generated", "protocols": ["SCTP"]}, "'TCP' or 'UDP'"),
+        ({"suite": "generated", "protocols": ["ICMP"]}, "'TCP', 'UDP' or 'SCTP'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any], said: str) -> None:

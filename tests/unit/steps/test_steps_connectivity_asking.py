@@ -27,7 +27,7 @@ class Answering(FakeWire):
         if "payload" not in target:
             return result
         name = next(self.names)
-        reply = name if target["type"] == "udp" else f"HTTP/1.0 200 OK\r\nDate: today\r\n\r\n{name}"
+        reply = name if target["type"] != "tcp" else f"HTTP/1.0 200 OK\r\nDate: today\r\n\r\n{name}"
         return {"reply": reply, **result}
 
 
@@ -49,7 +49,11 @@ def cluster(wire: Answering) -> FakeCluster:
         running_pod("web-1", address="10.244.1.8", app="web"),
         nodes=[FakeNode("worker-1", address="198.18.0.3", answer=wire)],
     )
-    ports = [{"name": "http", "port": 80}, {"name": "udp", "port": 80, "protocol": "UDP"}]
+    ports = [
+        {"name": "http", "port": 80},
+        {"name": "udp", "port": 80, "protocol": "UDP"},
+        {"name": "sctp", "port": 9, "protocol": "SCTP"},
+    ]
     spec = {"clusterIP": "10.96.7.7", "clusterIPs": ["10.96.7.7"], "externalIPs": ["192.0.2.9"], "ports": ports}
     given = {"loadBalancer": {"ingress": [{"ip": "192.0.2.10"}, {"hostname": "example.com"}]}}
     cluster.add(made("Service", "web", spec=spec, status=given))
@@ -275,6 +279,7 @@ POD = {"pod": "a", "port": 1}
         ({"to": {**POD, "protocol": "UDP"}, "payload": {"size": 65536}}, "not 65536"),
         ({"to": POD, "payload": {"size": 8388609}}, "at most 8388608 bytes"),
         ({"to": {"pod": "a", "port": 1, "protocols": ["TCP", "UDP"]}, "payload": {"size": 9, "df": True}}, "payload"),
+        ({"to": {**POD, "protocol": "SCTP"}, "payload": {"size": 9}}, "a size is for UDP and TCP"),
         ({"to": POD, "payload": {"size": 0}}, "greater than or equal to 1"),
         ({"to": POD, "payload": {"size": 5}, "sourceIP": "node"}, "sourceIP asks its own question; leave payload out"),
         ({"to": WEB, "sticky": True, "distribution": {}}, "distribution asks its own question; leave sticky out"),
@@ -298,6 +303,37 @@ POD = {"pod": "a", "port": 1}
 def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Connectivity.model_validate({"from": CLIENT, **fields})
+
+
+@pytest.mark.parametrize(("icmp", "observed"), [(True, "rejected"), (False, "refused")])
+def test_of_sctp_an_icmp_error_behind_a_service_is_a_filters(
+    cluster: FakeCluster, wire: Answering, icmp: bool, observed: str
+) -> None:
+    seen = {"outcome": "refused", "icmp": {"type": 3, "code": 3, "from": "10.96.7.7"} if icmp else None}
+    wire.rules["*", "10.96.7.7:9"] = seen
+
+    outcome = attempt(cluster, to={**WEB, "port": 9, "protocol": "SCTP"}, expect=["refused", "rejected"])
+
+    assert isinstance(outcome, Passed), outcome
+    assert outcome.value["pairs"][0]["outcome"] == observed
+    assert wire.targets[0]["type"] == "sctp"
+
+
+def test_who_answers_is_asked_over_sctp_as_over_udp(cluster: FakeCluster, wire: Answering) -> None:
+    outcome = attempt(cluster, to={**WEB, "port": 9, "protocol": "SCTP"}, distribution={}, samples=4)
+
+    assert isinstance(outcome, Passed), outcome
+    assert {each["payload"] for each in wire.targets} == {"hostname"}
+
+
+def test_a_pair_of_sctp_is_told_as_such(cluster: FakeCluster, wire: Answering) -> None:
+    wire.rules["*", "10.96.7.7:9"] = "dropped"
+
+    outcome = attempt(cluster, to={**WEB, "port": 9, "protocol": "SCTP"})
+
+    assert isinstance(outcome, Failed)
+    assert outcome.message == "client-0 (10.244.1.2) → web (10.96.7.7:9)/SCTP: dropped, expected allowed"
+    assert "sctp 10.96.7.7:9" in outcome.detail  # the command that shows it again
 
 
 @pytest.mark.parametrize("field", ["sticky", "distribution"])

@@ -211,6 +211,18 @@ def test_a_missing_plugin_is_one_clear_error(fake: Fake, summary: str) -> None:
     assert "plugin could not be had" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(("source", "is_built"), [("hetznercloud/hcloud", True), ("acme/acme", False)])
+def test_a_plugin_that_can_be_built_is_said_to_be(fake: Fake, source: str, is_built: bool) -> None:
+    detail = f"provider registry.terraform.io/{source} was not found in any of the search locations"
+    diagnostic = {"severity": "error", "summary": "Failed to query available provider packages", "detail": detail}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError) as caught:
+        fake.says(line, code=1).terraform().init()
+
+    assert (caught.value.hint or "").endswith("; `koalesce toolchain plugin hcloud` builds it") == is_built
+
+
 def test_an_old_terraform_is_named_as_such(fake: Fake) -> None:
     with pytest.raises(ProvisionError, match="is too old: it has no `apply -json`"):
         fake.does("echo 'flag provided but not defined: -json' >&2; exit 1").terraform().apply()
@@ -253,6 +265,17 @@ def test_what_is_to_be_done_about_errors_that_are_known_is_said(fake: Fake, summ
         fake.says(VERSION, line, code=1).terraform().apply()
 
     assert (caught.value.hint or "").startswith(hint)
+
+
+def test_a_plugin_that_trusts_nobody_at_this_time_has_the_clock_named(fake: Fake) -> None:
+    detail = "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2020-01-01T00:00:00Z is before 2026-11-01T00:00:00Z"
+    diagnostic = {"severity": "error", "summary": 'Get "https://api.example/v1/servers"', "detail": detail}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError, match="expired or is not yet valid") as caught:
+        fake.says(VERSION, line, code=1).terraform().apply()
+
+    assert (caught.value.hint or "").startswith("is this machine's clock right? It says 20")
 
 
 def test_a_stream_of_another_major_version_is_refused(fake: Fake) -> None:

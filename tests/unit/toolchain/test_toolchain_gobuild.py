@@ -53,6 +53,16 @@ def test_builds_the_tests_of_a_package(tmp_path: Path) -> None:
     assert "version is unknown" in ran.stdout
 
 
+def test_names_a_program_that_has_no_version_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gobuild, "find_go", lambda: "/bin/false")
+    said: list[str] = []
+
+    with pytest.raises(BuildFailed, match="building tiny failed"):
+        GoBuilder(progress=said.append).build(recipe(tmp_path / "tiny", version=""), tmp_path)
+
+    assert said[0].startswith("building tiny from its Go module: ")
+
+
 @needs_go
 def test_a_failed_build_shows_its_last_lines(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match=r"(?s)building tiny 1\.0\.0 failed.*main\.go:1:.*undefined: nothing"):

@@ -11,6 +11,7 @@ import pytest
 
 from koalesce.cli.main import main
 from koalesce.errors import UsageError
+from koalesce.steps import network_policy
 from koalesce.toolchain import Toolchain, gobuild, system
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.generate import Generator
@@ -41,8 +42,10 @@ def own_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"KOALESCE_TOOL_{tool.upper().replace('-', '_')}", str(folder / tool))
 
     def unpack(self: Debian, packages: Sequence[str], into: Path, *, on_host: bool) -> list[str]:
-        (into / "usr").mkdir()
+        (into / "usr" / "sbin").mkdir(parents=True)
         (into / "usr" / "host").write_text(str(on_host))
+        for package in packages:
+            (into / "usr" / "sbin" / package).touch(mode=0o755)
         return list(packages)
 
     monkeypatch.setattr(Debian, "unpack", unpack)
@@ -56,9 +59,8 @@ def test_a_version_is_completed(cache: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1.33", "1.37.1", "1", "2.0", "latest", "1.37.2.1"])
 def test_an_unsupported_version_lists_the_supported_ones(cache: Path, text: str) -> None:
-    with pytest.raises(
-        UsageError, match=rf"Kubernetes {text} isn't supported; supported are 1\.37\.2, 1\.34\.4"
-    ) as caught:
+    supported = r"1\.37\.2, 1\.36\.3, 1\.35\.4, 1\.34\.4"
+    with pytest.raises(UsageError, match=rf"Kubernetes {text} isn't supported; supported are {supported}") as caught:
         Toolchain().resolve_version(text)
 
     assert caught.value.hint == f"koalesce toolchain add {text}"
@@ -77,7 +79,7 @@ def test_a_local_cluster_gets_its_parts(cache: Path, own_tools: Path, monkeypatc
     assert "iptables" in (tools.system[0] / "packages.txt").read_text().split()
     assert tools.images == {
         "pause": "koalesce.dev/pause:1",
-        "probe": "registry.k8s.io/e2e-test-images/agnhost:2.56",
+        "probe": "registry.k8s.io/e2e-test-images/agnhost:2.66.1",
         "coredns": "registry.k8s.io/coredns/coredns:v1.14.7",
     }
     assert all(toolchain.images.has(ref) for ref in tools.images.values())
@@ -121,6 +123,22 @@ def test_the_minutes_of_the_builds_ahead_are_announced(
     assert said[0] == "making what isn't there yet: etcd, kubernetes; up to 12 minutes on two cores, once"
 
 
+def test_what_came_with_the_unpacked_packages_is_not_announced(
+    cache: Path, own_tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "HOST_PATH", "/nonexistent")
+    monkeypatch.delenv("KOALESCE_TOOL_RUNC")
+    monkeypatch.delenv("KOALESCE_TOOL_ETCD")
+    Toolchain(paths={"etcd": own_tools / "etcd"}).local_cluster("1.37")
+    monkeypatch.setattr(gobuild, "find_go", lambda: None)
+    said: list[str] = []
+
+    with pytest.raises(GoMissing):
+        Toolchain(progress=said.append).local_cluster("1.37")
+
+    assert said[0].startswith("making what isn't there yet: etcd; ")
+
+
 def test_an_addon_brings_its_image(cache: Path, own_tools: Path) -> None:
     toolchain = Toolchain()
 
@@ -129,6 +147,12 @@ def test_an_addon_brings_its_image(cache: Path, own_tools: Path) -> None:
     assert images["metrics-server"] == "registry.k8s.io/metrics-server/metrics-server:v0.9.0"
     assert toolchain.images.has(images["metrics-server"])
     assert "coredns" not in images
+
+
+@pytest.mark.parametrize("version", ["1.34", "1.35", "1.36", "1.37"])
+def test_the_test_image_has_one_name_whatever_the_version(cache: Path, own_tools: Path, version: str) -> None:
+    """So that a spec, and the step `network-policy`, may name it in a matrix of versions."""
+    assert Toolchain().local_cluster(version).images["probe"] == network_policy.IMAGE
 
 
 def test_without_dns_there_is_no_coredns(cache: Path, own_tools: Path) -> None:
@@ -177,16 +201,16 @@ def test_an_added_version_is_supported_from_then_on(cache: Path, monkeypatch: py
         (folder / "agnhost.recipe.toml").write_text(agnhost_recipe("2.60"))
         (folder / "go.mod").write_text("module x\n")
 
-    monkeypatch.setattr(Generator, "resolve", lambda self, text: "1.36.3")
+    monkeypatch.setattr(Generator, "resolve", lambda self, text: "1.36.9")
     monkeypatch.setattr(Generator, "write", write)
     monkeypatch.setenv("KOALESCE_DOWNLOAD_MIRROR", "http://127.0.0.1:1")
     said: list[str] = []
 
-    assert Toolchain(progress=said.append).add("1.36") == "1.36.3"
+    assert Toolchain(progress=said.append).add("1.36") == "1.36.9"
 
-    assert Toolchain().resolve_version("1.36") == "1.36.3"
+    assert Toolchain().resolve_version("1.36") == "1.36.9"
     assert Toolchain().resolve_version("") == "1.37.2"
-    assert any(line.startswith("no checksum of kubernetes 1.36.3 is recorded") for line in said)
+    assert any(line.startswith("no checksum of kubernetes 1.36.9 is recorded") for line in said)
 
 
 def test_adding_a_supported_version_records_what_publishers_say(
@@ -212,7 +236,7 @@ def test_the_list_tells_where_each_tool_is_or_would_come_from(cache: Path, capsy
     assert main(["toolchain", "list", "1.34"]) == 0
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "Kubernetes 1.34.4 (also supported: 1.37.2)"
+    assert lines[0] == "Kubernetes 1.34.4 (also supported: 1.37.2, 1.36.3, 1.35.4)"
     assert [line for line in lines if "kubernetes " in line] == [
         "  kubernetes     1.34.4   not there; plan: build (about 10 min)"
     ]

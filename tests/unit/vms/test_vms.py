@@ -190,6 +190,10 @@ def test_they_become_nodes_by_their_own_addresses_and_are_reached_from_here() ->
     ("fields", "message"),
     [
         ({"nodes": []}, "at least one node"),
+        (
+            {"nodes": [{"name": "a", "role": "control-plane"}, {"name": "b", "role": "control-plane"}]},
+            "2 nodes are control planes, and virtual machines take one",
+        ),
         ({"settings": {"accelerator": "hvf"}}, "accelerator 'hvf' is none of kvm, tcg"),
         ({"nodes": [{"role": "control-plane"}]}, "name is missing"),
     ],

@@ -132,7 +132,7 @@ func try(target Target) Result {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	probes := map[string]func(context.Context, Target, time.Time) Result{
-		"tcp": probeTCP, "udp": probeUDP, "http": probeHTTP, "dns": probeDNS,
+		"tcp": probeTCP, "udp": probeUDP, "sctp": probeSCTP, "http": probeHTTP, "dns": probeDNS,
 	}
 	result := Result{Outcome: Errored, Reason: fmt.Sprintf("unknown type of target: %q", target.Type)}
 	if probe, ok := probes[target.Type]; ok {

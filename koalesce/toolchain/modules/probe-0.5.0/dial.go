@@ -14,12 +14,17 @@ import (
 // open makes a non-blocking socket of the address' family that queues ICMP errors, and begins to connect it.
 // A datagram socket is connected at once; err is EINPROGRESS for a stream.
 func open(kind int, target, from netip.AddrPort) (int, error) {
+	return openOf(kind, 0, target, from)
+}
+
+// openOf does so of a protocol other than the kind's usual one.
+func openOf(kind, protocol int, target, from netip.AddrPort) (int, error) {
 	v6 := target.Addr().Is6()
 	family := syscall.AF_INET
 	if v6 {
 		family = syscall.AF_INET6
 	}
-	fd, err := syscall.Socket(family, kind|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	fd, err := syscall.Socket(family, kind|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, err
 	}

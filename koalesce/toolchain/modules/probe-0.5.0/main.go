@@ -1,10 +1,10 @@
-// Command koalesce-probe looks at the wire: it tries TCP, UDP, HTTP and DNS targets from this network namespace, or from that
+// Command koalesce-probe looks at the wire: it tries TCP, UDP, SCTP, HTTP and DNS targets from this network namespace, or from that
 // of containers on this machine, and says for each what the network did with it.
 //
 // Without arguments it reads a Request from standard input and prints an Answer, both JSON; of a Request with `every` it prints
 // Sightings until the input ends. For people:
 //
-//	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT | -bytes N [-whole]] tcp|udp HOST:PORT
+//	koalesce-probe [-container ID] [-limit 1.5s] [-source] [-payload TEXT | -bytes N [-whole]] tcp|udp|sctp HOST:PORT
 //	koalesce-probe [-container ID] [-limit 5s] http URL
 //	koalesce-probe [-container ID] [-limit 5s] [-transport udp|tcp] [-search] dns NAME [TYPE [SERVER]]
 //	koalesce-probe [-container ID] listen PORT
@@ -149,10 +149,10 @@ func show(source Source, output io.Writer) error {
 
 func targetOf(words []string) (Target, error) {
 	if len(words) < 2 {
-		return Target{}, errors.New("say tcp|udp HOST:PORT, http URL, dns NAME, listen PORT or stream|requests|connections HOST:PORT")
+		return Target{}, errors.New("say tcp|udp|sctp HOST:PORT, http URL, dns NAME, listen PORT or stream|requests|connections HOST:PORT")
 	}
 	switch words[0] {
-	case "tcp", "udp":
+	case "tcp", "udp", "sctp":
 		host, portText, err := net.SplitHostPort(words[1])
 		if err != nil {
 			return Target{}, err
@@ -171,5 +171,5 @@ func targetOf(words []string) (Target, error) {
 		}
 		return Target{Type: "dns", DNS: wish}, nil
 	}
-	return Target{}, fmt.Errorf("%s: not one of tcp, udp, http, dns", words[0])
+	return Target{}, fmt.Errorf("%s: not one of tcp, udp, sctp, http, dns", words[0])
 }

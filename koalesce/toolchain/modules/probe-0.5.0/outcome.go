@@ -9,7 +9,7 @@ import (
 
 // Outcome is what the network did with a try. They are never folded into one another.
 //
-//	allowed   an answer came back (tcp: the handshake was completed)
+//	allowed   an answer came back (tcp, sctp: the handshake was completed)
 //	refused   the target itself said no: a TCP reset, or ICMP port unreachable from its own address
 //	rejected  somebody said no by ICMP: any other error, or one from another address
 //	dropped   nothing came back within the limit

@@ -20,6 +20,8 @@ const (
 	headers4        = 20 + 8
 	headers6        = 40 + 8
 	askEcho         = "echo "
+	echoed          = "k"
+	padding         = " " // which netexec takes off, so that answers are short: they come back on paths of any size
 	filler          = "k"
 )
 
@@ -29,12 +31,13 @@ func sizedDatagram(size int, v6 bool) []byte {
 	if v6 {
 		headers = headers6
 	}
-	return append([]byte(askEcho), bytes.Repeat([]byte(filler), max(1, size-headers-len(askEcho)))...)
+	question := askEcho + echoed
+	return append([]byte(question), bytes.Repeat([]byte(padding), max(0, size-headers-len(question)))...)
 }
 
-// isEcho tells an answer to a sizedDatagram: netexec reads no more than 2048 bytes of it.
+// isEcho tells an answer to a sizedDatagram, with the padding or without.
 func isEcho(answer []byte) bool {
-	return len(answer) > 0 && len(bytes.Trim(answer, filler)) == 0
+	return string(bytes.TrimRight(answer, padding)) == echoed
 }
 
 // forbidCuts has a socket's packets go whole or not at all, or lets them be cut.

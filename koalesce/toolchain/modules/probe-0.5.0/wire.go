@@ -22,12 +22,12 @@ type Source struct {
 // Target is one thing to try. Limit is in seconds.
 type Target struct {
 	ID     string  `json:"id"`
-	Type   string  `json:"type"` // tcp | udp | http | dns
+	Type   string  `json:"type"` // tcp | udp | sctp | http | dns
 	Host   string  `json:"host,omitempty"`
 	Port   int     `json:"port,omitempty"`
 	Family string  `json:"family,omitempty"` // IPv4 | IPv6; empty: any
 	Limit  float64 `json:"limit"`
-	// Payload is sent over udp (default: "hostname"), and over tcp if it isn't empty.
+	// Payload is sent over udp and sctp (default: "hostname"), and over tcp if it isn't empty.
 	Payload string `json:"payload,omitempty"`
 	// Size makes udp send a packet of so many bytes, with its headers, which must be echoed ("echo …", as agnhost netexec does), and tcp a
 	// form of so many bytes (POST /echo). Whole: a packet of udp must not be cut on its way.
@@ -35,9 +35,9 @@ type Target struct {
 	Whole bool `json:"whole,omitempty"`
 	// ReadReply makes tcp wait for an answer or a banner; udp always does.
 	ReadReply bool `json:"readReply,omitempty"`
-	// Bind is the address and port to send from, 0.0.0.0 or [::] for any address and 0 for any port; tcp and udp only.
+	// Bind is the address and port to send from, 0.0.0.0 or [::] for any address and 0 for any port; not of http and dns.
 	Bind string `json:"bind,omitempty"`
-	// AskSource asks the server which address it saw: GET /clientip over tcp, "clientip" over udp, as agnhost netexec answers.
+	// AskSource asks the server which address it saw: GET /clientip over tcp, "clientip" over udp and sctp, as agnhost netexec answers.
 	AskSource bool      `json:"askSource,omitempty"`
 	HTTP      *HTTPWish `json:"http,omitempty"`
 	DNS       *DNSWish  `json:"dns,omitempty"`

@@ -136,6 +136,39 @@ def test_what_somebody_has_set_counts(kind: str, before: dict[str, Any], now: di
     assert compared(kind, [before], [now]) != []
 
 
+def virtual(port: int, *servers: tuple[str, int, int]) -> Item:
+    """A virtual server; its servers have addresses, weights and connections."""
+    common = {"port": 8080, "forward": "Masq", "inactive": 0}
+    behind = [{"address": address, "weight": weight, "active": active, **common} for address, weight, active in servers]
+    return {
+        "protocol": "TCP",
+        "address": "10.96.0.7",
+        "port": port,
+        "scheduler": "rr",
+        "family": "inet",
+        "servers": behind,
+    }
+
+
+def test_connections_of_virtual_servers_pass_and_servers_behind_them_count() -> None:
+    before = virtual(80, ("10.244.1.2", 1, 0), ("10.244.2.2", 1, 4))
+
+    assert compared("ipvs", [before], [virtual(80, ("10.244.2.2", 1, 0), ("10.244.1.2", 1, 9))]) == []
+    assert compared("ipvs", [before], [virtual(80, ("10.244.1.2", 0, 0), ("10.244.2.2", 1, 0))]) == [
+        "virtual server TCP 10.96.0.7 80 has changed: .servers[0].weight changed from 1 to 0"
+    ]
+    (left,) = compared("ipvs", [], [virtual(81)])
+    assert left.startswith("virtual server has come: protocol=TCP address=10.96.0.7 port=81")
+
+
+@pytest.mark.skipif(Path("/proc/net/ip_vs").exists(), reason="this kernel has IPVS")
+def test_without_ipvs_there_are_no_virtual_servers_to_be_left() -> None:
+    view = LASTING["ipvs"].view
+    done = subprocess.run(["sh", "-ec", view.command], capture_output=True, text=True, check=True)
+
+    assert view.read(done.stdout) == []
+
+
 def test_neighbours_that_the_kernel_has_found_are_no_state() -> None:
     found = {"dst": "198.18.0.2", "dev": "eth0", "state": ["REACHABLE"]}
     made = {"dst": "10.9.0.2", "dev": "vxlan1", "lladdr": "0e:00", "state": ["PERMANENT"]}

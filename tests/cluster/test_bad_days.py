@@ -1,0 +1,86 @@
+"""A full disk, and a node that runs out of memory: whatever becomes of the cluster, the next call of Koalesce leaves the machine as it was."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from koalesce.process import run
+from tests.cluster.whole_machine import LOCAL_CLUSTERS
+from tests.cluster.world import COMMANDS, NAME, World
+
+KIB = 1024
+ROOM = 4 * KIB * KIB  # KiB, once there is room again
+LIMIT, MOST = (
+    512 * KIB * KIB,
+    1024 * KIB * KIB,
+)  # bytes: of the node, and of a process that the node's limit doesn't stop
+SMALL = f"""
+apiVersion: koalesce.dev/v1alpha1
+kind: Spec
+metadata: {{name: {NAME}}}
+cluster: {{nodes: [{{name: control-plane, role: control-plane}}, {{name: small, memory: 512Mi}}]}}
+tests: []
+"""
+EATER = "all = []\nwhile True: all.append(b'x' * 2**20)"
+
+pytestmark = [*LOCAL_CLUSTERS]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own for the state folder, in memory: the machine's stays as it is."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", f"mode=0700,size={ROOM}k", "koalesce-test", str(folder)], timeout=20).check()
+    yield folder
+    run(["umount", "--lazy", str(folder)], timeout=20).check()
+
+
+def resize(disk: Path, kib: int) -> None:
+    run(["mount", "-o", f"remount,size={kib}k", str(disk)], timeout=20).check()
+
+
+@pytest.mark.parametrize("kib", [16, 100, 400, 8 * KIB])
+def test_on_a_disk_that_is_full_nothing_is_left(tmp_path: Path, disk: Path, kib: int) -> None:
+    world = World(tmp_path)
+    resize(disk, kib)
+
+    with world.start(*COMMANDS["up"]) as up:
+        out, _ = up.communicate(timeout=300)
+    resize(disk, ROOM)
+
+    assert up.returncode != 0, out
+    assert "No space left on device" in out
+    assert "Traceback" not in out
+    world.restore()
+
+
+def test_a_node_that_runs_out_of_memory_is_removed_as_any_other(tmp_path: Path) -> None:
+    world = World(tmp_path, SMALL)
+    try:
+        assert "is up" in world.call(*COMMANDS["up"])
+        entry = world.ledger.find(NAME)
+        assert entry is not None
+        groups = [Path(thing.name, "small") for thing in entry.things if thing.kind == "cgroup"]
+        (group,) = [
+            group for group in groups if (group / "memory.limit_in_bytes").exists() or (group / "memory.max").exists()
+        ]
+
+        def on_the_node() -> None:
+            resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST))
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+        eater = subprocess.run([sys.executable, "-c", EATER], preexec_fn=on_the_node, check=False, timeout=120)
+
+        assert eater.returncode == -signal.SIGKILL
+    finally:
+        world.call("down", NAME)
+    assert world.left() == []
