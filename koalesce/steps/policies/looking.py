@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 from koalesce.addresses import Family, family_of
 from koalesce.netpol.grid import Place
