@@ -94,9 +94,10 @@ def command(component: str, flags: Mapping[str, str], request: LocalRequest) -> 
     return [f"/opt/koalesce/bin/{component}", *(f"--{name}={value}" for name, value in chosen.items())]
 
 
-def _gates(request: LocalRequest) -> dict[str, str]:
-    gates = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(request.feature_gates.items()))
-    return {"feature-gates": gates} if gates else {}
+def gates(request: LocalRequest) -> dict[str, str]:
+    """The flag for the feature gates, where there are any."""
+    chosen = ",".join(f"{name}={str(on).lower()}" for name, on in sorted(request.feature_gates.items()))
+    return {"feature-gates": chosen} if chosen else {}
 
 
 def _api_server(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
@@ -135,7 +136,7 @@ def _api_server(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
             else {}
         ),
         **({"admission-control-config-file": _ADMISSION} if request.admission_configuration else {}),
-        **_gates(request),
+        **gates(request),
     }
 
 
@@ -164,7 +165,7 @@ def _controller_manager(request: LocalRequest, _node: NodeSpec) -> dict[str, str
         # At the default rate (20 requests a second) making its service-account clients takes five seconds.
         "kube-api-qps": "1000",
         "kube-api-burst": "2000",
-        **_gates(request),
+        **gates(request),
     }
 
 
@@ -176,7 +177,7 @@ def _node_cidr_sizes(families: Sequence[Family]) -> dict[str, str]:
 
 
 def _scheduler(request: LocalRequest, _node: NodeSpec) -> dict[str, str]:
-    return {**_client("scheduler", request), "bind-address": "127.0.0.1", **_gates(request)}
+    return {**_client("scheduler", request), "bind-address": "127.0.0.1", **gates(request)}
 
 
 def _client(user: str, request: LocalRequest) -> dict[str, str]:

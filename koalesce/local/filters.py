@@ -62,8 +62,8 @@ class Filters:
     def _differing(self, now: NodeState) -> list[str]:
         """Whose rules differ."""
         texts = ((self.first.iptables, now.iptables), (self.first.iptables6, now.iptables6))
-        differ = any(iptables.proxys_differ(*each, was=self.was, is_=self.is_) for each in texts)
-        found = ["kube-proxy"] if differ else []
+        is_other = any(iptables.proxys_differ(*each, was=self.was, is_=self.is_) for each in texts)
+        found = ["kube-proxy"] if is_other else []
         if not self.has_other_pods and any(iptables.routers_differ(*each) for each in texts):
             found.append("kube-router")
         return found

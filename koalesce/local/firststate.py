@@ -175,6 +175,7 @@ def note(folder: Path, where: Whereabouts, stopping: threading.Event) -> None:
     except (KoalesceError, OSError, ValueError, KeyError, http.client.HTTPException) as error:
         _log.warning("can't note the first state: %s", error)
     finally:
+        stored.read.cache_clear()  # the supervisor goes on without them
         inside.close()
         api.close()
         (folder / _PENDING).unlink(missing_ok=True)

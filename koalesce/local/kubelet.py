@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from koalesce.local.control_plane import command
+from koalesce.local.control_plane import command, gates
 from koalesce.local.datastore import new_object
 from koalesce.local.node import Service
 from koalesce.local.noderoot import File
@@ -43,7 +43,6 @@ def files(
     if request.kube_proxy != "none":
         proxy = pki.kubeconfig("kube-proxy", request.api_url)
         found.append(File(path="/etc/kubernetes/kube-proxy.conf", mode=0o600, text=proxy))
-        found.append(_json_file("/var/lib/kube-proxy/config.yaml", _proxy_configuration(request, node)))
     return found
 
 
@@ -71,8 +70,7 @@ def services(request: LocalRequest, node: NodeSpec) -> dict[str, Service]:
         "kubelet": Service(name="kubelet", argv=command("kubelet", kubelet, request)),
     }
     if request.kube_proxy != "none":
-        proxy = {"config": "/var/lib/kube-proxy/config.yaml"}
-        found["kube-proxy"] = Service(name="kube-proxy", argv=command("kube-proxy", proxy, request))
+        found["kube-proxy"] = Service(name="kube-proxy", argv=command("kube-proxy", _proxy(request, node), request))
     return found
 
 
@@ -191,20 +189,19 @@ def _eviction(node: NodeSpec) -> dict[str, Any]:
     return {"evictionHard": {**hard, **own}, **({"evictionPressureTransitionPeriod": "5s"} if own else {})}
 
 
-def _proxy_configuration(request: LocalRequest, node: NodeSpec) -> dict[str, Any]:
+def _proxy(request: LocalRequest, node: NodeSpec) -> dict[str, str]:
+    """kube-proxy's flags. It has no configuration file, as it ignores most flags where it has one: those of the spec would do nothing."""
     return {
-        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-        "kind": "KubeProxyConfiguration",
-        "mode": request.kube_proxy,
-        "clusterCIDR": ",".join(request.pod_cidrs),
-        "hostnameOverride": node.name,
-        "clientConnection": {"kubeconfig": "/etc/kubernetes/kube-proxy.conf"},
+        "kubeconfig": "/etc/kubernetes/kube-proxy.conf",
+        "proxy-mode": request.kube_proxy,
+        "cluster-cidr": ",".join(request.pod_cidrs),
+        "hostname-override": node.name,
         # nf_conntrack_max is read-only outside the first network namespace: leave it alone.
-        "conntrack": {"maxPerCore": 0, "min": 0},
-        # Rules follow Services and endpoints at once; upstream waits up to a second, for the sake of large clusters.
-        "iptables": {"minSyncPeriod": "100ms"},
-        "nftables": {"minSyncPeriod": "100ms"},
-        "featureGates": dict(request.feature_gates),
+        "conntrack-max-per-core": "0",
+        "conntrack-min": "0",
+        # Rules follow Services and endpoints at once; upstream waits up to a second, for the sake of large clusters. It's the flag of nftables, too.
+        "iptables-min-sync-period": "100ms",
+        **gates(request),
     }
 
 

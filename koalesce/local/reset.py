@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from koalesce.errors import ClusterError, ProvisionError
-from koalesce.local import addons, cgroups, firststate, nodefixes, objects
+from koalesce.local import addons, cgroups, firststate, nodefixes, objects, stored
 from koalesce.local.api import Api
 from koalesce.local.datastore import Datastore
 from koalesce.local.filters import Filters, get
@@ -64,8 +64,7 @@ class Reset:
                 if self._until_gone(self._unsettled, _SOON):  # rules that are missing may be why
                     list(pool.map(self._put_right, self._filters()))
                     left += self._until_gone(self._unsettled)
-                now = objects.pods_of(self.datastore.all()).keys()
-                if now - pods.keys():  # the network's, perhaps, which make their links, routes and filters anew
+                if self._has_new_agents(pods):
                     unlike = [what for each in pool.map(self._settle, touched) for what in each]
                 filters = self._filters()
                 left += unlike + [what for each in pool.map(self._put_right, filters) for what in each]
@@ -155,6 +154,11 @@ class Reset:
         if self.first.dns and not addons.answers(self.inside, self.first.dns):
             found.append(f"DNS at {self.first.dns} does not answer")
         return found
+
+    def _has_new_agents(self, before: Collection[str]) -> bool:
+        """Whether pods have come that may be the network's: those in their node's own, who make its links, routes and filters anew."""
+        now = self.datastore.all()
+        return any(not stored.addresses_of(now[key]) for uid, key in objects.pods_of(now).items() if uid not in before)
 
     def _settle(self, name: str) -> list[str]:
         """Undo what differs until nothing does for a while; what does even so."""

@@ -7,6 +7,7 @@ others as JSON. Of protobuf only the frame is read: the numbers of metadata's fi
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def resource_of(key: str) -> str:
     return key.split("/")[2]
 
 
+@functools.lru_cache(maxsize=4096)
 def read(key: str, value: bytes) -> Stored:
     """Read an object; one of an unknown form (an encrypted one, say) is nothing but its bytes."""
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from koalesce import process
+from koalesce.durations import format_seconds
 from koalesce.errors import ProvisionError
 from koalesce.machines.request import Account
 
@@ -48,6 +49,10 @@ _REFUSALS = (
 
 class Unreachable(ProvisionError):
     """A machine can't be reached, or doesn't let us in."""
+
+
+class Stuck(ProvisionError):
+    """A machine answers, and doesn't come to an end with what it was told."""
 
 
 def ssh_config(
@@ -158,23 +163,35 @@ class Shell:
         timeout: float = 120.0,
         cancel: process.Cancel | None = None,
     ) -> process.Result:
-        """Run a script of sh(1) as root; its code isn't checked. Unreachable where it can't be run."""
+        """Run a script of sh(1) as root; its code isn't checked. Unreachable where it can't be run, Stuck where it doesn't end in time."""
         words = [self.account.node, "--", shlex.join(_as_root(self.account, ["sh", "-c", script]))]
-        done = process.run(
-            self._ssh(words),
-            stdin=stdin,
-            timeout=timeout * self.slowness,
-            cancel=cancel,
-            dies_with_us=True,
-            cap=64 * 1024 * 1024,
-        )
+        try:
+            done = process.run(
+                self._ssh(words),
+                stdin=stdin,
+                timeout=timeout * self.slowness,
+                cancel=cancel,
+                dies_with_us=True,
+                cap=64 * 1024 * 1024,
+            )
+        except process.CommandTimeout as error:
+            if error.cancelled:
+                raise
+            raise Stuck(
+                f"{self.account}: no end after {format_seconds(timeout * self.slowness)} of what it was told to do",
+                hint="look at it: its load, its disk, its kernel's log (dmesg)",
+            ) from error
         if done.code == _FAILED:
             raise self._unreachable(done.err)
         return done
 
     def do(self, what: str, script: str, *, stdin: bytes | BinaryIO | None = None, timeout: float = 120.0) -> str:
         """Run a script, and return its output; ProvisionError says what didn't work, and how the machine put it."""
-        done = self.run(script, stdin=stdin, timeout=timeout)
+        try:
+            done = self.run(script, stdin=stdin, timeout=timeout)
+        except Stuck as error:
+            after = format_seconds(timeout * self.slowness)
+            raise Stuck(f"{self.account}: {what}: no end after {after}", hint=error.hint) from error
         if done.code:
             said = (done.err.strip() or done.out.strip())[-1500:] or f"exit code {done.code}"
             raise ProvisionError(f"{self.account}: {what}: {said}")

@@ -64,11 +64,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Errored:
-    """We could not find out (probe broken, image not to be had). `final`: looking again is of no use."""
+    """We could not find out (probe broken, image not to be had).
+
+    `final`: looking again is of no use. `late`: no answer came in the time that there was for it.
+    """
 
     message: str
     detail: str = ""
     final: bool = False
+    late: bool = field(default=False, compare=False, repr=False)
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
     series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
     sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)

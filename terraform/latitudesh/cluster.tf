@@ -75,8 +75,8 @@ resource "terraform_data" "guard" {
     }
 
     precondition {
-      condition     = alltrue([for node in var.nodes : node.subnet == "" && length(node.disks) == 0 && !node.spare])
-      error_message = "nodes: subnet, disks and spare are of the provider local; leave them out."
+      condition     = alltrue([for node in var.nodes : node.subnet == "" && length(node.disks) == 0 && !node.spare && node.cpu == 0 && node.memory == 0])
+      error_message = "nodes: subnet, disks, spare, cpu and memory are of the provider local (the last two of qemu as well); leave them out."
     }
   }
 }

@@ -1,4 +1,4 @@
-"""`koalesce reset` of a kept cluster of one node: where nothing differs, and after tests that left pods, objects and changes on the node."""
+"""`koalesce reset` of a kept cluster of one node: where nothing differs, and after tests that left pods, objects and changes on the node, or replaced CoreDNS' pod."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ kubectl create clusterrole mess --verb=get --resource=pods
 kubectl -n mess rollout status deployment/web --timeout=120s
 ip link add mess type bridge && ip route add blackhole 10.99.0.0/16 && ipset create mess hash:ip && iptables -N MESS && echo 1 > /etc/mess
 """
+REPLACED = f"""
+{MESS}
+kubectl -n kube-system delete pod -l k8s-app=kube-dns --grace-period=0 --force
+kubectl -n kube-system rollout status deployment/coredns --timeout=120s
+"""
 
 
 def main(runs: int = 5) -> None:
@@ -39,6 +44,7 @@ def main(runs: int = 5) -> None:
         try:
             _print("nothing differs", [_reset() for _ in range(runs)])
             _print(f"{PODS} running pods and changes of the node", [_reset(MESS) for _ in range(runs)])
+            _print("the same, and another pod of CoreDNS", [_reset(REPLACED) for _ in range(runs)])
         finally:
             _koalesce("down", NAME)
 

@@ -109,6 +109,23 @@ def test_rules_of_kube_proxy_that_somebody_removed_come_back(entry: Entry) -> No
     assert on_nodes(entry, rules) == before
 
 
+def test_another_pod_of_coredns_is_nothing_to_undo(entry: Entry, kube: Kube) -> None:
+    """Its address is another, and so is what kube-proxy has made of it."""
+    proxies = "grep -l '^kube-proxy$' /proc/[0-9]*/comm"
+    before, first = on_nodes(entry, proxies), dns_pods(kube)
+    for name in first:
+        kube.delete(kube.resource("pod"), name, "kube-system")
+    eventually(lambda: dns_pods(kube) and not dns_pods(kube).keys() & first.keys())
+
+    assert of_entry(entry).run() == []
+
+    assert all(before)
+    assert on_nodes(entry, proxies) == before
+    (address,) = dns_pods(kube).values()
+    assert address not in first.values()
+    assert all(address in rules for rules in on_nodes(entry, "iptables -t nat -S"))
+
+
 def test_objects_are_as_they_were_whatever_resists(entry: Entry, kube: Kube) -> None:
     """Finalizers that nobody removes, a webhook that refuses everything, instances of a kind of its own, changed add-ons."""
     before = uids(kube)
@@ -150,6 +167,12 @@ def served(kube: Kube) -> tuple[Resource, ...]:
 
 def running(kube: Kube) -> list[dict[str, Any]]:
     return [pod for pod in kube.list(kube.resource("pod")) if pod["status"].get("phase") == "Running"]
+
+
+def dns_pods(kube: Kube) -> dict[str, str]:
+    """CoreDNS' pods that run, with their addresses."""
+    found = (pod for pod in running(kube) if pod["metadata"].get("labels", {}).get("k8s-app") == "kube-dns")
+    return {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in found}
 
 
 def instance(kube: Kube) -> bool:

@@ -334,12 +334,6 @@ MORE = (
         said=r"seen as 10\.\S+, expected 192\.0\.2\.0/24",
     ),
     Wrong(
-        right="payload: {size: 1501, df: true}\n          expect: rejected",
-        wrong="payload: {size: 1501, df: true}\n          expect: allowed\n        timeout: 3s",
-        test="packets of the path's MTU pass in one piece, and longer ones are said to be too long",
-        said=r"rejected .*1500.*, expected allowed",
-    ),
-    Wrong(
         right='packets: {match: {src: {in: ["${{ nodes[0].address }}", ',
         wrong='packets: {match: {src: {in: [192.0.2.1, "${{ nodes[0].podCIDR }}", ',
         test="what pods send to the outside has the address of their node",

@@ -37,7 +37,7 @@ _COMMON = {field.name for field in Reference().common().fields}
 _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
 _FLAGS_OF_OTHERS = {
-    *("-d", "-s", "--cgroupns"),  # iptables, docker
+    *("-d", "-s", "--cgroupns", "--security-opt"),  # iptables, docker
     *("--enable-pod-egress", "--netpol-default-deny", "--routes-sync-period"),  # kube-router
     *("-k", "-m", "-x", "--deselect", "--dist", "--koalesce-cluster", "--lf"),  # pytest and its plugins
 }
@@ -113,12 +113,12 @@ def test_commands_have_the_flags_that_are_shown(block: Block) -> None:
             _check_command(block, words[1:])
 
 
-@pytest.mark.parametrize("page", pages(), ids=str)
+@pytest.mark.parametrize("page", [*pages(), *sorted(ROOT.glob("terraform/*/README.md"))], ids=str)
 def test_commands_in_sentences_are_there_and_have_these_flags(page: Path) -> None:
     here = Block(page=page, line=0, language="sh", text="")
     for code in inline(page):
         if code.startswith("koalesce ") and "…" not in code:
-            _check_command(here, shlex.split(code.partition(" > ")[0])[1:], is_whole=False)
+            _check_command(here, shlex.split(re.sub(r"[\[\]]", "", code.partition(" > ")[0]))[1:], is_whole=False)
 
 
 @pytest.mark.parametrize("page", pages(), ids=str)

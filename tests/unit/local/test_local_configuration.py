@@ -60,9 +60,21 @@ def test_feature_gates_reach_every_component(certificates: Pki) -> None:
         assert flags(wanted, component)["feature-gates"] == "A=true,B=false"
     assert flags(wanted, "kube-apiserver")["runtime-config"] == "api/alpha=true"
     files = kubelet.files(wanted, wanted.control, certificates, sandbox="pause:1", cgroup_version=2, reserved={})
-    for path in ("/var/lib/kubelet/config.yaml", "/var/lib/kube-proxy/config.yaml"):
-        (text,) = [file["text"] for file in files if file["path"] == path]
-        assert json.loads(text)["featureGates"] == {"B": False, "A": True}
+    (text,) = [file["text"] for file in files if file["path"] == "/var/lib/kubelet/config.yaml"]
+    assert json.loads(text)["featureGates"] == {"B": False, "A": True}
+    assert "--feature-gates=A=true,B=false" in kubelet.services(wanted, wanted.control)["kube-proxy"].argv
+
+
+def test_flags_of_kube_proxy_win_and_no_file_makes_it_ignore_them() -> None:
+    wanted = request(
+        kube_proxy="nftables",
+        component_args={"kube-proxy": {"masquerade-all": "true", "iptables-min-sync-period": "5s"}},
+    )
+
+    argv = kubelet.services(wanted, wanted.control)["kube-proxy"].argv
+
+    assert {"--proxy-mode=nftables", "--masquerade-all=true", "--iptables-min-sync-period=5s"} <= set(argv)
+    assert not [word for word in argv if word.startswith("--config")]
 
 
 def test_the_api_server_has_files_of_its_own_where_they_are_asked_for(certificates: Pki) -> None:

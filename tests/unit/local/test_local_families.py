@@ -109,8 +109,9 @@ def test_kubelet_and_proxy_know_both_families(certificates: Pki) -> None:
     wanted = request("IPv4", "IPv6")
 
     assert "--node-ip=198.18.0.10,fd4b:6f61:6c65::10" in kubelet.services(wanted, wanted.control)["kubelet"].argv
-    proxy = configuration(wanted, certificates, "/var/lib/kube-proxy/config.yaml")
-    assert proxy["clusterCIDR"] == "10.244.0.0/16,fd00:10:244::/56"
+    assert (
+        "--cluster-cidr=10.244.0.0/16,fd00:10:244::/56" in kubelet.services(wanted, wanted.control)["kube-proxy"].argv
+    )
     assert "address" not in configuration(wanted, certificates, "/var/lib/kubelet/config.yaml")
     assert configuration(request("IPv6"), certificates, "/var/lib/kubelet/config.yaml")["address"] == "::"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +24,13 @@ AGAIN = Fix(what="route 10.8.0.0/16 is missing", command=("ip", "route", "add", 
 
 
 class Datastore:
-    """One in which nothing is."""
+    """What is in one; nothing unless it's said."""
+
+    def __init__(self, found: dict[str, bytes] | None = None) -> None:
+        self.found = found or {}
 
     def all(self) -> dict[str, bytes]:
-        return {}
+        return self.found
 
 
 class Clock:
@@ -111,6 +115,19 @@ def test_a_network_that_begins_anew_is_looked_after_until_it_is_done(
 
     assert back()._settle("a") == []
     assert 3.0 + reset._QUIET <= asked[-1] < 3.0 + 2 * reset._QUIET
+
+
+def test_only_pods_in_their_nodes_own_network_may_make_it_anew() -> None:
+    def pod(uid: str, address: str) -> bytes:
+        status = {"hostIPs": [{"ip": "198.18.0.10"}], "podIPs": [{"ip": address}]}
+        return json.dumps({"metadata": {"uid": uid}, "status": status}).encode()
+
+    found = {"/registry/pods/a/dns": pod("p1", "10.244.0.2"), "/registry/pods/a/agent": pod("p2", "198.18.0.10")}
+    again = back()
+    again.datastore = cast("Any", Datastore(found))
+
+    assert again._has_new_agents({"p1"})
+    assert not again._has_new_agents({"p2"})
 
 
 def test_what_somebody_changes_again_and_again_is_said(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:

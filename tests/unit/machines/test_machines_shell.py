@@ -10,7 +10,7 @@ import pytest
 
 from koalesce.errors import ProvisionError
 from koalesce.machines.request import Account
-from koalesce.machines.shell import Shell, Unreachable, exec_script, ssh_config, write_config
+from koalesce.machines.shell import Shell, Stuck, Unreachable, exec_script, ssh_config, write_config
 
 ROOT = Account(node="cp", host="192.0.2.10", port=22, user="root", key="/my key", address="192.0.2.10")
 USER = Account(node="w", host="192.0.2.11", port=2222, user="me", key="", address="192.0.2.11")
@@ -117,6 +117,15 @@ def test_words_of_a_command_reach_the_machine_as_they_are(ssh: Path) -> None:
 def test_a_script_that_fails_is_told_with_its_machine_and_what_it_said(ssh: Path) -> None:
     with pytest.raises(ProvisionError, match=r"cp \(root@192.0.2.10\): it can't be done: oh no"):
         shell(ssh).do("it can't be done", "echo oh no >&2; exit 3")
+
+
+def test_a_script_that_comes_to_no_end_is_told_without_its_text(ssh: Path) -> None:
+    with pytest.raises(Stuck, match=r"^cp \(root@192.0.2.10\): it can't be done: no end after 200ms\n") as of_do:
+        shell(ssh).do("it can't be done", "sleep 60", timeout=0.2)
+    with pytest.raises(Stuck, match=r"^cp \(root@192.0.2.10\): no end after 400ms of what it was told to do\n"):
+        Shell(account=ROOT, folder=ssh, known_hosts="/known", slowness=2.0).run("sleep 60", timeout=0.2)
+
+    assert "dmesg" in (of_do.value.hint or "")
 
 
 @pytest.mark.parametrize(
