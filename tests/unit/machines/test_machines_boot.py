@@ -219,8 +219,14 @@ def test_its_console_tells_the_keys_of_the_host(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"files": [{"path": "/k", "text": PRIVATE}]}, r"files\[0\]\.text: .*it holds a secret"),
-        ({"units": [{"name": "a.service", "text": "Environment=PASSWORD=x"}]}, r"units\[0\]\.text: .*it holds a secret"),
-        ({"users": [{"name": "root", "authorizedKeys": [PRIVATE]}]}, r"users\[0\]\.authorizedKeys\[0\]: is no public key"),
+        (
+            {"units": [{"name": "a.service", "text": "Environment=PASSWORD=x"}]},
+            r"units\[0\]\.text: .*it holds a secret",
+        ),
+        (
+            {"users": [{"name": "root", "authorizedKeys": [PRIVATE]}]},
+            r"users\[0\]\.authorizedKeys\[0\]: is no public key",
+        ),
         ({"users": [{"name": "a b"}]}, r"users\[0\]\.name: "),
         ({"files": [{"path": "etc/x", "text": ""}]}, r"files\[0\]\.path: "),
         ({"files": [{"path": "/x", "text": "", "mode": 0o1777}]}, r"files\[0\]\.mode: "),
