@@ -52,10 +52,18 @@ class Interrupted(KoalesceError):
         super().__init__(message)
 
 
+_ADVICE = "remove it with: "
+
+
+def without_advice(message: str) -> str:
+    """A message without the hints of teardown errors that it tells of: whoever tells it of one gives a hint for all."""
+    return "\n".join(line for line in message.split("\n") if not line.lstrip().startswith(f"hint: {_ADVICE}"))
+
+
 class TeardownError(KoalesceError):
     """Something that we made could not be removed; `command` does it by hand, `forget` is for what it was on that is gone for good."""
 
     def __init__(self, message: str, *, command: str, forget: str = "") -> None:
         for_good = f"; if what it was on is gone for good: {forget}" if forget else ""
-        super().__init__(message, hint=f"remove it with: {command}{for_good}")
+        super().__init__(message, hint=f"{_ADVICE}{command}{for_good}")
         self.command, self.forget = command, forget

@@ -11,7 +11,9 @@ import tenacity
 from koalesce.clock import Clock
 from koalesce.engine.verdicts import Rule
 from koalesce.errors import ClusterError, Interrupted, KoalesceError
-from koalesce.kube import ApiError
+from koalesce.kube import ApiError, ExecTimeout
+from koalesce.kube.errors import TIMEOUT
+from koalesce.process import CommandTimeout
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.objects.acting import refused
 
@@ -219,13 +221,24 @@ def guarded(look: Callable[[], Outcome]) -> Outcome:
     except Interrupted:
         raise
     except ApiError as error:
-        return Errored(error.message, final=not error.transient)
+        return Errored(error.message, final=not error.transient, late=_is_late(error))
     except ClusterError as error:
-        return Errored(error.message, final=error.is_final)
+        return Errored(error.message, final=error.is_final, late=_is_late(error))
     except KoalesceError as error:
-        return Errored(str(error))
+        return Errored(str(error), late=_is_late(error))
     except Exception as error:  # a bug in a step must not take the run down, nor pass
         return Errored(f"internal error in this step: {type(error).__name__}: {error}", final=True)
+
+
+def _is_late(error: BaseException | None) -> bool:
+    """Whether it comes of an answer that wasn't there in time."""
+    while error is not None:
+        if isinstance(error, ApiError) and (error.status, error.reason) == (0, TIMEOUT):
+            return True
+        if isinstance(error, CommandTimeout | ExecTimeout):
+            return not error.cancelled
+        error = error.__cause__
+    return False
 
 
 def act_until_ready(

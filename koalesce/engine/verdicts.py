@@ -12,6 +12,8 @@ from typing import Protocol
 from koalesce.durations import format_seconds
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 
+_AT_THE_END = 2.0  # seconds before the deadline in which an answer that doesn't come has been cut off by it
+
 
 class Rule(Protocol):
     """How outcomes over time become one."""
@@ -52,19 +54,38 @@ class Doom:
 
 
 @dataclass(slots=True)
+class Last:
+    """What was seen last, for when the deadline cuts off the look after it."""
+
+    _failed: Failed | None = None
+
+    def known(self, outcome: Outcome, left: float) -> Outcome:
+        """What is known, so many seconds before the deadline: where an answer is late by then, what the look before has found, if that was a failure."""
+        if isinstance(outcome, Errored) and outcome.late and left < _AT_THE_END and self._failed is not None:
+            said = f"{self._failed.message} (a look after that was cut off by the deadline: {outcome.message})"
+            return replace(self._failed, message=said)
+        self._failed = outcome if isinstance(outcome, Failed) else None
+        return outcome
+
+
+@dataclass(slots=True)
 class Eventually:
     """Holds once before the deadline; the last look is exactly on it."""
 
     deadline: float
     settled: float | None = None
     _doom: Doom = field(default_factory=Doom)
+    _last: Last = field(default_factory=Last)
 
     def decide(self, outcome: Outcome, now: float) -> Outcome | None:
         """Decided by the first pass, by something final, or by the deadline."""
         if isinstance(outcome, Passed):
             self.settled = now
             return outcome
-        return outcome if self._doom.is_certain(outcome, now) or now >= self.deadline else None
+        known = self._last.known(outcome, self.deadline - now)
+        if self._doom.is_certain(outcome, now):
+            return outcome
+        return known if now >= self.deadline else None
 
     def latest(self, now: float) -> float:
         """The deadline, or when what is seen becomes hopeless."""
@@ -85,19 +106,23 @@ class StableFor:
     _breaks: int = 0
     _is_over: bool = False
     _doom: Doom = field(default_factory=Doom)
+    _last: Last = field(default_factory=Last)
 
     def decide(self, outcome: Outcome, now: float) -> Outcome | None:
         """Decided when it has held long enough, or when it doesn't hold at the deadline or later."""
         if isinstance(outcome, Passed):
             self.settled = now if self.settled is None else self.settled
-            self._doom = Doom()
+            self._doom, self._last = Doom(), Last()
             if now - self.settled < self.hold:
                 return self._cut_short(outcome, now)
             return replace(outcome, message=f"{outcome.message}, for {format_seconds(self.hold)}")
         self._breaks += self.settled is not None
         self.settled = None
-        if not self._doom.is_certain(outcome, now) and now < self.deadline:
-            return None
+        known = self._last.known(outcome, self.deadline - now)
+        if not self._doom.is_certain(outcome, now):
+            if now < self.deadline:
+                return None
+            outcome = known
         if isinstance(outcome, Failed) and self._breaks:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
             said = f"{outcome.message} (held, but broke {times})"

@@ -53,7 +53,7 @@ class Cloud:
         """The settings of a spec; UsageError for what is wrong with them."""
         from pydantic import ValidationError
 
-        from koalesce.providers.wrong_settings import refusal
+        from koalesce.refusals import refusal
 
         try:
             return self.options.model_validate(dict(settings))

@@ -97,7 +97,7 @@ def _checked(value: Any, where: str, *, between: str) -> MachineList:
     try:
         return MachineList.model_validate(value)
     except ValidationError as error:
-        from koalesce.providers.wrong_settings import refusal
+        from koalesce.refusals import refusal
 
         hint = "a list of machines is, for example: {machines: [192.0.2.10, {host: 192.0.2.11, user: admin}], key: ~/.ssh/id_ed25519}"
         raise refusal(error, where, MachineList, Machine, hint=hint, between=between) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from koalesce.cluster import Cluster, ClusterRequest
-from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError
+from koalesce.errors import Interrupted, KoalesceError, ProvisionError, TeardownError, UsageError, without_advice
 from koalesce.events import AnyEvent, ClusterReady, PhaseFinished, PhaseProgress, PhaseStarted, Status
 from koalesce.kube import preload
 from koalesce.local.ledger import Entry, Hold, Ledger, NameInUse
@@ -78,6 +78,7 @@ class ClusterSession:
         self._provider = provider or provider_of(request.provider)
         self._terraform = terraform
         self._hold: Hold | None = None
+        self._has_begun = False  # to make something that would have to be removed
         self.cluster: Cluster | None = None  # once it is up
         self._emit: Emit = lambda event: None
 
@@ -174,6 +175,7 @@ class ClusterSession:
             name=entry.name, run_id=entry.run_id, provider=entry.provider, kubernetes=entry.kubernetes, nodes=()
         )
         session = cls(request, roots.folder_of(entry), provider=provider, terraform=terraform, ledger=ledger)
+        session._has_begun = True  # as far as anybody knows
         session._hold = session._ledger.try_hold(entry.name)
         if session._hold is None:
             what, hint = ("is in use by", "") if entry.keep else ("belongs to", "; it destroys the cluster")
@@ -247,6 +249,7 @@ class ClusterSession:
             terraform.init()
         threading.Thread(target=preload, name="preload", daemon=True).start()
         with self._phase("terraform apply"):
+            self._has_begun = True
             terraform.apply()
             outputs = terraform.output()
             check_outputs(outputs)
@@ -275,16 +278,18 @@ class ClusterSession:
             ) from error
 
     def _destroy(self) -> None:
-        """Destroy by Terraform, else by the provider's own means; then look that nothing is left."""
+        """Destroy by Terraform, else by the provider's own means; then look that nothing is left. What never began has nothing."""
+        if not self._has_begun:
+            return
         name, failure = self.request.name, ""
         known = self._ledger.find(name)
         if roots.has_state(self.folder):
             try:
                 if known is not None and isinstance(self._provider, Freeing):
                     self._provider.free(known, roots.known_ids(self.folder))
-                self._terraform(self.folder, on_event=self._on_terraform).destroy()
+                self._terraform(self.folder, on_event=self._on_destroy).destroy()
             except KoalesceError as error:
-                failure = error.message
+                failure = without_advice(error.message)
         left = self._remains(known)
         if failure or left:
             left = self._remove() or self._remains_at_last(known)
@@ -325,11 +330,14 @@ class ClusterSession:
             self._hold.release()
             self._hold = None
 
-    def _on_terraform(self, event: TerraformEvent) -> None:
+    def _on_destroy(self, event: TerraformEvent) -> None:
+        self._on_terraform(event, phase="terraform destroy")
+
+    def _on_terraform(self, event: TerraformEvent, *, phase: str = "terraform apply") -> None:
         if event.type == "provision_progress" and not event.output.startswith("Executing: "):
             text = event.output.removeprefix(NOTICE)
             noted = text != event.output
-            self._emit(PhaseProgress(spec=self._spec, phase="terraform apply", message=text, notice=noted))
+            self._emit(PhaseProgress(spec=self._spec, phase=phase, message=text, notice=noted))
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[Callable[[str], None]]:

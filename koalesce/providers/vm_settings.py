@@ -28,7 +28,7 @@ def of_settings(settings: Mapping[str, Any]) -> VmSettings:
     try:
         return VmSettings.model_validate(settings)
     except ValidationError as error:
-        from koalesce.providers.wrong_settings import refusal
+        from koalesce.refusals import refusal
 
         hint = "for example: providers: {qemu: {processors: 2, mebibytes: 2048}}"
         raise refusal(error, "providers.qemu", VmSettings, hint=hint) from error

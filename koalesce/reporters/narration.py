@@ -170,9 +170,13 @@ class Narrator:
         self._note(spec, message)
         if message.strip() in told:
             return []
-        if any(first.endswith(known.partition("\n")[0]) for known in told):
-            return [Line(f"    {line}") for line in bar(shorten(rest, _DETAIL))]
-        return _quote(message, "    ")
+        parts = [known.partition("\n") for known in told]
+        rests = [known for known_first, _, known in parts if first.endswith(known_first)]
+        if not rests:
+            return _quote(message, "    ")
+        known = max((each for each in rests if f"{rest}\n".startswith(f"{each}\n")), key=len, default="")
+        new = rest.removeprefix(known).removeprefix("\n")
+        return [Line(f"    {line}") for line in bar(shorten(new, _DETAIL))]
 
     def _teardown(self, event: TeardownFinished) -> list[Line]:
         cluster, time = one_line(event.cluster), format_seconds(event.seconds)

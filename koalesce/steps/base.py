@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.events import Grid, RouteTable, Series, Session
 from koalesce.models import Model
 from koalesce.records import dataclass
 from koalesce.steps.identifier import Identifier
@@ -22,6 +21,7 @@ from koalesce.steps.sightings import Sightings
 
 if TYPE_CHECKING:
     from koalesce.cluster import Cluster
+    from koalesce.events import Grid, RouteTable, Series, Session
     from koalesce.kube import ApiError, View
     from koalesce.process import Cancel
 
@@ -64,11 +64,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Errored:
-    """We could not find out (probe broken, image not to be had). `final`: looking again is of no use."""
+    """We could not find out (probe broken, image not to be had).
+
+    `final`: looking again is of no use. `late`: no answer came in the time that there was for it.
+    """
 
     message: str
     detail: str = ""
     final: bool = False
+    late: bool = field(default=False, compare=False, repr=False)
     grids: tuple[Grid, ...] = field(default=(), compare=False, repr=False)
     series: tuple[Series, ...] = field(default=(), compare=False, repr=False)
     sessions: tuple[Session, ...] = field(default=(), compare=False, repr=False)

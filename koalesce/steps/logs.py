@@ -26,7 +26,8 @@ class Logs(Machines, LogMatchers, Assertion, key="logs"):
     """Say what is in the logs of pods, of a node's kubelet, containerd and so on, or of what runs on a fixture: texts, lines, how many, and what isn't there.
 
     All logs that are meant must be so, unless `any`. A pod that isn't there (unless `mayNotExist`), or a container that hasn't started, fails: of
-    them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well.
+    them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well. What is there and mustn't be fails
+    at once where it can't go from the log again: on nodes and fixtures, and of pods without a controller with `since: test` or `step`, or that are never restarted.
     """
 
     polls = True
@@ -88,17 +89,22 @@ class Logs(Machines, LogMatchers, Assertion, key="logs"):
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(sources))) as pool:
             found: list[Read] = list(pool.map(lambda source: source.read(self.since, context), sources))
         context.memory["looked"] = True
-        problems = [(each, self._problem(each, context)) for each in found]
+        problems = [
+            (each, self._problem(each, context, only_grows=source.only_grows(self.since)))
+            for source, each in zip(sources, found, strict=True)
+        ]
         bad = [problem for _, problem in problems if problem is not None]
         if not bad or (self.any_ and len(bad) < len(found)):
             return self._passed([each for each, problem in problems if problem is None])
         nothing = [each for each in found if not isinstance(each, Log)]
         return unmet(nothing[0], context) if nothing and nothing[0] is bad[0] else _worst(bad, len(found), self.any_)
 
-    def _problem(self, read: Read, context: StepContext) -> Failed | Errored | None:
+    def _problem(self, read: Read, context: StepContext, *, only_grows: bool) -> Failed | Errored | None:
         if not isinstance(read, Log):
             return read
-        return self.problem(read.name, read.text, is_whole=read.is_whole, may_not_exist=context.may_not_exist)
+        return self.problem(
+            read.name, read.text, is_whole=read.is_whole, may_not_exist=context.may_not_exist, only_grows=only_grows
+        )
 
     def _passed(self, good: Sequence[Read]) -> Passed:
         logs = [each for each in good if isinstance(each, Log)]
@@ -157,11 +163,14 @@ def _staying(pods: list[Object]) -> list[Object] | Failed:
 
 def _worst(bad: Sequence[Failed | Errored], total: int, is_any: bool) -> Failed | Errored:
     """One verdict: what keeps us from knowing first, then the first failure, with the others below it."""
-    first = next((each for each in bad if isinstance(each, Errored)), bad[0])
+    kept = sorted(bad, key=lambda each: not each.final)  # one that can't hold any more is enough
+    first = next((each for each in bad if isinstance(each, Errored)), bad[0] if is_any else kept[0])
     if isinstance(first, Errored) or total == 1:
         return first
+    is_final = all(each.final for each in bad) if is_any else first.final
     count = f"none of {total} logs is as expected" if is_any else f"{len(bad)} of {total} logs"
-    others = "\n".join(["also:", *(each.message for each in bad[1:])]) if len(bad) > 1 else ""
+    others = "\n".join(["also:", *(each.message for each in bad if each is not first)]) if len(bad) > 1 else ""
     detail = "\n".join(part for part in (first.detail, others) if part)
     blind = len(bad) == total and all(isinstance(each, Failed) and each.saw_nothing for each in bad)
-    return Failed(f"{first.message} ({count})", first.expected, first.actual, detail, saw_nothing=blind)
+    said = f"{first.message} ({count})"
+    return Failed(said, first.expected, first.actual, detail, final=is_final, saw_nothing=blind)

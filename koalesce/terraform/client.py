@@ -225,8 +225,16 @@ _HINTS: tuple[tuple[tuple[str, ...], str], ...] = (
 def _hint(said: Iterable[str]) -> str:
     """What to do about errors that are known; nothing for others."""
     text = "\n".join(said)
-    known = (hint for words, hint in _HINTS if any(word in text for word in words))
-    return hint_of_time(text) or next(known, "")
+    known = next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
+    return hint_of_time(text) or (known + _who_builds(text) if known == _PLUGIN_HINT else known)
+
+
+def _who_builds(text: str) -> str:
+    """What makes a plugin that errors name, where its module can be built."""
+    from koalesce.toolchain.plugins import PLUGINS  # only mistakes need it
+
+    made = (name for name, plugin in PLUGINS.items() if plugin.source in text)
+    return "".join(f"; `koalesce toolchain plugin {name}` builds it" for name in made)
 
 
 def _told(errors: list[Diagnostic]) -> Iterator[str]:

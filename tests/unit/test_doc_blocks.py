@@ -37,7 +37,7 @@ _COMMON = {field.name for field in Reference().common().fields}
 _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt|key))")
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
 _FLAGS_OF_OTHERS = {
-    *("-d", "-s", "--cgroupns"),  # iptables, docker
+    *("-d", "-s", "--cgroupns", "--security-opt"),  # iptables, docker
     *("--enable-pod-egress", "--netpol-default-deny", "--routes-sync-period"),  # kube-router
     *("-k", "-m", "-x", "--deselect", "--dist", "--koalesce-cluster", "--lf"),  # pytest and its plugins
 }

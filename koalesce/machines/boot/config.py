@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, StrictStr, ValidationError
 from koalesce.assets import asset
 from koalesce.errors import UsageError
 from koalesce.models import Model
+from koalesce.refusals import refusal
 
 _NAME = r"^[a-z_][a-z0-9_-]{0,30}$"
 _HOST = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -160,7 +161,4 @@ def _checked(value: Any, where: str) -> NodeConfig:
     try:
         return NodeConfig.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{where}: {f'{place}: ' if place else ''}{said}") from error
+        raise refusal(error, where, NodeConfig, between=": ") from error

@@ -167,5 +167,11 @@ def _name(span: Span, top: int, axis: Axis) -> Markup | None:
     width = axis.share(span)
     if width < 6:
         return None
-    text = tag("text", span.title.partition(" of ")[0], x="5", y="15", class_="inside")
+    text = tag(
+        "text",
+        span.title.partition(" of ")[0],
+        x="5",
+        y="15",
+        class_="inside bad" if span.look == "error" else "inside",
+    )
     return tag("svg", text, x=axis.at(span.begin), y=top, width=f"{width:.3f}%", height=_ROW)

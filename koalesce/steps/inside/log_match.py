@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr, field_validator, model_validator
@@ -92,6 +93,13 @@ class LinePattern(Model):
         if self.count is None:
             return number > 0
         return Matcher(count=self.count).check([None] * number) is None
+
+    def is_exceeded(self, number: int) -> bool:
+        """Whether so many lines are too many, so that more of them wouldn't help."""
+        if isinstance(self.count, dict):
+            most = {name: limit for name, limit in self.count.items() if name in ("le", "lt")}
+            return bool(most) and Matcher(count=most).check([None] * number) is not None
+        return self.count is not None and number > self.count
 
     def takes(self, line: str) -> bool:
         """Whether a line is like this."""
@@ -188,12 +196,18 @@ class LogMatchers(Model):
         return ", ".join(parts)
 
     def problem(
-        self, name: str, text: str, *, is_whole: bool = True, may_not_exist: bool = False
+        self, name: str, text: str, *, is_whole: bool = True, may_not_exist: bool = False, only_grows: bool = False
     ) -> Failed | Errored | None:
-        """What is wrong with a log, or None; what isn't there can't be said of one whose beginning is missing."""
+        """What is wrong with a log, or None; what isn't there can't be said of one whose beginning is missing.
+
+        Of a log that `only_grows`, what it has and mustn't have is final.
+        """
         lines = text.splitlines()
-        for failed in self._problems(name, text, lines):
-            return failed
+        found = list(self._problems(name, text, lines))
+        if only_grows and (final := next((each for each in found if each.final), None)):
+            return final
+        if found:
+            return replace(found[0], final=False)
         for each in self.lines or () if not may_not_exist else ():
             if said := each.doubt(lines):
                 return Failed(f"{name}: {said}", f"{each}", "nothing of it", _tail(lines), saw_nothing=True)
@@ -226,7 +240,8 @@ class LogMatchers(Model):
                 said = f"{name}: {_counted(len(hits))} {each}, expected {each.expectation()}"
                 detail = _excerpt(hits, "such lines") or _tail(lines)
                 blind = bool(each.doubt(lines))
-                yield Failed(said, each.expectation(), str(len(hits)), detail, saw_nothing=blind)
+                is_final = each.is_exceeded(len(hits))
+                yield Failed(said, each.expectation(), str(len(hits)), detail, final=is_final, saw_nothing=blind)
 
     def matched(self, text: str) -> list[str]:
         """The lines that `lines` is about, for outputs."""
@@ -259,7 +274,7 @@ def _missing(name: str, said: str, expected: str, lines: list[str]) -> Failed:
 def _unwanted(name: str, said: str, expected: str, hits: list[str]) -> Failed:
     times = f" ({len(hits)} lines)" if len(hits) > 1 else ""
     actual = shortened(hits[0], _WIDTH) if hits else "there"
-    return Failed(f"{name}: {said}{times}", expected, actual, _excerpt(hits, "where it is"))
+    return Failed(f"{name}: {said}{times}", expected, actual, _excerpt(hits, "where it is"), final=True)
 
 
 def _excerpt(lines: list[str], title: str) -> str:

@@ -50,6 +50,14 @@ class ContainerLog:
     name: str
     previous: bool = False
 
+    def only_grows(self, since: Since) -> bool:
+        """Whether what is in the log stays in it: no restart begins another one that alone counts, and nobody puts another pod in this one's place."""
+        owners = self.pod["metadata"].get("ownerReferences") or ()
+        is_alone = not any(owner.get("controller") for owner in owners)
+        never_again = (self.pod.get("spec") or {}).get("restartPolicy") == "Never"
+        stays = since.word in ("test", "step") or (since.word == "all" and never_again)
+        return is_alone and stays and not self.previous
+
     def read(self, since: Since, context: StepContext) -> Log | Failed:
         """Its log; Failed while it hasn't started (or wasn't restarted, where the run before this one is asked for)."""
         status = _status(self.pod, self.container)
@@ -158,6 +166,10 @@ class NodeLog:
         """How it's called in messages."""
         return f"{self.component} on {self.node.name}"
 
+    def only_grows(self, since: Since) -> bool:
+        """Whether what is in the log stays in it: not where only its last while counts."""
+        return bool(since.word)
+
     def read(self, since: Since, context: StepContext) -> Log | Failed | Errored:
         """Its log; Errored where there is none."""
         command = self.node.logs.get(self.component)
@@ -168,7 +180,7 @@ class NodeLog:
         result = self._run(command, first, context)
         if result is None or result.code:
             said = f": {result.err.strip() or f'code {result.code}'}" if result else ": no answer in time"
-            return Errored(f"{self.name}: the log can't be read with {shlex.join(command)}{said}")
+            return Errored(f"{self.name}: the log can't be read with {shlex.join(command)}{said}", late=result is None)
         counted, clock, text = (*result.out.split("\n", 2), "", "")[:3]
         lines, size = (int(number) for number in counted.split())
         if since.word == "step" and first == 1 and "looked" not in context.memory:

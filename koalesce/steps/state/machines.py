@@ -81,7 +81,7 @@ def asked(source: Source, command: str, context: StepContext, read: Callable[[st
             ["sh", "-ec", command], timeout=seconds_left(context.scope), cancel=context.scope.cancel
         )
     except process.CommandTimeout:
-        return Errored(f"{source.name}: {command.split()[0]} was not done in time")
+        return Errored(f"{source.name}: {command.split()[0]} was not done in time", late=True)
     if done.code:
         return Errored(
             f"{source.name}: {command.splitlines()[0]}: {shortened(done.err) or f'ended with code {done.code}'}"

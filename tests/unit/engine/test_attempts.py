@@ -10,8 +10,9 @@ import pytest
 
 from koalesce.engine.attempts import COALESCE, Interrupt, Looker, RetryPolicy, Sleeper, act_until_ready
 from koalesce.engine.verdicts import Eventually, StableFor
-from koalesce.errors import ClusterError, Interrupted
-from koalesce.kube import ApiError
+from koalesce.errors import ClusterError, Interrupted, KoalesceError
+from koalesce.kube import ApiError, ExecTimeout
+from koalesce.process import CommandTimeout
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 
 
@@ -146,6 +147,51 @@ def test_a_bug_in_a_step_is_an_error_and_no_pass() -> None:
     looked = looker(FakeClock(), look).run()
 
     assert looked.outcome == Errored("internal error in this step: ZeroDivisionError: division by zero", final=True)
+
+
+LATE: list[KoalesceError] = [
+    ApiError("no answer within 4s", reason="Timeout"),
+    CommandTimeout(["true"], 4, cancelled=False, stdout=b"", stderr=b""),
+    ExecTimeout("web-0: still running at its deadline", cancelled=False),
+]
+
+
+@pytest.mark.parametrize("error", LATE, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["itself", "told by another"])
+def test_a_look_that_the_deadline_cuts_off_fails_with_what_was_seen_last(
+    error: KoalesceError, is_wrapped: bool
+) -> None:
+    clock = FakeClock()
+
+    def look() -> Outcome:
+        if clock.time < 6:
+            return Failed("not yet", "ready", "starting")
+        clock.time = 10.0
+        if is_wrapped:
+            raise ClusterError("the probe gave no answer") from error
+        raise error
+
+    outcome = looker(clock, look).run().outcome
+
+    assert isinstance(outcome, Failed)
+    assert (outcome.expected, outcome.actual) == ("ready", "starting")
+    assert outcome.message.startswith("not yet (a look after that was cut off by the deadline: ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ApiError("refused", reason="ConnectionRefused"), ApiError("gateway", status=504, reason="Timeout")],
+    ids=str,
+)
+def test_a_cluster_that_is_gone_at_the_deadline_is_an_error(error: ApiError) -> None:
+    clock = FakeClock()
+
+    def look() -> Outcome:
+        if clock.time < 10:
+            return Failed("not yet")
+        raise error
+
+    assert looker(clock, look).run().outcome == Errored(error.message)
 
 
 def test_a_change_wakes_the_sleeper_at_once() -> None:

@@ -29,6 +29,37 @@ def test_eventually_ends_at_once_when_it_can_no_longer_hold() -> None:
     assert Eventually(deadline=10).decide(gone, 0) == gone
 
 
+LATE = Errored("no answer within 3s", late=True)
+CUT_OFF = "not yet (a look after that was cut off by the deadline: no answer within 3s)"
+
+
+@pytest.mark.parametrize("rule", [Eventually(deadline=10), StableFor(deadline=10, hold=5)], ids=str)
+def test_where_the_deadline_cuts_off_a_look_what_the_one_before_saw_counts(rule: Eventually | StableFor) -> None:
+    assert rule.decide(FAIL, 6) is None
+    assert rule.decide(LATE, 9.99) is None
+    assert rule.decide(LATE, 12) == Failed(CUT_OFF)
+
+
+@pytest.mark.parametrize(
+    ("before", "last"),
+    [
+        ([], LATE),
+        ([(ERROR, 7)], LATE),
+        ([(FAIL, 1), (ERROR, 7)], LATE),
+        ([(FAIL, 1), (LATE, 7)], LATE),
+        ([(FAIL, 9)], ERROR),
+    ],
+    ids=["nothing seen", "only an error", "an error since", "no answer for long", "refused at last"],
+)
+def test_what_could_not_be_found_out_for_another_reason_stays_an_error(
+    before: list[tuple[Failed | Errored, float]], last: Errored
+) -> None:
+    rule = Eventually(deadline=10)
+
+    assert [rule.decide(outcome, now) for outcome, now in before] == [None] * len(before)
+    assert rule.decide(last, 10) == last
+
+
 DOOMED = Failed("no node fits", final_after=10)
 
 

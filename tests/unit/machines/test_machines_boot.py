@@ -218,15 +218,21 @@ def test_its_console_tells_the_keys_of_the_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"files": [{"path": "/k", "text": PRIVATE}]}, r"files\.0\.text: .*it holds a secret"),
-        ({"units": [{"name": "a.service", "text": "Environment=PASSWORD=x"}]}, r"units\.0\.text: .*it holds a secret"),
-        ({"users": [{"name": "root", "authorizedKeys": [PRIVATE]}]}, r"users\.0\.authorizedKeys\.0: is no public key"),
-        ({"users": [{"name": "a b"}]}, r"users\.0\.name: "),
-        ({"files": [{"path": "etc/x", "text": ""}]}, r"files\.0\.path: "),
-        ({"files": [{"path": "/x", "text": "", "mode": 0o1777}]}, r"files\.0\.mode: "),
-        ({"units": [{"name": "a", "text": ""}]}, r"units\.0\.name: "),
-        ({"modules": ["a b"]}, r"modules\.0: "),
-        ({"package": ["a"]}, r"package: Extra inputs"),
+        ({"files": [{"path": "/k", "text": PRIVATE}]}, r"files\[0\]\.text: .*it holds a secret"),
+        (
+            {"units": [{"name": "a.service", "text": "Environment=PASSWORD=x"}]},
+            r"units\[0\]\.text: .*it holds a secret",
+        ),
+        (
+            {"users": [{"name": "root", "authorizedKeys": [PRIVATE]}]},
+            r"users\[0\]\.authorizedKeys\[0\]: is no public key",
+        ),
+        ({"users": [{"name": "a b"}]}, r"users\[0\]\.name: "),
+        ({"files": [{"path": "etc/x", "text": ""}]}, r"files\[0\]\.path: "),
+        ({"files": [{"path": "/x", "text": "", "mode": 0o1777}]}, r"files\[0\]\.mode: "),
+        ({"units": [{"name": "a", "text": ""}]}, r"units\[0\]\.name: "),
+        ({"modules": ["a b"]}, r"modules\[0\]: "),
+        ({"package": ["a"]}, r'package: unknown setting; did you mean "packages"\?'),
     ],
 )
 def test_what_is_no_description_or_holds_a_secret_is_refused_with_its_place(

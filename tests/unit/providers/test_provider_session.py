@@ -184,6 +184,7 @@ class FakeTerraform:
 
     def destroy(self) -> None:
         assert self.cancel is None, "destroy must not be cancelled"
+        self.on_event(TerraformEvent(type="provision_progress", message="", output="ending nodes"))
         self.world.does("destroy")
         if not self.world.is_stubborn:
             self.world.things.clear()
@@ -239,6 +240,15 @@ def test_up_tells_of_its_phases(world: World) -> None:
         "ready quick-1 1.37.2",
     ]  # fmt: skip
     assert {event.spec for event in world.events} == {"a.yaml"}  # type: ignore[union-attr]  # none is of the run
+
+
+def test_what_a_destroy_tells_is_of_the_destroy(world: World) -> None:
+    session = world.session()
+    session.up(world.events.append)
+
+    session.down()
+
+    assert _brief(world.events[-1]) == "terraform destroy: ending nodes"
 
 
 def test_what_makers_of_clusters_notice_is_told_as_that(world: World) -> None:
@@ -342,7 +352,7 @@ def test_whatever_ends_up_early_is_followed_by_its_undoing(world: World, stage: 
     assert world.things == set()
     assert world.ledger.entries() == []
     assert not is_held("quick-1", world.ledger)
-    assert world.done[-1] == "look"
+    assert [what for what in world.done if what in ("destroy", "look")][-1:] == (["look"] if stage == "apply" else [])
     assert ("destroy" in world.done) == (stage == "apply")
 
 
@@ -496,6 +506,22 @@ def test_a_failed_teardown_after_a_failed_apply_tells_both(world: World) -> None
 
     assert caught.value.message == (
         "no address is free\nand then cluster quick-1 is not gone (state is locked); left: link veth1"
+    )
+
+
+def test_what_to_do_is_said_once_whoever_else_has_said_it_to_terraform(world: World) -> None:
+    session = world.session()
+    session.up()
+    world.is_stubborn = True
+    said = TeardownError("of cluster quick-1 there is still: link veth1", command="koalesce down quick-1")
+    world.fails = {"destroy": ProvisionError(f"terraform destroy failed: provisioner error: {said}")}
+
+    with pytest.raises(TeardownError) as caught:
+        session.down()
+
+    assert str(caught.value) == (
+        "cluster quick-1 is not gone (terraform destroy failed: provisioner error: of cluster quick-1 there is still: link veth1); "
+        "left: link veth1\n  hint: remove it with: koalesce down quick-1"
     )
 
 

@@ -12,9 +12,12 @@ from koalesce.events import (
     AnyEvent,
     Grid,
     PairKind,
+    PhaseFinished,
+    PhaseStarted,
     RunFinished,
     SpecFinished,
     SpecStarted,
+    Status,
     StepAttempted,
     StepFinished,
     StepStarted,
@@ -229,6 +232,17 @@ def bar(attrs: dict[str, str]) -> tuple[str, str]:
 def bar_of(begin: float, end: float) -> tuple[str, str]:
     """The same of a time on an axis of 60 seconds."""
     return f"{100 * begin / 60:.3f}%", f"{100 * (end - begin) / 60:.3f}%"
+
+
+@pytest.mark.parametrize(("status", "look"), [("passed", "inside"), ("failed", "inside bad")])
+def test_a_phase_has_its_name_in_its_bar_in_a_colour_that_stands_out(tmp_path: Path, status: Status, look: str) -> None:
+    begin = PhaseStarted(spec=SPEC, phase="terraform apply", elapsed=1.0)
+    end = PhaseFinished(spec=SPEC, phase="terraform apply", status=status, seconds=30.0, message="", elapsed=31.0)
+
+    first, *rest = run(("t", step("t", at=40.0), {}))
+    found = page(tmp_path, first, begin, end, *rest)
+
+    assert [each["class"] for each in found.all("text", "inside")] == [look]
 
 
 def test_a_flaky_test_shows_what_it_failed_of(tmp_path: Path) -> None:

@@ -132,6 +132,25 @@ def test_a_component_that_is_not_ready_is_told_once_and_what_is_new_after_it() -
     ]
 
 
+def test_of_a_cluster_that_cannot_be_made_only_what_comes_to_it_is_told_again() -> None:
+    message = "terraform init failed: no plugin\n  - /mirror\n  hint: name one"
+    text = told(
+        PhaseFinished(spec=SPEC, phase="terraform init", status="error", seconds=2.0, message=message),
+        SpecFinished(spec=SPEC, status="error", seconds=3.0, message=f"{message}\nand then it isn't gone\n  hint: go"),
+    )
+
+    assert text.splitlines() == [
+        "--- ERROR: terraform init (2s)",
+        "    terraform init failed: no plugin",
+        "    |   - /mirror",
+        "    |   hint: name one",
+        "--- ERROR: specs/a.yaml",
+        "    | and then it isn't gone",
+        "    |   hint: go",
+        "ERROR  specs/a.yaml  3s",
+    ]
+
+
 def test_a_failed_set_up_is_told_once() -> None:
     text = told(
         TestStarted(spec=SPEC, test="setup", namespace="n", line=3),

@@ -397,3 +397,89 @@ def test_lines_of_json_that_nothing_in_the_log_resembles_show_nothing(cluster: F
     assert isinstance(attempt(cluster, pod="web-0", lines=[{"json": {"a": 1}, "count": {"le": 3}}]), Failed)
     writes(cluster, web_0='{"a": 1}\n')
     assert isinstance(attempt(cluster, pod="web-0", lines=[{"json": {"panic": {"exists": True}}, "count": 0}]), Passed)
+
+
+def alone(restarts: str = "Always", owner: str | None = None) -> FakeCluster:
+    """A cluster with one pod, which is restarted as said, and is a controller's if one is named."""
+    pod = running_pod("web-0", app="web")
+    pod["spec"]["restartPolicy"] = restarts
+    if owner is not None:
+        pod["metadata"]["ownerReferences"] = [{"kind": owner, "name": "web", "controller": True}]
+    namespace = made("Namespace", NAMESPACE)
+    namespace["metadata"]["creationTimestamp"] = "2026-01-01T11:00:00Z"
+    return FakeCluster(namespace, pod, nodes=[FakeNode("worker-1")])
+
+
+UNWANTED: list[dict[str, Any]] = [
+    {"notContains": "panic"},
+    {"notMatches": "^E "},
+    {"lines": {"contains": "panic", "count": 0}},
+    {"lines": {"contains": "panic", "count": {"le": 0}}},
+    {"notContains": "panic", "contains": "not there yet"},
+]
+
+
+@pytest.mark.parametrize("fields", UNWANTED, ids=str)
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [(alone(), {"since": "test"}), (alone("Never"), {}), (alone("Never"), {"since": "test"})],
+    ids=["of this test", "never restarted", "both"],
+)
+def test_what_a_log_that_only_grows_has_and_must_not_have_is_final(
+    given: FakeCluster, more: Mapping[str, Any], fields: Mapping[str, Any]
+) -> None:
+    writes(given, web_0="fine\nE panic: oh\n")
+
+    outcome = attempt(given, pod="web-0", **fields, **more)
+
+    assert isinstance(outcome, Failed)
+    assert outcome.final
+    assert "panic" in outcome.message or "^E " in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("given", "more"),
+    [
+        (alone(), {}),
+        (alone(), {"since": "30s"}),
+        (alone("Never"), {"since": "30s"}),
+        (alone(owner="ReplicaSet"), {"since": "test"}),
+        (alone("Never", owner="Job"), {}),
+    ],
+    ids=["may be restarted", "a while", "a while of one run", "may be replaced", "may be tried again"],
+)
+def test_what_may_go_from_a_log_is_looked_at_again(given: FakeCluster, more: Mapping[str, Any]) -> None:
+    writes(given, web_0="fine\nE panic: oh\n")
+
+    outcome = attempt(given, pod="web-0", notContains="panic", **more)
+
+    assert isinstance(outcome, Failed)
+    assert not outcome.final
+
+
+@pytest.mark.parametrize(
+    "fields", [{"contains": "ready"}, {"lines": {"contains": "panic", "count": 2}}, {"lines": {"contains": "ready"}}]
+)
+def test_what_may_yet_be_written_is_waited_for(fields: Mapping[str, Any]) -> None:
+    given = alone("Never")
+    writes(given, web_0="fine\nE panic: oh\n")
+
+    outcome = attempt(given, pod="web-0", **fields)
+
+    assert isinstance(outcome, Failed)
+    assert not outcome.final
+
+
+def test_of_several_logs_one_that_can_not_hold_any_more_is_enough_unless_any_would_do() -> None:
+    second = running_pod("web-1", app="web")
+    given = alone("Never")
+    given.add(second)
+    writes(given, web_0="E panic: oh\n", web_1="E panic: oh\n")
+
+    one = attempt(given, pods="app=web", notContains="panic")
+    both = attempt(given, pods="app=web", notContains="panic", any=True)
+
+    assert isinstance(one, Failed)
+    assert isinstance(both, Failed)
+    assert (one.final, both.final) == (True, False)
+    assert one.message == 'web-0: "panic" is in the log (2 of 2 logs)'

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +17,10 @@ from koalesce.kube import ExecResult
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.connectivity import Connectivity
 from koalesce.steps.inside.places import Source
+from koalesce.steps.wire.flows import Flow
+from koalesce.steps.wire.pod_probe import IMAGE
 from koalesce.steps.wire.probing import Batch, ProbeError, Target, probe, reproduce
+from koalesce.steps.wire.streaming import Sighting, Stream
 from tests.fakes import LABELS, NAMESPACE, FakeCluster, FakeNode, FakeWire, api_error, context, made, running_pod
 
 ALL = frozenset({"pod-probe", "probe-answers", "probe-icmp"})
@@ -253,3 +259,52 @@ def test_what_is_asked_of_the_program_is_all_of_it(cluster: FakeCluster, contain
     attempt(cluster, program, payload={"size": 1400, "df": True}, to={"pod": "server", "port": 8080, "protocol": "UDP"})
 
     assert json.loads(json.dumps(container.wire.targets[0]))["size"] == 1400
+
+
+def test_it_is_asked_again_and_again_until_its_input_ends(cluster: FakeCluster, container: Container) -> None:
+    """The stream's pipes are the command's own: what it is to do comes in by one, and each sighting goes out by the other."""
+    sightings: list[Sighting] = []
+
+    def go_on(pod: str, command: Sequence[str], options: Mapping[str, Any]) -> ExecResult:
+        if command[0] == "test":
+            return ran(command)
+        asked = json.loads(os.read(options["stdin"].fileno(), 1 << 16))
+        (source,) = asked["sources"]
+        line = {"source": source["id"], "at": 0.5, "result": {"id": source["targets"][0]["id"], "outcome": "allowed"}}
+        options["stdout"].write(json.dumps(line).encode() + b"\n")
+        options["stdout"].flush()
+        assert os.read(options["stdin"].fileno(), 1) == b""
+        assert (source["container"], asked["every"]) == ("", 0.1)
+        return ran(command)
+
+    cluster.kube.on_exec_run = go_on
+    client = Source(kind="pod", name="client", pod="client", namespace=NAMESPACE, container_id="id-client")
+    stream = Stream(
+        {0: Flow(name="f", source=client, target=TARGET, look=str)}, 0.1, context(cluster), sightings.append
+    )
+    began = stream.await_first(threading.Event())
+    stream.tell()
+
+    assert (began, stream.end()) == ("", "")
+    assert [(each.at, each.observed.outcome) for each in sightings] == [(0.5, "allowed")]
+
+
+def test_agnhost_cannot_go_on(cluster: FakeCluster) -> None:
+    cluster.capabilities = frozenset({"pod-probe"})
+    client = Source(kind="pod", name="client", pod="client", namespace=NAMESPACE, container_id="id-client")
+
+    stream = Stream({0: Flow(name="f", source=client, target=TARGET, look=str)}, 0.1, context(cluster), lambda _: None)
+    problem = stream.await_first(threading.Event())
+    stream.tell()
+    stream.end()
+
+    assert problem == "client: asking again and again takes the capability probe-answers"
+
+
+def test_the_image_is_one_that_local_clusters_have_too() -> None:
+    recipes = (Path(__file__).parents[3] / "koalesce" / "toolchain" / "modules").glob(
+        "kubernetes-*/agnhost.recipe.toml"
+    )
+    versions = {tomllib.loads(recipe.read_text(encoding="utf-8"))["version"] for recipe in recipes}
+
+    assert IMAGE.rpartition(":")[2] in versions

@@ -44,6 +44,9 @@ A = {"from": {"pods": "app=a"}, "to": {"pods": "app=b", "port": 80}}
         ("tcp", A, PODS),
         ("tcp", {**A, "send": "x"}, ANSWERS),
         ("udp", {**A, "expect": "rejected"}, WHO),
+        ("background", {"id": "a", "run": {"tcp": A}}, frozenset()),  # what it runs says that itself
+        ("background", {"id": "a", "every": "1s", "run": {"tcp": A}}, ANSWERS),
+        ("background", {"id": "a", "every": "1s", "run": {"tcp": {**A, "from": {"node": "worker-1"}}}}, NODES),
         ("connectivity", {"from": "host", "to": {"node": "worker-1", "port": 22}}, HOST),
         ("connectivity", {"from": {"fixture": "c1"}, "to": {"node": "a", "port": 9, "protocol": "SCTP"}}, SCTP),
         ("connectivity", {"from": {"pod": "a"}, "to": {"pod": "b", "protocols": ["TCP", "SCTP"]}}, PODS | SCTP),

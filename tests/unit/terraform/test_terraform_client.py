@@ -211,6 +211,18 @@ def test_a_missing_plugin_is_one_clear_error(fake: Fake, summary: str) -> None:
     assert "plugin could not be had" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(("source", "is_built"), [("hetznercloud/hcloud", True), ("acme/acme", False)])
+def test_a_plugin_that_can_be_built_is_said_to_be(fake: Fake, source: str, is_built: bool) -> None:
+    detail = f"provider registry.terraform.io/{source} was not found in any of the search locations"
+    diagnostic = {"severity": "error", "summary": "Failed to query available provider packages", "detail": detail}
+    line = json.dumps({"@message": "Error", "type": "diagnostic", "diagnostic": diagnostic})
+
+    with pytest.raises(ProvisionError) as caught:
+        fake.says(line, code=1).terraform().init()
+
+    assert (caught.value.hint or "").endswith("; `koalesce toolchain plugin hcloud` builds it") == is_built
+
+
 def test_an_old_terraform_is_named_as_such(fake: Fake) -> None:
     with pytest.raises(ProvisionError, match="is too old: it has no `apply -json`"):
         fake.does("echo 'flag provided but not defined: -json' >&2; exit 1").terraform().apply()

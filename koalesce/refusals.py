@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a provider, in words, with its place."""
+"""What is wrong with settings that have no lines to point to, in words, with its place."""
 
 from __future__ import annotations
 
