@@ -147,7 +147,7 @@ def _sets(first: NodeState, now: NodeState) -> Iterator[Fix]:
 
 
 def _links(first: NodeState, now: NodeState) -> Iterator[Fix]:
-    in_use = {link["master"] for link in now.links.values() if link["of_pod"]}
+    in_use = _bridges_of_pods(now)
     for name, link in now.links.items():
         if name not in first.links and name not in in_use and not link["of_pod"] and name not in _KERNELS:
             yield Fix(what=f"link {name} was not there at first", command=("ip", "link", "del", name))
@@ -160,6 +160,11 @@ def _links(first: NodeState, now: NodeState) -> Iterator[Fix]:
         for key, words in _link_changes(link["up"], link["mtu"], link["master"]).items():
             if is_[key] != link[key]:
                 yield Fix(what=f"link {name} has changed ({key})", command=("ip", "link", "set", name, *words))
+
+
+def _bridges_of_pods(now: NodeState) -> set[str]:
+    """The bridges that join living pods to their node."""
+    return {link["master"] for link in now.links.values() if link["of_pod"]}
 
 
 def _link_changes(up: bool, mtu: int, master: str) -> dict[str, tuple[str, ...]]:
@@ -183,11 +188,14 @@ def _queues(first: NodeState, now: NodeState) -> Iterator[Fix]:
 
 
 def _addresses(first: NodeState, now: NodeState) -> Iterator[Fix]:
+    in_use = _bridges_of_pods(now)
     for name, link in first.links.items():
         if name not in now.links:
             continue
         was, is_ = set(link["addresses"]), set(now.links[name]["addresses"])
-        for verb, those in (("del", is_ - was), ("add", was - is_)):
+        # With a node's first pod its bridge gets an address, without which nobody reaches pods there: CoreDNS' new one may be it.
+        new = set() if name in in_use else is_ - was
+        for verb, those in (("del", new), ("add", was - is_)):
             for address in sorted(those):
                 command = ("ip", "addr", verb, address, "dev", name)
                 yield Fix(what=f"addresses of {name} have changed ({address})", command=command)

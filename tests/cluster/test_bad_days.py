@@ -1,4 +1,4 @@
-"""A full disk, and a node that runs out of memory: whatever becomes of the cluster, the next call of Koalesce leaves the machine as it was."""
+"""A disk without room, and a node that runs out of memory: whatever becomes of the cluster, the next call of Koalesce leaves the machine as it was."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def resize(disk: Path, kib: int) -> None:
     run(["mount", "-o", f"remount,size={kib}k", str(disk)], timeout=20).check()
 
 
-@pytest.mark.parametrize("kib", [16, 100, 400, 8 * KIB])
-def test_on_a_disk_that_is_full_nothing_is_left(tmp_path: Path, disk: Path, kib: int) -> None:
+@pytest.mark.parametrize("kib", [16, 8 * KIB])
+def test_a_disk_without_room_is_said_and_nothing_is_left(tmp_path: Path, disk: Path, kib: int) -> None:
     world = World(tmp_path)
     resize(disk, kib)
 
@@ -58,7 +58,7 @@ def test_on_a_disk_that_is_full_nothing_is_left(tmp_path: Path, disk: Path, kib:
     resize(disk, ROOM)
 
     assert up.returncode != 0, out
-    assert "No space left on device" in out
+    assert "a local cluster needs 512 MiB" in out
     assert "Traceback" not in out
     world.restore()
 

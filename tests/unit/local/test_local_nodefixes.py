@@ -67,6 +67,16 @@ def test_links_of_living_pods_and_of_the_kernel_stay() -> None:
     assert fixes(FIRST, changed(links={"eth0": LINK, "veth1": pod, "cni0": bridge, "tunl0": LINK})) == []
 
 
+def test_a_bridge_keeps_the_address_that_living_pods_need() -> None:
+    bare, bridge = {**LINK, "addresses": []}, {**LINK, "addresses": ["10.244.1.1/24"]}
+    pod = {**LINK, "of_pod": True, "master": "kube-bridge"}
+    first = dataclasses.replace(FIRST, links={"eth0": LINK, "kube-bridge": bare})
+
+    assert fixes(first, changed(links={"eth0": LINK, "kube-bridge": bridge, "veth1": pod})) == []
+    (fix,) = fixes(first, changed(links={"eth0": LINK, "kube-bridge": bridge}))
+    assert " ".join(fix.command) == "ip addr del 10.244.1.1/24 dev kube-bridge"
+
+
 def test_settings_and_files_are_written() -> None:
     now = changed(
         settings={"net/ipv4/ip_forward": "0"},
