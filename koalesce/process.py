@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import selectors
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from koalesce.errors import KoalesceError
 from koalesce.records import dataclass
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # what runs commands is imported where one is run: steps know of their errors alone when they're read
+    import selectors
+    import subprocess
+
 _LAST_READS = 64  # a pipe holds a few of them
 DEFAULT_CAP = 4 * 1024 * 1024
 _GRACE = 2.0
@@ -106,8 +106,11 @@ def run(
     CommandTimeout is raised. Each stream keeps at most `cap` bytes (head). `on_line` gets ("stdout" | "stderr", line) as
     they come. `stdin` and `stdout` may be open files, which then are the command's own: of any size, none of it in memory. `env` replaces the environment as a whole. `dies_with_us`: it ends even where we are killed and can't end it.
     """
+    import logging
+    import subprocess
+
     words = [str(word) for word in command]
-    _log.debug("run: %s", shlex.join(words))
+    logging.getLogger(__name__).debug("run: %s", shlex.join(words))
     started = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -147,6 +150,8 @@ def run(
 @contextlib.contextmanager
 def _guard(group: int) -> Iterator[None]:
     """A process that ends a process group when we are killed: then its standard input ends without a line on it."""
+    import subprocess
+
     waits = ["sh", "-c", 'read -r _ || kill -s KILL -- "-$1"', "sh", str(group)]
     guard = subprocess.Popen(
         waits, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -196,6 +201,9 @@ def _pump(
     on_line: Callable[[str, str], None] | None,
 ) -> tuple[_Stream, _Stream, bool]:
     """Feed and drain the process until it ends and closes its streams, or until it is ended by us (third value False)."""
+    import selectors
+    import subprocess
+
     out, err = _Stream("stdout", cap, on_line), _Stream("stderr", cap, on_line)
     rest = memoryview(stdin or b"")
     with selectors.DefaultSelector() as selector:
@@ -261,6 +269,8 @@ def _write(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], r
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the process and all of its session: SIGTERM, a grace, SIGKILL."""
+    import subprocess
+
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 
 from koalesce.cluster import Cluster
 from koalesce.engine.waiting import Waiter
 from koalesce.errors import ProvisionError
-from koalesce.kube import View
+from koalesce.kube import Kube, View
 from koalesce.steps.base import Failed, Outcome, Passed
 from koalesce.steps.workloads.readiness import ready
 
@@ -16,7 +18,12 @@ DNS_TIMEOUT = 120.0
 WHOLE_TIMEOUT = 60.0
 # What the node life cycle controller puts on nodes that aren't Ready.
 _CLOSED = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_DNS = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "coredns", "namespace": "kube-system"}}
+_NAMESPACE = "kube-system"
+_DNS = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "coredns", "namespace": _NAMESPACE}}
+_DNS_PODS = "k8s-app=kube-dns"
+_NO_NETWORK = "FailedCreatePodSandBox"
+_TRIED = timedelta(seconds=1)
+_RENEWALS = 8
 
 
 def await_nodes(waiter: Waiter, cluster: Cluster) -> None:
@@ -49,8 +56,35 @@ def await_whole(waiter: Waiter, cluster: Cluster) -> None:
 
 
 def await_dns(waiter: Waiter, cluster: Cluster) -> None:
-    """Wait until CoreDNS is rolled out; ProvisionError with the reason otherwise."""
-    _await(waiter, cluster, lambda view: ready(view, [_DNS]), DNS_TIMEOUT, "cluster DNS did not come up")
+    """Wait until CoreDNS, which we have made, is rolled out; ProvisionError with the reason otherwise.
+
+    A network that is just being set up may refuse its pod, and a kubelet tries again only 12 to 15 s later: a pod that was refused is made anew
+    after a second, some times.
+    """
+    refused: set[str] = set()
+
+    def look(view: View) -> Outcome:
+        outcome = ready(view, [_DNS])
+        if not isinstance(outcome, Passed) and len(refused) < _RENEWALS:
+            refused.update(_renewed(cluster.kube, view, refused))
+        return outcome
+
+    _await(waiter, cluster, look, DNS_TIMEOUT, "cluster DNS did not come up")
+
+
+def _renewed(kube: Kube, view: View, before: Collection[str]) -> list[str]:
+    """Delete pods of CoreDNS that got no network, and return their UIDs."""
+    pods, found = kube.resource("pods"), []
+    events = view.list(kube.resource("events"), namespace=_NAMESPACE)
+    without = {event["involvedObject"].get("uid") for event in events if event.get("reason") == _NO_NETWORK}
+    for pod in view.list(pods, namespace=_NAMESPACE, selector=_DNS_PODS):
+        about = pod["metadata"]
+        if about["uid"] not in without or about["uid"] in before or pod.get("status", {}).get("podIP"):
+            continue
+        if view.now() - datetime.fromisoformat(about["creationTimestamp"]) >= _TRIED:
+            kube.delete(pods, about["name"], _NAMESPACE, grace_seconds=0)
+            found.append(about["uid"])
+    return found
 
 
 def _await(waiter: Waiter, cluster: Cluster, look: Any, timeout: float, what: str) -> None:

@@ -3,7 +3,7 @@
 from koalesce.spec.discovery import discover, is_spec
 from koalesce.spec.entries import BoundStep, StepEntry, StepInvalid
 from koalesce.spec.loaded import LoadedSpec
-from koalesce.spec.loader import InvalidSpecs, load, load_all, load_cells
+from koalesce.spec.loader import InvalidSpecs, SharedFileNamed, load, load_all, load_cells
 from koalesce.spec.models import Spec, Test
 from koalesce.yaml.problems import Problem, format_problems
 
@@ -12,6 +12,7 @@ __all__ = [
     "InvalidSpecs",
     "LoadedSpec",
     "Problem",
+    "SharedFileNamed",
     "Spec",
     "StepEntry",
     "StepInvalid",

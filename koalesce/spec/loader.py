@@ -28,6 +28,10 @@ class InvalidSpecs(InvalidDocument):
     """Specs with problems, all of which are in `problems`."""
 
 
+class SharedFileNamed(InvalidSpecs):
+    """What is named as a spec is a file of step groups."""
+
+
 def load(path: FilePath | str, **options: Any) -> LoadedSpec:
     """Read and check a spec that has no matrix of its own (of one that has, this is the first cell). Options as for `load_cells`."""
     return load_cells(path, **options)[0]
@@ -62,6 +66,7 @@ def load_cells(
     problems += _shape(documents, problems, source)
     if not documents or not isinstance(documents[0].value, dict):
         raise InvalidSpecs(problems)
+    _refuse_other_kinds(source)
     project = Project.find(file.parent, root)
     visible = project.visible(os.environ if env is None else env)
     known = _providers() if providers is None else frozenset(providers)
@@ -150,6 +155,27 @@ def _shape(documents: Sequence[Node], problems: Sequence[Problem], source: Sourc
     if not isinstance(documents[0].value, dict):
         return [source.problem(documents[0].position, "a spec is a map", hint=_BEGIN)]
     return []
+
+
+def _refuse_other_kinds(source: Source) -> None:
+    """One sentence for a file that is something else, instead of all that keeps it from being a spec."""
+    api, kind = (source.document.value.get(name) for name in ("apiVersion", "kind"))
+    if not (isinstance(api, str) and isinstance(kind, str)) or kind == "Spec":
+        return
+
+    def problem(message: str, hint: str) -> Problem:
+        return source.problem_at(("kind",), message, hint=hint)
+
+    if api.startswith("koalesce.dev/"):
+        if kind == "Steps":
+            said = "this is a file of step groups and no spec"
+            raise SharedFileNamed(
+                [problem(said, "specs take it by use or include; koalesce validate checks it as what it is")]
+            )
+        if kind == "Image":
+            raise InvalidSpecs([problem("this describes an image and is no spec", "koalesce image build takes it")])
+    elif "/" in api or api == "v1":
+        raise InvalidSpecs([problem(f"this is an object of Kubernetes ({api}, {kind}) and no spec", _BEGIN)])
 
 
 def _in_order(problems: Iterable[Problem], name: str) -> list[Problem]:

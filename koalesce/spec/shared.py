@@ -56,6 +56,10 @@ class SharedFiles:
         if not file.is_file():
             say(f"{path}: not a file", None)
             return None
+        return self.read(file)
+
+    def read(self, file: FilePath) -> Shared | None:
+        """The file at a resolved path; None if something is wrong with it."""
         if file not in self._read:
             self._read[file] = self._load(file)
         return self._read[file]

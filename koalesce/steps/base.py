@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from koalesce.durations import Duration
 from koalesce.errors import Interrupted
-from koalesce.events import Grid, RouteTable, Series, Session
 from koalesce.models import Model
 from koalesce.records import dataclass
 from koalesce.steps.identifier import Identifier
@@ -22,6 +21,7 @@ from koalesce.steps.sightings import Sightings
 
 if TYPE_CHECKING:
     from koalesce.cluster import Cluster
+    from koalesce.events import Grid, RouteTable, Series, Session
     from koalesce.kube import ApiError, View
     from koalesce.process import Cancel
 

@@ -26,7 +26,8 @@ class Logs(Machines, LogMatchers, Assertion, key="logs"):
     """Say what is in the logs of pods, of a node's kubelet, containerd and so on, or of what runs on a fixture: texts, lines, how many, and what isn't there.
 
     All logs that are meant must be so, unless `any`. A pod that isn't there (unless `mayNotExist`), or a container that hasn't started, fails: of
-    them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well.
+    them nothing is known to be absent. With `consistently` or `never`, what is written meanwhile counts as well. What is there and mustn't be fails
+    at once where it can't go from the log again: on nodes and fixtures, and of pods without a controller with `since: test` or `step`, or that are never restarted.
     """
 
     polls = True

@@ -32,7 +32,7 @@ class GoMissing(ProvisionError):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"{what} needs the Go compiler, and there is no `go` on PATH",
-            hint="install Go 1.25 or newer (https://go.dev/dl), or supply the binaries (see `koalesce toolchain list`)",
+            hint="install Go 1.26 or newer (https://go.dev/dl), or supply the binaries (see `koalesce toolchain list`)",
         )
 
 

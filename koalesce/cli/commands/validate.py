@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from koalesce.cli.arguments import add_variables, variables_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from koalesce.spec import LoadedSpec
 
 NAME = "validate"
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print a line for each valid spec and every problem of the others."""
     from koalesce.cli import exit_codes
     from koalesce.cli.specs import find_specs
-    from koalesce.spec import InvalidSpecs, load_cells
+    from koalesce.spec import InvalidSpecs, SharedFileNamed, load_cells
     from koalesce.spec.values import check_settable
 
     paths, variables = find_specs(args.paths), variables_of(args)
@@ -35,14 +37,19 @@ def run(args: argparse.Namespace) -> int:
     invalid = problems = 0
     for path in paths:
         try:
-            cells = load_cells(path, variables=variables)
+            cells, lines = [], []
+            try:
+                cells = load_cells(path, variables=variables)
+                lines = [_summary(loaded) for loaded in cells]
+            except SharedFileNamed:
+                lines = [_of_shared(path)]
         except InvalidSpecs as error:
             invalid += 1
             problems += len(error.problems)
             print(error, file=sys.stderr)
         else:
             valid += cells
-            print("\n".join(_summary(loaded) for loaded in cells))
+            print("\n".join(lines))
     if not invalid:
         check_settable(valid, variables)
         return exit_codes.PASSED
@@ -52,6 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(loaded: LoadedSpec) -> str:
     return f"ok  {loaded.shown}  {_count(len(loaded.spec.tests), 'test')}"
+
+
+def _of_shared(path: Path) -> str:
+    from koalesce.spec.files import shown
+    from koalesce.spec.sharing import check_shared
+
+    shared = check_shared(path)
+    return f"ok  {shown(path)}  {_count(len(shared.groups), 'step group')}; what depends on a spec is checked with those that use it"
 
 
 def _count(number: int, what: str) -> str:

@@ -17,6 +17,7 @@ from koalesce.records import dataclass
 from koalesce.steps.base import Errored, StepContext
 from koalesce.steps.inside.places import Source, seconds_left
 from koalesce.steps.objects.reading import shortened
+from koalesce.steps.wire.fates import killed_by
 from koalesce.steps.wire.pcap import HEADER
 
 MOST = 100_000  # packets of one capture
@@ -103,6 +104,8 @@ class Recording:
         if self._error or self._result is None:
             return self._error or "tcpdump did not end when it was told to"
         said = self._result.err.strip()
+        if self._result.code < 0:
+            return f"tcpdump was {killed_by(-self._result.code, self._source.machine)}"
         if self._result.code:
             return shortened(said[max(0, said.rfind("tcpdump: ")) :]) or f"tcpdump ended with code {self._result.code}"
         dropped = [int(number) for number in _DROPPED.findall(said)]  # what it says last is all of it

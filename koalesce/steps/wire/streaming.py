@@ -13,6 +13,7 @@ from koalesce import process
 from koalesce.errors import KoalesceError
 from koalesce.records import dataclass
 from koalesce.steps.base import StepContext
+from koalesce.steps.wire.fates import killed_by
 from koalesce.steps.wire.flows import Flow
 from koalesce.steps.wire.probing import (
     PROGRAM,
@@ -99,7 +100,9 @@ class Stream:
         try:
             result = self._run()
             if result.code or not self._hold.closed:
-                how = f"killed by signal {-result.code}{self._fate()}" if result.code < 0 else f"code {result.code}"
+                how = f"code {result.code}"
+                if result.code < 0:
+                    how = killed_by(-result.code, self._machine, self._cancel)
                 said = (result.err.strip() or how)[-300:]
                 self._fail(f"{self.where}: the probe ended by itself: {said}")
         except KoalesceError as error:
@@ -108,15 +111,6 @@ class Stream:
         finally:
             self._stdin.close()
             self._stdout.close()
-
-    def _fate(self) -> str:
-        """What has become of its machine, when somebody killed it there."""
-        try:
-            if self._machine is not None:
-                self._machine.run(["true"], timeout=_GRACE, cancel=self._cancel)
-        except KoalesceError as error:
-            return f" ({error.message})"
-        return ", as when its machine is switched off or has no memory left"
 
     def _read(self) -> None:
         with self._lines:

@@ -26,6 +26,7 @@ FOR_RUNS = (
     "spec.schema",
     "spec.shared_models",
 )
+FOR_ATTEMPTS = ("subprocess", "logging", "concurrent.futures", "tempfile", "queue", "socket", "koalesce.kube.client")
 HEAVY = ("kubernetes", "rich", "tenacity", "python_terraform", "jsonpath_ng", "cryptography")
 
 
@@ -106,7 +107,29 @@ def test_validation_loads_only_the_step_types_that_a_spec_has(folder: Path) -> N
     assert {f"koalesce.{name}" for name in ("steps.workloads.readiness", "spec.names", "spec.faults")}.isdisjoint(
         loaded
     )
-    assert loaded.isdisjoint({"subprocess", "logging", "socket", "importlib.metadata", "difflib"})
+    assert loaded.isdisjoint({*FOR_ATTEMPTS, "importlib.metadata", "difflib"})
+
+
+@pytest.mark.parametrize("module", sorted({module for module, _ in _PLACES.values()}))
+def test_no_step_type_loads_what_only_its_attempts_need(module: str) -> None:
+    code = f"import sys, koalesce.steps.{module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()).isdisjoint({*FOR_ATTEMPTS, *HEAVY})
+
+
+def test_data_classes_of_what_validation_loads_write_no_functions_at_the_start(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SMALL)
+    code = (
+        "import dataclasses, sys; from koalesce.cli.main import main; main(['validate', sys.argv[1]]);"
+        "found = [name for name, module in list(sys.modules.items()) if name.startswith('koalesce.')"
+        " and getattr(module, 'dataclass', None) is dataclasses.dataclass];"
+        "print(); print(*found)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code, "a.yaml"], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "", "koalesce.records has a dataclass that costs less to load"
 
 
 def test_a_command_that_only_looks_ends_with_its_code_and_all_of_its_output(folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from koalesce.errors import ClusterError
 from koalesce.process import Result
 from koalesce.steps.base import Errored, Failed, Outcome, Passed
 from koalesce.steps.capture import Capture
@@ -92,6 +93,22 @@ def test_a_tcpdump_that_does_not_begin_says_why(tmp_path: Path) -> None:
 
     assert captured(broken, tmp_path, filter="tcp prt 80") == Errored(
         "one: tcpdump: can't parse filter expression: syntax error", final=True
+    )
+
+
+class Vanishing(Machine):
+    """A node that vanishes while tcpdump runs there."""
+
+    def run(self, command: Sequence[str], *, stdin: Any = None, **options: Any) -> Result:
+        if command == ["true"]:
+            raise ClusterError(f"{self.name} is off, or has ended: nothing can be run on it")
+        done = super().run(command, stdin=stdin, **options)
+        return done if command[-1] == "command -v tcpdump" else result(command, code=-9)
+
+
+def test_a_capture_on_a_machine_that_vanishes_names_that(tmp_path: Path) -> None:
+    assert captured(Vanishing("one", ipv4(6, tcp())), tmp_path) == Errored(
+        "one: tcpdump was killed by signal 9 (one is off, or has ended: nothing can be run on it)", final=True
     )
 
 
