@@ -43,7 +43,8 @@ class Rollout(Targets, Assertion, key="rollout"):
 
     A rollout that changes nothing fails: there is nothing to wait for. One that can't succeed any more fails at once, with the reason
     (the progress deadline is exceeded, an image can't be had), unless `patient`. What belongs to a component or to the spec's setup is
-    rolled out only by a test that is `disruptive`, and put back at its end, which nothing waits for.
+    rolled out only by a test that is `disruptive`, and put back at its end, which nothing waits for; a restart leaves nothing to put back, but
+    the annotation by which it came about.
     """
 
     writes: ClassVar[bool] = True
@@ -94,7 +95,7 @@ class Rollout(Targets, Assertion, key="rollout"):
 
     def _begin(self, context: StepContext, place: Place) -> dict[str, Any] | Failed | Errored:
         try:
-            approach = Approach.begin(context, place, verb="roll out", whole=True)
+            approach = Approach.begin(context, place, verb="roll out", whole=True, stays=bool(self.restart))
             return approach if isinstance(approach, Errored) else approach.send(lambda: self._change(context, approach))
         except ApiError as error:
             if error.transient or not 400 <= error.status < 500:

@@ -48,8 +48,12 @@ class Approach:
         subresource: str = "",
         dry_run: bool = False,
         whole: bool = False,
+        stays: bool = False,
     ) -> Approach | Errored:
-        """Look at the object (`whole`: at more than its metadata), see whether the test may `verb` it, and register the undo."""
+        """Look at the object (`whole`: at more than its metadata), see whether the test may `verb` it, and register the undo.
+
+        `stays`: nothing is to undo it.
+        """
         is_guarded = place.is_lasting(context) or context.expects_refusal
         before = place.kube.get(place.resource, place.name, place.namespace, metadata_only=not (whole or is_guarded))
         marks = marks_of(context, place, before) if before is not None else context.labels
@@ -65,7 +69,7 @@ class Approach:
         is_made = was_absent.setdefault(place, before is None) and before is not None and is_own(before, context)
         is_foreign = place.is_lasting(context) and not are_own(marks, context)
         restoration = None
-        if is_guarded and not dry_run:
+        if is_guarded and not dry_run and not stays:
             if before is None:
                 _undo_creation(context, place)
             elif is_foreign or context.expects_refusal:

@@ -120,6 +120,15 @@ def test_each_restart_is_another() -> None:
     assert generations == [2, 3]
 
 
+@pytest.mark.parametrize(("way", "undos"), [("restart: true", 0), ('image: {web: "web:2"}', 1)])
+def test_a_restart_leaves_nothing_to_put_back(way: str, undos: int) -> None:
+    cluster = Cluster()
+
+    step(f"rollout: {{resource: deployment/web, {way}}}").attempt(context(cluster, expects_refusal=True))
+
+    assert len(cluster.scope.deferred) == undos
+
+
 def test_images_are_set_by_container() -> None:
     cluster = Cluster()
 
