@@ -19,6 +19,7 @@ from koalesce.local.sysctls import FOLDER, NEEDED
 
 _MOVING = ("net/netfilter/nf_conntrack_count",)
 _OF_LINK = re.compile(r"net/\w+/(conf|neigh)/(?!all/|default/)")
+_OF_OTHER_TESTS = "koaltest-"  # in the names of namespaces that tests beside make for themselves
 _KEPT = ("net/ipv4/ip_forward", "vm/overcommit_memory", "kernel/panic")
 
 
@@ -100,7 +101,8 @@ class Machine:
         # Settings that other clusters had raised before can't be compared.
         known = {setting.split()[0] for setting in self.before["setting"]}
         now["setting"] = {setting for setting in now["setting"] if setting.split()[0] in known}
-        return [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
+        found = [f"{kind} {name}" for kind in now for name in sorted(now[kind] - self.before[kind])]
+        return [each for each in found if _OF_OTHER_TESTS not in each]
 
     def _settings(self) -> tuple[set[str], str]:
         """Settings that no other cluster has raised, and what is noted of who has raised some; both of one moment."""
