@@ -58,15 +58,27 @@ class Parser(argparse.ArgumentParser):
         except TypeError:  # argparse can't mix where a part is a command or "the rest"
             return self.parse_args(words)
 
+    def print_help(self, file: Any = None) -> None:
+        """Print it; argparse would keep to itself that it can't be written."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError; a flag that looks like a known one gets a suggestion."""
         flags = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", self.format_help()))
         unknown = re.match(r"unrecognized arguments: (-[^\s=]*)", message)
-        suggestion = did_you_mean(unknown.group(1), flags) if unknown else ""
+        suggestion = did_you_mean(unknown.group(1), flags) if unknown else _choice_meant(message)
         hint = f"{self.prog} --help"
         if unknown and self.get_default("rest") is not None:
             hint += "; what has options of its own goes behind --"
         raise UsageError(f"{self.prog}: {message}{suggestion}", hint=hint)
+
+
+def _choice_meant(message: str) -> str:
+    """The choice that was meant, by what argparse says of one that there isn't."""
+    refused = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+    if refused is None:
+        return ""
+    return did_you_mean(refused.group(1), [choice.strip("'") for choice in refused.group(2).split(", ")])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -81,7 +93,7 @@ def add_values(parser: argparse._ActionsContainer) -> None:
     """Declare what a command gives to specs: their variables and images."""
     add_variables(parser)
     text = "supply an image from an archive or a folder"
-    parser.add_argument("--image", metavar="REF=PATH", type=assignment, action="append", default=[], help=text)
+    parser.add_argument("--image", metavar="REF=PATH", type=_image, action="append", default=[], help=text)
 
 
 def add_existing(parser: argparse._ActionsContainer, *, unsaid: str | None = None) -> None:
@@ -202,9 +214,18 @@ def positive(text: str) -> int:
 
 def assignment(text: str) -> tuple[str, str]:
     """A flag's NAME=VALUE."""
+    return _pair(text, "NAME=VALUE")
+
+
+def _image(text: str) -> tuple[str, str]:
+    """An image's reference, and where it comes from."""
+    return _pair(text, "REF=PATH")
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form {form}")
     return name, value
 
 

@@ -68,7 +68,7 @@ def main(words: Sequence[str]) -> int:
         _complain("interrupted")
         return exit_codes.INTERRUPTED
     except SystemExit as leave:  # argparse, after --help
-        return leave.code if isinstance(leave.code, int) else exit_codes.PASSED
+        return _flushed(leave.code if isinstance(leave.code, int) else exit_codes.PASSED)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and is_closed(sys.stdout):
             return _flushed(exit_codes.PASSED)
@@ -87,6 +87,14 @@ def _fit(stream: TextIO | None) -> TextIO:
 
 def _flushed(code: int) -> int:
     """The code of a command whose output has been written; a closed pipe hides no code but that of success."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # see below
+    except OSError as error:
+        silence_stdout()
+        _complain(f"the output could not be written: {error.strerror}")
+        return exit_codes.worse(code, exit_codes.ERROR)
     if not is_closed(sys.stdout):
         return code
     silence_stdout()

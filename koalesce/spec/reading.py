@@ -26,6 +26,7 @@ from koalesce.yaml.problems import Problem, did_you_mean
 if TYPE_CHECKING:
     from koalesce.steps.use import Use
 
+_TYPES = "`koalesce explain` lists the types"
 _OF_COURSES = ("stableFor", "within")  # which hold for each of their changes
 
 
@@ -170,10 +171,10 @@ class StepReader:
 
     def _no_type(self, others: list[str], where: Path) -> None:
         for name in others:
-            hint = did_you_mean(name, {*STEPS, *COMMON_NAMES}) or f"there are: {', '.join(STEPS)}"
+            hint = did_you_mean(name, {*STEPS, *COMMON_NAMES}) or _TYPES
             self._say((*where, name), "unknown step type", key=True, hint=hint)
         if not others:
-            self._say(where, "a step needs a type", hint=f"one of {', '.join(STEPS)}")
+            self._say(where, "a step needs a type", hint=_TYPES)
 
     def _check_fields(self, kind: type[Step], key: str, raw: Mapping[str, Any], where: Path) -> None:
         """Common fields that make no sense with the type, or with each other."""

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 NAME = "clusters"
 HELP = "list the clusters that are up"
+_EXAMPLES = """\
+examples:
+  koalesce clusters                              who made each, how long it stays, where its kubeconfig is
+  koalesce clusters -q | xargs koalesce reset    their names only, for other commands
+  koalesce clusters --json | jq '.[].name'
+"""
 _HEADER = ("NAME", "OWNER", "AGE", "STATE", "ENDS IN", "NODES", "KUBERNETES", "PROVIDER", "SPEC", "KUBECONFIG")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How to print."""
+    parser.epilog = _EXAMPLES
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-q", "--quiet", action="store_true", help="print the names only")
     how.add_argument("--json", action="store_true", help="print a JSON list, times in seconds")

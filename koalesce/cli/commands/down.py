@@ -11,10 +11,17 @@ if TYPE_CHECKING:
 
 NAME = "down"
 HELP = "destroy clusters that are up"
+_EXAMPLES = """\
+examples:
+  koalesce down dev
+  koalesce down --all                          every cluster of yours that no run holds
+  koalesce down dev --machines machines.yaml   one that another computer made on these machines (provider ssh)
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which clusters."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("names", metavar="NAME", nargs="*", help="name of a cluster, as `koalesce clusters` shows it")
     parser.add_argument("--all", action="store_true", help="every cluster of this user that no living run holds")
     parser.add_argument(

@@ -67,8 +67,11 @@ def _explained(reference: Reference, what: str) -> Iterator[str]:
         fields = {each.name: each for model in models for each in model.fields}
         if name not in fields:
             known = [*fields, *STEPS] if models == [reference.spec()] else list(fields)
-            where = "neither a step type nor a section of a spec" if done == head == name else f"not a field of {done}"
-            raise UsageError(f'"{name}" is {where}{did_you_mean(name, known)}', hint=f"there are: {', '.join(known)}")
+            if done == head == name:
+                where, hint = "neither a step type nor a section of a spec", "koalesce explain lists them"
+            else:
+                where, hint = f"not a field of {done}", f"koalesce explain {done} lists its fields"
+            raise UsageError(f'"{name}" is {where}{did_you_mean(name, known)}', hint=hint)
         found = fields[name]
         done = name if done == head == name else f"{done}.{name}"
         models = [reference.common() if below == "Step" else reference.model(below) for below in found.models]

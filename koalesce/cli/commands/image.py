@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 NAME = "image"
 HELP = "build, import and list images for clusters"
+_EXAMPLES = """\
+examples:
+  koalesce image build images/router.yaml
+  koalesce image import build/router.tar docker.io/x/router:dev
+  koalesce image pull docker.io/cloudnativelabs/kube-router:v2.10.0
+  koalesce image list
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One command each."""
+    parser.epilog = _EXAMPLES
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
     build = commands.add_parser("build", help="build the image of a definition, without Docker", allow_abbrev=False)
     build.add_argument("definition", metavar="FILE", type=Path, help="a YAML file of kind Image")

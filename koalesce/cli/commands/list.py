@@ -8,10 +8,18 @@ from koalesce.cli.arguments import add_variables, variables_of
 
 NAME = "list"
 HELP = "list specs and their tests"
+_EXAMPLES = """\
+examples:
+  koalesce list                     the tests of every spec below this folder
+  koalesce list specs/a.yaml
+  koalesce list --set replicas=3    as they are with this variable
+  koalesce run --list --run dns     those that a run with these flags would take
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which specs."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="a spec, a folder, a glob or ./... (default: every spec below here)"
     )

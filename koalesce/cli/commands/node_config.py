@@ -8,6 +8,12 @@ from pathlib import Path
 
 NAME = "node-config"
 HELP = "print what a fresh machine is told at its first boot"
+_EXAMPLES = """\
+examples:
+  koalesce node-config --key ~/.ssh/id_ed25519.pub --hostname worker-1 > user-data     for cloud-init
+  koalesce node-config --key ~/.ssh/id_ed25519.pub --format script > setup.sh          for a machine that runs already
+  koalesce node-config --key ~/.ssh/id_ed25519.pub --format vagrant --nodes 3 > Vagrantfile
+"""
 _FORMATS = ("cloud-init", "ignition", "script", "vagrant")
 _NETWORK = "192.168.56.0/24"  # where VirtualBox lets machines have addresses without further settings
 _FIRST = 10
@@ -16,6 +22,7 @@ _MOST = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The form, the keys, and the machine's name, or how many there are."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("--format", choices=_FORMATS, default=_FORMATS[0], help="default: %(default)s")
     parser.add_argument(
         "--key",

@@ -10,10 +10,16 @@ if TYPE_CHECKING:
 
 NAME = "reset"
 HELP = "bring a kept cluster back to its first state"
+_EXAMPLES = """\
+examples:
+  koalesce reset dev
+  koalesce reset dev && koalesce run specs/a.yaml --cluster dev    a fresh start without a new cluster
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which clusters."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("names", metavar="NAME", nargs="+", help="name of a cluster, as `koalesce clusters` shows it")
 
 

@@ -7,10 +7,16 @@ from pathlib import Path
 
 NAME = "schema"
 HELP = "print the JSON schema of specs, or of files with step groups"
+_EXAMPLES = """\
+examples:
+  koalesce schema -o schemas/spec.schema.json    name it in a spec: # yaml-language-server: $schema=../schemas/spec.schema.json
+  koalesce schema steps > steps.schema.json      for files with step groups
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of what, and where to write it."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "kind", nargs="?", choices=("spec", "steps"), default="spec",
         help="of specs (kind: Spec), which is the default, or of files with step groups (kind: Steps)",

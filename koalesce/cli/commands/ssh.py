@@ -12,12 +12,20 @@ if TYPE_CHECKING:
 
 NAME = "ssh"
 HELP = "run a command, or a shell, on a node of a cluster or a fixture"
+_EXAMPLES = """\
+examples:
+  koalesce ssh dev worker-1                   a shell on a node
+  koalesce ssh dev worker-1 ip route
+  koalesce ssh dev worker-1 -- ip -j route    behind --: a command with flags of its own
+  koalesce ssh dev r1                         a shell on a fixture
+"""
 # As `sh` is on every node and bash on most.
 _SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -l; exec sh -l")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where, and what."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("name", metavar="NAME", help="name of a cluster, as `koalesce clusters` shows it")
     parser.add_argument("node", metavar="NODE", help="name of a node, as `kubectl get nodes` shows it, or of a fixture")
     parser.add_argument(

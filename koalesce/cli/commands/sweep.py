@@ -7,6 +7,11 @@ import argparse
 NAME = "sweep"
 HELP = "remove what dead runs left"
 _EXAMPLES = """\
+examples:
+  koalesce sweep                                   what dead runs left on this machine
+  koalesce sweep --provider hcloud                 what has outlived its time in a cloud
+  koalesce sweep --provider hcloud --run 8c551a    all that one run made there
+
 The log of a cluster that could not be made stays for a week: the message of the failure names it, and the command where it still is. So
 long it can be looked at; a sweep after that, or the next run, removes it.
 """

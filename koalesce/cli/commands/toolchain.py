@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 NAME = "toolchain"
 HELP = "list, prepare and add versions of the tools that clusters need"
+_EXAMPLES = """\
+examples:
+  koalesce toolchain list            where each tool is, or how it would be had
+  koalesce toolchain prepare 1.36    download or build all that clusters of this version need
+  koalesce toolchain add 1.36.1      support another version
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One command each."""
+    parser.epilog = _EXAMPLES
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
     listing = commands.add_parser(
         "list", help="show each tool: where it is, or how it would be had", allow_abbrev=False

@@ -21,10 +21,18 @@ if TYPE_CHECKING:
 
 NAME = "up"
 HELP = "make the cluster of a spec and keep it"
+_EXAMPLES = """\
+examples:
+  koalesce up specs/kube-router.yaml --name dev
+  koalesce run specs/kube-router.yaml --cluster dev    run on it, as often as you like; koalesce down dev ends it
+  koalesce up specs/a.yaml --ttl 2h                    it ends by itself after that time, once no run uses it
+  koalesce up specs/a.yaml --provider kubeconfig --i-own kind-dev
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which cluster, and where."""
+    parser.epilog = _EXAMPLES
     parser.add_argument("spec", metavar="SPEC", help="the spec whose cluster, images and components are wanted")
     parser.add_argument("--name", help="name of the cluster (default: made from the spec's)")
     add_values(parser)

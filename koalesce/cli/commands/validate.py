@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 NAME = "validate"
 HELP = "check specs without running anything"
+_EXAMPLES = """\
+examples:
+  koalesce validate                     every spec below this folder
+  koalesce validate specs/a.yaml --set version=v2.10.0
+  koalesce validate 'specs/*-dns.yaml'
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which specs, and with which variables."""
+    parser.epilog = _EXAMPLES
     parser.add_argument(
         "paths", nargs="*", metavar="PATH", help="a spec, a folder, a glob or ./... (default: every spec below here)"
     )

@@ -9,10 +9,16 @@ import koalesce
 
 NAME = "version"
 HELP = "print the version of Koalesce and of what it runs on"
+_EXAMPLES = """\
+examples:
+  koalesce version
+  koalesce --version    that of Koalesce alone
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """There are none."""
+    parser.epilog = _EXAMPLES
 
 
 def run(args: argparse.Namespace) -> int:

@@ -107,7 +107,9 @@ def test_the_table_says_what_the_modules_say(name: str) -> None:
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
-    assert capsys.readouterr().out.startswith(f"usage: koalesce {name}")
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: koalesce {name}")
+    assert name not in PEOPLE or "\nexamples:\n  " in out
 
 
 def test_the_table_is_sorted() -> None:
@@ -253,6 +255,22 @@ def test_output_to_a_closed_pipe_ends_quietly(unbuffered: str) -> None:
     os.close(writer)
 
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["version", "explain", "run --help"])
+def test_output_to_a_full_disk_is_told(command: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "koalesce", *command.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert "No space left on device" in done.stderr
+    assert "Exception" not in done.stderr
 
 
 def test_any_text_can_be_printed_in_any_encoding(tmp_path: Path) -> None:
