@@ -13,6 +13,7 @@ from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 from koalesce.records import dataclass
+from koalesce.shapes import shaped
 
 FORMAT = 1
 Status = Literal["passed", "failed", "error", "skipped"]
@@ -399,46 +400,4 @@ def from_json(line: str) -> AnyEvent:
     kind = _Registry.types.get(str(data.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event of this version: {line[:80].rstrip()}")
-    try:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in _known(kind, data).items()
-        }
-        if "grids" in values:
-            values["grids"] = tuple(_grid(each) for each in values["grids"])
-        if "series" in values:
-            values["series"] = tuple(_series(each) for each in values["series"])
-        if "sessions" in values:
-            values["sessions"] = tuple(Session(**_known(Session, each)) for each in values["sessions"])
-        if "routes" in values:
-            values["routes"] = tuple(_route_table(each) for each in values["routes"])
-        return kind(**values)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"incomplete event: {error}") from error
-
-
-def _grid(data: dict[str, Any]) -> Grid:
-    values = _known(Grid, data)
-    kinds = tuple(PairKind(**_known(PairKind, each)) for each in values.pop("kinds"))
-    cells = tuple(tuple(row) for row in values.pop("cells"))
-    return Grid(
-        title=values["title"], rows=tuple(values["rows"]), columns=tuple(values["columns"]), kinds=kinds, cells=cells
-    )
-
-
-def _series(data: dict[str, Any]) -> Series:
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in _known(Series, data).items()
-    }
-    return Series(**values)
-
-
-def _route_table(data: dict[str, Any]) -> RouteTable:
-    values = _known(RouteTable, data)
-    values["routes"] = tuple(Route(**_known(Route, each)) for each in values["routes"])
-    return RouteTable(**values)
-
-
-def _known(kind: type, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields that this version knows."""
-    names = {each.name for each in dataclasses.fields(kind)}
-    return {key: value for key, value in data.items() if key in names}
+    return shaped(kind, data)  # type: ignore[return-value]  # the registry holds the members of AnyEvent only

@@ -49,6 +49,8 @@ class Reports:
                 act(reporter)
             except OSError as error:
                 del self._open[name]
+                if name == "json" and isinstance(error, BrokenPipeError):  # whoever reads it has seen enough
+                    continue
                 self.problems.append(f"the report of --{name} could not be written: {error.strerror or error}")
 
 

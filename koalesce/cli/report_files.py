@@ -58,11 +58,20 @@ def baseline(args: argparse.Namespace) -> RunRecord | None:
     return record
 
 
-def report_paths(args: argparse.Namespace) -> dict[str, Path]:
-    """The reports that were asked for, by their names, with their files; none of them is written twice."""
+def report_paths(args: argparse.Namespace, read: Iterable[Path | str] = ()) -> dict[str, Path]:
+    """The reports that were asked for, by their names, with their files; none of them is written twice, or over what is `read`."""
     paths: dict[str, Path] = {name: path for name in REPORTS if (path := getattr(args, name, None)) is not None}
     if len({path.resolve() for path in paths.values()}) < len(paths):
         raise UsageError("two reports can't be written to the same file", hint="give each its own")
+    needed = {Path(path).resolve() for path in read}
+    for name, path in paths.items():
+        if path == Path("-"):
+            raise UsageError(
+                f"--{name} -: standard output shows the run",
+                hint=f"give the report a file; of a run's --events, koalesce report EVENTS --{name} - writes it there",
+            )
+        if path.resolve() in needed:
+            raise UsageError(f"--{name} {path}: what is read can't be written over", hint="give the report a file of its own")
     if args.junit_strict and "junit" not in paths:
         raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
     return paths
@@ -96,6 +105,14 @@ def sent_spans(environ: Mapping[str, str]) -> dict[str, Reporter]:
     except UsageError as error:  # a CI system sets the variables for whatever runs there
         tell(f"{error.message}, so none are sent ({error.hint})")
         return {}
+
+
+def check_reports(paths: Mapping[str, Path]) -> None:
+    """Raise UsageError where a report could not be written; nothing is made."""
+    from koalesce.reporters.files import check_writable
+
+    for path in paths.values():
+        check_writable(path, makes_folders=False)
 
 
 def open_reports(

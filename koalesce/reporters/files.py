@@ -10,19 +10,20 @@ from pathlib import Path
 from koalesce.errors import UsageError
 
 
-def check_writable(path: Path) -> None:
-    """Make sure that a report can be written to `path` later; makes missing folders; UsageError says why it can't."""
+def check_writable(path: Path, *, makes_folders: bool = True) -> None:
+    """Make sure that a report can be written to `path` later, in a folder that is made now if it's missing; UsageError says why it can't."""
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "is a folder")
-        if path.parent.exists() and not path.parent.is_dir():
-            raise NotADirectoryError(None, f"{path.parent} is no folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if (above := _nearest(path.parent)) is not None and not above.is_dir():
+            raise NotADirectoryError(None, f"{above} is no folder")
+        if makes_folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_fifo():  # whoever reads from it would see its end
             with path.open("ab"):
                 pass
         if _is_replaced(path):
-            with tempfile.TemporaryFile(dir=path.parent):
+            with tempfile.TemporaryFile(dir=_nearest(path.parent)):
                 pass
     except OSError as error:
         raise UsageError(
@@ -32,9 +33,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that readers see all of it or what was there before; devices and pipes are written to directly."""
+    """Write a file so that readers see all of it or what was there before; devices, pipes and what is open already are written to directly."""
     if not _is_replaced(path):
-        path.write_bytes(content)
+        with path.open("ab") as file:
+            file.write(content)
         return
     target = path.resolve()  # a link stays a link
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -48,5 +50,15 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def is_open_already(path: Path) -> bool:
+    """Whether a path is that of a stream, such as `/dev/stdout`; where that is a file, what others have written to it stays."""
+    return str(path).startswith(("/dev/", "/proc/self/fd/"))
+
+
 def _is_replaced(path: Path) -> bool:
-    return path.is_file() or not path.exists()
+    return not is_open_already(path) and (path.is_file() or not path.exists())
+
+
+def _nearest(folder: Path) -> Path | None:
+    """The folder, or the one above it that is there."""
+    return next((each for each in (folder, *folder.parents) if each.exists()), None)

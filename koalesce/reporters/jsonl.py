@@ -7,6 +7,7 @@ from pathlib import Path
 
 from koalesce.errors import UsageError
 from koalesce.events import FORMAT, AnyEvent, RunStarted, from_json, to_json
+from koalesce.reporters.files import is_open_already
 from koalesce.reporters.record import RunRecord
 
 
@@ -15,7 +16,7 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         # A lone surrogate (a file name that is no UTF-8) becomes \udcXX, which is how JSON writes it.
-        self._file = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file = path.open("a" if is_open_already(path) else "w", encoding="utf-8", errors="backslashreplace")
 
     def handle(self, event: AnyEvent) -> None:
         """Write the event's line."""

@@ -8,10 +8,11 @@ a case are not.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from koalesce.events import AnyEvent
@@ -86,7 +87,7 @@ def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -
     for name, value in _properties(record, spec):
         ET.SubElement(properties, "property", name=name, value=_xml(value))
     file, cell = split_cell(path)
-    name = str(PurePosixPath(file).with_suffix("")).strip("/.").replace("/", ".")
+    name = posixpath.splitext(file)[0].strip("/.").replace("/", ".")
     classname = _xml(f"{name} {cell}".rstrip())
     for case in cases:
         suite.append(_testcase(case, path, classname))

@@ -10,6 +10,7 @@ from koalesce.cli import exit_codes
 from koalesce.cli.report_files import REPORTS, add_baseline, add_reports, baseline, open_reports, report_paths
 from koalesce.errors import UsageError
 
+_STDOUT = Path("/dev/stdout")
 NAME = "report"
 HELP = "make reports of a run from its events"
 _EXAMPLES = """\
@@ -17,6 +18,7 @@ examples:
   koalesce run specs/ --events events.jsonl          keep the events of a run
   koalesce report events.jsonl --html report.html    make a report of them, on any machine
   koalesce report events.jsonl --json | tparse       or the stream of `go test -json`
+  koalesce report events.jsonl --markdown -          to standard output
   koalesce report new.jsonl --baseline old.jsonl     what differs between two runs
 """
 
@@ -45,14 +47,15 @@ def run(args: argparse.Namespace) -> int:
     is_file = str(args.events) != "-"
     source = args.events if is_file else Path("/dev/stdin")
     # `events` is what is read here; as a report it would be the same file.
-    paths = report_paths(argparse.Namespace(**{**vars(args), "events": None}))
+    asked = {name: _STDOUT if value == Path("-") else value for name, value in vars(args).items()}
+    paths = report_paths(argparse.Namespace(**{**asked, "events": None}), [source])
+    if args.json and _STDOUT in paths.values():
+        raise UsageError("--json and another report can't both be standard output", hint="give the other one a file")
     if not paths and not args.json and args.baseline is None:
         raise UsageError(
             "no report is asked for",
             hint=f"add --{', --'.join(name for name in REPORTS if name != 'events')} with a FILE, --json or --baseline",
         )
-    if source.resolve() in [path.resolve() for path in paths.values()]:
-        raise UsageError(f"a report can't be written over its events: {source}", hint="give it a file of its own")
     events = list(read_events(source))
     if not events:
         raise UsageError(f"{args.events}: there are no events in it", hint="`koalesce run --events FILE` writes them")

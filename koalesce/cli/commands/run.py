@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from koalesce.cli import exit_codes, run_arguments
-from koalesce.cli.report_files import baseline, open_reports, report_paths, sent_spans, step_summary
+from koalesce.cli.report_files import baseline, check_reports, open_reports, report_paths, sent_spans, step_summary
 from koalesce.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from koalesce.cli.follow import Abandoned, Reports
     from koalesce.cli.stopping import Stop
     from koalesce.engine import RunOptions
@@ -73,29 +75,37 @@ def run(args: argparse.Namespace) -> int:
         print("no test failed when it last ran here", file=sys.stderr)
         return exit_codes.NO_TESTS
     options = options_of(args, stop.cancel, only)
-    if args.list or args.dry_run:
-        return _show(options, dry_run=args.dry_run)
-    return _run(args, options, stop)
+    if args.list:
+        return _show(options)
+    paths = report_paths(args, [*options.paths, *options.images.values(), *args.values])
+    earlier = baseline(args)
+    if args.dry_run:
+        check_reports(paths)
+        return _show(options, dry_run=True)
+    return _run(args, options, stop, paths, earlier)
 
 
-def _run(args: argparse.Namespace, options: RunOptions, stop: Stop) -> int:
+def _run(
+    args: argparse.Namespace, options: RunOptions, stop: Stop, paths: dict[str, Path], earlier: RunRecord | None
+) -> int:
     from koalesce.cli.follow import Reports
 
-    paths = report_paths(args)
-    earlier = baseline(args)
     asked_for = open_reports(paths, strict=args.junit_strict, earlier=earlier)
     beside = {**step_summary(os.environ, earlier), **sent_spans(os.environ)}
     reports = Reports({**asked_for, **beside, "rerun-failed": _failed_tests()})
     view = _view(args, earlier)
-    if options.shuffle is not None:
-        said = f"shuffled: --shuffle {options.shuffle} gives the same order again"
-        print(said, flush=True, file=sys.stderr if args.json else sys.stdout)
+    _tell_seed(options, sys.stderr if args.json else sys.stdout)
     with stop.on_signals():
         code = _follow(options, view, reports, stop, no_skips=args.no_skips, no_flaky=args.no_flaky)
     if not reports.problems:
         return code
     print("\n".join(f"error: {problem}" for problem in reports.problems), file=sys.stderr)
     return exit_codes.worse(code, exit_codes.ERROR)
+
+
+def _tell_seed(options: RunOptions, stream: TextIO) -> None:
+    if options.shuffle is not None:
+        print(f"shuffled: --shuffle {options.shuffle} gives the same order again", file=stream, flush=True)
 
 
 def _view(args: argparse.Namespace, earlier: RunRecord | None) -> View:
@@ -115,7 +125,7 @@ def _view(args: argparse.Namespace, earlier: RunRecord | None) -> View:
     return Beside(view, earlier)
 
 
-def _show(options: RunOptions, *, dry_run: bool) -> int:
+def _show(options: RunOptions, *, dry_run: bool = False) -> int:
     """What would run."""
     from koalesce import engine
     from koalesce.cli.listing import selected_tests
@@ -123,6 +133,7 @@ def _show(options: RunOptions, *, dry_run: bool) -> int:
     from koalesce.reporters.text import inert
 
     chosen = engine.prepare(options)
+    _tell_seed(options, sys.stderr)
     lines = planned(chosen, options) if dry_run else [line for each in chosen for line in selected_tests(each)]
     print("".join(f"{inert(line)}\n" for line in lines), end="")
     if any(each.tests for each in chosen):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -46,6 +49,47 @@ def test_compares_two_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Beside an earlier run" in Path("report.html").read_text()
 
 
+def test_a_report_may_go_to_standard_output_behind_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "out.tap").write_text("first\n")
+    with (tmp_path / "out.tap").open("a") as out:
+        command = [sys.executable, "-m", "koalesce", "report", str(RUNS / "green.jsonl"), "--tap", "-"]
+        subprocess.run(command, stdout=out, check=True, timeout=60)
+
+    assert (tmp_path / "out.tap").read_text().startswith("first\nTAP version 14\n")
+
+
+def test_a_reader_of_the_stream_may_leave(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "koalesce", "report", str(RUNS / "red.jsonl"), "--json", "--junit", "junit.xml"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (141, "")
+    assert ET.parse("junit.xml").getroot().attrib["failures"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"spec": 5}, "SpecStarted.spec: expected a text, got 5"),
+        ({"tests": "one"}, "SpecStarted.tests: expected a list, got 'one'"),
+        ({"tests": [None]}, "SpecStarted.tests: expected a text, got None"),
+        ({"elapsed": 1e999}, "SpecStarted.elapsed: expected a number, got inf"),
+        ({"tests": ...}, "SpecStarted lacks tests"),
+    ],
+)
+def test_an_event_with_something_else_in_it_is_named(
+    broken: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (RUNS / "red.jsonl").read_text().splitlines()
+    changed = {key: value for key, value in {**json.loads(lines[1]), **broken}.items() if value is not ...}
+    Path("broken.jsonl").write_text("\n".join([lines[0], json.dumps(changed), *lines[2:]]) + "\n")
+
+    assert main(["report", "broken.jsonl", "--html", "report.html"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: broken.jsonl:2: {said}\n")
+
+
 def test_an_event_file_that_was_cut_off_still_makes_a_report() -> None:
     text = (RUNS / "red.jsonl").read_bytes()
     Path("cut.jsonl").write_bytes(text[: len(text) // 2])
@@ -76,8 +120,9 @@ def test_a_newer_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "said"),
     [
         (["events.jsonl"], "no report is asked for"),
-        (["events.jsonl", "--html", "events.jsonl"], "can't be written over its events"),
+        (["events.jsonl", "--html", "events.jsonl"], "events.jsonl: what is read can't be written over"),
         (["events.jsonl", "--html", "a", "--junit", "a"], "two reports can't be written to the same file"),
+        (["events.jsonl", "--json", "--tap", "-"], "--json and another report can't both be standard output"),
         (["events.jsonl", "--html", "."], "can't write a report to ."),
         (["events.jsonl", "--html", "a", "--junit-strict"], "--junit-strict says how --junit writes its report"),
         (["gone.jsonl", "--html", "a"], "gone.jsonl: can't be read: No such file"),

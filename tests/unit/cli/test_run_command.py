@@ -185,9 +185,14 @@ def test_runs_the_specs_below_here_by_default(engine: FakeEngine) -> None:
         (["--junit", "specs"], "can't write a report to specs: is a folder"),
         (["--junit", "b.yaml/junit.xml"], "can't write a report to b.yaml/junit.xml: "),
         (["--junit", "x", "--events", "specs/../x"], "two reports can't be written to the same file"),
+        (["--html", "specs/a.yaml"], "--html specs/a.yaml: what is read can't be written over"),
+        (["--values", "v.yaml", "--tap", "v.yaml"], "--tap v.yaml: what is read can't be written over"),
+        (["--junit", "-"], "--junit -: standard output shows the run"),
+        (["--dry-run", "--junit", "b.yaml/deep/junit.xml"], "can't write a report to b.yaml/deep/junit.xml: "),
+        (["--dry-run", "--baseline", "gone.jsonl"], "gone.jsonl: can't be read"),
         (["--junit-strict"], "--junit-strict says how --junit writes its report"),
         (["--image", "docker.io/x:1=gone.tar"], "--image docker.io/x:1=gone.tar: there is no gone.tar"),
-        (["--image", "docker.io/x:1"], "'docker.io/x:1' is not of the form NAME=VALUE"),
+        (["--image", "docker.io/x:1"], "'docker.io/x:1' is not of the form REF=PATH"),
         (["--run", "a["], "'a[' is not a regular expression"),
         (["--timeout", "10"], "write it with a unit"),
         (["--parallel", "0"], "is not a whole number from 1"),
@@ -206,6 +211,7 @@ def test_bad_input_is_2_before_anything_starts(
     engine: FakeEngine, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     Path("empty").mkdir()
+    Path("v.yaml").write_text("{}\n")
 
     assert main(["run", *words]) == 2
 
@@ -313,7 +319,7 @@ tests:
             ["specs/a.yaml:7 [kubernetes=1.37]  second", "specs/a.yaml:7 [kubernetes=1.34]  second"],
         ),
         (
-            ["--dry-run", "--short"],
+            ["--dry-run", "--short", "--junit", "new/junit.xml"],
             [
                 "specs/a.yaml",
                 "  cluster: local, Kubernetes 1.37.2, 2 nodes",
@@ -334,6 +340,17 @@ def test_what_would_run_is_shown_and_nothing_runs(
     assert capsys.readouterr().out.splitlines() == lines
     assert engine.options == []
     assert not Path(".koalesce").exists()
+    assert not Path("new").exists()
+
+
+def test_a_shuffled_list_tells_its_seed_beside_it(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("specs/a.yaml").write_text(TWO)
+    assert main(["run", "--list", "--shuffle", "on"]) == 0
+    first, said = capsys.readouterr()
+    seed = said.removeprefix("shuffled: --shuffle ").split()[0]
+
+    assert main(["run", "--list", "--shuffle", seed]) == 0
+    assert capsys.readouterr().out == first
 
 
 def test_nothing_to_list_is_5(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
