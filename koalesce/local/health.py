@@ -8,13 +8,13 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from koalesce.errors import ProvisionError
 from koalesce.local import cgroups, machine, outside
 from koalesce.local.sysctls import NEEDED, settings
+from koalesce.records import dataclass
 
 State = Literal["good", "noted", "lacking"]
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
