@@ -22,7 +22,6 @@ from pathlib import Path
 from koalesce.clock import SystemClock
 from koalesce.errors import KoalesceError, ProvisionError, TeardownError
 from koalesce.local import besides, request, teardown
-from koalesce.local.api import WAITED
 from koalesce.local.bringup import Bringup
 from koalesce.local.control import Control
 from koalesce.local.detached import Status
@@ -39,7 +38,6 @@ from koalesce.toolchain import ImageStore, LocalTools
 _log = logging.getLogger(__name__)
 _LOOK = 1.0
 _FULL = 16 * 1024 * 1024  # bytes free
-_MORE_TIME = "where the machine is only slow, give it more time: cluster.providers: {local: {timeout: 10m}}"
 
 
 @dataclass(slots=True)
@@ -196,7 +194,7 @@ def _remedy(folder: Path, said: str) -> str | None:
         return f"the disk of {folder} is full; free some space"
     from koalesce.local import health  # which clusters that can be made don't need
 
-    return health.suspect(said) or (_MORE_TIME if said.startswith(WAITED) else None)
+    return health.suspect(said) or None
 
 
 def main() -> int:
