@@ -14,12 +14,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import koalesce
 from koalesce.errors import ProvisionError
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce import process
@@ -15,6 +14,7 @@ from koalesce.local import iptables, routes
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodestate import LARGE_FILE, NodeState
+from koalesce.records import dataclass
 
 # Devices that the kernel gives every namespace together with a module: nobody can remove them.
 _KERNELS = frozenset(
@@ -120,7 +120,7 @@ def _iptables(first: NodeState, now: NodeState, stays: iptables.Whose) -> Iterat
         ("ip6tables", first.iptables6, now.iptables6),
     ):
         for table, text in iptables.restoring(was, is_, stays=stays).items():
-            command = (f"{words}-restore", "--wait", f"--table={table}")
+            command = (f"{words}-restore", "--noflush", "--wait", f"--table={table}")
             yield Fix(what=f"{words}' table {table} has changed", command=command, text=text)
 
 
