@@ -63,8 +63,10 @@ class LocalProvider:
                 'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
                 hint="say ipFamilies: [IPv6, IPv4], or leave out egress",
             )
-        if request.settings:
-            raise _unknown("providers.local", next(iter(request.settings)), ())
+        if request.settings:  # a model is built only where there are any
+            from koalesce.providers.local_settings import of_settings
+
+            of_settings(request.settings)
         version = resolve_version(request.kubernetes)
         return dataclasses.replace(request, kubernetes=version, control_plane=request.control_plane or "process")
 
@@ -91,7 +93,7 @@ class LocalProvider:
             routers=routers,
             resolver=any(fixture.kind == "resolver" for fixture in request.fixtures),
         )
-        self._settings = {"tools": plain(tools), "image_store": str(toolchain.images.root)}
+        self._settings = {"tools": plain(tools), "image_store": str(toolchain.images.root), **request.settings}
         return request
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:

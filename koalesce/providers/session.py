@@ -27,6 +27,7 @@ from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_root, check_variables
 from koalesce.terraform.events import TerraformEvent
+from koalesce.terraform.runner import end_left
 
 Emit = Callable[[AnyEvent], None]
 _ENDING = 5.0  # seconds in which a supervisor ends that is told to, or that has nothing left to do
@@ -279,6 +280,7 @@ class ClusterSession:
 
     def _destroy(self) -> None:
         """Destroy by Terraform, else by the provider's own means; then look that nothing is left. What never began has nothing."""
+        end_left()  # a plugin that still runs could make something that nobody knows of
         if not self._has_begun:
             return
         name, failure = self.request.name, ""

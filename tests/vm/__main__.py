@@ -20,6 +20,7 @@ from koalesce.vms.emulator import accelerator
 from tests.vm import disk, machine
 
 _HERE = Path(__file__).parent
+_PATIENCE = _HERE / "settings" / "patience.yaml"
 _OUT = disk.CHECKOUT / ".koalesce" / "vm"  # what came out of the last run: its log, its console, evidence of failures
 _LEGACY = "systemd.unified_cgroup_hierarchy=0"
 _LAST_LINES = 30
@@ -35,8 +36,11 @@ def main() -> int:
     if outside := [str(path) for path in specs if not path.is_relative_to(disk.CHECKOUT) or not path.is_file()]:
         print(f"the guest sees files of {disk.CHECKOUT} only, not {', '.join(outside)}", file=sys.stderr)
         return 2
+    patience = ["--settings", str(_PATIENCE.relative_to(disk.CHECKOUT))]
     task = [["python", "-m", "koalesce", "doctor"]]
-    task += [["python", "-m", "koalesce", "run", str(path.relative_to(disk.CHECKOUT)), "-v"] for path in specs]
+    task += [
+        ["python", "-m", "koalesce", "run", str(path.relative_to(disk.CHECKOUT)), "-v", *patience] for path in specs
+    ]
     try:
         guest = disk.provide()
         if args.disk:

@@ -36,7 +36,8 @@ def request(**fields: Any) -> ClusterRequest:
             {"ip_families": ("IPv6",), "egress": "host"},
             'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
         ),
-        ({"settings": {"size": 1}}, 'the local provider has no providers.local "size"'),
+        ({"settings": {"size": 1}}, "providers.local.size: unknown setting"),
+        ({"settings": {"timeout": 0}}, "providers.local.timeout: input should be greater than 0"),
     ],
 )
 def test_what_no_local_cluster_can_be_is_refused(fields: dict[str, Any], message: str) -> None:
@@ -106,6 +107,15 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
 
 
+def test_settings_of_a_spec_reach_terraform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    patient = request(settings={"timeout": 900})
+
+    variables = _prepared(monkeypatch, tmp_path, patient).variables(patient, tmp_path / "cluster")
+
+    check_variables(variables)
+    assert variables["settings"]["timeout"] == 900
+
+
 def test_variables_need_what_prepare_finds(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="prepare"):
         LocalProvider().variables(request(), tmp_path)
@@ -125,7 +135,7 @@ def test_what_the_machine_and_its_programs_lack_are_problems(monkeypatch: pytest
     assert terraform.startswith("Terraform is missing: neither terraform nor tofu is on the PATH (install Terraform")
 
 
-def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
+def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: ClusterRequest | None = None) -> LocalProvider:
     tools = LocalTools(
         **{name: folder / name for name in ("kubernetes", "etcd", "containerd", "cni", "runc", "probe")},
         system=(folder / "system",),
@@ -135,7 +145,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> LocalProvider:
         Toolchain, "local_cluster", lambda self, version, *, dns, static, addons, routers, resolver: tools
     )
     provider = LocalProvider()
-    provider.prepare(request(), progress=lambda line: None, cancel=None)
+    provider.prepare(wanted or request(), progress=lambda line: None, cancel=None)
     return provider
 
 
