@@ -22,7 +22,7 @@ from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Abandoning, Freeing, Provider, Serving
+from koalesce.providers.base import Abandoning, Advising, Freeing, Provider, Serving
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_root, check_variables
@@ -251,10 +251,21 @@ class ClusterSession:
         threading.Thread(target=preload, name="preload", daemon=True).start()
         with self._phase("terraform apply"):
             self._has_begun = True
-            terraform.apply()
+            try:
+                terraform.apply()
+            except ProvisionError as error:
+                raise self._advised(error) from error
             outputs = terraform.output()
             check_outputs(outputs)
         return roots.cluster_of(self.request, outputs, self._provider.faults(self.request.name))
+
+    def _advised(self, error: ProvisionError) -> ProvisionError:
+        """An error of Terraform, with the settings of the spec that it's about, where its provider knows them."""
+        if not isinstance(self._provider, Advising) or not (
+            advice := self._provider.advice(self.request, error.message)
+        ):
+            return error
+        return ProvisionError(error.message, hint="; ".join(filter(None, (advice, error.hint))))
 
     def _undo(self, error: BaseException) -> None:
         """Destroy what a failed `up` made; Terraform's log stays, for people."""

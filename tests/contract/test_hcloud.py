@@ -34,7 +34,7 @@ WHY_NOT = lacking()
 pytestmark = [*LONG, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 INTERRUPTS = int(os.environ.get("KOALESCE_CRASHES", "10"))
 _PATIENCE = 600.0
-_REQUESTS = 34  # that making a cluster of two nodes takes, more or less
+_REQUESTS = 38  # that making a cluster of two nodes takes, more or less
 _COMM = 15  # characters that the kernel keeps of a program's name (proc_pid_comm(5))
 _HERE = Path(__file__).parents[2]
 
@@ -144,18 +144,25 @@ def test_a_cluster_whose_machines_become_no_nodes_is_destroyed(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "said", "whose"),
     [
-        ({"location": "xyz1"}, "location"),
-        ({"serverType": "cx99"}, "server type cx99 not found"),
-        ({"image": "debian-3"}, "image debian-3 for architecture x86 not found"),
+        ({"location": "xyz1"}, "location", "xyz1 is providers.hcloud.location"),
+        ({"serverType": "cx99"}, "server type cx99 not found", "cx99 is providers.hcloud.serverType"),
+        (
+            {"image": "debian-3"},
+            "image debian-3 for architecture x86 not found",
+            "debian-3 is providers.hcloud.image",
+        ),
     ],
 )
-def test_what_the_cloud_does_not_have_is_said_once(cloud: FakeHcloud, settings: dict[str, str], said: str) -> None:
+def test_what_the_cloud_does_not_have_is_said_once(
+    cloud: FakeHcloud, settings: dict[str, str], said: str, whose: str
+) -> None:
     with pytest.raises(ProvisionError) as raised:
         session(settings=settings).up()
 
     assert raised.value.message.count(said) == 1, raised.value.message
+    assert (raised.value.hint or "").startswith(f"{whose}; all it said: ")
 
 
 def test_a_quota_is_said(cloud: FakeHcloud) -> None:
@@ -165,8 +172,21 @@ def test_a_quota_is_said(cloud: FakeHcloud) -> None:
         session().up()
 
 
-def test_a_token_that_is_not_taken_is_said(cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_not_taken_is_said_before_anything_is_begun(
+    cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HCLOUD_TOKEN", "u" * 64)
+
+    with pytest.raises(ProvisionError, match="Hetzner Cloud doesn't take the token in HCLOUD_TOKEN"):
+        session().up()
+
+    assert {method for method, _ in cloud.requests} == {"GET"}
+
+
+def test_a_token_that_is_taken_no_longer_is_said(cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch) -> None:
     made = session()
+    made.check()
+    monkeypatch.setattr(made, "check", lambda: None)
     monkeypatch.setenv("HCLOUD_TOKEN", "u" * 64)
 
     with pytest.raises(TeardownError, match="unable to authenticate") as raised:

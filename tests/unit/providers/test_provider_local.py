@@ -37,7 +37,7 @@ def request(**fields: Any) -> ClusterRequest:
             'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
         ),
         ({"settings": {"size": 1}}, "providers.local.size: unknown setting"),
-        ({"settings": {"timeout": 0}}, "providers.local.timeout: input should be greater than 0"),
+        ({"settings": {"timeout": 0}}, "providers.local.timeout: must be more than 0"),
     ],
 )
 def test_what_no_local_cluster_can_be_is_refused(fields: dict[str, Any], message: str) -> None:
