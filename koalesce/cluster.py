@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
@@ -19,6 +19,7 @@ from koalesce.cluster_request import (
     Role,
 )
 from koalesce.errors import ClusterError
+from koalesce.records import dataclass
 
 if TYPE_CHECKING:
     from koalesce.kube import Kube

@@ -33,6 +33,9 @@ _PATHS = {
 PROVISIONER = "koalesce.dev/local-path"  # of the StorageClass; see `koalesce.local.provisioner`
 TOLERATED = "node-role.kubernetes.io/control-plane"  # by CoreDNS' pods
 DEPLOYMENT = f"{_PATHS['Deployment']}/coredns"
+SERVICE = f"{_PATHS['Service']}/kube-dns"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
+ENDPOINTS = f"{SLICES}?labelSelector=kubernetes.io/service-name%3Dkube-dns"
 _HASH_LABEL = "pod-template-hash"
 _A, _SOA, _AAAA = 1, 6, 28
 _QUESTION = "kubernetes.default.svc.cluster.local"
@@ -193,6 +196,44 @@ def pod(owner: Mapping[str, Any], node: str) -> tuple[str, Mapping[str, Any]]:
         },
         "spec": {**template["spec"], "nodeName": node},
     }
+
+
+def endpoints(service: Mapping[str, Any], pod: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The endpoints of a new Service whose one pod is ready; their controller takes them for its own, by labels and owner."""
+    metadata, address, target = service["metadata"], pod["status"]["podIP"], pod["metadata"]
+    name = metadata["name"]
+    own = {
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        "kubernetes.io/service-name": name,
+    }
+    endpoint = {
+        "addresses": [address],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": pod["spec"]["nodeName"],
+        "targetRef": {"kind": "Pod", **{key: target[key] for key in ("name", "namespace", "uid")}},
+    }
+    return SLICES, {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "generateName": f"{name}-",
+            "namespace": metadata["namespace"],
+            "labels": {**metadata.get("labels", {}), **own},
+            "ownerReferences": [_owner(service)],
+        },
+        "addressType": family_of(address),
+        "endpoints": [endpoint],
+        "ports": [{key: port[key] for key in ("name", "port", "protocol")} for port in service["spec"]["ports"]],
+    }
+
+
+def states(api: Api) -> str:
+    """What the pods of kube-system wait for."""
+    lines = []
+    for pod in api.get(_PATHS["Pod"])["items"]:
+        states = [status["state"] for status in pod["status"].get("containerStatuses", ())]
+        lines.append(f"  | {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {json.dumps(states)}")
+    return "\n".join(lines)
 
 
 def _owner(controller: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from koalesce.errors import ClusterError
 from koalesce.local.request import API_PORT
 from koalesce.pki import Pki
 
+WAITED = "waited"  # what errors begin with that time alone may mend
 _PATIENCE = 5.0
 _PAUSE = 0.04
 # What a Service is refused with that a starting API server has no address for yet (k8s.io/kubernetes/pkg/registry/core/service/storage/alloc.go):
@@ -96,7 +97,7 @@ class Deadline:
         """Let a little time pass; ClusterError once the deadline is over."""
         self._check()
         if time.monotonic() > self._end:
-            raise ClusterError(f"waited {self._seconds:.0f} s in vain for {what}\n{why()}".rstrip())
+            raise ClusterError(f"{WAITED} {self._seconds:.0f} s in vain for {what}\n{why()}".rstrip())
         time.sleep(_PAUSE)
 
 

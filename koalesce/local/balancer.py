@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from koalesce.errors import ProvisionError
 from koalesce.kube import ApiError, Kube, Resource, View
 from koalesce.local import netns
 from koalesce.local.controlling import Events, each_of
+from koalesce.records import dataclass
 
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 _OF_SERVICE = "kubernetes.io/service-name"

@@ -10,7 +10,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from koalesce import pki as certificates
@@ -34,6 +34,7 @@ from koalesce.local.served import Served
 from koalesce.local.starting import Start
 from koalesce.local.sysctls import FORWARDING, NEEDED, SharedSettings, settings
 from koalesce.pki import Pki, PkiRequest
+from koalesce.records import dataclass
 from koalesce.toolchain import ImageStore, LocalTools
 
 _log = logging.getLogger(__name__)

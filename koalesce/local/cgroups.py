@@ -9,11 +9,11 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
 from koalesce.local.noderoot import CgroupMount
+from koalesce.records import dataclass
 
 TOP = "koalesce"
 POD = re.compile(

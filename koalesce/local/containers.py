@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from koalesce.errors import ClusterError
+from koalesce.records import dataclass
 
 _CTR = ("ctr", "--namespace", "k8s.io")
 _POD = 'labels."io.kubernetes.pod.{}"=={}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from koalesce.local import control_plane, etcd, static_pods
 from koalesce.local.api import Api, Deadline
@@ -13,6 +12,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode
 from koalesce.local.request import FixtureSpec, LocalRequest, NodeSpec
 from koalesce.pki import Pki
+from koalesce.records import dataclass
 
 _PODS = f"/api/v1/namespaces/{static_pods.NAMESPACE}/pods"
 

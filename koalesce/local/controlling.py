@@ -6,12 +6,13 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from koalesce.errors import KoalesceError
 from koalesce.kube import Kube, View
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 _LOOK = 30.0  # seconds after which it looks again by itself

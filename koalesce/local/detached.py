@@ -14,13 +14,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import koalesce
 from koalesce.errors import ProvisionError
 from koalesce.marked import unmarked
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 

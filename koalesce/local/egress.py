@@ -15,7 +15,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.addresses import FABRIC
@@ -23,6 +22,7 @@ from koalesce.errors import ProvisionError
 from koalesce.local import netns
 from koalesce.local.netns import NetNamespace
 from koalesce.local.request import GATEWAY
+from koalesce.records import dataclass
 from koalesce.toolchain import LocalTools
 
 _POOL = ipaddress.IPv4Network("198.19.64.0/18")

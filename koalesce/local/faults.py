@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from koalesce import process
@@ -21,6 +21,7 @@ from koalesce.local.egress import nft
 from koalesce.local.hoststate import host_state
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
+from koalesce.records import dataclass
 
 Undo = Callable[[], None]
 _FREEZING = 10.0

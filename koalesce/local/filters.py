@@ -11,12 +11,13 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from koalesce.local import iptables, nodefixes, routes
 from koalesce.local.netns import NetNamespace
 from koalesce.local.nodestate import NodeState, look_again
+from koalesce.records import dataclass
 
 _FOLLOW = 1.5  # seconds in which they follow Services, pods, policies and each other
 _PAUSE = 0.05

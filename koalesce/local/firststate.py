@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from koalesce.local.filters import with_chains_of
 from koalesce.local.netns import NetNamespace
 from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 _FILE, _PENDING = "first.json", "first.pending"

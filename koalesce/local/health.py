@@ -8,15 +8,16 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from koalesce.errors import ProvisionError
 from koalesce.local import cgroups, machine, outside
 from koalesce.local.sysctls import NEEDED, settings
+from koalesce.records import dataclass
 
 State = Literal["good", "noted", "lacking"]
+_MORE_TIME = "where the machine is only slow, give it more time: cluster.providers: {local: {timeout: 10m}}"
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
 _ALL_USERS = ["0", "0", "4294967295"]  # the map of the first user namespace, user_namespaces(7)
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
@@ -91,7 +92,11 @@ def suspect(said: str, root: Path = Path("/")) -> str:
     found = [finding for finding in trials(root) if finding.state == "lacking"]
     if any(os.strerror(refusal) in said for refusal in (errno.EPERM, errno.EACCES)):
         found += _confinement(root)
-    return str(found[0]) if found else ""
+    if found:
+        return str(found[0])
+    from koalesce.local.api import WAITED  # which those who only look at a machine don't need
+
+    return _MORE_TIME if said.startswith(WAITED) else ""
 
 
 def _root(root: Path) -> Finding:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from koalesce.errors import ClusterError
+from koalesce.records import dataclass
 
 Run = Callable[[Sequence[str], str], str]  # a command on the node and its input; ClusterError where it fails
 _NOT_WRITTEN = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from koalesce.records import dataclass
 
 # The chains that kube-proxy and the kubelet look after, as they find Services (k8s.io/kubernetes/pkg/proxy, pkg/kubelet).
 _PROXYS = re.compile(

@@ -14,13 +14,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from koalesce.assets import state_dir
 from koalesce.errors import ProvisionError
+from koalesce.records import dataclass
 
 ThingKind = Literal["cgroup", "link", "table", "sysctls", "folder"]
 

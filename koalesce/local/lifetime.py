@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from koalesce.local.ledger import Entry, Hold, Ledger
+from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from koalesce.errors import ProvisionError
 from koalesce.local import syscalls
+from koalesce.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import koalesce
 from koalesce.errors import ProvisionError
 from koalesce.local.nodeinit import LOGS, InitConfig
+from koalesce.records import dataclass
 
 NAMESPACES = ("mnt", "uts", "ipc", "net", "pid", "cgroup")
 ENVIRONMENT = {

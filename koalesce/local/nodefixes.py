@@ -6,7 +6,6 @@ import base64
 import contextlib
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce import process
@@ -15,6 +14,7 @@ from koalesce.local import iptables, routes
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
 from koalesce.local.nodestate import LARGE_FILE, NodeState
+from koalesce.records import dataclass
 
 # Devices that the kernel gives every namespace together with a module: nobody can remove them.
 _KERNELS = frozenset(

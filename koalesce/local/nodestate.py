@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from koalesce.errors import ProvisionError
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import exec_prefix
 from koalesce.local.routes import without_number
+from koalesce.records import dataclass
 
 _PATIENCE = 20.0
 _SEED = re.compile(r" initval 0x[0-9a-f]+")

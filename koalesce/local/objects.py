@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from koalesce.local import stored
+from koalesce.records import dataclass
 
 Objects = Mapping[str, bytes]
 # What the cluster's own parts renew all the time.

@@ -8,7 +8,7 @@ asks for isn't enforced; the disk's is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from koalesce.addons import VOLUMES
 from koalesce.kube import ApiError, Kube, Resource, View
 from koalesce.local.addons import PROVISIONER
 from koalesce.local.controlling import Events, each_of
+from koalesce.records import dataclass
 
 _ASKED = "volume.kubernetes.io/storage-provisioner"
 _NODE = "volume.kubernetes.io/selected-node"

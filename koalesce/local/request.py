@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from koalesce.local.ranges import (
 )
 from koalesce.local.resolvers import ResolverSpec
 from koalesce.local.routers import RouterSpec
+from koalesce.records import dataclass
 
 GATEWAY: Mapping[Family, str] = {family: str(network[1]) for family, network in FABRIC.items()}
 _VIRTUAL: Mapping[Family, str] = {family: str(network[2]) for family, network in FABRIC.items()}

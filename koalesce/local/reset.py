@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from koalesce.errors import ClusterError, ProvisionError
@@ -26,6 +26,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.network import POD_BRIDGE
 from koalesce.local.nodestate import NodeState, look
 from koalesce.pki import Pki
+from koalesce.records import dataclass
 
 _PATIENCE = 60.0
 _NOTING = 30.0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, Service
 from koalesce.local.noderoot import File
+from koalesce.records import dataclass
 
 if TYPE_CHECKING:
     from koalesce.local.api import Deadline

@@ -11,12 +11,12 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from koalesce.errors import ProvisionError
 from koalesce.local.cgroups import Layout
+from koalesce.records import dataclass
 
 _PERIOD = 100_000  # µs, the kernel's default
 _MEMINFO = "/proc/meminfo"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from koalesce import process
 from koalesce.local.node import RunningNode, Service, exec_prefix
 from koalesce.local.noderoot import File
+from koalesce.records import dataclass
 
 if TYPE_CHECKING:
     from koalesce.local.api import Deadline

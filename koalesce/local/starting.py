@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +17,13 @@ from koalesce.local import addons, capabilities, control_plane, etcd, kubelet, n
 from koalesce.local.api import Api, Deadline
 from koalesce.local.control_start import ControlStart, said
 from koalesce.local.datastore import Datastore, Seeds
+from koalesce.local.first_dns import FirstDns
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.phases import Phases
 from koalesce.local.request import API_PORT, LocalRequest, NodeSpec
 from koalesce.pki import Pki
+from koalesce.records import dataclass
 from koalesce.toolchain import LocalTools
 from koalesce.toolchain.reference import Reference
 
@@ -52,7 +53,7 @@ class Start:
         """Start everything, wait until it works, and return what the cluster can do."""
         specs = self.request.first_nodes if self.request.schedulable else ()
         with ThreadPoolExecutor(
-            max_workers=len(specs) + len(self.request.controls) + 2, thread_name_prefix="start"
+            max_workers=len(specs) + len(self.request.controls) + 3, thread_name_prefix="start"
         ) as pool:
             try:
                 return self._run(pool, specs)
@@ -83,11 +84,13 @@ class Start:
         starts = [pool.submit(self._beside, "controllers' start", controls.start_controllers, first)]
         starts += [pool.submit(self._beside, f"API server of {spec.name}", controls.start_api, spec) for spec in more]
         self._start_the_rest(api, specs, late[1:])
+        gives_dns = self.request.dns == "coredns" and self.request.network == "bridge" and specs
+        given = [pool.submit(self._beside, "CoreDNS", self._give_dns, inside)] if gives_dns else []
         _settle(kubelets)
         with self.phases.phase("images"):
             _settle(runtimes)
         if specs and self.request.network == "bridge":
-            self._await_nodes(api, inside)
+            self._await_nodes(api, inside, given)
         with self.phases.phase("controllers"):
             _settle(starts)
         with self.phases.phase("api server ready"):
@@ -215,27 +218,18 @@ class Start:
             if service := services.get(name):
                 node.start(service)
 
-    def _create_dns_pod(self, api: Api, inside: NetNamespace) -> None:
-        """Make what controllers make of CoreDNS' Deployment once they are up, if they haven't yet.
+    def _give_dns(self, inside: NetNamespace) -> None:
+        service, api = (self.request.api_service_ip, 443), Api(self.pki, self.request.control.address)
+        FirstDns(
+            request=self.request,
+            api=api,
+            deadline=self.deadline,
+            leads=lambda: _listens(service, inside),
+            said_by=lambda name: said(self._control, name),
+        ).give()
+        api.close()
 
-        Not before its node has rules for Services: CoreDNS ends where it can't reach the API server, and its second start may wait.
-        """
-        control = self.request.control
-        taints = {taint["key"] for taint in control.taints} - {addons.TOLERATED}
-        if self.request.kube_proxy == "none" or taints:
-            return  # there is no telling when, or where
-        service = self.request.api_service_ip, 443
-        self.deadline.until(
-            "kube-proxy to lead to the API server",
-            lambda: _listens(service, inside),
-            why=lambda: said(self._control, "kube-proxy"),
-        )
-        deployment = api.get(addons.DEPLOYMENT)
-        if not deployment.get("status"):
-            create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))
-            create(*addons.pod(create(*addons.replica_set(deployment)), control.name))
-
-    def _await_nodes(self, api: Api, inside: NetNamespace) -> None:
+    def _await_nodes(self, api: Api, inside: NetNamespace, given: Sequence[Future[None]]) -> None:
         """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""
         with self.phases.phase("nodes ready"):
             self.deadline.until(
@@ -245,17 +239,19 @@ class Start:
             )
         if self.request.dns == "coredns":
             with self.phases.phase("dns"):
-                self._create_dns_pod(api, inside)
+                _settle(given)
                 self.deadline.until(
                     "CoreDNS to answer",
                     lambda: addons.answers(inside, self.request.dns_ip),
-                    why=lambda: _pods(api),
+                    why=lambda: addons.states(api),
                 )
 
     def _await_metrics(self, api: Api) -> None:
         """Wait until metrics are served: an API that isn't there would keep namespaces from ending."""
         with self.phases.phase("metrics"):
-            self.deadline.until("metrics-server to serve", lambda: addons.serves_metrics(api), why=lambda: _pods(api))
+            self.deadline.until(
+                "metrics-server to serve", lambda: addons.serves_metrics(api), why=lambda: addons.states(api)
+            )
 
     def _are_open(self, api: Api) -> bool:
         """Whether all nodes are Ready and take pods; frees them from the taint that a controller removes, which isn't up yet."""
@@ -315,12 +311,3 @@ def _open(api: Api, node: Mapping[str, Any]) -> None:
 def _settle(waiting: Sequence[Future[None]]) -> None:
     for future in waiting:
         future.result()
-
-
-def _pods(api: Api) -> str:
-    """What the pods of kube-system wait for."""
-    lines = []
-    for pod in api.get("/api/v1/namespaces/kube-system/pods")["items"]:
-        states = [status["state"] for status in pod["status"].get("containerStatuses", ())]
-        lines.append(f"  | {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {json.dumps(states)}")
-    return "\n".join(lines)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from koalesce.records import dataclass
 
 _MAGIC = b"k8s\0"
 _RAW = 2  # of the frame

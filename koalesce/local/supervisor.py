@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from koalesce.local.node import Ended
 from koalesce.local.outputs import control_machines, outputs
 from koalesce.local.phases import Phases
 from koalesce.local.request import LocalRequest
+from koalesce.records import dataclass
 from koalesce.toolchain import ImageStore, LocalTools
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ import ipaddress
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -21,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from koalesce.errors import ProvisionError
 from koalesce.pki.folder import Pki, PkiRequest
+from koalesce.records import dataclass
 
 _LIFE = datetime.timedelta(days=365)
 _BACKDATED = datetime.timedelta(hours=1)

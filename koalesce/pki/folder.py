@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import ProvisionError
+from koalesce.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import asset, state_dir
+from koalesce.durations import Duration
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.providers.variables import contract_variables, plain
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
     from koalesce.local.ledger import Entry, Thing
     from koalesce.process import Cancel
 
+START_TIMEOUT = "3m"
 _PULL_PATIENCE = 60.0
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "network": ("bridge", "none"),
@@ -63,10 +65,7 @@ class LocalProvider:
                 'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
                 hint="say ipFamilies: [IPv6, IPv4], or leave out egress",
             )
-        if request.settings:  # a model is built only where there are any
-            from koalesce.providers.local_settings import of_settings
-
-            of_settings(request.settings)
+        _patience(request.settings)
         version = resolve_version(request.kubernetes)
         return dataclasses.replace(request, kubernetes=version, control_plane=request.control_plane or "process")
 
@@ -93,7 +92,11 @@ class LocalProvider:
             routers=routers,
             resolver=any(fixture.kind == "resolver" for fixture in request.fixtures),
         )
-        self._settings = {"tools": plain(tools), "image_store": str(toolchain.images.root), **request.settings}
+        self._settings = {
+            "tools": plain(tools),
+            "image_store": str(toolchain.images.root),
+            "timeout": _patience(request.settings),
+        }
         return request
 
     def variables(self, request: ClusterRequest, folder: Path) -> dict[str, Any]:
@@ -199,6 +202,20 @@ def _exists(thing: Thing) -> bool:
             return False
         case _:
             assert_never(thing.kind)
+
+
+def _patience(settings: Mapping[str, Any]) -> float:
+    """For how many seconds at most a cluster is waited for, of the settings of a spec; UsageError for what else they have."""
+    for name in settings:
+        if name != "timeout":
+            raise _unknown("providers.local", name, ("timeout",))
+    try:
+        seconds = Duration.parse(settings.get("timeout", START_TIMEOUT)).seconds
+    except ValueError as error:
+        raise UsageError(f"providers.local.timeout: {error}") from error
+    if not seconds:
+        raise UsageError("providers.local.timeout: a cluster takes some time; leave it out, or say 10m")
+    return seconds
 
 
 def _unknown(field: str, value: object, known: tuple[str, ...]) -> UsageError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from koalesce.records import dataclass
 
 _CHUNK = 1 << 20
 

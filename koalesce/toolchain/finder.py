@@ -6,12 +6,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce import process
 from koalesce.errors import ProvisionError, UsageError
 from koalesce.process import Cancel
+from koalesce.records import dataclass
 from koalesce.toolchain import recipes
 from koalesce.toolchain.download import Downloader, DownloadFailed, unpack
 from koalesce.toolchain.gobuild import GoBuilder

@@ -6,11 +6,12 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from koalesce.errors import ProvisionError, UsageError
+from koalesce.records import dataclass
 from koalesce.toolchain.blobs import Descriptor
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.images import OCI_LAYER, ImageStore

@@ -12,12 +12,12 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from koalesce.errors import ProvisionError
 from koalesce.process import Cancel
+from koalesce.records import dataclass
 from koalesce.toolchain.blobs import BlobWriter, Descriptor
 from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.network import Network

@@ -7,9 +7,10 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
+
+from koalesce.records import dataclass
 
 
 class Sink(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from koalesce.errors import UsageError
+from koalesce.records import dataclass
 from koalesce.toolchain import recipes
 from koalesce.toolchain.machine import architecture
 from koalesce.toolchain.toolchain import Toolchain

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from koalesce.assets import cache_dir
 from koalesce.errors import UsageError
 from koalesce.process import Cancel
+from koalesce.records import dataclass
 from koalesce.toolchain import builtin, recipes
 from koalesce.toolchain.debian import Debian
 from koalesce.toolchain.download import Downloader, DownloadFailed

@@ -20,10 +20,10 @@ from koalesce.vms.emulator import accelerator
 from tests.vm import disk, machine
 
 _HERE = Path(__file__).parent
-_PATIENCE = _HERE / "settings" / "patience.yaml"
 _OUT = disk.CHECKOUT / ".koalesce" / "vm"  # what came out of the last run: its log, its console, evidence of failures
 _LEGACY = "systemd.unified_cgroup_hierarchy=0"
 _LAST_LINES = 30
+_SETTINGS = "settings.yaml"
 
 
 def main() -> int:
@@ -36,11 +36,9 @@ def main() -> int:
     if outside := [str(path) for path in specs if not path.is_relative_to(disk.CHECKOUT) or not path.is_file()]:
         print(f"the guest sees files of {disk.CHECKOUT} only, not {', '.join(outside)}", file=sys.stderr)
         return 2
-    patience = ["--settings", str(_PATIENCE.relative_to(disk.CHECKOUT))]
+    run = ["run", "-v", "--settings", f"/out/{_SETTINGS}"]
     task = [["python", "-m", "koalesce", "doctor"]]
-    task += [
-        ["python", "-m", "koalesce", "run", str(path.relative_to(disk.CHECKOUT)), "-v", *patience] for path in specs
-    ]
+    task += [["python", "-m", "koalesce", *run, str(path.relative_to(disk.CHECKOUT))] for path in specs]
     try:
         guest = disk.provide()
         if args.disk:
@@ -92,6 +90,7 @@ def _run(args: argparse.Namespace, guest: disk.Guest, task: list[list[str]], out
     print(f"starting a virtual machine with {accelerated}{slow}", flush=True)
     _lend(out / "bin")
     (out / "task.json").write_text(json.dumps(task))
+    (out / _SETTINGS).write_text(json.dumps({"local": {"timeout": f"{args.minutes:g}m"}}))
     argv = machine.command(
         guest,
         {"repo": disk.CHECKOUT, "cache": cache_dir(), "out": out},

@@ -299,6 +299,7 @@ def test_a_start_that_failed_is_told_what_of_the_machine_may_be_to_blame(
     write(root / "proc/self/attr/current", "docker-default (enforce)\n")
 
     assert health.suspect("etcd does not stay up", root) == ""
+    assert "timeout: 10m" in health.suspect("waited 180 s in vain for etcd to answer", root)
     assert health.suspect("[Errno 1] setns: Operation not permitted", root).startswith("the AppArmor profile")
     found.append(health.Finding("mounts", "lacking", "root is refused mounts", "unconfine it"))
     assert health.suspect("etcd does not stay up", root) == "root is refused mounts (unconfine it)"

@@ -36,8 +36,15 @@ def request(**fields: Any) -> ClusterRequest:
             {"ip_families": ("IPv6",), "egress": "host"},
             'the local provider has no egress "host" for clusters of IPv6 alone; the way out is one of IPv4',
         ),
-        ({"settings": {"size": 1}}, "providers.local.size: unknown setting"),
-        ({"settings": {"timeout": 0}}, "providers.local.timeout: must be more than 0"),
+        ({"settings": {"size": 1}}, 'the local provider has no providers.local "size"; it has timeout'),
+        (
+            {"settings": {"timeout": 600}},
+            "providers.local.timeout: 600 is not a duration; write it with a unit, such as 30s, 2m or 250ms",
+        ),
+        (
+            {"settings": {"timeout": "0s"}},
+            "providers.local.timeout: a cluster takes some time; leave it out, or say 10m",
+        ),
     ],
 )
 def test_what_no_local_cluster_can_be_is_refused(fields: dict[str, Any], message: str) -> None:
@@ -105,15 +112,13 @@ def test_variables_keep_the_contract(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         "spare": False,
     }
     assert variables["settings"]["tools"]["kubernetes"] == str(tmp_path / "kubernetes")
+    assert variables["settings"]["timeout"] == 180
 
 
-def test_settings_of_a_spec_reach_terraform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    patient = request(settings={"timeout": 900})
+def test_a_slow_machine_may_take_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    provider = _prepared(monkeypatch, tmp_path, settings={"timeout": "10m"})
 
-    variables = _prepared(monkeypatch, tmp_path, patient).variables(patient, tmp_path / "cluster")
-
-    check_variables(variables)
-    assert variables["settings"]["timeout"] == 900
+    assert provider.variables(request(), tmp_path)["settings"]["timeout"] == 600
 
 
 def test_variables_need_what_prepare_finds(tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_what_the_machine_and_its_programs_lack_are_problems(monkeypatch: pytest
     assert terraform.startswith("Terraform is missing: neither terraform nor tofu is on the PATH (install Terraform")
 
 
-def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: ClusterRequest | None = None) -> LocalProvider:
+def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path, **fields: Any) -> LocalProvider:
     tools = LocalTools(
         **{name: folder / name for name in ("kubernetes", "etcd", "containerd", "cni", "runc", "probe")},
         system=(folder / "system",),
@@ -145,7 +150,7 @@ def _prepared(monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: ClusterRequ
         Toolchain, "local_cluster", lambda self, version, *, dns, static, addons, routers, resolver: tools
     )
     provider = LocalProvider()
-    provider.prepare(wanted or request(), progress=lambda line: None, cancel=None)
+    provider.prepare(request(**fields), progress=lambda line: None, cancel=None)
     return provider
 
 
