@@ -63,7 +63,7 @@ def stream(
     with (
         tempfile.TemporaryFile(dir=folder) as out,
         tempfile.TemporaryFile(dir=folder) as err,
-        contextlib.closing(marked.Note(_notes())) as note,
+        contextlib.closing(_note(folder)) as note,
     ):
         try:
             process = subprocess.Popen(
@@ -95,6 +95,13 @@ def stream(
 def end_left() -> list[int]:
     """End what runs on of commands that were killed together with whoever ran them; those that still run stay. Returns the pids."""
     return marked.end_left(_notes())
+
+
+def _note(folder: Path) -> marked.Note:
+    try:
+        return marked.Note(_notes())
+    except OSError:  # who can't write there has no clusters either, and still may plan one
+        return marked.Note(folder)
 
 
 def _notes() -> Path:
