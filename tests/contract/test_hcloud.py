@@ -270,15 +270,19 @@ def test_a_plugin_that_cannot_be_had_is_said(
 
 def test_a_plugin_that_outlives_us_and_terraform_is_ended_before_all_else(cloud: FakeHcloud, tmp_path: Path) -> None:
     """Both are killed while a server is being made, and the plugin doesn't notice: it would go on, and nobody know of what it makes."""
-    plugins: list[int] = []
+    plugins: set[int] = set()
+    turns = threading.Lock()  # servers are asked for side by side
 
     def while_a_server_is_made(kill: Callable[[], None]) -> Callable[[str, str], None]:
         def fault(method: str, path: str) -> None:
-            if (method, path) == ("POST", "/servers") and not plugins:
-                plugins.extend(pid for pid in _running(tmp_path / "state") if "terraform-provider-" in _command(pid))
-                for pid in plugins:
-                    os.kill(pid, signal.SIGSTOP)
-                kill()
+            with turns:
+                if (method, path) == ("POST", "/servers") and not plugins:
+                    plugins.update(
+                        pid for pid in _running(tmp_path / "state") if "terraform-provider-" in _command(pid)
+                    )
+                    for pid in plugins:
+                        os.kill(pid, signal.SIGSTOP)
+                    kill()
 
         return fault
 
