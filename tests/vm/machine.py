@@ -27,6 +27,7 @@ def command(guest: Guest, shares: Mapping[str, Path], size: Size, accelerated: s
     """What starts it. What it writes to its disk is forgotten; of the shared folders it may write to `out`."""
     words = f"root=/dev/vda rw console=ttyS0 panic=-1 quiet systemd.show_status=false {options}".rstrip()
     found = [
+        "setpriv", "--pdeathsig", "KILL", "--",  # whatever becomes of whoever started it
         "nice", "-n", "19", *guest.programs.emulator,
         "-accel", accelerated, "-cpu", "host" if accelerated == "kvm" else "max", "-M", "q35",
         "-smp", str(size.processors), "-m", f"{size.gibibytes}G",
