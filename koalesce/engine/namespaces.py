@@ -18,7 +18,7 @@ from koalesce.kube.marks import LONGEST, RUN_LABEL, TEST_LABEL, run_label, slug
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Failed, Outcome, Passed
 
-_ACCOUNT_TIMEOUT = 30.0
+_ACCOUNT_TIMEOUT = 120.0
 _REMOVAL_TIMEOUT = 120.0
 
 
