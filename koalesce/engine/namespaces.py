@@ -18,7 +18,8 @@ from koalesce.kube.marks import LONGEST, RUN_LABEL, TEST_LABEL, run_label, slug
 from koalesce.spec.namespaces import NamespaceSpec
 from koalesce.steps.base import Failed, Outcome, Passed
 
-_ACCOUNT_TIMEOUT = 120.0
+# A controller manager whose API server was away asks it again after up to a minute (client-go's reflectors), twice if it knows too little.
+_ACCOUNT_TIMEOUT = 150.0
 _REMOVAL_TIMEOUT = 120.0
 
 

@@ -164,10 +164,17 @@ class Bringup:
             if SharedSettings().raise_for(self.folder, Process.of(os.getpid()), FORWARDING):
                 hint = f"on the machine itself: sysctl -w {settings(FORWARDING, FORWARDING)}"
                 raise ProvisionError("this machine doesn't forward, and that can't be changed from here", hint=hint)
-            chains, others = outside.filters(*nft(self.tools)), outside.claimed(outside.routes())
+            chains, table = outside.filters(*nft(self.tools)), outside.routes()
         self._egress.open()
-        if chains:
-            self.phases.say(f"this machine forwards nothing for the cluster ({', '.join(chains)}); {outside.REMEDY}")
+        if chains and not self._egress.lets_through():
+            names = ", ".join(map(str, chains))
+            if outside.ways_out(table) and not any(chain.exceptions for chain in chains):
+                message = f"egress: host: the firewall of this machine forwards nothing for the cluster ({names})"
+                raise ProvisionError(message, hint=outside.REMEDY)
+            self.phases.say(
+                f"this machine forwards for the cluster only what its firewall names ({names}); {outside.REMEDY}"
+            )
+        others = outside.claimed(table)
         if others:
             self.phases.say(f"{outside.out_of_reach(others)}; {outside.OTHER_ADDRESSES}")
 

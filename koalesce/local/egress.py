@@ -6,6 +6,7 @@ All of it ends with the supervisor: the link with the cluster's network namespac
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import random
@@ -29,6 +30,11 @@ _POOL = ipaddress.IPv4Network("198.19.64.0/18")
 _INSIDE = "uplink"
 _DNS_PORT = 53
 _PATIENCE = 4.0
+# To these something is sent to see whether it gets through; none of it leaves this machine.
+_TRIED = ("192.0.2.1", "198.51.100.1", "203.0.113.1")
+_TCP_PORTS, _UDP_PORTS = (80, 443, 6443), (53, 443)
+_TRIES = 8
+_PAUSE = 0.25
 _STUB = "/run/systemd/resolve/resolv.conf"
 
 
@@ -40,6 +46,7 @@ class Egress:
     host: NetNamespace
     tools: LocalTools
     _owners: list[subprocess.Popen[bytes]]
+    _far: str = ""
 
     @classmethod
     def named(cls, mark: str, host: NetNamespace, tools: LocalTools) -> Egress:
@@ -49,6 +56,7 @@ class Egress:
     def open(self) -> None:
         """Make link, routes and rules; the calling thread is in the cluster's namespace."""
         near, far, prefix = self._addresses()
+        self._far = str(far)
         cluster = NetNamespace.of_process("self")
         with self.host.entered():
             netns.ip(
@@ -61,6 +69,31 @@ class Egress:
         netns.ip(f"addr add {far}/{prefix} dev {_INSIDE}", f"link set {_INSIDE} up", f"route add default via {near}")
         self._own(_INSIDE, "")
         _serve_names(self.host)
+
+    def lets_through(self) -> bool:
+        """Whether something of the cluster's gets through this machine's filters, before anything runs in the cluster.
+
+        Must be asked from the thread that opened it. What gets through is counted, and dropped where it would leave.
+        """
+        name, (command, environment) = f"{_table(self.link)}_look", nft(self.tools)
+        listing = [*command, "list", "table", "ip", name]
+        cluster = NetNamespace.of_process("self")
+        with self.host.entered():
+            owner = self._owned(name, _counting(name, self._far))
+            for _ in range(_TRIES):
+                with cluster.entered():
+                    _try_all([*_TRIED, *nameservers()])
+                listed = subprocess.run(
+                    listing, capture_output=True, text=True, env=environment, timeout=20, check=False
+                ).stdout
+                if passed := re.search(r"packets [1-9]", listed) is not None:
+                    break
+                time.sleep(_PAUSE)
+        cluster.close()
+        self._owners.remove(owner)
+        owner.kill()
+        owner.wait()
+        return passed
 
     def close(self) -> None:
         """Let the rules go; the link goes with the namespace."""
@@ -80,6 +113,9 @@ class Egress:
 
     def _own(self, out: str, source: str) -> None:
         """Have an nft process own a table for as long as it lives, which is as long as we do; returns when it is there."""
+        self._owned(_table(out), _rules(out, source))
+
+    def _owned(self, name: str, rules: str) -> subprocess.Popen[bytes]:
         command, environment = nft(self.tools)
         owner = subprocess.Popen(
             [*command, "--interactive"],
@@ -90,9 +126,9 @@ class Egress:
         )
         self._owners.append(owner)
         assert owner.stdin is not None  # noqa: S101 - PIPE was asked for
-        owner.stdin.write(_rules(out, source).encode())
+        owner.stdin.write(rules.encode())
         owner.stdin.flush()
-        table = [*command, "list", "table", "ip", _table(out)]
+        table = [*command, "list", "table", "ip", name]
         deadline = time.monotonic() + _PATIENCE
         while subprocess.run(table, capture_output=True, env=environment, timeout=20, check=False).returncode:
             if time.monotonic() > deadline:
@@ -100,6 +136,7 @@ class Egress:
                     "the way out of the cluster can't be opened: nftables does not work on this machine"
                 )
             time.sleep(0.02)
+        return owner
 
 
 def _rules(out: str, source: str) -> str:
@@ -111,6 +148,25 @@ def _rules(out: str, source: str) -> str:
         f"add chain ip {name} out {{ type nat hook postrouting priority srcnat; }}; "
         f"add rule ip {name} out {match} masquerade\n"
     )
+
+
+def _counting(name: str, source: str) -> str:
+    """A table of its own that counts and drops what has these sources and is about to leave, before addresses are translated."""
+    return (
+        f"add table ip {name} {{ flags owner; }}; "
+        f"add chain ip {name} out {{ type filter hook postrouting priority -500; }}; "
+        f"add rule ip {name} out ip saddr {source} counter drop\n"
+    )
+
+
+def _try_all(addresses: Sequence[str]) -> None:
+    """Send packets to them that ask for connections, or answers, which nobody waits for."""
+    for address in addresses:
+        for kind, ports in ((socket.SOCK_STREAM, _TCP_PORTS), (socket.SOCK_DGRAM, _UDP_PORTS)):
+            for port in ports:
+                with socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK) as trying, contextlib.suppress(OSError):
+                    trying.connect((address, port))
+                    trying.send(b"\0")
 
 
 def _table(link: str) -> str:

@@ -156,7 +156,7 @@ def _claimed(root: Path) -> Iterator[Finding]:
 
 def _filters() -> Iterator[Finding]:
     if chains := outside.filters():
-        text = f"this machine forwards nothing but what it's told to ({', '.join(chains)}); clusters with egress: host get nowhere"
+        text = f"this machine forwards nothing but what it's told to ({', '.join(map(str, chains))}); clusters with egress: host get nowhere"
         yield Finding("firewall", "noted", text, outside.REMEDY)
 
 

@@ -65,14 +65,16 @@ def is_looked_after(chain: str) -> bool:
 
 
 def restoring(first: str, now: str, *, stays: Whose = is_looked_after) -> dict[str, str]:
-    """The text for `iptables-restore` of each table that differs from what it was at first.
+    """The text for `iptables-restore --noflush` of each table that differs from what it was at first.
 
-    Chains that somebody looks after (`stays`) are left as they are where they exist, but for rules that lead to what goes.
+    Chains that somebody looks after (`stays`) are left as they are where they exist, but for rules that lead to what goes. They aren't
+    even named: what their program writes into them after the look stays.
     """
     was, is_ = read(first), read(now)
     wanted = {name: _wanted(was.get(name, Table()), table, stays) for name, table in is_.items()}
     wanted |= {name: table for name, table in was.items() if name not in is_ and any(table.rules.values())}
-    return {name: table.text(name) for name, table in wanted.items() if _differs(table, is_.get(name, Table()))}
+    changes = {name: _changes(is_.get(name, Table()), table, stays) for name, table in wanted.items()}
+    return {name: "\n".join((f"*{name}", *lines, "COMMIT\n")) for name, lines in changes.items() if lines}
 
 
 def proxys_differ(first: str, now: str, *, was: Addresses | None = None, is_: Addresses | None = None) -> bool:
@@ -167,6 +169,16 @@ def _target(rule: str) -> str:
     return match[1] if match else ""
 
 
-def _differs(one: Table, other: Table) -> bool:
-    rules = [{chain: rules for chain, rules in table.rules.items() if rules} for table in (one, other)]
-    return one.policies != other.policies or rules[0] != rules[1]
+def _changes(now: Table, wanted: Table, stays: Whose) -> list[str]:
+    """The lines by which one table becomes another; a chain of somebody's own that is declared is emptied by that."""
+    chains: list[str] = []
+    rules: list[str] = []
+    for chain, policy in wanted.policies.items():
+        was, is_ = now.rules.get(chain, []), wanted.rules.get(chain, [])
+        if chain in now.policies and stays(chain):
+            rules += [rule.replace("-A ", "-D ", 1) for rule in was if rule not in is_]
+        elif was != is_ or now.policies.get(chain) != policy:
+            chains.append(f":{chain} {policy} [0:0]")
+            rules += [*((f"-F {chain}",) if policy != "-" else ()), *is_]
+    gone = [chain for chain in now.policies if chain not in wanted.policies]
+    return [*chains, *rules, *(f"-F {chain}" for chain in gone), *(f"-X {chain}" for chain in gone)]

@@ -120,7 +120,7 @@ def _iptables(first: NodeState, now: NodeState, stays: iptables.Whose) -> Iterat
         ("ip6tables", first.iptables6, now.iptables6),
     ):
         for table, text in iptables.restoring(was, is_, stays=stays).items():
-            command = (f"{words}-restore", "--wait", f"--table={table}")
+            command = (f"{words}-restore", "--noflush", "--wait", f"--table={table}")
             yield Fix(what=f"{words}' table {table} has changed", command=command, text=text)
 
 

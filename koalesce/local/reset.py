@@ -31,6 +31,7 @@ from koalesce.records import dataclass
 _PATIENCE = 60.0
 _NOTING = 30.0
 _PAUSE = 0.05
+_ENDING = 0.5  # seconds after which objects are looked at again while pods' processes end
 _SOON = 3.0
 _SETTLING = 10.0
 _QUIET = 1.0  # seconds in which a network that has begun anew changes nothing any more once it is done
@@ -48,19 +49,23 @@ class Reset:
     inside: NetNamespace
     datastore: Datastore
     api: Api
+    fixtures: Collection[str] = frozenset()
     _seen: dict[str, NodeState] = field(default_factory=dict)
+    _now: Mapping[str, bytes] = field(default_factory=dict)  # the objects that were there last
+    _gone: list[Path] = field(default_factory=list)  # cgroups of pods that are not among them
     _end: float = field(default_factory=lambda: time.monotonic() + _PATIENCE)
 
     def run(self) -> list[str]:
         """Go back; returns what still differs, as sentences."""
         with ThreadPoolExecutor(max(1, len(self.pids))) as pool:
             try:
-                pods = objects.pods_of(self.datastore.all())
                 changed = self._objects()
+                pods = objects.pods_of(self._now)
                 # What is in the way of pods' end goes before it; what they take along is looked at after it.
                 found = dict(zip(self.pids, pool.map(self._look_and_fix, self.pids), strict=True))
                 left = self._until_gone(self._objects)
-                touched = [name for name in self.pids if found[name] or changed]
+                # Pods that went have changed nodes, not fixtures.
+                touched = [name for name in self.pids if found[name] or (changed and name not in self.fixtures)]
                 unlike = [what for each in pool.map(self._fix, touched) for what in each]
                 if self._until_gone(self._unsettled, _SOON):  # rules that are missing may be why
                     list(pool.map(self._put_right, self._filters()))
@@ -101,20 +106,28 @@ class Reset:
         while found := differing():
             if time.monotonic() > end:
                 return found
-            time.sleep(_PAUSE)
+            self._await_the_gone()
         return []
+
+    def _await_the_gone(self) -> None:
+        """Wait a moment, or until pods that are gone have ended: to see that costs far less than to look at objects."""
+        until = time.monotonic() + _ENDING
+        time.sleep(_PAUSE)
+        while any(path.exists() for path in self._gone) and time.monotonic() < until:
+            time.sleep(_PAUSE)
 
     def _objects(self) -> list[str]:
         """Undo what differs of the objects, and end what runs of pods that are gone; what there was to do."""
-        now = self.datastore.all()
-        changes = objects.changes(self.first.objects, now)
+        self._now = self.datastore.all()
+        changes = objects.changes(self.first.objects, self._now)
         if changes:
             self.datastore.change(changes.puts, changes.deletes)
-        there = {key: value for key, value in now.items() if key not in changes.deletes} | changes.puts
+        there = {key: value for key, value in self._now.items() if key not in changes.deletes} | changes.puts
         pods = {f"pod{uid}" for uid in objects.pods_of(there)} | {*self.first.static_pods}
         gone = {name: paths for name, paths in firststate.pod_groups(self.groups).items() if name not in pods}
+        self._gone = [path for paths in gone.values() for path in paths]
         with contextlib.suppress(OSError):  # they go while one looks
-            cgroups.kill([path for paths in gone.values() for path in paths])
+            cgroups.kill(self._gone)
         return [*changes.described(), *(f"processes of {name}" for name in gone)]
 
     def _fix(self, name: str) -> list[str]:
@@ -132,7 +145,9 @@ class Reset:
         return found
 
     def _unsettled(self) -> list[str]:
-        return [*self._objects(), *self._trouble()]
+        # Objects are looked at last: pods that have come meanwhile are among those.
+        trouble = self._trouble()
+        return [*self._objects(), *trouble]
 
     def _trouble(self) -> list[str]:
         """What doesn't work: nodes that aren't Ready, kubelets that don't answer, DNS."""
@@ -158,8 +173,8 @@ class Reset:
 
     def _has_new_agents(self, before: Collection[str]) -> bool:
         """Whether pods have come that may be the network's: those in their node's own, who make its links, routes and filters anew."""
-        now = self.datastore.all()
-        return any(not stored.addresses_of(now[key]) for uid, key in objects.pods_of(now).items() if uid not in before)
+        after = objects.pods_of(self._now)
+        return any(not stored.addresses_of(self._now[key]) for uid, key in after.items() if uid not in before)
 
     def _settle(self, name: str) -> list[str]:
         """Undo what differs until nothing does for a while; what does even so."""
@@ -172,9 +187,8 @@ class Reset:
         return [f"{name}: {fix.what}" for fix in found]
 
     def _filters(self) -> list[Filters]:
-        now = self.datastore.all()
-        pods, first = (objects.pods_of(those).keys() for those in (now, self.first.objects))
-        addresses = objects.addresses_of_pods(now)
+        pods, first = (objects.pods_of(those).keys() for those in (self._now, self.first.objects))
+        addresses = objects.addresses_of_pods(self._now)
         return [
             Filters(
                 name=name,
@@ -214,12 +228,14 @@ def of_entry(entry: Entry) -> Reset:
         time.sleep(_PAUSE)
     first = FirstState.load(folder)
     pids = {name: _pid(folder, name) for name in first.machines}
+    fixtures = frozenset(name for name in pids if (folder / "fixtures" / name).exists())
     pki, inside = Pki(Path(first.pki)), NetNamespace.of_process(next(iter(pids.values())))
     return Reset(
         folder=folder,
         first=first,
         groups=[Path(thing.name) for thing in entry.things if thing.kind == "cgroup"],
         pids=pids,
+        fixtures=fixtures,
         inside=inside,
         datastore=Datastore(pki, inside, first.etcd),
         api=Api(pki, first.address),

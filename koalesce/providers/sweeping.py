@@ -110,7 +110,13 @@ def find(name: str) -> Entry:
     if name in entries:
         return entries[name]
     known = ", ".join(sorted(entries))
-    raise UsageError(f'no cluster is called "{name}"', hint=f"up are: {known}" if known else "no cluster is up")
+    hint = f"up are: {known}" if known else f"no cluster is up{of_others()}"
+    raise UsageError(f'no cluster is called "{name}"', hint=hint)
+
+
+def of_others() -> str:
+    """Where a user finds clusters that the same person made by `sudo`: each user has a ledger, and local clusters are root's."""
+    return "" if os.geteuid() == 0 else ", of this user; root's are told by: sudo koalesce clusters"
 
 
 def _await_supervisors(ledger: Ledger, patience: float) -> None:

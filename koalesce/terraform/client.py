@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -186,14 +187,16 @@ class Terraform:
         errors = [event.diagnostic for event in events if event.diagnostic and event.diagnostic.severity == "error"]
         if errors:
             lines = "\n".join(_told(errors))
-            known = _hint(f"{error.summary} {error.detail}" for error in errors)
+            known = _room(self.folder) or _hint(f"{error.summary} {error.detail}" for error in errors)
             return ProvisionError(f"{self._name} {command} failed: {lines}", hint=known or f"all it said: {self._log}")
-        raw = [event.message for event in events if event.type == "raw"]
+        raw = [event.message for event in events if event.type == "raw" and _DUMP not in event.message]
         if any("flag provided but not defined" in line or "Usage: " in line for line in raw):
             return _NoEvents(
                 f"{self._binary} is too old: it has no `{command} -json`",
                 hint=_NEWER,
             )
+        if room := _room(self.folder):
+            return ProvisionError(f"{self._name} {command} failed: {os.strerror(errno.ENOSPC)}", hint=room)
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
         last = "\n".join(line for line in raw[-10:])
         said = f"the program is {self._binary}; all it said: {self._log}"
@@ -212,6 +215,8 @@ _PLUGIN_HINT = (
 )
 
 
+_LEAST_ROOM = 64 * 1024  # bytes
+_DUMP = "Emergency state dump"  # of a state that could not be written: all of it, with what is sensitive
 _NEWER = "use Terraform 1.5 or OpenTofu 1.6, or newer"
 _LOCKED = "another Terraform is at work there: wait for its end; of one that was killed, `terraform force-unlock ID` in that folder releases the lock"
 # Words of errors, and what to do.
@@ -227,6 +232,14 @@ def _hint(said: Iterable[str]) -> str:
     text = "\n".join(said)
     known = next((hint for words, hint in _HINTS if any(word in text for word in words)), "")
     return hint_of_time(text) or (known + _who_builds(text) if known == _PLUGIN_HINT else known)
+
+
+def _room(folder: Path) -> str:
+    """What to do where the folder's disk is full, whatever Terraform, or what it ran, made of that; nothing where it isn't."""
+    status = os.statvfs(folder)
+    if not status.f_blocks or status.f_bavail * status.f_frsize >= _LEAST_ROOM:
+        return ""
+    return f"make room on the disk that holds {folder.parent}, or set KOALESCE_STATE_DIR to a folder elsewhere"
 
 
 def _who_builds(text: str) -> str:

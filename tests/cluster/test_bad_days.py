@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from koalesce.process import run
+from koalesce.process import CommandError, run
+from tests.cluster.patience import eventually
 from tests.cluster.whole_machine import LOCAL_CLUSTERS
 from tests.cluster.world import COMMANDS, NAME, World
 
@@ -84,3 +86,29 @@ def test_a_node_that_runs_out_of_memory_is_removed_as_any_other(tmp_path: Path) 
     finally:
         world.call("down", NAME)
     assert world.left() == []
+
+
+@pytest.mark.parametrize("place", ["terraform/*", "clusters/*", "clusters/*/nodes"])
+def test_a_disk_that_fills_up_during_a_start_is_said_and_nothing_is_left(
+    tmp_path: Path, disk: Path, place: str
+) -> None:
+    """A cluster that needs no more room at that moment may come up all the same."""
+    world = World(tmp_path)
+
+    with world.start(*COMMANDS["up"]) as up:
+        eventually(lambda: any(disk.glob(place)))
+        fill(disk)
+        out, _ = up.communicate(timeout=300)
+    resize(disk, ROOM)
+
+    assert up.returncode == 0 or "No space left on device" in out
+    assert "Traceback" not in out
+    world.restore()
+
+
+def fill(disk: Path) -> None:
+    """Leave it no more room than what is used of it: a smaller size is refused."""
+    while True:
+        status = os.statvfs(disk)
+        with contextlib.suppress(CommandError):
+            return resize(disk, (status.f_blocks - status.f_bfree) * status.f_frsize // KIB)

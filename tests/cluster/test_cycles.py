@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from koalesce.assets import cache_dir
+from tests.cluster.growth import figures, held, slope, too_much
 from tests.cluster.whole_machine import LOCAL_CLUSTERS, Machine
 
 NAME = "t-cycle"
@@ -30,27 +29,6 @@ pytestmark = [
     *LOCAL_CLUSTERS,
     pytest.mark.skipif(COUNT < 2, reason="KOALESCE_CYCLES is not set: `make soak` does so"),
 ]
-
-
-def figures() -> dict[str, int]:
-    """What the kernel holds for all of the machine.
-
-    Cgroups are counted until they are forgotten, some time after they were removed; namespaces, mounts and tracked connections wherever they are.
-    """
-    memory = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
-    slabs = {line.split()[0]: int(line.split()[1]) for line in Path("/proc/slabinfo").read_text().splitlines()[2:]}
-    return {
-        "cgroups": sum(int(line.split()[2]) for line in Path("/proc/cgroups").read_text().splitlines()[1:]),
-        "network namespaces": slabs.get("net_namespace", 0),
-        "mounts": slabs.get("mnt_cache", 0),
-        "processes": len(list(Path("/proc").glob("[0-9]*"))),
-        "open files": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
-        "sockets": slabs.get("sock_inode_cache", 0),
-        "tracked connections": slabs.get("nf_conntrack", 0),
-        "keys": sum(int(line.split()[1]) for line in Path("/proc/key-users").read_text().splitlines()),
-        "kernel memory (KiB)": int(memory["SUnreclaim"]) + int(memory["KernelStack"]) + int(memory["PageTables"]),
-        "temporary files": len(list(Path("/tmp").iterdir())),
-    }
 
 
 def cached() -> set[str]:
@@ -72,34 +50,21 @@ def test_nothing_grows(tmp_path: Path) -> None:
     (tmp_path / "state" / "terraform").mkdir()
     before = Machine(tmp_path / "state", NAME)
     told: list[dict[str, int]] = []
-    made: dict[str, int] = {}
+    ups: list[dict[str, int]] = []
     files: set[str] = set()
     for number in range(COUNT):
         koalesce(tmp_path, "up", "spec.yaml", "--name", NAME)
-        up = figures()
+        ups.append(figures())
         koalesce(tmp_path, "down", NAME)
         assert left(before) == [], f"after cycle {number + 1}"
         told.append(figures())
-        made = made or {name: up[name] - value for name, value in told[0].items()}
         print(f"{number + 1:4}", "  ".join(f"{name} {value}" for name, value in told[-1].items()), flush=True)
         if number == 0:
             files = cached()
+    print("a cluster:", "  ".join(f"{name} {value}" for name, value in held(ups, told).items()))
     print("each cycle:", "  ".join(f"{name} {slope([each[name] for each in told]):+.1f}" for name in told[0]))
     assert cached() - files == set()
-    # Others use the machine, too: what a cycle leaves each time adds up to more than a cluster of theirs.
-    grown = {name: told[-1][name] - told[0][name] for name in told[0]}
-    allowed = {name: max(made[name], 0) * (1 + COUNT // 4) for name in ("cgroups", "network namespaces", "mounts")}
-    assert {name: grown[name] for name in allowed if grown[name] > allowed[name]} == {}, (
-        f"{grown}, of {made} in each cycle"
-    )
-
-
-def slope(values: Sequence[float]) -> float:
-    """By how much they grow from one to the next, by least squares: one that happens to be high or low says little."""
-    middle, mean = (len(values) - 1) / 2, sum(values) / len(values)
-    return sum((at - middle) * (value - mean) for at, value in enumerate(values)) / sum(
-        (at - middle) ** 2 for at in range(len(values))
-    )
+    assert too_much(told, held(ups, told)) == {}
 
 
 def left(before: Machine) -> list[str]:

@@ -138,6 +138,18 @@ def test_kube_proxy_is_green_with_nftables(tmp_path: Path) -> None:
     assert run.count() >= 5
 
 
+@long
+def test_an_upgrade_without_the_other_image_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    run = run_spec(tmp_path, SPECS / "kube-router-upgrade.yaml")
+
+    assert run.code == 5, run.text
+    assert run.cases("skipped") == [
+        "the upgrade loses nothing, lets nothing through, and leaves nothing",
+        "so does the way back",
+    ]
+    assert "v2.10.0" in run.text, run.text
+
+
 @dataclass(frozen=True)
 class Regression:
     """A spec of what is wrong in some version or mode of a component, how it is run there and elsewhere, and what it says there."""

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli import exit_codes
     from koalesce.cli.clusters import sweep_first
     from koalesce.local.ledger import Ledger
-    from koalesce.providers.sweeping import condition
+    from koalesce.providers.sweeping import condition, of_others
 
     sweep_first()
     ledger = Ledger()
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     elif entries:
         print(table(clusters, datetime.now(UTC)))
     else:
-        print("no cluster is up")
+        print(f"no cluster is up{of_others()}")
     return exit_codes.PASSED
 
 

@@ -184,9 +184,20 @@ def test_reset_says_what_still_differs(
     assert capsys.readouterr().out.startswith("a: as it was at first (")
 
 
-def test_no_cluster_is_said_to_be_up(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        (0, "no cluster is up\n"),
+        (1000, "no cluster is up, of this user; root's are told by: sudo koalesce clusters\n"),
+    ],
+)
+def test_no_cluster_is_said_to_be_up(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, user: int, said: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
     assert main(["clusters"]) == exit_codes.PASSED
-    assert capsys.readouterr().out == "no cluster is up\n"
+    assert capsys.readouterr().out == said
 
 
 def test_names_alone_are_for_scripts(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:

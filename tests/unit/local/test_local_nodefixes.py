@@ -107,13 +107,11 @@ def test_tables_come_back_but_for_chains_that_kubernetes_looks_after() -> None:
 
     (fix,) = fixes(FIRST, changed(iptables=now))
 
-    assert fix.command == ("iptables-restore", "--wait", "--table=nat")
-    assert sorted(fix.text.splitlines()) == sorted(
-        [
-            "*nat", ":OUTPUT ACCEPT [0:0]", ":KUBE-SERVICES - [0:0]", ":OURS - [0:0]", ":KUBE-NODEPORTS - [0:0]", "-A OUTPUT -j KUBE-SERVICES",
-            "-A KUBE-SERVICES -j KUBE-NODEPORTS", "-A OURS -j RETURN", "COMMIT",
-        ]
-    )  # fmt: skip
+    assert fix.command == ("iptables-restore", "--noflush", "--wait", "--table=nat")
+    assert fix.text.splitlines() == [
+        "*nat", ":OUTPUT ACCEPT [0:0]", ":OURS - [0:0]", "-F OUTPUT", "-A OUTPUT -j KUBE-SERVICES", "-D KUBE-SERVICES -j MESS",
+        "-A OURS -j RETURN", "-F MESS", "-X MESS", "COMMIT",
+    ]  # fmt: skip
 
 
 def test_counters_and_the_order_of_services_are_no_change() -> None:
@@ -173,7 +171,7 @@ def test_a_chain_that_leads_to_another_endpoint_than_it_says_is_a_change() -> No
 
 def test_a_table_of_later_is_emptied() -> None:
     assert iptables.restoring("", "*raw\n:OUTPUT ACCEPT [0:0]\n:MESS - [0:0]\n-A OUTPUT -j MESS\nCOMMIT\n") == {
-        "raw": "*raw\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+        "raw": "*raw\n:OUTPUT ACCEPT [0:0]\n-F OUTPUT\n-F MESS\n-X MESS\nCOMMIT\n"
     }
 
 
@@ -182,7 +180,7 @@ def test_chains_of_a_name_like_kubernetes_that_nobody_looks_after_go() -> None:
 
     (fix,) = fixes(FIRST, changed(iptables=text))
 
-    assert "KUBE-MESS" not in fix.text
+    assert fix.text == "*nat\n-F KUBE-MESS\n-X KUBE-MESS\nCOMMIT\n"
 
 
 def test_chains_of_services_that_are_gone_do_not_come_back_and_nothing_leads_to_them() -> None:
@@ -195,7 +193,9 @@ def test_chains_of_services_that_are_gone_do_not_come_back_and_nothing_leads_to_
 def test_a_chain_that_is_always_there_comes_back_with_what_leads_to_it() -> None:
     first = "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n-A OUTPUT -j KUBE-SERVICES\nCOMMIT\n"
 
-    assert iptables.restoring(first, "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n") == {"nat": first}
+    assert iptables.restoring(first, "*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n") == {
+        "nat": first.replace("-A OUTPUT", "-F OUTPUT\n-A OUTPUT")
+    }
 
 
 def test_rules_of_kube_router_are_told_apart_by_what_they_say() -> None:
@@ -208,7 +208,9 @@ def test_rules_of_kube_router_are_told_apart_by_what_they_say() -> None:
     assert not iptables.routers_differ(first, now)
     assert not iptables.proxys_differ(first, now.replace("REJECT", "ACCEPT"))
     assert iptables.routers_differ(first, now.replace("REJECT", "ACCEPT"))
-    assert iptables.restoring(first, now, stays=iptables.is_proxys) == {"filter": first}
+    assert iptables.restoring(first, now, stays=iptables.is_proxys) == {
+        "filter": first.replace("COMMIT", f"-F {other}\n-X {other}\nCOMMIT")
+    }
 
 
 def test_chains_that_somebody_looks_after_are_taken_from_a_later_look() -> None:

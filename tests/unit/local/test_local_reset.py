@@ -117,6 +117,30 @@ def test_a_network_that_begins_anew_is_looked_after_until_it_is_done(
     assert 3.0 + reset._QUIET <= asked[-1] < 3.0 + 2 * reset._QUIET
 
 
+def test_objects_are_seldom_looked_at_while_pods_end(clock: Clock, tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def differing() -> list[str]:
+        asked.append(clock.now)
+        if clock.now > 3.0:
+            again._gone[0].rmdir()
+        return ["processes of pod1"] if again._gone[0].exists() else []
+
+    again = back()
+    again._gone = [tmp_path / "pod1"]
+    again._gone[0].mkdir()
+
+    assert again._until_gone(differing) == []
+    assert len(asked) < 3.0 / reset._ENDING + 3
+
+
+def test_what_differs_after_pods_have_ended_is_looked_at_at_once(clock: Clock) -> None:
+    again = back()
+
+    assert again._until_gone(lambda: [] if clock.now else ["configmaps/a/b was not there at first"]) == []
+    assert clock.now < reset._ENDING
+
+
 def test_only_pods_in_their_nodes_own_network_may_make_it_anew() -> None:
     def pod(uid: str, address: str) -> bytes:
         status = {"hostIPs": [{"ip": "198.18.0.10"}], "podIPs": [{"ip": address}]}
@@ -124,7 +148,7 @@ def test_only_pods_in_their_nodes_own_network_may_make_it_anew() -> None:
 
     found = {"/registry/pods/a/dns": pod("p1", "10.244.0.2"), "/registry/pods/a/agent": pod("p2", "198.18.0.10")}
     again = back()
-    again.datastore = cast("Any", Datastore(found))
+    again._now = found
 
     assert again._has_new_agents({"p1"})
     assert not again._has_new_agents({"p2"})

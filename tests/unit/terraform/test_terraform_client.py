@@ -192,6 +192,19 @@ def test_what_a_provisioner_showed_before_its_error_is_left_out(fake: Fake) -> N
         fake.says(VERSION, failure, code=1).terraform().apply()
 
 
+def test_a_full_disk_is_told_whatever_terraform_said_of_it(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.statvfs_result((4096, 4096, 1000, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    dump = '{"@message":"Emergency state dump","state":{"key":"secret"}}'
+
+    with pytest.raises(ProvisionError) as told:
+        fake.says(VERSION, dump, code=1).terraform().apply()
+
+    assert "apply failed: No space left on device" in str(told.value)
+    assert "make room on the disk that holds /" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
 def test_a_failure_without_diagnostics_shows_the_last_words(fake: Fake) -> None:
     with pytest.raises(ProvisionError, match=r"exit code 7\nout of memory\n  hint: the program is /.*terraform.log$"):
         fake.does("echo out of memory >&2; exit 7").terraform().apply()
