@@ -71,7 +71,9 @@ def report_paths(args: argparse.Namespace, read: Iterable[Path | str] = ()) -> d
                 hint=f"give the report a file; of a run's --events, koalesce report EVENTS --{name} - writes it there",
             )
         if path.resolve() in needed:
-            raise UsageError(f"--{name} {path}: what is read can't be written over", hint="give the report a file of its own")
+            raise UsageError(
+                f"--{name} {path}: what is read can't be written over", hint="give the report a file of its own"
+            )
     if args.junit_strict and "junit" not in paths:
         raise UsageError("--junit-strict says how --junit writes its report", hint="add --junit FILE")
     return paths

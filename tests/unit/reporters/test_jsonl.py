@@ -38,7 +38,9 @@ def test_grids_are_read_back_and_broken_ones_are_named(tmp_path: Path) -> None:
     events = read_events(path)
 
     assert next(events) == event
-    with pytest.raises(UsageError, match=r"events\.jsonl:2: StepFinished\.grids: Grid\.kinds: expected an object, got 7"):
+    with pytest.raises(
+        UsageError, match=r"events\.jsonl:2: StepFinished\.grids: Grid\.kinds: expected an object, got 7"
+    ):
         next(events)
 
 

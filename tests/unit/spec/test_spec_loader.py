@@ -264,7 +264,9 @@ def test_binding_fills_expressions_in_and_checks_again(project: Path) -> None:
 def test_a_step_without_a_type_is_told_which_there_are(project: Path) -> None:
     text = "tests: [{name: t, steps: [{name: nothing}]}]"
 
-    assert refused(project, text) == ["s.yaml:4:27: tests[0].steps[0]: a step needs a type; `koalesce explain` lists the types"]
+    assert refused(project, text) == [
+        "s.yaml:4:27: tests[0].steps[0]: a step needs a type; `koalesce explain` lists the types"
+    ]
 
 
 def test_an_expression_that_leads_nowhere_is_told_with_its_place(project: Path) -> None:
