@@ -20,12 +20,13 @@ _SHOWN = 40  # characters of a text that is shown; what is longer may be a key
 def refusal(
     error: ValidationError, where: str, *models: type[BaseModel], hint: str = "", between: str = "."
 ) -> UsageError:
-    """The first fault of settings that are `where`, of one of these models; the hint says what these have where there is no other."""
+    """The first fault of settings that are `where`, of one of these models; where one is none of theirs, or missing, the hint says what they have."""
     first = error.errors(include_url=False)[0]
     inside = "".join(_steps(first["loc"])).removeprefix(".")
     place = f"{where}{between}{inside}" if inside else where
     names = sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
-    return UsageError(f"{place}: {_told(first, names)}", hint=hint or f"it has {', '.join(names)}")
+    known = f"it has {', '.join(names)}" if first["type"] in ("extra_forbidden", "missing") else None
+    return UsageError(f"{place}: {_told(first, names)}", hint=hint or known)
 
 
 def _steps(place: tuple[str | int, ...]) -> Iterator[str]:
@@ -45,6 +46,8 @@ def _told(fault: Mapping[str, Any], names: list[str]) -> str:
             return f"{_shown(value)} doesn't match {context['pattern']}"
         case "value_error":
             return str(context["error"])
+        case "greater_than":
+            return f"must be more than {context['gt']:g}"
         case "greater_than_equal":
             return f"must be at least {context['ge']}"
         case "less_than_equal":

@@ -29,11 +29,12 @@ def shaped(kind: type[_T], value: Any) -> _T:
     Fields that the class doesn't have are left out. Types of fields may be texts, numbers, truth values, literals, tuples of any length,
     mappings, other data classes, and unions of these.
     """
-    return _record(kind)(value)  # type: ignore[no-any-return, arg-type]  # a reader of this class, which is hashable as all classes are
+    found: _T = _record(kind)(value)
+    return found
 
 
 @cache
-def _record(kind: type) -> _Reader:
+def _record(kind: Any) -> _Reader:
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
     readers = {each.name: _reader(hints[each.name]) for each in fields}

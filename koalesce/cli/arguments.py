@@ -154,13 +154,9 @@ def settings_of(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def _provider_settings(path: Path) -> dict[str, dict[str, Any]]:
-    from ruamel.yaml import YAML  # most commands read no such file
-    from ruamel.yaml.error import YAMLError
+    from koalesce.yaml.settings import read_settings  # most commands read no such file
 
-    try:
-        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UsageError(f"{path}: the settings of providers can't be read: {error}") from error
+    value = read_settings(path)
     if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
         raise UsageError(
             f"{path} has no settings of providers",

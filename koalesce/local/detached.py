@@ -19,6 +19,7 @@ from typing import Any
 
 import koalesce
 from koalesce.errors import ProvisionError
+from koalesce.marked import unmarked
 from koalesce.records import dataclass
 
 _log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ def _spawn(module: str, status: int, handed: str, log_file: Path) -> None:
             pass_fds=[status],
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": str(root)},
+            env={**unmarked(os.environ), "PYTHONPATH": str(root)},  # Terraform's end isn't its own
         )
     assert process.stdin is not None  # noqa: S101 - PIPE was asked for
     try:

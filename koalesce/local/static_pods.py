@@ -93,8 +93,10 @@ def _folders(component: str, node: str) -> str:
     return f"/var/log/pods/{NAMESPACE}_{pod_name(component, node)}_*/{component}"
 
 
-def manifest(request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: str) -> dict[str, Any]:
-    """The Pod of a component, whose argv as a service is given."""
+def manifest(
+    request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: str, *, slowness: float = 1.0
+) -> dict[str, Any]:
+    """The Pod of a component, whose argv as a service is given; it may be silent so many times longer by `slowness` before it's started again."""
     component = Path(argv[0]).name
     folders, files = dict(_FOLDERS[component]), dict(_FILES.get(component, {}))
     if component == "kube-apiserver":
@@ -117,7 +119,7 @@ def manifest(request: LocalRequest, node: NodeSpec, argv: Sequence[str], image: 
                     "command": [component, *argv[1:]],
                     "resources": {"requests": _requests(component)},
                     "volumeMounts": [_mount(name, path) for name, path in {**folders, **files}.items()],
-                    **_probes(component, node),
+                    **_probes(component, node, slowness),
                 }
             ],
             "hostNetwork": True,
@@ -219,7 +221,7 @@ def _requests(component: str) -> dict[str, str]:
     return {"cpu": _CPU[component], **({"memory": "100Mi"} if component == "etcd" else {})}
 
 
-def _probes(component: str, node: NodeSpec) -> dict[str, Any]:
+def _probes(component: str, node: NodeSpec, slowness: float) -> dict[str, Any]:
     live, ready = _PATHS.get(component, ("/livez", "/readyz"))
     host = node.address if component == "kube-apiserver" else "127.0.0.1"
     scheme = "HTTP" if component == "etcd" else "HTTPS"
@@ -227,10 +229,13 @@ def _probes(component: str, node: NodeSpec) -> dict[str, Any]:
     def get(path: str) -> dict[str, Any]:
         return {"httpGet": {"host": host, "path": path, "port": _PORTS[component], "scheme": scheme}}
 
+    def patient(rule: Mapping[str, int]) -> dict[str, int]:
+        return {**rule, "failureThreshold": round(rule["failureThreshold"] * slowness)}
+
     return {
-        "livenessProbe": get(live) | _LIVE,
+        "livenessProbe": get(live) | patient(_LIVE),
         "readinessProbe": get(ready) | _READY,
-        "startupProbe": get(live) | _START,
+        "startupProbe": get(live) | patient(_START),
     }
 
 

@@ -93,7 +93,7 @@ def _control_files(request: MachinesRequest, node: NodeSpec, tools: LocalTools, 
     yield from control_plane.files(cluster, node, pki)
     for name, service in control_plane.services(cluster, node).items():
         if name in cluster.static:
-            pod = static_pods.manifest(cluster, node, service.argv, tools.images[name])
+            pod = static_pods.manifest(cluster, node, service.argv, tools.images[name], slowness=request.slowness)
             yield File(path=_withdrawn(name), mode=0o600, text=json.dumps(pod, indent=2))
     if cluster.datastore:
         yield datastore.removal_file(cluster.datastore)

@@ -77,6 +77,14 @@ class Abandoning(Protocol):
 
 
 @runtime_checkable
+class Advising(Protocol):
+    """A provider that knows which of a spec's settings an error of Terraform is about."""
+
+    def advice(self, request: ClusterRequest, said: str) -> str:
+        """Which settings have what the error names; nothing where none has."""
+
+
+@runtime_checkable
 class Serving(Protocol):
     """A provider whose nodes have all their images from this machine's store."""
 

@@ -9,6 +9,7 @@ import dataclasses
 import importlib
 import ipaddress
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -125,9 +126,10 @@ class CloudProvider(OnMachines):
             )
 
     def check(self, request: ClusterRequest) -> list[str]:
-        """What this machine lacks; or that there is no such service any more."""
-        ended = self.cloud.ended
-        return [*([ended] if ended else []), *super().check(request)]
+        """What this machine lacks; that there is no such service any more, or that it doesn't answer us or take our credentials."""
+        own = self.cloud
+        found = [own.ended] if own.ended else self._refusal(request)
+        return [*found, *super().check(request)]
 
     def prepare(
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None
@@ -141,6 +143,17 @@ class CloudProvider(OnMachines):
             **self._tools(request, progress=progress, cancel=cancel),
         }
         return request
+
+    def advice(self, request: ClusterRequest, said: str) -> str:
+        """Which settings have a word that an error names: there is no such region, size or image, as a rule."""
+        options = self.cloud.read(request.settings)
+        fields = {field.alias or name: getattr(options, name) for name, field in type(options).model_fields.items()}
+        words = set(re.findall(r"[\w.-]+", said))
+        return "; ".join(
+            f"{value} is providers.{self.name}.{name}{'' if name in request.settings else ' where the spec says nothing else'}"
+            for name, value in fields.items()
+            if isinstance(value, str) and value in words
+        )
 
     def free(self, entry: Entry, known: Collection[str]) -> None:
         """Remove what Terraform has begun and was ended before it knew: machines keep networks and firewalls from being removed."""
@@ -184,6 +197,18 @@ class CloudProvider(OnMachines):
 
     def _check_settings(self, request: ClusterRequest) -> None:
         _check_ranges(request, getattr(self.cloud.read(request.settings), "node_cidr", ""))
+
+    def _refusal(self, request: ClusterRequest) -> list[str]:
+        """Why the cloud doesn't tell us what is there: then a cluster could be neither made nor seen to be gone."""
+        from koalesce.providers.cloud_api import RUN_MARK, CloudError
+
+        if self.cloud.api is None or self.cloud.missing(self._environment):  # which `confirm` tells
+            return []
+        try:
+            self.api().listing({RUN_MARK: request.run_id})
+        except CloudError as error:
+            return [f"{error.message} ({error.hint})" if error.hint else error.message]
+        return []
 
     def _check_credentials(self, own: Cloud) -> None:
         if missing := own.missing(self._environment):

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictStr, ValidationError
 
-from koalesce.errors import UsageError
 from koalesce.models import Model
 
 # What may stand in a configuration of ssh, where neither blanks nor quotes may be.
@@ -80,13 +79,9 @@ def of_settings(settings: Mapping[str, Any]) -> MachineList:
 
 def read(path: Path) -> dict[str, Any]:
     """The settings of a file, whose paths are seen from its folder; UsageError if it can't be read, or isn't a list of machines."""
-    from ruamel.yaml import YAML  # imported here: most commands read no list
-    from ruamel.yaml.error import YAMLError
+    from koalesce.yaml.settings import read_settings  # imported here: most commands read no list
 
-    try:
-        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UsageError(f"{path}: the list of machines can't be read: {error}") from error
+    value = read_settings(path)
     if isinstance(value, list):
         value = {"machines": value}
     found = _checked(value, str(path), between=": ").model_dump(mode="json", exclude_unset=True)

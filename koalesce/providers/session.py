@@ -22,11 +22,12 @@ from koalesce.notices import NOTICE
 from koalesce.process import Cancel
 from koalesce.providers import provider as provider_of
 from koalesce.providers import roots
-from koalesce.providers.base import Abandoning, Freeing, Provider, Serving
+from koalesce.providers.base import Abandoning, Advising, Freeing, Provider, Serving
 from koalesce.providers.naming import check_name
 from koalesce.terraform.client import Terraform
 from koalesce.terraform.contract import check_outputs, check_root, check_variables
 from koalesce.terraform.events import TerraformEvent
+from koalesce.terraform.runner import end_left
 
 Emit = Callable[[AnyEvent], None]
 _ENDING = 5.0  # seconds in which a supervisor ends that is told to, or that has nothing left to do
@@ -250,10 +251,21 @@ class ClusterSession:
         threading.Thread(target=preload, name="preload", daemon=True).start()
         with self._phase("terraform apply"):
             self._has_begun = True
-            terraform.apply()
+            try:
+                terraform.apply()
+            except ProvisionError as error:
+                raise self._advised(error) from error
             outputs = terraform.output()
             check_outputs(outputs)
         return roots.cluster_of(self.request, outputs, self._provider.faults(self.request.name))
+
+    def _advised(self, error: ProvisionError) -> ProvisionError:
+        """An error of Terraform, with the settings of the spec that it's about, where its provider knows them."""
+        if not isinstance(self._provider, Advising) or not (
+            advice := self._provider.advice(self.request, error.message)
+        ):
+            return error
+        return ProvisionError(error.message, hint="; ".join(filter(None, (advice, error.hint))))
 
     def _undo(self, error: BaseException) -> None:
         """Destroy what a failed `up` made; Terraform's log stays, for people."""
@@ -279,6 +291,7 @@ class ClusterSession:
 
     def _destroy(self) -> None:
         """Destroy by Terraform, else by the provider's own means; then look that nothing is left. What never began has nothing."""
+        end_left()  # a plugin that still runs could make something that nobody knows of
         if not self._has_begun:
             return
         name, failure = self.request.name, ""

@@ -16,6 +16,7 @@ from koalesce.errors import KoalesceError, TeardownError, UsageError
 from koalesce.local.ledger import Entry, Ledger
 from koalesce.providers import roots
 from koalesce.providers.session import ClusterSession
+from koalesce.terraform.runner import end_left
 
 State = Literal["running", "kept", "dead"]
 Condition = Literal["starting", "in use", "kept", "ending", "dead"]
@@ -36,11 +37,12 @@ class Swept:
 def sweep(
     ledger: Ledger | None = None, session_of: SessionOf = ClusterSession.of_entry, *, patience: float = 0.0
 ) -> list[Swept]:
-    """Destroy every dead cluster; raises nothing for one that resists.
+    """Destroy every dead cluster, and end what runs on of dead Terraforms; raises nothing for one that resists.
 
     With `patience` (seconds), wait for supervisors that are removing what their dead runners left.
     """
     ledger = ledger or Ledger()
+    end_left()
     _await_supervisors(ledger, patience)
     dead = [entry for entry in ledger.entries() if state(entry, ledger) == "dead"]
     swept = [one for entry in dead if (one := _remove(entry, session_of))]

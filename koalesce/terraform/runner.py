@@ -5,7 +5,8 @@ the resource that it was making. So a cancelled command gets one SIGINT, a secon
 when that did not help either. What its provisioners leave running in its session is ended after it.
 
 What it prints goes to files without a name, not to pipes: should we be killed, the next line that it prints to a pipe without a
-reader would end it in the middle of making something; so it comes to its end, and its state knows what there is.
+reader would end it in the middle of making something; so it comes to its end, and its state knows what there is. Should it be killed as
+well, its plugins and what its provisioners started would go on: all of them bear a mark, and `end_left` ends them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from koalesce import marked
+from koalesce.assets import state_dir
 from koalesce.process import Cancel, CommandMissing
 
 _log = logging.getLogger(__name__)
@@ -57,28 +60,52 @@ def stream(
 ) -> Ended:
     """Run a command to its end; `on_line` gets ("stdout" | "stderr", line) as they come. CommandMissing if it can't start."""
     _log.debug("run in %s: %s", folder, shlex.join(command))
-    with tempfile.TemporaryFile(dir=folder) as out, tempfile.TemporaryFile(dir=folder) as err:
+    with (
+        tempfile.TemporaryFile(dir=folder) as out,
+        tempfile.TemporaryFile(dir=folder) as err,
+        contextlib.closing(_note(folder)) as note,
+    ):
         try:
             process = subprocess.Popen(
                 list(command),
                 cwd=folder,
-                env=dict(environment),
+                env=note.environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
         except OSError as error:
+            note.over()
             raise CommandMissing(f"can't run {command[0]}: {error.strerror}") from error
         readers = [_Lines("stdout", out.fileno(), on_line), _Lines("stderr", err.fileno(), on_line)]
         interruption = _Interruption(process, cancel, grace or Grace())
         with process:
             try:
+                note.first(process.pid)
                 _follow(process, readers, interruption)
             except BaseException:
                 interruption.insist()
+                note.over()
                 raise
+            note.over()
     return Ended(code=process.returncode, interrupted=interruption.begun)
+
+
+def end_left() -> list[int]:
+    """End what runs on of commands that were killed together with whoever ran them; those that still run stay. Returns the pids."""
+    return marked.end_left(_notes())
+
+
+def _note(folder: Path) -> marked.Note:
+    try:
+        return marked.Note(_notes())
+    except OSError:  # who can't write there has no clusters either, and still may plan one
+        return marked.Note(folder)
+
+
+def _notes() -> Path:
+    return state_dir() / "terraform-runs"
 
 
 class _Interruption:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ WHY_NOT = lacking()
 pytestmark = [*LONG, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 INTERRUPTS = int(os.environ.get("KOALESCE_CRASHES", "10"))
 _PATIENCE = 600.0
-_REQUESTS = 34  # that making a cluster of two nodes takes, more or less
+_REQUESTS = 38  # that making a cluster of two nodes takes, more or less
 _COMM = 15  # characters that the kernel keeps of a program's name (proc_pid_comm(5))
 _HERE = Path(__file__).parents[2]
 
@@ -49,6 +50,10 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHclou
         yield made
         assert made.left() == []
     assert Ledger().entries() == []
+    deadline = time.monotonic() + _PATIENCE
+    while (running := [_command(pid) for pid in _running(tmp_path / "state")]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert running == []
     folders = [path for path in (tmp_path / "state").glob("*/*") if path.is_dir()]
     assert [str(path) for path in folders if [each.name for each in path.iterdir()] != [terraform.LOG_FILE]] == []
 
@@ -139,18 +144,25 @@ def test_a_cluster_whose_machines_become_no_nodes_is_destroyed(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "said", "whose"),
     [
-        ({"location": "xyz1"}, "location"),
-        ({"serverType": "cx99"}, "server type cx99 not found"),
-        ({"image": "debian-3"}, "image debian-3 for architecture x86 not found"),
+        ({"location": "xyz1"}, "location", "xyz1 is providers.hcloud.location"),
+        ({"serverType": "cx99"}, "server type cx99 not found", "cx99 is providers.hcloud.serverType"),
+        (
+            {"image": "debian-3"},
+            "image debian-3 for architecture x86 not found",
+            "debian-3 is providers.hcloud.image",
+        ),
     ],
 )
-def test_what_the_cloud_does_not_have_is_said_once(cloud: FakeHcloud, settings: dict[str, str], said: str) -> None:
+def test_what_the_cloud_does_not_have_is_said_once(
+    cloud: FakeHcloud, settings: dict[str, str], said: str, whose: str
+) -> None:
     with pytest.raises(ProvisionError) as raised:
         session(settings=settings).up()
 
     assert raised.value.message.count(said) == 1, raised.value.message
+    assert (raised.value.hint or "").startswith(f"{whose}; all it said: ")
 
 
 def test_a_quota_is_said(cloud: FakeHcloud) -> None:
@@ -160,8 +172,21 @@ def test_a_quota_is_said(cloud: FakeHcloud) -> None:
         session().up()
 
 
-def test_a_token_that_is_not_taken_is_said(cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_not_taken_is_said_before_anything_is_begun(
+    cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HCLOUD_TOKEN", "u" * 64)
+
+    with pytest.raises(ProvisionError, match="Hetzner Cloud doesn't take the token in HCLOUD_TOKEN"):
+        session().up()
+
+    assert {method for method, _ in cloud.requests} == {"GET"}
+
+
+def test_a_token_that_is_taken_no_longer_is_said(cloud: FakeHcloud, monkeypatch: pytest.MonkeyPatch) -> None:
     made = session()
+    made.check()
+    monkeypatch.setattr(made, "check", lambda: None)
     monkeypatch.setenv("HCLOUD_TOKEN", "u" * 64)
 
     with pytest.raises(TeardownError, match="unable to authenticate") as raised:
@@ -243,6 +268,39 @@ def test_a_plugin_that_cannot_be_had_is_said(
     assert "a Terraform plugin could not be had" in raised.value.hint
 
 
+def test_a_plugin_that_outlives_us_and_terraform_is_ended_before_all_else(cloud: FakeHcloud, tmp_path: Path) -> None:
+    """Both are killed while a server is being made, and the plugin doesn't notice: it would go on, and nobody know of what it makes."""
+    plugins: set[int] = set()
+    turns = threading.Lock()  # servers are asked for side by side
+
+    def while_a_server_is_made(kill: Callable[[], None]) -> Callable[[str, str], None]:
+        def fault(method: str, path: str) -> None:
+            with turns:
+                if (method, path) == ("POST", "/servers") and not plugins:
+                    plugins.update(
+                        pid for pid in _running(tmp_path / "state") if "terraform-provider-" in _command(pid)
+                    )
+                    for pid in plugins:
+                        os.kill(pid, signal.SIGSTOP)
+                    kill()
+
+        return fault
+
+    _kill_runner(cloud, while_a_server_is_made, with_terraform=True)
+    before = set(_running(tmp_path / "state"))
+    try:
+        swept = koalesce("sweep")
+        after = _running(tmp_path / "state")
+    finally:
+        for pid in before:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    assert len(plugins) == 1
+    assert before.issuperset(plugins)
+    assert (swept.returncode, after) == (0, []), swept.stdout + swept.stderr
+
+
 class Moment:
     """The request of a cluster's making at which something happens; requests before and after are troubled now and then."""
 
@@ -308,8 +366,13 @@ def _troubled(cloud: FakeHcloud, chance: random.Random) -> None:
     made.down()
 
 
-def _runner_killed(cloud: FakeHcloud, chance: random.Random, *, loses_state: bool = False) -> None:
-    """We are killed; Terraform goes on, unless its state is to be lost: then it is killed, too."""
+def _kill_runner(
+    cloud: FakeHcloud,
+    moment: Callable[[Callable[[], None]], Callable[[str, str], Fault | None]],
+    *,
+    with_terraform: bool,
+) -> None:
+    """Make a cluster by a process of its own, which is killed, and its Terraform if that's to be, when the moment says so."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.contract.clouds", "c1"], cwd=_HERE, start_new_session=True, env={**os.environ, "PYTHONPATH": str(_HERE)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -317,13 +380,35 @@ def _runner_killed(cloud: FakeHcloud, chance: random.Random, *, loses_state: boo
         children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
 
         def kill() -> None:
-            pids = [int(word) for word in children.read_text().split()] if loses_state else []
+            pids = [int(word) for word in children.read_text().split()] if with_terraform else []
             for pid in (runner.pid, *pids):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
-        cloud.fault = Moment(chance, kill)
+        cloud.fault = moment(kill)
         runner.wait(timeout=_PATIENCE)
+
+
+def _running(state: Path) -> list[int]:
+    """The processes that were started for a state of ours."""
+    mark, found = f"KOALESCE_STATE_DIR={state}".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _runner_killed(cloud: FakeHcloud, chance: random.Random, *, loses_state: bool = False) -> None:
+    """We are killed; Terraform goes on, unless its state is to be lost: then it is killed, too."""
+    _kill_runner(cloud, lambda kill: Moment(chance, kill), with_terraform=loses_state)
     if loses_state:
         for path in Path(os.environ["KOALESCE_STATE_DIR"]).glob("terraform/*/terraform.tfstate*"):
             path.unlink()

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StrictStr, ValidationError
 
 from koalesce.assets import asset
-from koalesce.errors import UsageError
 from koalesce.models import Model
 from koalesce.refusals import refusal
 
@@ -146,15 +145,10 @@ class NodeConfig(Model):
 
 def load(path: Path | None = None) -> NodeConfig:
     """The description of a file, by default the one that Koalesce brings; UsageError if it is none."""
-    from ruamel.yaml import YAML  # imported here: most commands read no description
-    from ruamel.yaml.error import YAMLError
+    from koalesce.yaml.settings import read_settings  # imported here: most commands read no description
 
     path = path or asset("templates", "node.yaml")
-    try:
-        value = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UsageError(f"{path}: the description of a machine can't be read: {error}") from error
-    return _checked(value, str(path))
+    return _checked(read_settings(path), str(path))
 
 
 def _checked(value: Any, where: str) -> NodeConfig:

@@ -29,7 +29,7 @@ def test_commands_within_commands_work(parser: Parser) -> None:
     nested.add_subparsers(dest="what", required=True).add_parser("build", help="build one").add_argument("file")
 
     assert vars(nested.parse(["build", "x.yaml"])) == {"what": "build", "file": "x.yaml"}
-    with pytest.raises(UsageError, match=r"invalid choice: 'biuld' .*; did you mean \"build\"\?"):
+    with pytest.raises(UsageError, match=r"invalid choice: 'biuld' .*; did you mean \"build\"[?]"):
         nested.parse(["biuld"])
 
 

@@ -164,11 +164,74 @@ def test_a_vagrantfile_has_each_machine_with_its_script() -> None:
     assert scripts == [script.render(EVERYTHING.opened_by([], hostname="cp")), script.render(EVERYTHING)]
 
 
-@pytest.mark.skipif(shutil.which("ruby") is None, reason="there is no ruby here")
-def test_a_vagrantfile_is_one_that_ruby_can_read() -> None:
-    text = vagrant.render({"192.168.56.10": config.load().opened_by([KEY], hostname="cp")})
+# As much of Vagrant's language as a Vagrantfile of ours may use: what is set or called is told, and anything else is an error.
+_VAGRANT = """
+require "json"
 
-    subprocess.run(["ruby", "-c"], input=text, text=True, check=True, capture_output=True)
+class Part
+  PARTS = [:vm]
+  SETTINGS = [:box=, :hostname=, :cpus=, :memory=]
+  CALLS = [:synced_folder, :provider, :define, :network, :provision]
+
+  def initialize(told, place) = (@told, @place = told, place)
+
+  def method_missing(name, *words, **options, &block)
+    return Part.new(@told, @place) if PARTS.include?(name) && words.empty?
+    raise "#{name} isn't of Vagrant's language" unless (SETTINGS + CALLS).include?(name)
+    @told << [@place, name, words, options]
+    block&.call(Part.new(@told, [*@place, *words]))
+  end
+
+  def respond_to_missing?(*) = true
+end
+
+module Vagrant
+  def self.configure(version)
+    raise "version #{version}" unless version == "2"
+    told = []
+    yield Part.new(told, [])
+    puts JSON.generate(told)
+  end
+end
+
+eval($stdin.read, binding, "Vagrantfile")
+"""
+
+
+@pytest.mark.skipif(shutil.which("ruby") is None, reason="there is no ruby here")
+def test_a_vagrantfile_tells_vagrant_of_each_machine(tmp_path: Path) -> None:
+    """Ruby itself reads and runs it; a small part of Vagrant listens."""
+    ours = config.load().opened_by([KEY], hostname="cp")
+    tricky = EVERYTHING.opened_by([KEY], hostname="w1").model_copy(
+        update={"files": (config.BootFile(path="/etc/motd", text="#{exit 1} \\n 'quoted' $0\n"),)}
+    )
+    (tmp_path / "vagrant.rb").write_text(_VAGRANT)
+
+    done = subprocess.run(
+        ["ruby", tmp_path / "vagrant.rb"], input=vagrant.render({"192.168.56.10": ours, "192.168.56.11": tricky}),
+        text=True, check=False, capture_output=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        [[], "box=", ["debian/bookworm64"], {}],
+        [[], "synced_folder", [".", "/vagrant"], {"disabled": True}],
+        *(
+            told
+            for name in ("libvirt", "virtualbox")
+            for told in ([[], "provider", [name], {}], [[name], "cpus=", [2], {}], [[name], "memory=", [2048], {}])
+        ),
+        *(
+            told
+            for name, address, described in (("cp", "192.168.56.10", ours), ("w1", "192.168.56.11", tricky))
+            for told in (
+                [[], "define", [name], {}],
+                [[name], "hostname=", [name], {}],
+                [[name], "network", ["private_network"], {"ip": address}],
+                [[name], "provision", ["shell"], {"inline": script.render(described)}],
+            )
+        ),
+    ]
 
 
 @pytest.mark.skipif(shutil.which("ignition-validate") is None, reason="there is no ignition-validate here")

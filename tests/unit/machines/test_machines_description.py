@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -105,6 +106,21 @@ def test_static_pods_lie_beside_the_kubelets_folder_of_them_until_they_are_relea
     assert found.services == ("network", "containerd", "kubelet", "kube-proxy")
     assert not any("etcd" in path for path in (*found.programs, *found.links))
     assert release("etcd") == "mv /etc/kubernetes/manifests/.etcd.yaml /etc/kubernetes/manifests/etcd.yaml"
+
+
+def test_components_on_machines_that_are_slow_may_be_silent_for_longer(tools: LocalTools, certificates: Pki) -> None:
+    asked = wanted(control_plane="static", etcd={"mode": "static"})
+
+    def failures(slowness: float) -> list[tuple[int, ...]]:
+        slow = dataclasses.replace(asked, slowness=slowness)
+        found = describe(slow, slow.node("cp"), tools, certificates, cgroup_version=2, resolver="/run/resolv.conf")
+        pods = [json.loads(file["text"]) for file in found.files if "/manifests/" in file["path"]]
+        containers = [pod["spec"]["containers"][0] for pod in pods]
+        names = ("startupProbe", "livenessProbe", "readinessProbe")
+        return [tuple(each[name]["failureThreshold"] for name in names) for each in containers]
+
+    assert failures(1.0) == [(250, 8, 3)] * len(STATIC)
+    assert failures(20.0) == [(5000, 160, 3)] * len(STATIC)
 
 
 def test_etcd_is_reached_at_its_machines_address_with_a_client_certificate(

@@ -56,7 +56,6 @@ def test_what_nobody_can_guess_has_to_be_said(name: str) -> None:
     [
         ({"server_typ": "cx23"}, r'providers.hcloud\.server_typ: unknown setting; did you mean "serverType"\?'),
         ({"colour": "red"}, r"providers.hcloud\.colour: unknown setting\n"),
-        ({"ttl": "soon"}, r"providers.hcloud\.ttl: "),
     ],
 )
 def test_what_is_wrong_with_settings_is_said_with_what_there_is(settings: dict[str, str], message: str) -> None:
@@ -66,6 +65,24 @@ def test_what_is_wrong_with_settings_is_said_with_what_there_is(settings: dict[s
     assert raised.value.hint is not None
     assert "allowedCIDRs, " in raised.value.hint
     assert "serverType" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ttl": "soon"}, "providers.hcloud.ttl: "),
+        ({"timeout": 0}, "providers.hcloud.timeout: must be more than 0"),
+        (
+            {"allowedCIDRs": ["192.0.2.7/24"]},
+            "providers.hcloud.allowedCIDRs[0]: 192.0.2.7/24 is an address in 192.0.2.0/24, which would be the range",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_alone(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as raised:
+        provider("hcloud").resolve(request("hcloud", settings))
+
+    assert raised.value.hint is None
 
 
 def test_a_service_that_has_ended_is_told_of_before_anything_starts() -> None:

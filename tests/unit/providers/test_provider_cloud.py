@@ -70,6 +70,16 @@ def test_credentials_are_asked_for_before_anything_starts() -> None:
     assert raised.value.hint == "export HCLOUD_TOKEN=…"
 
 
+def test_a_token_that_is_not_taken_is_found_before_anything_starts(cloud: FakeHcloud, provider: CloudProvider) -> None:
+    assert provider.check(request()) == []
+
+    cloud.token = "another"
+
+    assert provider.check(request()) == [
+        "Hetzner Cloud doesn't take the token in HCLOUD_TOKEN (use one of the project's tokens)"
+    ]
+
+
 def test_nobody_may_reach_a_cluster_unless_it_is_said_who(provider: CloudProvider) -> None:
     with pytest.raises(UsageError, match=r"providers\.hcloud\.allowedCIDRs: nobody has said"):
         provider.confirm(request(settings={}))
@@ -199,6 +209,21 @@ def test_what_resists_is_an_error(cloud: FakeHcloud, provider: CloudProvider, mo
 
     with pytest.raises(ProvisionError, match=r"network mine \(1001\) can't be removed: 403 made to fail"):
         provider.remove("c1")
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("location xyz1 not found", "xyz1 is providers.hcloud.location"),
+        (
+            "server type cx23 is sold out in xyz1",
+            "xyz1 is providers.hcloud.location; cx23 is providers.hcloud.serverType where the spec says nothing else",
+        ),
+        ("out of order", ""),
+    ],
+)
+def test_an_error_that_names_a_setting_leads_to_it(provider: CloudProvider, said: str, advice: str) -> None:
+    assert provider.advice(request(settings={**ALLOWED, "location": "xyz1"}), said) == advice
 
 
 def test_first_states_cannot_be_had(provider: CloudProvider) -> None:

@@ -373,6 +373,25 @@ def test_a_hanging_terraform_is_killed_after_both_graces(fake: Fake) -> None:
     assert (fake.folder / "signals").read_text().startswith("int\n")
 
 
+def test_a_state_folder_that_cannot_be_written_does_not_keep_terraform_from_planning(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOALESCE_STATE_DIR", "/proc/no/such/folder")
+
+    assert fake.says(VERSION).terraform().plan() == []
+
+
+def test_a_run_leaves_no_note(fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOALESCE_STATE_DIR", str(tmp_path / "state"))
+
+    fake.does("ls ../state/terraform-runs > during").terraform().apply()
+    with pytest.raises(ProvisionError):
+        fake.does("exit 1").terraform().apply()
+
+    assert (fake.folder / "during").read_text().strip()
+    assert list((tmp_path / "state" / "terraform-runs").iterdir()) == []
+
+
 def test_nothing_starts_once_cancelled(fake: Fake) -> None:
     cancel = threading.Event()
     cancel.set()
