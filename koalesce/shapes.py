@@ -29,8 +29,8 @@ def shaped(kind: type[_T], value: Any) -> _T:
     Fields that the class doesn't have are left out. Types of fields may be texts, numbers, truth values, literals, tuples of any length,
     mappings, other data classes, and unions of these.
     """
-    found: _T = _record(kind)(value)
-    return found
+    reader: Callable[[Any], _T] = _record(typing.cast("Any", kind))
+    return reader(value)
 
 
 @cache
