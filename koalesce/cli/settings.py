@@ -17,6 +17,7 @@ from koalesce.spec.project import Project
 
 PREFIX = "KOALESCE_RUN_"
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+_ALL = "koalesce config --help names all settings"
 _OF_NEW_CLUSTERS = ("provider", "kubernetes", "keep_on_failure", "machines")
 
 
@@ -113,7 +114,7 @@ def _read(read: Callable[[str], Any], text: str, where: str) -> Any:
             raise argparse.ArgumentTypeError("is empty")
         return read(text)
     except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{where}: {error}", hint="koalesce config shows all settings") from error
+        raise UsageError(f"{where}: {error}", hint=_ALL) from error
 
 
 def _text(value: Any, read: Callable[[str], Any], where: str) -> str:
@@ -121,11 +122,11 @@ def _text(value: Any, read: Callable[[str], Any], where: str) -> str:
     if isinstance(value, bool) and read is _truth:
         return "true" if value else "false"
     if read is _truth:
-        raise UsageError(f"{where}: expected true or false, got {value!r}")
+        raise UsageError(f"{where}: expected true or false, got {value!r}", hint=_ALL)
     if isinstance(value, list) and read is run_arguments.versions and all(isinstance(each, str) for each in value):
         return ",".join(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UsageError(f"{where}: expected a text or a whole number, got {value!r}")
+        raise UsageError(f"{where}: expected a text or a whole number, got {value!r}", hint=_ALL)
     return str(value)
 
 
@@ -135,11 +136,11 @@ def _refuse_unknown(environ: Mapping[str, str], project: Project) -> None:
         if name.startswith(PREFIX) and name not in variables:
             raise UsageError(
                 f"{name}: there is no such setting{did_you_mean(name, variables)}",
-                hint="koalesce config shows all settings",
+                hint=_ALL,
             )
     for name in project.run:
         if name not in SETTINGS:
             raise UsageError(
                 f"{project.file}, run.{name}: there is no such setting{did_you_mean(name, SETTINGS)}",
-                hint="koalesce config shows all settings",
+                hint=_ALL,
             )

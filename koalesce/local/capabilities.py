@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from koalesce.capabilities import CAPABILITIES
+from koalesce.local.health import Finding
 from koalesce.local.request import LocalRequest
 
 # What every local cluster can do, whatever the kernel.
@@ -33,6 +35,49 @@ _TRIALS = {
 }
 
 
+# The module of the kernel that a trial takes, and the option that the kernel is built with, where it's one that kernels do without.
+_PARTS = {
+    "dummy": ("dummy", "DUMMY"),
+    "fou": ("fou", "NET_FOU"),
+    "geneve": ("geneve", "GENEVE"),
+    "gre": ("ip_gre", "NET_IPGRE"),
+    "ipip": ("ipip", "NET_IPIP"),
+    "ipset": ("ip_set", "IP_SET"),
+    "iptables": ("ip_tables", "IP_NF_IPTABLES"),
+    "ipv6": ("ipv6", "IPV6"),
+    "ipvlan": ("ipvlan", "IPVLAN"),
+    "ipvs": ("ip_vs", "IP_VS"),
+    "macvlan": ("macvlan", "MACVLAN"),
+    "netem": ("sch_netem", "NET_SCH_NETEM"),
+    "nftables": ("nf_tables", "NF_TABLES"),
+    "sctp": ("sctp", "IP_SCTP"),
+    "tbf": ("sch_tbf", "NET_SCH_TBF"),
+    "vlan": ("8021q", "VLAN_8021Q"),
+    "vrf": ("vrf", "NET_VRF"),
+    "vxlan": ("vxlan", "VXLAN"),
+    "wireguard": ("wireguard", "WIREGUARD"),
+}
+
+
+def of_kernel(run: Callable[[Sequence[str]], str]) -> frozenset[str]:
+    """What trials say that a kernel can do; `run` runs a command where it is tried, and returns its output."""
+    lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
+    output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
+    return frozenset(_TRIALS.keys() & output.split())
+
+
+def findings(run: Callable[[Sequence[str]], str]) -> list[Finding]:
+    """What of it can be tried this machine's kernel can do, and what helps where it can't."""
+    can = of_kernel(run)
+    found = [Finding("kernel", "good", f"what specs may require: {', '.join(sorted(can))}")] if can else []
+    for name in sorted(_TRIALS.keys() - can):
+        module, option = _PARTS[name]
+        what = CAPABILITIES[name]
+        text = f"no {name if name == what.lower() else f'{name} ({what})'}: what requires it is skipped"
+        found.append(Finding(name, "noted", text, f"modprobe {module}, or a kernel with CONFIG_{option}"))
+    return found
+
+
 def probe(
     request: LocalRequest,
     run: Callable[[Sequence[str]], str],
@@ -41,9 +86,7 @@ def probe(
     always: Collection[str] = ALWAYS,
 ) -> frozenset[str]:
     """What the cluster can do, besides what it can `always`; `run` runs a command on one of its nodes and returns its output."""
-    lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
-    output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
     chosen = ["egress"] if request.egress == "host" else []
     chosen += ["dual-stack"] if len(request.families) > 1 else []
     chosen += [*request.addons, *(["pull-secrets"] if request.registries else [])]
-    return frozenset({*always, f"cgroup-v{cgroup_version}", *chosen, *(_TRIALS.keys() & output.split())})
+    return frozenset({*always, f"cgroup-v{cgroup_version}", *chosen, *of_kernel(run)})

@@ -65,6 +65,16 @@ def command(name: str, roots: Collection[Path]) -> Path:
     return Path(found)
 
 
+def environment(roots: Collection[Path]) -> dict[str, str]:
+    """The environment in which commands of unpacked packages, and those of the host, find each other and their libraries."""
+    places = [str(root / folder) for root in roots for folder in ("usr/sbin", "usr/bin")]
+    libraries = [str(path) for root in roots for path in sorted((root / "usr/lib").glob("*-linux-gnu"))]
+    own = {"LD_LIBRARY_PATH": os.pathsep.join(libraries)} if libraries else {}
+    if extensions := [path for path in libraries if Path(path, "xtables").is_dir()]:
+        own["XTABLES_LIBDIR"] = f"{extensions[0]}/xtables"  # of iptables, which looks where it was installed otherwise
+    return {"PATH": os.pathsep.join([*places, HOST_PATH]), **own}
+
+
 class SystemPackages:
     """Trees of unpacked Debian packages that complete the host's /usr, one for each set of packages."""
 

@@ -19,6 +19,10 @@ A flag of `koalesce run` wins over the environment (KOALESCE_RUN_PARALLEL=8), th
   parallel = 8
   timeout = "10m"
 In pyproject.toml the tables are [tool.koalesce] and [tool.koalesce.run].
+
+What [run] may have (cached = false is --no-cache, the others are called as their flags):
+  at-once, cached, ctrf, events, failfast, html, junit, keep-on-failure, kubernetes, machines, markdown,
+  no-flaky, no-skips, parallel, provider, reruns, run-timeout, short, shuffle, spans, tap, timeout, verbose
 """
 
 

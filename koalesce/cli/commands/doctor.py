@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
 
     from koalesce.local.health import Finding
 
+_TRIAL_PATIENCE = 30.0
 NAME = "doctor"
 HELP = "tell what this machine has and lacks for local clusters"
 _MARKS = {"good": "ok  ", "noted": "note", "lacking": "LACK"}
@@ -53,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if can_be_made := not any(finding.state == "lacking" for finding in machine):
         machine += [*health.trials(), *health.circumstances(folder)]
         can_be_made = not any(finding.state == "lacking" for finding in machine)
-    found = {"machine": machine, "programs": _programs(), "toolchain": _toolchain()}
+    kernel = _kernel() if can_be_made else []
+    found = {"machine": machine, "kernel": kernel, "programs": _programs(), "toolchain": _toolchain()}
     if args.report is not None:
         from koalesce.cli.bug_report import bug_report
 
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         rows = [{"about": about, **dataclasses.asdict(finding)} for about in found for finding in found[about]]
         print(json.dumps(rows, indent=2))
     else:
-        print("\n".join(_section(about, findings) for about, findings in found.items()))
+        print("\n".join(_section(about, findings) for about, findings in found.items() if findings))
         print(_TRUST)
     can_be_made = can_be_made and not any(finding.state == "lacking" for finding in found["programs"])
     return exit_codes.PASSED if can_be_made else exit_codes.ERROR
@@ -78,6 +81,24 @@ def _section(about: str, findings: Iterable[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _kernel() -> list[Finding]:
+    """What nodes can do here, tried in a network of its own with the commands that nodes have."""
+    from koalesce import process
+    from koalesce.local import capabilities
+    from koalesce.local.health import Finding
+    from koalesce.toolchain import Toolchain
+    from koalesce.toolchain.system import environment, missing_packages
+
+    toolchain = Toolchain()
+    folders = [state.folder for state in toolchain.states("") if state.tool == "system" and state.folder]
+    if (missing := missing_packages()) and not folders:
+        text = f"what the kernel can do is tried with commands of {', '.join(sorted(missing))}, which aren't here yet"
+        return [Finding("kernel", "noted", text, "koalesce toolchain prepare unpacks them")]
+    return capabilities.findings(
+        lambda words: process.run(words, env=environment(folders), timeout=_TRIAL_PATIENCE).out
+    )
+
+
 def _programs() -> list[Finding]:
     import shutil
 
@@ -88,22 +109,38 @@ def _programs() -> list[Finding]:
 
     found = []
     try:
-        found.append(Finding("terraform", "good", f"{find_binary()} makes clusters"))
+        terraform = str(find_binary())
+        found.append(Finding("terraform", "good", f"{_versioned(terraform, 'version')} makes clusters"))
     except ProvisionError as error:
         found.append(Finding("terraform", "lacking", error.message, error.hint or ""))
     go = find_go()
     uses = {
-        "go": (go, "builds what can't be downloaded"),
-        "kubectl": (shutil.which("kubectl"), "is for `script` steps that call it, and for kustomizations"),
-        "helm": (shutil.which("helm"), "renders charts"),
-        "ssh": (shutil.which("ssh"), "reaches machines that clusters are made on (provider ssh)"),
-    }
-    for name, (path, use) in uses.items():
+        "go": (go, ["version"], "builds what can't be downloaded"),
+        "kubectl": (
+            shutil.which("kubectl"), ["version", "--client"], "is for `script` steps that call it, and for kustomizations",
+        ),
+        "helm": (shutil.which("helm"), ["version", "--short"], "renders charts"),
+        "ssh": (shutil.which("ssh"), ["-V"], "reaches machines that clusters are made on (provider ssh)"),
+    }  # fmt: skip
+    for name, (path, words, use) in uses.items():
         if path:
-            found.append(Finding(name, "good", f"{path} {use}"))
+            found.append(Finding(name, "good", f"{_versioned(str(path), *words)} {use}"))
         else:
             found.append(Finding(name, "noted", f"there is no {name}, which {use}", f"install {name}"))
     return found
+
+
+def _versioned(path: str, *words: str) -> str:
+    """A program with the version that it tells, if it does."""
+    from koalesce import process
+    from koalesce.errors import KoalesceError
+
+    try:
+        told = process.run([path, *words], timeout=_TRIAL_PATIENCE)
+    except KoalesceError:
+        return path
+    found = re.search(r"\d+\.\d+(\.\d+)?\w*", told.out + told.err)
+    return f"{path} {found[0]}" if found else path
 
 
 def _toolchain() -> list[Finding]:

@@ -22,7 +22,7 @@ examples:
   koalesce watch specs/a.yaml --also src/ --image docker.io/x/router:dev=build/router.tar
   koalesce watch specs/a.yaml --cluster dev    on a cluster that `koalesce up` made, and that stays
 
-It looks at the spec's folder and all below it, at --also, and at the files of --values and --image. The cluster is made anew when the
+It looks at the spec's folder and all below it, at --also, and at the files of --values and --image, but at no report that it writes. The cluster is made anew when the
 spec asks for another one. ^C ends the cluster that it made, and itself.
 """
 
@@ -47,21 +47,24 @@ def run(args: argparse.Namespace) -> int:
     from koalesce.cli.stopping import Stop
     from koalesce.cli.watching import await_change, snapshot
     from koalesce.errors import UsageError
+    from koalesce.providers.joining import made
 
     found = find_specs([args.spec])
     if len(found) > 1:
         raise UsageError(f"{args.spec} has {len(found)} specs; name one")
-    _check_flags(args.rest)
+    written = _written(args.rest)
+    if args.cluster is not None:
+        made(args.cluster)
     roots, round_ = _roots(found[0], args), _Round(found[0], args)
     stop = Stop()
     try:
         while not stop.cancel.is_set():
-            before = snapshot(roots)
+            before = snapshot(roots, written)
             if round_.run() == exit_codes.INTERRUPTED:
                 break
             print(f"looking at {len(before)} files; ^C ends", flush=True)
             with stop.on_signals():
-                files = await_change(roots, before, stop.cancel.wait)
+                files = await_change(roots, before, stop.cancel.wait, written)
             if files:
                 more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
                 print(f"\nchanged: {', '.join(map(str, files[:_SHOWN]))}{more}", flush=True)
@@ -70,10 +73,11 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _check_flags(words: list[str]) -> None:
-    """Raise UsageError for flags that koalesce run doesn't have, before a cluster is made for them."""
+def _written(words: list[str]) -> frozenset[Path]:
+    """The reports that flags of koalesce run ask for: no change of theirs counts. UsageError for flags that it doesn't have, before a cluster is made for them."""
     from koalesce.cli.arguments import Parser
     from koalesce.cli.commands import load
+    from koalesce.cli.report_files import report_paths
     from koalesce.errors import UsageError
 
     parser = Parser("koalesce run")
@@ -83,6 +87,7 @@ def _check_flags(words: list[str]) -> None:
         raise UsageError("koalesce watch: behind -- stand flags of koalesce run, but no spec and no --cluster")
     if given.json:
         raise UsageError("koalesce watch: --json is of one run; a watch has many", hint="leave it out")
+    return frozenset(path.resolve() for path in report_paths(given).values())
 
 
 def _roots(spec: Path, args: argparse.Namespace) -> list[Path]:

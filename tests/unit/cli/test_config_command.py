@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
 from koalesce.cli.main import main
+from koalesce.cli.settings import SETTINGS
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +41,11 @@ def test_a_setting_that_there_is_none_of_is_2(capsys: pytest.CaptureFixture[str]
 
     assert main(["config"]) == 2
     assert 'did you mean "parallel"?' in capsys.readouterr().err
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main(["config", "--help"])
+
+    told = capsys.readouterr().out.partition("What [run] may have")[2].partition(":\n")[2]
+    assert set(told.replace(",", " ").split()) == set(SETTINGS)

@@ -11,7 +11,7 @@ import pytest
 from koalesce.cli import exit_codes
 from koalesce.cli.commands import doctor
 from koalesce.cli.main import main
-from koalesce.local import health
+from koalesce.local import capabilities, health
 from koalesce.local.health import Finding
 
 RUNS = Path(__file__).parents[2] / "data" / "runs"
@@ -26,6 +26,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     monkeypatch.setattr(
         health, "circumstances", lambda folder: [Finding("memory", "noted", "little memory", "buy some")]
     )
+    monkeypatch.setattr(doctor, "_kernel", list)
     monkeypatch.setattr(doctor, "_programs", lambda: [Finding("go", "good", "/bin/go")])
     monkeypatch.setattr(doctor, "_toolchain", list)
     return found
@@ -49,6 +50,33 @@ def test_what_is_lacking_comes_with_its_remedy_and_an_error(
     output = capsys.readouterr().out
     assert "  LACK  no overlays\n        do: another kernel\n" in output
     assert "little memory" not in output  # of no interest until then
+
+
+def test_what_a_kernel_lacks_is_told_with_what_helps_and_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_kernel", lambda: capabilities.findings(lambda words: "vxlan\nipset\n"))
+
+    assert main(["doctor"]) == exit_codes.PASSED
+
+    output = capsys.readouterr().out
+    assert "\nkernel\n  ok    what specs may require: ipset, vxlan\n" in output
+    lack = "  note  no ipvs: what requires it is skipped\n"
+    assert f"{lack}        if that matters: modprobe ip_vs, or a kernel with CONFIG_IP_VS\n" in output
+    assert "no netem (delay and loss on links)" in output
+
+
+def test_programs_are_told_with_their_versions(tmp_path: Path) -> None:
+    program = tmp_path / "tool"
+    program.write_text("#!/bin/sh\necho Tool v2.7.1-rc.2, of today\n")
+    program.chmod(0o755)
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexit 1\n")
+    silent.chmod(0o755)
+
+    assert doctor._versioned(str(program), "version") == f"{program} 2.7.1"
+    assert doctor._versioned(str(silent), "version") == str(silent)
+    assert doctor._versioned(str(tmp_path / "none"), "version") == str(tmp_path / "none")
 
 
 def test_what_is_refused_when_it_is_tried_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,15 @@ def test_drafts_and_hidden_folders_are_no_change() -> None:
     assert changed(before, snapshot([Path("specs")])) == []
 
 
+def test_a_report_that_each_run_writes_is_no_change() -> None:
+    written = watch._written(["--junit", "specs/r.xml", "-v"])
+    before = snapshot([Path("specs")], written)
+    Path("specs/r.xml").write_text("")
+
+    assert changed(before, snapshot([Path("specs")], written)) == []
+    assert changed(before, snapshot([Path("specs")])) == [Path("specs/r.xml")]
+
+
 def test_a_change_is_told_once_it_is_over() -> None:
     looks = 0
 
@@ -157,6 +166,7 @@ def test_what_the_command_line_names_is_looked_at_too() -> None:
         (["specs/a.yaml", "--", "--failfsat"], 'unrecognized arguments: --failfsat; did you mean "--failfast"?'),
         (["specs/a.yaml", "--", "--cluster", "x"], "no spec and no --cluster"),
         (["specs/a.yaml", "--", "--json"], "--json is of one run"),
+        (["specs/a.yaml", "--cluster", "gone"], "gone"),
     ],
 )
 def test_bad_input_is_2(
