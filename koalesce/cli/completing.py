@@ -116,6 +116,12 @@ def _providers(_before: Sequence[str]) -> Iterable[str]:
     return list(REGISTRY)
 
 
+def _versions(_before: Sequence[str]) -> Iterable[str]:
+    from koalesce.toolchain import Toolchain
+
+    return Toolchain().supported()
+
+
 def _explained(_before: Sequence[str]) -> Iterable[str]:
     from koalesce.spec.reference import Reference
     from koalesce.steps import STEPS
@@ -126,6 +132,7 @@ def _explained(_before: Sequence[str]) -> Iterable[str]:
 # By the name of the argument.
 _SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
     "cluster": _clusters,
+    "kubernetes": _versions,
     "name": _clusters,
     "names": _clusters,
     "node": _machines,

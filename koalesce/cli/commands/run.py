@@ -178,7 +178,8 @@ def _nothing(options: RunOptions) -> str:
         return "the specs have no tests"
     if said == f"--run {options.select}":
         return f"no test has a name that matches {options.select!r}\n  hint: koalesce list shows their names"
-    return f"no test is left by {said}\n  hint: koalesce list shows their names"
+    where = "labels are those of specs (metadata.labels) and of tests (labels); " if options.labels else ""
+    return f"no test is left by {said}\n  hint: {where}koalesce list shows names of tests"
 
 
 def _close(view: View, reports: Reports) -> None:

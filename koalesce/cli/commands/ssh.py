@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "command",
         metavar="COMMAND",
         nargs="*",
+        default=[],
         help="what to run there, behind -- where it has options of its own; default: a shell",
     )
     parser.set_defaults(rest=[])
