@@ -18,7 +18,9 @@ from pathlib import Path
 
 VARIABLE = "KOALESCE_MARK"
 _PROC = Path("/proc")
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _POLL = 0.02
+_RACES = 10  # how often the folder that all share may go while a note is made
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL, and after that
 
 _log = logging.getLogger(__name__)
@@ -28,11 +30,10 @@ class Note:
     """Of a process that is about to start; held until `over`, or until this process ends."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.mark = secrets.token_hex(16)
         self._path = folder / self.mark
         draft = folder / f".{self.mark}"  # nobody looks at it before it is locked
-        self._descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._descriptor = _created(draft)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         draft.rename(self._path)
 
@@ -47,7 +48,7 @@ class Note:
     def over(self) -> None:
         """Forget it: all that it is about has ended. A second call does nothing."""
         if self._descriptor >= 0:
-            self._path.unlink(missing_ok=True)
+            _forget(self._path)
             self.close()
 
     def close(self) -> None:
@@ -67,6 +68,22 @@ def end_left(folder: Path, *, grace: float = _GRACE) -> list[int]:
     return [pid for path in sorted(folder.glob("[0-9a-f]*")) for pid in _end_of(path, grace)]
 
 
+def _created(path: Path) -> int:
+    """A new file, open; whoever forgets the last note meanwhile takes its folder along."""
+    for _ in range(_RACES):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(path, _NEW, 0o600)
+    return os.open(path, _NEW, 0o600)
+
+
+def _forget(path: Path) -> None:
+    """Remove a note, and the folder with the last one."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there are others
+        path.parent.rmdir()
+
+
 def _end_of(path: Path, grace: float) -> list[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -78,7 +95,7 @@ def _end_of(path: Path, grace: float) -> list[int]:
             return []
         ended = _end(path.name, grace)
         if not any(_bearing(path.name)):
-            path.unlink(missing_ok=True)
+            _forget(path)
     except BlockingIOError:
         return []
     finally:

@@ -64,7 +64,7 @@ def test_what_outlives_both_is_ended(tmp_path: Path, started: list[int], how: st
 
     assert child in ended
     assert not _is_alive(child)
-    assert list((tmp_path / "notes").iterdir()) == []
+    assert not (tmp_path / "notes").exists()
 
 
 @pytest.mark.parametrize("how", _HOW)
@@ -79,13 +79,13 @@ def test_what_still_works_stays(tmp_path: Path, started: list[int], how: str) ->
 
 
 def test_a_process_that_got_the_pid_of_a_dead_one_is_not_taken_for_it(tmp_path: Path, started: list[int]) -> None:
-    note = marked.Note(tmp_path)
+    note = marked.Note(tmp_path / "notes")
     note.close()
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
     started.append(other.pid)
-    (tmp_path / note.mark).write_text(f"{other.pid} 1\n")
+    (tmp_path / "notes" / note.mark).write_text(f"{other.pid} 1\n")
 
-    assert marked.end_left(tmp_path) == []
+    assert marked.end_left(tmp_path / "notes") == []
 
     assert other.poll() is None
     assert list(tmp_path.iterdir()) == []
@@ -94,7 +94,7 @@ def test_a_process_that_got_the_pid_of_a_dead_one_is_not_taken_for_it(tmp_path: 
 
 
 def test_what_is_to_outlive_its_starter_bears_no_mark(tmp_path: Path) -> None:
-    note = marked.Note(tmp_path)
+    note = marked.Note(tmp_path / "notes")
 
     assert marked.unmarked(note.environment({"A": "1"})) == {"A": "1"}
     assert note.environment({"A": "1"}) == {"A": "1", marked.VARIABLE: note.mark}
@@ -122,3 +122,16 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_the_folder_of_notes_goes_with_the_last_one(tmp_path: Path) -> None:
+    first, second = marked.Note(tmp_path / "notes"), marked.Note(tmp_path / "notes")
+
+    first.over()
+    assert len(list((tmp_path / "notes").iterdir())) == 1
+    second.over()
+
+    assert list(tmp_path.iterdir()) == []
+    marked.Note(tmp_path / "notes").close()  # as one that died
+    assert marked.end_left(tmp_path / "notes") == []
+    assert list(tmp_path.iterdir()) == []
