@@ -63,9 +63,19 @@ def unmarked(own: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in own.items() if name != VARIABLE}
 
 
-def end_left(folder: Path, *, grace: float = _GRACE) -> list[int]:
-    """End what is left of dead processes: all that bear their marks. Those of which the first still is at work stay. Returns their pids."""
-    return [pid for path in sorted(folder.glob("[0-9a-f]*")) for pid in _end_of(path, grace)]
+def end_left(folder: Path, *, grace: float = _GRACE, patience: float = 0.0) -> list[int]:
+    """End what is left of dead processes: all that bear their marks; returns their pids.
+
+    Those of which the first still is at work stay, once they had so much time (seconds) to end.
+    """
+    ended: list[int] = []
+    deadline = time.monotonic() + patience
+    while True:
+        found = [_end_of(path, grace) for path in sorted(folder.glob("[0-9a-f]*"))]
+        ended += [pid for each in found for pid in each or ()]
+        if None not in found or time.monotonic() >= deadline:
+            return ended
+        time.sleep(_POLL)
 
 
 def _created(path: Path) -> int:
@@ -84,7 +94,8 @@ def _forget(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _end_of(path: Path, grace: float) -> list[int]:
+def _end_of(path: Path, grace: float) -> list[int] | None:
+    """The pids of what has ended; None where the first of a dead process is at work."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # it has just been removed, or is another user's
@@ -92,7 +103,7 @@ def _end_of(path: Path, grace: float) -> list[int]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_at_work(os.pread(descriptor, 100, 0).decode("ascii", "replace"), path.name):
-            return []
+            return None
         ended = _end(path.name, grace)
         if not any(_bearing(path.name)):
             _forget(path)

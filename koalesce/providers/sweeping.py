@@ -39,7 +39,7 @@ def sweep(
 ) -> list[Swept]:
     """Destroy every dead cluster, and end what runs on of dead Terraforms; raises nothing for one that resists.
 
-    With `patience` (seconds), wait for supervisors that are removing what their dead runners left.
+    With `patience` (seconds), wait for supervisors that are removing what their dead runners left, and for Terraforms that are about to end.
     """
     ledger = ledger or Ledger()
     end_left()
@@ -48,6 +48,7 @@ def sweep(
     swept = [one for entry in dead if (one := _remove(entry, session_of))]
     _remove_orphans(ledger)
     ledger.tidy()
+    end_left(patience=patience)  # a Terraform that outlived its Koalesce has had no cluster to make any more
     return swept
 
 

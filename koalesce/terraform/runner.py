@@ -92,9 +92,9 @@ def stream(
     return Ended(code=process.returncode, interrupted=interruption.begun)
 
 
-def end_left() -> list[int]:
-    """End what runs on of commands that were killed together with whoever ran them; those that still run stay. Returns the pids."""
-    return marked.end_left(_notes())
+def end_left(*, patience: float = 0.0) -> list[int]:
+    """End what runs on of commands that were killed together with whoever ran them; returns the pids. Those that still run stay, after so many seconds."""
+    return marked.end_left(_notes(), patience=patience)
 
 
 def _note(folder: Path) -> marked.Note:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +136,15 @@ def test_the_folder_of_notes_goes_with_the_last_one(tmp_path: Path) -> None:
     marked.Note(tmp_path / "notes").close()  # as one that died
     assert marked.end_left(tmp_path / "notes") == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_process_that_is_about_to_end_is_awaited(tmp_path: Path, started: list[int]) -> None:
+    first, child = _killed_runner(tmp_path, started, "noted")
+    ending = threading.Timer(0.5, os.kill, (first, 9))
+    ending.start()
+
+    ended = marked.end_left(tmp_path / "notes", grace=1.0, patience=60)
+
+    assert child in ended
+    assert not (tmp_path / "notes").exists()
+    ending.join()
