@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import random
 import re
 import socket
@@ -25,6 +24,7 @@ from koalesce.local.netns import NetNamespace
 from koalesce.local.request import GATEWAY
 from koalesce.records import dataclass
 from koalesce.toolchain import LocalTools
+from koalesce.toolchain.system import environment
 
 _POOL = ipaddress.IPv4Network("198.19.64.0/18")
 _INSIDE = "uplink"
@@ -177,9 +177,8 @@ def nft(tools: LocalTools) -> tuple[list[str], dict[str, str]]:
     """The nft command of this machine, or that of the unpacked packages with the libraries that came with it."""
     for root in tools.system:
         if (root / "usr/sbin/nft").exists():
-            libraries = ":".join(str(path) for path in (root / "usr/lib").glob("*-linux-gnu"))
-            return [str(root / "usr/sbin/nft")], {"LD_LIBRARY_PATH": libraries, "PATH": os.defpath}
-    return ["nft"], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+            return [str(root / "usr/sbin/nft")], environment([root])
+    return ["nft"], environment([])
 
 
 def _serve_names(host: NetNamespace) -> None:

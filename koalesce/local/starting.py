@@ -17,7 +17,7 @@ from koalesce.local import addons, capabilities, control_plane, etcd, kubelet, n
 from koalesce.local.api import Api, Deadline
 from koalesce.local.control_start import ControlStart, said
 from koalesce.local.datastore import Datastore, Seeds
-from koalesce.local.first_dns import FirstDns
+from koalesce.local.first_dns import FirstDns, is_ready
 from koalesce.local.netns import NetNamespace
 from koalesce.local.node import RunningNode, exec_prefix
 from koalesce.local.phases import Phases
@@ -288,12 +288,7 @@ def _ready_nodes(api: Api) -> list[dict[str, Any]]:
     """The nodes that are Ready; none while the API server can't say."""
     status, body = api.request("GET", "/api/v1/nodes")
     nodes: list[dict[str, Any]] = json.loads(body)["items"] if status == 200 else []
-    return [
-        node
-        for node in nodes
-        for condition in node["status"].get("conditions", ())
-        if condition["type"] == "Ready" and condition["status"] == "True"
-    ]
+    return [node for node in nodes if is_ready(node)]
 
 
 def _others(node: Mapping[str, Any]) -> list[dict[str, Any]]:
