@@ -133,8 +133,7 @@ def skip_test(session: RunSession, spec: str, test: Test, line: int, reason: str
 
 
 def _skip_reason(stage: Stage, test: Test, site: Site, values: Mapping[str, Any]) -> str | None:
-    if test.skip:
-        return test.skip
+    """Why a test is skipped on this cluster; what is known without one (`Selected.skipped`) comes before."""
     if missing := [name for name in test.requires if name not in site.cluster.capabilities]:
         return f"the cluster lacks {', '.join(missing)}"
     if test.disruptive and not site.cluster.may_be_disturbed:

@@ -43,7 +43,7 @@ def run(options: RunOptions, *, clock: Clock | None = None) -> Iterator[AnyEvent
     selected = prepare(options)
     keepers = _keepers(selected, options)
     plans = [
-        Plan() if _is_found(keeper) else plan(each.loaded, options)
+        Plan() if each.is_all_skipped or _is_found(keeper) else plan(each.loaded, options)
         for each, keeper in zip(selected, keepers, strict=True)
     ]
     session = new_session(Path.cwd(), clock or SystemClock(), options.cancel)
@@ -71,13 +71,13 @@ def prepare(options: RunOptions) -> list[Selected]:
 
 
 def _keepers(selected: list[Selected], options: RunOptions) -> list[Keeper | None]:
-    """The results of specs, where they are kept."""
+    """The results of specs, where they are kept: of those that may pass."""
     if not options.cached:
         return [None] * len(selected)
     from koalesce.engine.cached.keeping import Keeping  # imported here: not every run needs it
 
     keeping = Keeping(options)
-    return [keeping.of(each) for each in selected]
+    return [None if each.is_all_skipped else keeping.of(each) for each in selected]
 
 
 def _is_found(keeper: Keeper | None) -> bool:

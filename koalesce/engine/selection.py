@@ -12,6 +12,7 @@ from koalesce.engine.options import RunOptions
 from koalesce.errors import UsageError
 from koalesce.kube.selector import parse as parse_selector
 from koalesce.spec import LoadedSpec
+from koalesce.spec.foreseen import foreseen_skip
 from koalesce.spec.models import Test
 from koalesce.spec.repeating import repeated
 from koalesce.suggestions import closest
@@ -23,12 +24,17 @@ SLOW = "slow"
 class Selected:
     """A spec with those of its tests that are to run, each with its line.
 
-    `skipped` says of some of them, by name, why they are only told of.
+    `skipped` says of some of them, by name, why they are only told of: that is known before there is a cluster.
     """
 
     loaded: LoadedSpec
     tests: tuple[tuple[Test, int], ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_all_skipped(self) -> bool:
+        """Whether it has tests, and none of them runs: it needs no cluster."""
+        return bool(self.tests) and all(test.name in self.skipped for test, _ in self.tests)
 
 
 def select(loaded: list[LoadedSpec], options: RunOptions) -> list[Selected]:
@@ -45,8 +51,7 @@ def select(loaded: list[LoadedSpec], options: RunOptions) -> list[Selected]:
         chosen = _sharded(chosen, *options.shard)
     if options.shuffle is not None:
         chosen = [_shuffled(each, options.shuffle) for each in chosen]
-    if options.short:
-        chosen = [replace(each, skipped=_too_long(each)) for each in chosen]
+    chosen = [replace(each, skipped=_foreseen(each, short=options.short)) for each in chosen]
     return [each for each in chosen if each.tests or not _is_narrowing(options)]
 
 
@@ -145,16 +150,21 @@ def _shuffled(selected: Selected, seed: int) -> Selected:
     return replace(selected, tests=tuple(tests))
 
 
-def _too_long(selected: Selected) -> dict[str, str]:
-    """The tests that a short run only tells of, with the reason."""
-    labels = selected.loaded.spec.metadata.labels
-    found = {}
-    for test, _ in selected.tests:
-        if {**labels, **test.labels}.get(SLOW, "false") != "false":
-            found[test.name] = f"--short: it is labelled {SLOW}"
-        elif test.disruptive:
-            found[test.name] = "--short: it is disruptive"
-    return found
+def _foreseen(selected: Selected, *, short: bool) -> dict[str, str]:
+    """The tests that are skipped whatever their cluster is like, with the reason."""
+    loaded = selected.loaded
+    reasons = {
+        test.name: foreseen_skip(loaded, test) or (_too_long(loaded, test) if short else "")
+        for test, _ in selected.tests
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _too_long(loaded: LoadedSpec, test: Test) -> str:
+    """Why a short run only tells of a test; empty where it runs it."""
+    if {**loaded.spec.metadata.labels, **test.labels}.get(SLOW, "false") != "false":
+        return f"--short: it is labelled {SLOW}"
+    return "--short: it is disruptive" if test.disruptive else ""
 
 
 def check_trusted(paths: Iterable[Path], root: Path) -> None:

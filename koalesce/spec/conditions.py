@@ -14,7 +14,11 @@ from koalesce.spec.common import Capability, Text
 
 
 class Condition(MatcherFields):
-    """When the step (or test) runs; all that is said must hold, otherwise it's skipped."""
+    """When the step (or test) runs; all that is said must hold, otherwise it's skipped.
+
+    A test whose `value` and matcher are known before there is a cluster (`vars`, `matrix`, `env`) is skipped without one: where nothing else of
+    its spec (or of the cell of its matrix) is to run, no cluster is made.
+    """
 
     version: Text | None = Field(default=None, examples=[">=1.36", ">=1.34 <1.37"])
     """Comparisons with the cluster's Kubernetes version, all of which must hold."""
@@ -47,9 +51,12 @@ class Condition(MatcherFields):
             return f"needs Kubernetes {self.version}, this is {version}"
         if self.capability and self.capability not in capabilities:
             return f"needs the capability {self.capability}"
-        if self.operators() and (mismatch := self.check(self.value)) is not None:
-            return f"if: {mismatch.message}"
-        return None
+        return self.unmet_value()
+
+    def unmet_value(self) -> str | None:
+        """Why the value doesn't fit its matcher, whatever the cluster is like; None if it does, or if there is none."""
+        mismatch = self.check(self.value) if self.operators() else None
+        return None if mismatch is None else f"if: {mismatch.message}"
 
 
 def version_fits(version: str, wanted: str) -> bool:

@@ -123,6 +123,12 @@ def _references(value: Any) -> list[tuple[str, str | None]] | None:
     return found
 
 
+def is_known(value: Any, scope: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the scope has all that the value's expressions name: their roots, and the first name below each."""
+    references = _references(value)
+    return references is not None and all(name in scope.get(root, {}) for root, name in references)
+
+
 def fill_in_known(value: Any, scope: Mapping[str, Any]) -> Any:
     """The value with those texts filled in whose expressions all lead into the scope; others stay as written."""
     match value:
