@@ -18,12 +18,16 @@ def planned(chosen: Sequence[Selected], options: RunOptions, *, steps: bool = Fa
     """The lines of all specs, with their steps if these are wanted, and a last line that counts."""
     for each in chosen:
         yield one_line(each.loaded.shown)
-        yield from (f"  {line}" for line in _clusters(each.loaded, options))
-        yield from (f"  {line}" for line in _parts(each, steps=steps))
-    tests = [(each, test) for each in chosen for test, _ in each.tests]
-    skipped = sum(bool(test.skip or each.skipped.get(test.name)) for each, test in tests)
+        if each.is_all_skipped:
+            yield "  cluster: none, as every test is skipped"
+            yield from (f"  {line}" for line in selected_tests(each))
+        else:
+            yield from (f"  {line}" for line in _clusters(each.loaded, options))
+            yield from (f"  {line}" for line in _parts(each, steps=steps))
+    tests = sum(len(each.tests) for each in chosen)
+    skipped = sum(len(each.skipped) for each in chosen)
     specs = f"{len(chosen)} spec{'' if len(chosen) == 1 else 's'}"
-    yield f"{len(tests) - skipped} of {len(tests)} tests in {specs} would run; nothing was started"
+    yield f"{tests - skipped} of {tests} tests in {specs} would run; nothing was started"
 
 
 def _clusters(loaded: LoadedSpec, options: RunOptions) -> Iterator[str]:

@@ -231,7 +231,7 @@ class SpecRun:
         """Why no cluster is needed, where none of its tests would run."""
         if self._session.no_more.is_set():
             return _NO_MORE
-        return "every test of it is skipped" if self._selected.is_all_skipped else ""
+        return "no cluster was made: every test is skipped" if self._selected.is_all_skipped else ""
 
     def _stop_making(self, reason: str) -> None:
         """Have what was begun ahead end, and wait until it has."""

@@ -16,8 +16,8 @@ from koalesce.spec.common import Capability, Text
 class Condition(MatcherFields):
     """When the step (or test) runs; all that is said must hold, otherwise it's skipped.
 
-    A test whose `value` and matcher are known before there is a cluster (`vars`, `matrix`, `env`) is skipped without one: where nothing else of
-    its spec (or of the cell of its matrix) is to run, no cluster is made.
+    Where the value and its matcher take only what is known before there is a cluster (`vars`, `matrix`, `env`), a test is skipped without one, and
+    a spec of which no other test is to run (or a cell of its matrix) makes none, nor images and tools for it, and has no setup.
     """
 
     version: Text | None = Field(default=None, examples=[">=1.36", ">=1.34 <1.37"])

@@ -61,7 +61,7 @@ def _terraform(chosen: Sequence[Selected], options: RunOptions) -> Iterator[str]
 
     known: dict[str, list[str]] = {}
     for each in chosen:
-        for section in each.loaded.spec.cluster_specs:
+        for section in () if each.is_all_skipped else each.loaded.spec.cluster_specs:
             request = each.loaded.request("plan", "plan", overrides(options), section=section)
             key = repr(request)
             if key not in known:

@@ -35,6 +35,15 @@ def test_lists_each_test_with_its_place(words: list[str], capsys: pytest.Capture
     ]
 
 
+@pytest.mark.parametrize(("size", "said"), [("1", "  (skipped: if: is 1, expected > 1)"), ("2", "")])
+def test_says_what_would_be_skipped_on_any_cluster(size: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    condition = 'vars: {size: 1}\ntests:\n  - if: {value: "${{ vars.size }}", gt: 1}\n    name: first'
+    Path("specs/a.yaml").write_text(SPEC.replace("tests:\n  - name: first", condition))
+
+    assert main(["list", "--set", f"size={size}"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"specs/a.yaml:6  first{said}"
+
+
 def test_invalid_specs_are_2(capsys: pytest.CaptureFixture[str]) -> None:
     Path("specs/a.yaml").write_text(SPEC.replace("steps", "stesp"))
 

@@ -81,5 +81,22 @@ def test_the_same_cluster_is_planned_once(asked: list[ClusterRequest]) -> None:
     assert len(asked) == 1
 
 
+def test_of_a_spec_with_nothing_to_run_no_cluster_is_planned(
+    capsys: pytest.CaptureFixture[str], asked: list[ClusterRequest]
+) -> None:
+    Path("specs/a.yaml").write_text(SPEC.replace("- name: first", "- name: first\n    if: {value: 1, equals: 2}"))
+
+    assert main(["plan"]) == 0
+
+    assert capsys.readouterr().out == (
+        "specs/a.yaml\n"
+        "  cluster: none, as every test is skipped\n"
+        "  specs/a.yaml:9  first  (skipped: if: is 1, expected 2)\n"
+        "  specs/a.yaml:16  second  (skipped: not yet)\n"
+        "0 of 2 tests in 1 spec would run; nothing was started\n"
+    )
+    assert asked == []
+
+
 def test_nothing_to_plan_is_5() -> None:
     assert main(["plan", "--run", "nothing like it"]) == 5

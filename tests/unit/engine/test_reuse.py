@@ -506,6 +506,35 @@ def test_shared_clusters_are_made_ahead_once(world: World, monkeypatch: pytest.M
     assert not world.up
 
 
+SKIPPED = "tests: [{name: t, if: {value: 1, equals: 2}, steps: [{sleep: 1ms}]}]\n"
+
+
+def test_a_spec_with_nothing_to_run_takes_no_place_in_a_pool(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
+
+    events = world.run(waits_for(world, "c"), AHEAD + SKIPPED, AHEAD + TEST)
+
+    assert ends(events) == [("a", "passed"), ("b", "skipped"), ("c", "passed")]
+    assert [each for each in world.done if each.startswith("make")] == ["make a", "make c"]
+
+
+def test_a_shared_cluster_does_not_wait_for_specs_with_nothing_to_run(world: World) -> None:
+    events = world.run(SHARED + SKIPPED, SHARED + TEST, SHARED + SKIPPED, TEST)
+
+    assert ends(events) == [("a", "skipped"), ("b", "passed"), ("c", "skipped"), ("d", "passed")]
+    assert [each.split()[0] for each in world.done] == ["make", "note", "look", "down", "make", "down"]
+
+
+def test_shared_clusters_are_made_ahead_for_the_first_that_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
+    both = "cluster: {nodes: 1, shared: true, pool: {size: 1}}\n"
+
+    events = world.run(waits_for(world, "c"), both + SKIPPED, both + TEST)
+
+    assert ends(events) == [("a", "passed"), ("b", "skipped"), ("c", "passed")]
+    assert [each for each in world.done if each.startswith("make")] == ["make a", "make c"]
+
+
 def test_specs_run_at_once_on_clusters_of_their_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("koalesce.engine.spec_run.provision", flagging(world))
 

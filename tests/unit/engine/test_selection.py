@@ -161,6 +161,27 @@ def test_a_short_run_tells_why_it_skips(many: LoadedSpec) -> None:
     assert selected.skipped == {"b": "--short: it is labelled slow", "GET /c": "--short: it is disruptive"}
 
 
+@pytest.mark.parametrize(("to", "skipped"), [(1, ["a"]), (2, ["a", "b"])])
+def test_what_is_skipped_on_any_cluster_is_known_beforehand(tmp_path: Path, to: int, skipped: list[str]) -> None:
+    (tmp_path / "spec.yaml").write_text(
+        SPEC.split("tests:")[0]
+        + "vars: {to: 1}\ntests: [{name: a, skip: not yet, steps: [{sleep: 1ms}]}, {name: b, if: {value: '${{ vars.to }}', equals: 1}, steps: [{sleep: 1ms}]}]"
+    )
+
+    (selected,) = select([load(tmp_path / "spec.yaml", root=tmp_path, variables={"to": to})], RunOptions())
+
+    assert list(selected.skipped) == skipped
+    assert selected.is_all_skipped is (to == 2)
+
+
+def test_a_spec_without_tests_is_not_one_whose_tests_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.split("tests:")[0])
+
+    (selected,) = select([load(tmp_path / "spec.yaml", root=tmp_path)], RunOptions())
+
+    assert not selected.is_all_skipped
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

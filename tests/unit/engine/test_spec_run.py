@@ -20,7 +20,7 @@ from koalesce.engine.session import RunSession
 from koalesce.engine.spec_run import SpecResult, SpecRun
 from koalesce.engine.stream import PartStream
 from koalesce.errors import Interrupted, ProvisionError, UsageError
-from koalesce.events import PhaseStarted, RunFinished, SpecFinished, StepFinished, TestFinished
+from koalesce.events import PhaseStarted, RunFinished, SpecFinished, StepFinished, TestFinished, TestStarted
 from tests.unit.engine.test_case import World
 
 
@@ -241,6 +241,56 @@ def test_a_short_run_makes_no_cluster_for_tests_that_it_skips(
 
     assert ends_of(events) == {"t": ("skipped", "--short: it is disruptive")}
     assert events[-1].status == "skipped"
+
+
+SKIPPING = """
+matrix: {backend: [a, b]}
+setup: {steps: [{script: exit 1}]}
+tests:
+  - {name: t, if: {value: "${{ matrix.backend }}", equals: b}, steps: [{sleep: 1ms}]}
+  - {name: u, skip: not yet, steps: [{sleep: 1ms}]}
+"""
+
+
+def test_a_cell_whose_tests_are_all_skipped_makes_no_cluster(runs: Callable[..., list[Any]]) -> None:
+    events = runs([SKIPPING.replace("exit 1", "exit 0")])
+
+    phases = [event.spec.rsplit("/", 1)[-1] for event in events if isinstance(event, StepFinished)]
+    assert set(phases) == {"spec.yaml [backend=b]"}
+    ends = {
+        (event.spec.rsplit("=", 1)[-1], event.test): event.status for event in events if isinstance(event, TestFinished)
+    }
+    assert ends == {
+        ("a]", "t"): "skipped",
+        ("a]", "u"): "skipped",
+        ("b]", "setup"): "passed",
+        ("b]", "t"): "passed",
+        ("b]", "u"): "skipped",
+    }
+    specs = [(event.status, event.message) for event in events if isinstance(event, SpecFinished)]
+    assert specs == [("skipped", "no cluster was made: every test is skipped"), ("passed", "")]
+    assert (events[-1].status, events[-1].passed, events[-1].skipped) == ("passed", 1, 3)
+
+
+def test_its_tests_are_told_as_those_are_that_are_skipped_on_a_cluster(runs: Callable[..., list[Any]]) -> None:
+    def told(spec: str) -> list[tuple[Any, ...]]:
+        ends = [
+            each for each in events if isinstance(each, TestStarted | TestFinished) and each.spec == f"{spec}/spec.yaml"
+        ]
+        return [(type(each), each.test, each.line, getattr(each, "message", None)) for each in ends]
+
+    skipped = "{name: t, if: {value: 1, equals: 2}, steps: [{sleep: 1ms}]}"
+    events = runs([f"tests: [{skipped}]", f"tests: [{skipped}, {{name: other, steps: [{{sleep: 1ms}}]}}]"])
+
+    assert len(told("0")) == 2
+    assert told("0") == [each for each in told("1") if each[1] == "t"]
+
+
+def test_what_is_skipped_beforehand_says_so_although_the_setup_failed(runs: Callable[..., list[Any]]) -> None:
+    events = runs([SKIPPING], matrix={"backend": ("b",)})
+
+    assert ends_of(events)["t"][1] == "not run: the spec's setup did not pass"
+    assert ends_of(events)["u"][1] == "not yet"
 
 
 def test_each_test_runs_as_often_as_is_asked_for_with_its_own_values(runs: Callable[..., list[Any]]) -> None:

@@ -377,6 +377,19 @@ def test_what_is_told_again_is_only_what_reports_need(project: Project) -> None:
     }  # fmt: skip
 
 
+def test_of_a_spec_with_nothing_to_run_no_result_is_looked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("a result was looked for")
+
+    monkeypatch.setattr(keeping.Keeping, "of", refuse)
+    project.write("a.yaml", HEAD + "tests: [{name: t, skip: not yet, steps: [{sleep: 1ms}]}]\n")
+
+    (end,) = [event for event in project.run() if isinstance(event, SpecFinished)]
+    assert (end.status, end.uncached) == ("skipped", "")
+
+
 def test_a_spec_that_was_moved_runs_again(project: Project) -> None:
     project.ran()
     (project.folder / "specs" / "a.yaml").rename(project.folder / "specs" / "z.yaml")
