@@ -28,6 +28,7 @@ from koalesce.providers.joining import JoinedCluster
 from koalesce.providers.naming import check_name, cluster_name
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec, load_all
+from koalesce.spec.axes import check_axes
 from koalesce.spec.project import project_root
 from koalesce.spec.values import check_settable
 
@@ -44,10 +45,11 @@ def up(options: RunOptions, *, name: str | None = None, clock: Clock | None = No
         check_name(name)
     if not options.trust:
         check_trusted(paths, options.root or project_root(Path.cwd()))
-    loaded, *others = load_all(paths, variables=options.variables, env=dict(os.environ))
+    loaded, *others = load_all(paths, variables=options.variables, env=dict(os.environ), matrix=options.matrix)
+    check_axes([loaded, *others], options.matrix)
     if others:
-        cells = ", ".join(str(each.cell) for each in (loaded, *others))
-        raise UsageError(f"{paths[0]} has a matrix: {cells}", hint="a cluster is made of a spec without one")
+        cells = "; ".join(str(each.cell) for each in (loaded, *others))
+        raise UsageError(f"{paths[0]} has a matrix: {cells}", hint="say which of them with --matrix AXIS=VALUE")
     check_settable([loaded], options.variables)
     check(loaded, options)
     if name is not None and len(loaded.spec.cluster_specs) > 1:

@@ -12,7 +12,7 @@ from koalesce.netpol.grid import Grid
 # What the cases of this suite are about; each has some of them.
 TAGS = (
     "block-by-name", "both-directions", "egress", "except", "expressions", "ingress", "ipblock", "labels", "main-port", "named-port", "peer-namespaces", "peer-pods", "port", "range",
-    "stacked", "update",
+    "same-rule", "stacked", "update",
 )  # fmt: skip
 _TIER = "tier"
 _TIERS = ("front", "back")
@@ -72,11 +72,10 @@ class _Maker:
             rule[peers] = [self._peer() for _ in range(self._chance.choice((1, 1, 2)))]
         if self._is(0.6):
             rule["ports"] = [self._port() for _ in range(self._chance.choice((1, 1, 2)))]
-        if (
-            peers == "to"
-            and _has_block(rule)
-            and any(isinstance(port.get("port"), str) for port in rule.get("ports", ()))
-        ):
+        blocks = sum("ipBlock" in peer for peer in rule.get(peers, ()))
+        if blocks > 1:
+            self._tags.add("same-rule")
+        if peers == "to" and blocks and any(isinstance(port.get("port"), str) for port in rule.get("ports", ())):
             self._tags.add("block-by-name")
         return rule
 
@@ -151,7 +150,3 @@ class _Maker:
 
     def _is(self, probability: float) -> bool:
         return self._chance.random() < probability
-
-
-def _has_block(rule: dict[str, Any]) -> bool:
-    return any("ipBlock" in peer for peer in rule.get("to", ()))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from koalesce.events import StepFinished
+from koalesce.events import ClusterReady, PhaseStarted, StepFinished
 from tests.long import LONG
 from tests.specs.shared import ROOT, Machine, Ran, run, said, shown
 from tests.specs.test_examples import EXAMPLES, check_green, cluster_of
@@ -20,24 +21,35 @@ EXAMPLE = ROOT / "docs" / "examples" / "network-policy.yaml"
 QUICK = ("policies and labels come, change and go, and take effect in time", "of each kind of policy one")
 LONG_TESTS = ("the cases of Kubernetes' own tests", "policies made by chance")
 
+IPTABLES = ("--matrix", "backend=iptables")
+# An image of kube-router with the backend of nftables, of somebody who has one: VERSION=ARCHIVE.
+OTHER_VERSION, _, OTHER_ARCHIVE = os.environ.get("KOALESCE_TEST_KUBE_ROUTER", "").partition("=")
+NFTABLES = ("--matrix", "backend=nftables", "--set", f"version={OTHER_VERSION}")
+
 pytestmark = pytest.mark.spec
 
 
-@pytest.fixture(scope="module")
-def netpol(machine: Machine) -> Iterator[str]:
-    """The name of a cluster with kube-router."""
-    name = f"netpol-{os.getpid()}"
-    made = machine.koalesce("up", str(SPEC), "--name", name)
+@contextmanager
+def cluster_with(machine: Machine, name: str, *flags: str) -> Iterator[str]:
+    """A cluster with kube-router, by its name."""
+    made = machine.koalesce("up", str(SPEC), "--name", name, *flags)
     assert made.returncode == 0, made.stdout
     yield name
     gone = machine.koalesce("down", name)
     assert gone.returncode == 0, gone.stdout
 
 
-def on_cluster(machine: Machine, folder: Path, path: Path, cluster: str, *tests: str) -> Ran:
+@pytest.fixture(scope="module")
+def netpol(machine: Machine) -> Iterator[str]:
+    """The name of a cluster with kube-router."""
+    with cluster_with(machine, f"netpol-{os.getpid()}", *IPTABLES) as name:
+        yield name
+
+
+def on_cluster(machine: Machine, folder: Path, path: Path, cluster: str, *tests: str, flags: Sequence[str] = ()) -> Ran:
     """Run tests of a spec on the cluster."""
     only = ["--run", f"^({'|'.join(map(re.escape, tests))})$"] if tests else []
-    return run(machine, folder, [path], "--cluster", cluster, *only)
+    return run(machine, folder, [path], "--cluster", cluster, *only, *flags)
 
 
 def check_tests(ran: Ran, path: Path, tests: tuple[str, ...]) -> None:
@@ -47,7 +59,7 @@ def check_tests(ran: Ran, path: Path, tests: tuple[str, ...]) -> None:
 
 
 def test_the_spec_is_green(machine: Machine, netpol: str, tmp_path: Path) -> None:
-    ran = on_cluster(machine, tmp_path, SPEC, netpol, *QUICK)
+    ran = on_cluster(machine, tmp_path, SPEC, netpol, *QUICK, flags=IPTABLES)
 
     check_tests(ran, SPEC, QUICK)
     measured = [step.message for step in steps(ran, SPEC)]
@@ -56,7 +68,18 @@ def test_the_spec_is_green(machine: Machine, netpol: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("tests", [pytest.param(LONG_TESTS, marks=LONG, id="all")])
 def test_all_cases_are_green(machine: Machine, netpol: str, tmp_path: Path, tests: tuple[str, ...]) -> None:
-    check_tests(on_cluster(machine, tmp_path, SPEC, netpol, *tests), SPEC, tests)
+    check_tests(on_cluster(machine, tmp_path, SPEC, netpol, *tests, flags=IPTABLES), SPEC, tests)
+
+
+def test_without_an_image_that_has_it_nftables_is_skipped_and_no_cluster_is_made(
+    machine: Machine, tmp_path: Path
+) -> None:
+    ran = run(machine, tmp_path, [SPEC], "--matrix", "backend=nftables")
+
+    assert ran.code == 5, ran.text
+    ends = {(end.status, end.message) for end in ran.tests(shown(SPEC))}
+    assert ends == {("skipped", 'if: is "nftables of v2.10.0", expected anything but "nftables of v2.10.0"')}
+    assert not [event for event in ran.events if isinstance(event, PhaseStarted | ClusterReady)]
 
 
 def test_every_example_for_this_cluster_is_green(machine: Machine, netpol: str, tmp_path: Path) -> None:
@@ -107,6 +130,24 @@ TWINS = [
     ],
 )
 def test_a_wrong_expectation_is_red_and_says_why(machine: Machine, netpol: str, tmp_path: Path, twin: Twin) -> None:
+    check_twin(machine, netpol, tmp_path, twin, IPTABLES)
+
+
+@pytest.mark.extra
+@pytest.mark.skipif(
+    not OTHER_VERSION, reason="takes an image of kube-router with nftables: KOALESCE_TEST_KUBE_ROUTER=VERSION=ARCHIVE"
+)
+def test_nftables_is_green_and_its_twins_are_red(machine: Machine, tmp_path: Path) -> None:
+    image = f"docker.io/cloudnativelabs/kube-router:{OTHER_VERSION}={OTHER_ARCHIVE}"
+    with cluster_with(machine, f"netpol-nft-{os.getpid()}", *NFTABLES, "--image", image) as cluster:
+        tests = (*QUICK, *LONG_TESTS)
+        check_tests(on_cluster(machine, tmp_path, SPEC, cluster, *tests, flags=NFTABLES), SPEC, tests)
+        for twin in TWINS:
+            check_twin(machine, cluster, tmp_path, twin, NFTABLES)
+
+
+def check_twin(machine: Machine, cluster: str, folder: Path, twin: Twin, flags: Sequence[str]) -> None:
+    """A twin of the spec is red, and says why."""
     written = SPEC.read_text().replace(
         "        timeout: 60s\n        stableFor", "        timeout: 5s\n        stableFor"
     )
@@ -114,7 +155,7 @@ def test_a_wrong_expectation_is_red_and_says_why(machine: Machine, netpol: str, 
     path = SPEC.with_name(f"_wrong-netpol-{os.getpid()}.yaml")
     path.write_text(written.replace(twin.right, twin.wrong))
     try:
-        ran = on_cluster(machine, tmp_path, path, netpol, QUICK[0])
+        ran = on_cluster(machine, folder, path, cluster, QUICK[0], flags=flags)
     finally:
         path.unlink()
 

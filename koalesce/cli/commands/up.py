@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from koalesce.cli import exit_codes
 from koalesce.cli.arguments import add_existing, add_values, duration, settings_of, variables_of
+from koalesce.cli.run_arguments import axis
 
 if TYPE_CHECKING:
     from koalesce.cli.profile import Profile
@@ -25,6 +26,7 @@ _EXAMPLES = """\
 examples:
   koalesce up specs/kube-router.yaml --name dev
   koalesce run specs/kube-router.yaml --cluster dev    run on it, as often as you like; koalesce down dev ends it
+  koalesce up specs/kube-proxy.yaml --matrix proxy=nftables
   koalesce up specs/a.yaml --ttl 2h                    it ends by itself after that time, once no run uses it
   koalesce up specs/a.yaml --provider kubeconfig --i-own kind-dev
 """
@@ -36,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", metavar="SPEC", help="the spec whose cluster, images and components are wanted")
     parser.add_argument("--name", help="name of the cluster (default: made from the spec's)")
     add_values(parser)
+    parser.add_argument(
+        "--matrix", metavar="AXIS=VALUE", type=axis, action="append", default=[],
+        help="of a spec with a matrix, the cell that the cluster is of: proxy=nftables",
+    )  # fmt: skip
     parser.add_argument("--provider", metavar="NAME", help="make it with this provider instead of the spec's")
     parser.add_argument("--kubernetes", metavar="VERSION", help="with this version of Kubernetes instead of the spec's")
     parser.add_argument(
@@ -162,6 +168,7 @@ def _options(args: argparse.Namespace, stop: Stop) -> RunOptions:
         ttl=args.ttl,
         images=images,
         variables=variables_of(args),
+        matrix=dict(args.matrix),
         trust=args.trust,
         verbose=args.verbose,
         cancel=stop.cancel,

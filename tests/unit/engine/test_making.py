@@ -72,6 +72,33 @@ def run(spec: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[AnyEv
     return bring
 
 
+def cells(spec: Path, monkeypatch: pytest.MonkeyPatch, **matrix: tuple[str, ...]) -> list[str]:
+    """The cells whose clusters are made of a spec with a matrix."""
+    made: list[str] = []
+    spec.write_text(SPEC.replace("cluster:", "matrix: {proxy: [iptables, nftables], size: [1, 2]}\ncluster:"))
+    monkeypatch.setattr(
+        "koalesce.engine.making.provision", lambda _session, loaded, *_args, **_more: made.append(str(loaded.cell))
+    )
+    list(bring_up(RunOptions(paths=(str(spec),), matrix=matrix)))
+    return made
+
+
+def test_of_a_spec_with_a_matrix_it_is_the_cell_that_is_said(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cells(spec, monkeypatch, proxy=("nftables",), size=("2",)) == ["proxy=nftables, size=2"]
+
+
+def test_several_cells_are_refused_with_what_there_is_to_say(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"has a matrix: proxy=nftables, size=1; proxy=nftables, size=2") as refused:
+        cells(spec, monkeypatch, proxy=("nftables",))
+
+    assert refused.value.hint == "say which of them with --matrix AXIS=VALUE"
+
+
+def test_an_axis_that_the_spec_has_not_is_refused(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match='--matrix prox: no spec of this run has an axis "prox"'):
+        cells(spec, monkeypatch, prox=("nftables",), size=("2",))
+
+
 def test_a_cluster_that_is_up_is_kept(run: Callable[..., list[AnyEvent]]) -> None:
     session = FakeSession()
 
