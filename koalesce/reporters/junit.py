@@ -11,7 +11,8 @@ from __future__ import annotations
 import posixpath
 import re
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -54,10 +55,11 @@ def render(record: RunRecord, *, strict: bool = False) -> bytes:
     """
     root = ET.Element("testsuites", name="koalesce")
     cases: list[Case] = []
+    classes = _classes(record)
     for index, spec in enumerate(record.specs.values()):
         mine = list(cases_of(record, spec))
         cases += mine
-        root.append(_suite(record, spec, index, mine))
+        root.append(_suite(record, spec, index, mine, classes))
     _count(root, cases, record.finished.seconds if record.finished else record.elapsed)
     if strict:
         _keep_to_schema(root)
@@ -73,7 +75,17 @@ def _keep_to_schema(root: ET.Element) -> None:
                 element.attrib.pop(attribute, None)
 
 
-def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -> ET.Element:
+def _classes(record: RunRecord) -> dict[str, str]:
+    """A class name for each file of specs: `a.b` of a/b.yaml, but its path where another file (a/b.yml) would have the same."""
+    files = dict.fromkeys(split_cell(path)[0] for path in record.specs)
+    dotted = {file: posixpath.splitext(file)[0].strip("/.").replace("/", ".") for file in files}
+    counts = Counter(dotted.values())
+    return {file: name if counts[name] == 1 else file for file, name in dotted.items()}
+
+
+def _suite(
+    record: RunRecord, spec: SpecRecord, index: int, cases: list[Case], classes: Mapping[str, str]
+) -> ET.Element:
     path = spec.started.spec
     suite = ET.Element("testsuite", name=_xml(path), id=str(index))
     seconds = spec.finished.seconds if spec.finished else max(0.0, record.elapsed - spec.started.elapsed)
@@ -87,8 +99,7 @@ def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -
     for name, value in _properties(record, spec):
         ET.SubElement(properties, "property", name=name, value=_xml(value))
     file, cell = split_cell(path)
-    name = posixpath.splitext(file)[0].strip("/.").replace("/", ".")
-    classname = _xml(f"{name} {cell}".rstrip())
+    classname = _xml(f"{classes[file]} {cell}".rstrip())
     for case in cases:
         suite.append(_testcase(case, path, classname))
     return suite

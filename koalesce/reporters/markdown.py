@@ -57,7 +57,7 @@ def lines(record: RunRecord, *, room: int = _ALL, earlier: RunRecord | None = No
     """A table of the specs, what differs from an earlier run, then all that did not pass, as far as there is room for it (in bytes)."""
     cases = {path: list(cases_of(record, spec)) for path, spec in record.specs.items()}
     every = [case for mine in cases.values() for case in mine]
-    names = ", ".join(spec.started.name for spec in record.specs.values())
+    names = ", ".join(record.names)
     word, look = verdict(record, every)
     yield f"## {_MARKS[look]} {word}: {plain(shorten_line(names, 120)) or 'nothing'}"
     yield ""
