@@ -101,7 +101,7 @@ def test_the_command_that_shells_call_prints_a_line_each(capsys: pytest.CaptureF
     ("typed", "offered", "found"),
     [
         ('""', r"pods reach pods\nother", "<pods reach pods><other>"),
-        ('""', r"a \\\\$HOME\nother", r"<a\ \\\$HOME><other>"),  # bash itself quotes all but the dollar sign
+        ('""', r"a \\$HOME\nother", r"<a\ \\\$HOME><other>"),  # bash itself quotes all but the dollar sign
         ("\\'a", r"a $HOME", "<a $HOME>"),
     ],
 )

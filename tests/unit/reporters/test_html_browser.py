@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.reporters.jsonl import read_events
-from tests.unit.reporters.browser import Tab, Unwilling
+from tests.unit.reporters.browser import Tab, Unwilling, surroundings, temporary_folder
 from tests.unit.reporters.pages import written
 
 RUNS = Path(__file__).parents[2] / "data" / "runs"
@@ -25,8 +24,9 @@ def dump(profile: Path, address: str) -> subprocess.CompletedProcess[str]:
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
         "--enable-logging=stderr", "--dump-dom", address,
     ]  # fmt: skip
-    environment = {**os.environ, "HOME": str(profile)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    with temporary_folder() as temporary:
+        environment = surroundings(profile, temporary)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
 
 @pytest.fixture
