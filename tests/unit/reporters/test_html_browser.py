@@ -92,6 +92,24 @@ def test_a_page_is_no_wider_than_its_window(tab: Tab, report: Path, width: int) 
     assert 0 < tab.value("document.documentElement.scrollWidth") <= width
 
 
+def test_tests_that_are_folded_on_a_screen_are_on_paper(tab: Tab, report: Path) -> None:
+    visible = "[...document.querySelectorAll('#tests > details')].map((each) => (each.open = false, each.querySelector('li').checkVisibility()))"
+
+    tab.show(report)
+    on_screen = tab.value(visible)
+    tab.show(report, media="print")
+
+    assert on_screen == [False, False, False]
+    assert tab.value(visible) == [True, True, True]
+
+
+def test_words_of_a_table_are_whole_in_a_narrow_window(tab: Tab, report: Path) -> None:
+    tab.show(report, width=390)
+
+    lines = "[...document.querySelectorAll('#specs td')].map((each) => each.getBoundingClientRect().width)"
+    assert min(tab.value(lines)) > 40  # pixels; a letter wide where words are broken anywhere
+
+
 def test_all_is_reached_and_opened_by_keys(tab: Tab, report: Path) -> None:
     tab.show(report)
 
