@@ -119,7 +119,8 @@ def ticks(axis: Axis, height: int) -> Iterator[Markup]:
         place = (seconds - axis.begin) / axis.length
         yield tag("line", x1=x, x2=x, y1=AXIS - 4, y2=height, class_="tick")
         anchor = "start" if place < 0.02 else "end" if place > 0.96 else "middle"
-        yield tag("text", _at(seconds, step) if number else "0", x=x, y=AXIS - 9, text_anchor=anchor)
+        words = _at(seconds, step) if number else "0"
+        yield tag("text", words, x=x, y=AXIS - 9, text_anchor=anchor, class_="odd" if number % 2 else None)
 
 
 def _at(seconds: float, step: float) -> str:
