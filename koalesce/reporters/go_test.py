@@ -27,6 +27,8 @@ from koalesce.reporters.text import bar, inert, location, one_line
 # Go knows no outcome but these: that something could not be found out is a failure with an attribute that says so.
 _WORDS: dict[Status, str] = {"passed": "PASS", "failed": "FAIL", "error": "FAIL", "skipped": "SKIP"}
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, whatever the stream's encoding
+
 
 class GoTest:
     """Writes each line as soon as it is known; those of a test's steps once it is clear that the test isn't run again.
@@ -225,11 +227,11 @@ class _Package:
 
     def _line(self, action: str, test: str = "", *, at: str = "", **more: str | float) -> str:
         at = "" if self._spec.is_cached else at or self._at  # as Go has it: it didn't happen now
-        fields = {
-            **({"Time": at} if at else {}), "Action": action, "Package": self._package,
-            **({"Test": test} if test else {}), **more,
-        }  # fmt: skip
-        return json.dumps(fields, separators=(",", ":"))  # ASCII, whatever the stream's encoding
+        fields: dict[str, str | float] = {"Time": at} if at else {}
+        fields |= {"Action": action, "Package": self._package}
+        if test:
+            fields["Test"] = test
+        return _ENCODER.encode(fields | more)
 
 
 class _Names:
