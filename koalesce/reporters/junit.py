@@ -16,11 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from koalesce.events import AnyEvent
 from koalesce.reporters.cases import Case, cases_of
-from koalesce.reporters.files import write_whole
 from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, shorten, split_cell
+from koalesce.reporters.whole_file import WholeFile
 
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT = 65536  # characters of one element's text
@@ -31,21 +30,16 @@ _NOT_IN_SCHEMA = {
 }  # attributes that Jenkins' junit-10.xsd lacks
 
 
-class JUnit:
-    """Collects the run and writes the report at its end, whatever that end is; `strict`: valid against Jenkins' schema."""
+class JUnit(WholeFile):
+    """One XML document; `strict`: valid against Jenkins' schema."""
 
     def __init__(self, path: Path, *, strict: bool = False) -> None:
-        self._path = path
+        super().__init__(path)
         self._strict = strict
-        self._record = RunRecord()
 
-    def handle(self, event: AnyEvent) -> None:
-        """Take the event in."""
-        self._record.apply(event)
-
-    def close(self) -> None:
-        """Write the file."""
-        write_whole(self._path, render(self._record, strict=self._strict))
+    def content(self) -> bytes:
+        """The report of what is known so far."""
+        return render(self._record, strict=self._strict)
 
 
 def render(record: RunRecord, *, strict: bool = False) -> bytes:
