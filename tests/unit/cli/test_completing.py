@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -123,3 +125,25 @@ def test_bash_gets_whole_names(
     )
 
     assert done.stdout == found
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_fish_offers_whole_names_and_files_where_there_are_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    main(["completion", "fish"])
+    (tmp_path / "koalesce.fish").write_text(capsys.readouterr().out)
+    stub = tmp_path / "bin" / "koalesce"
+    stub.parent.mkdir()
+    stub.write_text('#!/bin/sh\nfor last; do :; done\ncase $last in "") printf "pods reach pods\\nother\\n";; esac\n')
+    stub.chmod(0o755)
+    (tmp_path / "values.yaml").touch()
+    asked = "source koalesce.fish; complete -C 'koalesce run --run '; complete -C 'koalesce run --values val'"
+
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", asked],
+        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.stdout.splitlines() == ["other", "pods reach pods", "values.yaml"]
