@@ -25,6 +25,7 @@ _COLORS: dict[Style, str] = {"passed": "green", "failed": "red", "error": "magen
 class LiveView:
     """Draws on a terminal, from the caller's thread: nothing moves but in `tick`, `say` and at the end.
 
+    Tests that pass leave no line, unless `verbose` asks for it: the picture counts them.
     Lines of what has ended are collected and printed with the next picture, because each print draws the picture anew.
     """
 
@@ -39,7 +40,7 @@ class LiveView:
             legacy_windows=False,
         )
         self._record = RunRecord()
-        self._narrator = Narrator(self._record, verbose=verbose)
+        self._narrator = Narrator(self._record, verbose=verbose, quiet=True)
         self._lines: list[Line] = []
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._drawn = -_PERIOD
