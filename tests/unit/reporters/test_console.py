@@ -37,9 +37,9 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 class Screen:
     """A view whose output is kept; `picture` is what the last drawing put there, `lines` everything as text."""
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, verbose: bool = False, environ: dict[str, str] | None = None) -> None:
         self.stream = io.StringIO()
-        self.view = LiveView(self.stream, verbose=verbose, color=False)
+        self.view = LiveView(self.stream, verbose=verbose, color=False, environ=environ)
         self._seen = 0
 
     def show(self, *events: AnyEvent) -> None:
@@ -201,3 +201,28 @@ def test_foreign_text_is_neither_markup_nor_control() -> None:
     assert "\x1b[5m" not in text
     assert "  [/bold] :smile: blink� ::error::x  1s of 1m00s" in picture[1]
     assert not [line for line in screen.lines() if line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "widths", "moves"),
+    [
+        ({"TMUX": "x"}, (60, 20), ["3"]),  # three rows, of 33, 58 and 14 cells, have become two, three and one
+        ({"TMUX": "x"}, (40, 39), ["1"]),  # the second was cut off at 40
+        ({"TMUX": "x"}, (60, 200), []),
+        ({"TMUX": "x", "STY": "x"}, (60, 20), []),
+        ({}, (60, 20), []),  # xterm cuts rows off: above them are lines that must stay
+    ],
+)
+def test_rows_that_a_narrower_terminal_has_broken_are_taken_away_as_a_whole(
+    environ: dict[str, str], widths: tuple[int, int], moves: list[str]
+) -> None:
+    screen = Screen(environ=environ)
+    screen.view._console.width = widths[0]
+    screen.show(SpecStarted(spec=SPEC, name="a", tests=("t",)), *running())
+    screen.picture(4.0)
+    drawn = len(screen.stream.getvalue())
+
+    screen.view._console.width = widths[1]
+    screen.picture(5.0)
+
+    assert re.findall(r"\x1b\[(\d+)A\r\x1b\[J", screen.stream.getvalue()[drawn:]) == moves
