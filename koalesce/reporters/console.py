@@ -79,6 +79,7 @@ class LiveView:
     def say(self, text: str) -> None:
         """Print a line of the program's own, at once."""
         self._lines.append(Line(one_line(text), "skipped"))
+        self._gather()
         self._print()
 
     def close(self) -> None:
@@ -86,6 +87,7 @@ class LiveView:
         if self._is_closed:
             return
         self._is_closed = True
+        self._gather()
         self._live.update(Text(""))
         self._live.stop()
         self._print()
@@ -95,7 +97,8 @@ class LiveView:
         width = self._console.width
         if not self._reflows or width >= self._width:
             return
-        shown = (min(row.cell_len, self._width) for row in self._rows)
+        shown = [min(row.cell_len, self._width) for row in self._rows]
+        self._width = width
         more = sum(max(1, math.ceil(length / width)) for length in shown) - len(self._rows)
         if more > 0:
             self._console.file.write(f"\x1b[{more}A\r\x1b[J")
