@@ -382,11 +382,20 @@ class _Registry:
     }
 
 
+def _values(made: Any) -> dict[str, Any]:
+    """What a dataclass holds; the encoder asks for that of those within it."""
+    if isinstance(made, Mapping):
+        return dict(made)
+    # `dataclasses.asdict` copies whatever is in it, which takes four times as long.
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_values)
+
+
 def to_json(event: AnyEvent) -> str:
     """One line of `events.jsonl`."""
-    return json.dumps(
-        {"event": type(event).__name__, **dataclasses.asdict(event)}, ensure_ascii=False, separators=(",", ":")
-    )
+    return _ENCODER.encode({"event": type(event).__name__, **_values(event)})
 
 
 def from_json(line: str) -> AnyEvent:

@@ -9,5 +9,5 @@ cd "$images/../.."
 code=0
 koalesce run docs/images/_report.yaml --html "$scratch/report.html" || code=$?
 [ "$code" = 1 ] # its tests failed, and nothing else went wrong
-HOME=$scratch chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$scratch/profile" \
+HOME=$scratch TMPDIR=$scratch chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$scratch/profile" \
   --window-size="1180,${HEIGHT:-2200}" --screenshot="$images/report.png" "file://$scratch/report.html"

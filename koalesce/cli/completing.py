@@ -41,7 +41,7 @@ def _of_parser(parser: argparse.ArgumentParser, before: list[str], current: str)
     flags = {flag: action for action in parser._actions for flag in action.option_strings}
     waiting = flags.get(before[-1]) if before else None
     if waiting is not None and waiting.nargs is None:
-        return _values(waiting, before) if waiting.dest != "name" else ()  # a new one
+        return _values(waiting, before, current) if waiting.dest != "name" else ()  # a new one
     if current.startswith("-"):
         return [*flags, "--debug"]
     places = [action for action in parser._actions if not action.option_strings]
@@ -52,7 +52,7 @@ def _of_parser(parser: argparse.ArgumentParser, before: list[str], current: str)
                 return _of_parser(action.choices[given[number]], before[before.index(given[number]) + 1 :], current)
             return list(action.choices)
         if number == len(given) or action.nargs in ("*", "+"):
-            return _values(action, before)
+            return _values(action, before, current)
     return ()
 
 
@@ -64,9 +64,13 @@ def _positionals(before: Sequence[str], flags: Mapping[str, argparse.Action]) ->
         is_value = word in flags and flags[word].nargs is None and not is_value
 
 
-def _values(action: argparse.Action, before: Sequence[str]) -> Iterable[str]:
+def _values(action: argparse.Action, before: Sequence[str], current: str) -> Iterable[str]:
     if action.choices is not None:
         return list(map(str, action.choices))
+    if action.dest == "what":
+        from koalesce.cli.commands.explain import explainable
+
+        return explainable(current)
     if action.dest in _SOURCES:
         try:
             return _SOURCES[action.dest](before)
@@ -122,13 +126,6 @@ def _versions(_before: Sequence[str]) -> Iterable[str]:
     return Toolchain().supported()
 
 
-def _explained(_before: Sequence[str]) -> Iterable[str]:
-    from koalesce.spec.reference import Reference
-    from koalesce.steps import STEPS
-
-    return [*STEPS, "steps", *(each.name for each in Reference().spec().fields)]
-
-
 # By the name of the argument.
 _SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
     "cluster": _clusters,
@@ -142,5 +139,4 @@ _SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
     "skip": _tests,
     "spec": _specs,
     "start_at": _tests,
-    "what": _explained,
 }

@@ -35,7 +35,7 @@ class FailedTests:
     def __init__(self, known: Mapping[str, frozenset[str]], file: Path = FILE) -> None:
         self._file = file
         self._failed: dict[str, set[str]] = {spec: set(tests) for spec, tests in known.items()}
-        self._known = dict(known)
+        self._written = {spec: sorted(tests) for spec, tests in known.items()}
         self._not_run: dict[str, set[str]] = {}
         self._again: dict[str, set[str]] = {}  # those that failed in this run, though a later try of `--count` may pass
 
@@ -67,11 +67,16 @@ class FailedTests:
     def _of(self, spec: str) -> set[str]:
         return self._failed.setdefault(spec, set())
 
+    def save(self) -> None:
+        """Write it as it is so far."""
+        self.close()
+
     def close(self) -> None:
         """Write it, if anything has changed. A folder that can't be written to keeps nobody from running tests."""
         failed = {spec: sorted(tests) for spec, tests in self._failed.items() if tests}
-        if failed == {spec: sorted(tests) for spec, tests in self._known.items()}:
+        if failed == self._written:
             return
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._file, json.dumps({"failed": failed}, ensure_ascii=False, indent=1).encode() + b"\n")
+            self._written = failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from koalesce.clock import Clock
 from koalesce.errors import Interrupted, KoalesceError
 from koalesce.events import AnyEvent, ClusterReady, PhaseStarted, RunFinished, RunStarted, TeardownFinished
 from koalesce.library.pump import Pump
-from koalesce.reporters import Reporter, View
+from koalesce.reporters import Reporter, Saving, View
 
 _TICK = 0.25
+_PAUSE = 2.0  # seconds at least between two times that reports are saved
+_SHARE = 50  # of the time that saving takes: so many times as long a pause follows
 
 
 class Abandoned(Interrupted):
@@ -32,11 +35,27 @@ class Reports:
 
     def __init__(self, reporters: Mapping[str, Reporter]) -> None:
         self._open = dict(reporters)
+        self._has_news = False
+        self._due = -math.inf
         self.problems: list[str] = []
 
     def handle(self, event: AnyEvent) -> None:
         """Hand an event to all of them."""
+        self._has_news = True
         self._each(lambda reporter: reporter.handle(event))
+
+    def save(self, clock: Clock) -> None:
+        """Write those that are written as a whole, if there is news and it was long enough ago: whoever kills the run leaves them."""
+        began = clock.monotonic()
+        if not self._has_news or began < self._due:
+            return
+        self._has_news = False
+        for reporter in self._open.values():
+            if isinstance(reporter, Saving):
+                with contextlib.suppress(OSError):  # the end tells, if it lasts
+                    reporter.save()
+        ended = clock.monotonic()
+        self._due = ended + max(_PAUSE, _SHARE * (ended - began))
 
     def close(self) -> None:
         """Finish all of them."""
@@ -98,6 +117,8 @@ class _Follower:
                 self._reports.handle(event)
                 self._show(lambda view, event=event: view.handle(event))  # type: ignore[misc]  # mypy can't infer the default
             self._show(lambda view: view.tick(self._clock.monotonic() - self._began))
+            if self._end is None:
+                self._reports.save(self._clock)
         if self._end is None:
             raise KoalesceError("the run ended without a result")
         return self._end

@@ -124,7 +124,11 @@ def add_reports(parser: argparse.ArgumentParser) -> None:
     """What is told of it, and where."""
     reports = parser.add_argument_group("reports")
     reports.add_argument(
-        "-v", "--verbose", action="store_true", default=_UNSAID, help="show every phase and every step"
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=_UNSAID,
+        help="show every test, phase and step, also of what passes",
     )
     report_files.add_reports(reports, report_files.REPORTS, default=_UNSAID)
     report_files.add_baseline(reports)

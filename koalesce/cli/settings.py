@@ -99,35 +99,43 @@ def variable(name: str) -> str:
 def _setting(name: str, project: Project, environ: Mapping[str, str]) -> Setting:
     read, default = SETTINGS[name]
     if (text := environ.get(variable(name))) is not None:
-        return Setting(name=name, value=_read(read, text, variable(name)), source=variable(name))
+        try:
+            return Setting(name=name, value=_read(read, text), source=variable(name))
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{variable(name)}: {error}", hint=_ALL) from error
     if name in project.run:
-        where = f"{project.file}, run.{name}"
-        value = _read(read, _text(project.run[name], read, where), where)
+        try:
+            value = _read(read, _text(project.run[name], read))
+        except argparse.ArgumentTypeError as error:
+            raise project.problem(("run", name), str(error), _ALL) from error
         value = project.root / value.expanduser() if read is Path else value
         return Setting(name=name, value=value, source=project.file)
     return Setting(name=name, value=default, source="default")
 
 
-def _read(read: Callable[[str], Any], text: str, where: str) -> Any:
-    try:
-        if not text and read is not _truth:
-            raise argparse.ArgumentTypeError("is empty")
-        return read(text)
-    except argparse.ArgumentTypeError as error:
-        raise UsageError(f"{where}: {error}", hint=_ALL) from error
+def _read(read: Callable[[str], Any], text: str) -> Any:
+    """What a text says; ArgumentTypeError for one that says nothing."""
+    if not text and read is not _truth:
+        raise argparse.ArgumentTypeError("is empty")
+    return read(text)
 
 
-def _text(value: Any, read: Callable[[str], Any], where: str) -> str:
-    """A value of a TOML file as it would stand on the command line; true and false only where they are meant."""
+def _text(value: Any, read: Callable[[str], Any]) -> str:
+    """A value of a TOML file as it would stand on the command line; true and false only where they are meant, else ArgumentTypeError."""
     if isinstance(value, bool) and read is _truth:
         return "true" if value else "false"
     if read is _truth:
-        raise UsageError(f"{where}: expected true or false, got {value!r}", hint=_ALL)
+        raise argparse.ArgumentTypeError(f"expected true or false, got {_toml(value)}")
     if isinstance(value, list) and read is run_arguments.versions and all(isinstance(each, str) for each in value):
         return ",".join(value)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UsageError(f"{where}: expected a text or a whole number, got {value!r}", hint=_ALL)
+        raise argparse.ArgumentTypeError(f"expected a text or a whole number, got {_toml(value)}")
     return str(value)
+
+
+def _toml(value: Any) -> str:
+    """A value about as TOML has it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _refuse_unknown(environ: Mapping[str, str], project: Project) -> None:
@@ -140,7 +148,4 @@ def _refuse_unknown(environ: Mapping[str, str], project: Project) -> None:
             )
     for name in project.run:
         if name not in SETTINGS:
-            raise UsageError(
-                f"{project.file}, run.{name}: there is no such setting{did_you_mean(name, SETTINGS)}",
-                hint=_ALL,
-            )
+            raise project.problem(("run", name), f"there is no such setting{did_you_mean(name, SETTINGS)}", _ALL)

@@ -21,6 +21,7 @@ from koalesce.engine.grace import grace
 from koalesce.engine.lacking import needs_of
 from koalesce.engine.leaks import Leaked, check_leaks
 from koalesce.engine.lots import Lot, SharedLots
+from koalesce.engine.naming import Names, names_of
 from koalesce.engine.needs import Plan
 from koalesce.engine.options import RunOptions
 from koalesce.engine.provision import passed_on, provision
@@ -33,8 +34,6 @@ from koalesce.engine.statuses import overall
 from koalesce.engine.stepping import Section, StepRunner
 from koalesce.errors import Interrupted, KoalesceError, TeardownError
 from koalesce.events import SpecFinished, SpecStarted, Status, TestFinished
-from koalesce.kube.marks import slug
-from koalesce.providers.naming import cluster_name
 from koalesce.providers.session import ClusterSession, ready_event
 from koalesce.spec import LoadedSpec
 from koalesce.spec.models import Test
@@ -55,21 +54,17 @@ class SpecResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A spec among those of its run. `taken` is called once it has its clusters; `number` counts specs of the same name, from 1.
+    """A spec among those of its run. `taken` is called once it has its clusters; `names` are its own in the run.
 
     `keeper` keeps its result for later runs, if anybody does.
     """
 
+    names: Names
+
     plan: Plan = field(default_factory=Plan)
     shared: SharedLots = field(default_factory=lambda: SharedLots([]))
     taken: Callable[[], None] = lambda: None
-    number: int = 1
     keeper: Keeper | None = None
-
-    @property
-    def twin(self) -> list[str]:
-        """What tells it from earlier specs of its name."""
-        return [str(self.number)] if self.number > 1 else []
 
 
 _BAD: tuple[Status, ...] = ("failed", "error")
@@ -82,7 +77,7 @@ class SpecRun:
     def __init__(
         self, session: RunSession, selected: Selected, options: RunOptions, *, place: Place | None = None
     ) -> None:
-        self._place = place or Place()
+        self._place = place or Place(names=names_of([selected.loaded], session.run_id)[0])
         self._run_interrupt = session.interrupt
         self._keeper = self._place.keeper
         stream = session.stream if self._keeper is None else self._keeper.listening(session.stream)
@@ -91,10 +86,7 @@ class SpecRun:
         self._loaded: LoadedSpec = selected.loaded
         self._options = options
         self._path = selected.loaded.shown
-        self._cell = str(selected.loaded.cell) if selected.loaded.cell is not None else ""
-        name = selected.loaded.spec.metadata.name
-        parts = [name, *([slug(self._cell, 63)] if self._cell else []), *self._place.twin]
-        self._folder = session.folder / "-".join(parts)
+        self._folder = session.folder / self._place.names.folder
         self._tests: list[TestFinished] = []
         self._lot = Lot(spec=self._path)
         self._ahead: Future[Stage] | None = None
@@ -260,7 +252,12 @@ class SpecRun:
         """Make its clusters, or join the one that is up."""
         sessions, plan = self._lot.sessions, self._place.plan
         stage = provision(
-            self._session, self._loaded, self._options, name=self._name, folder=self._folder, opened=sessions.append
+            self._session,
+            self._loaded,
+            self._options,
+            name=self._place.names.clusters.__getitem__,
+            folder=self._folder,
+            opened=sessions.append,
         )
         if self._options.keep or self._options.keep_on_failure or plan.needs:
             note_first_states(sessions, wait=True)
@@ -288,12 +285,6 @@ class SpecRun:
         if self._is_clean and not is_kept and self._place.shared.give_back(self._place.plan.needs, self._lot):
             return True
         return end_all(self._session, self._lot.spec, self._lot.sessions, keep=self._options.keep or is_kept)
-
-    def _name(self, section: str) -> str:
-        """The name of the cluster of a section."""
-        cell = self._loaded.cell
-        part = "-".join(part for part in (cell.short if cell else "", section, *self._place.twin) if part)
-        return cluster_name(self._loaded.spec.metadata.name, self._session.run_id, part)
 
     def _run_tests(self, stage: Stage) -> None:
         tests = [_Case(test, line) for test, line in self._selected.tests]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from koalesce.engine.company import Company
 from koalesce.engine.ending import end_all
 from koalesce.engine.lots import Ahead, SharedLots
+from koalesce.engine.naming import names_of
 from koalesce.engine.needs import Plan
 from koalesce.engine.options import RunOptions
 from koalesce.engine.selection import Selected
@@ -39,7 +39,7 @@ class Succession:
         self._selected = selected
         self._options = options
         self._plans = plans
-        self._numbers = _numbers(selected)
+        self._names = names_of([each.loaded for each in selected], session.run_id)
         self._shared = SharedLots(plans)
         self._ahead = Ahead(plans, lambda number, pool: self._of(number).begin(pool))
         self._begun: dict[int, SpecRun] = {}  # and not over
@@ -94,19 +94,8 @@ class Succession:
         with self._lock:
             if number not in self._begun:
                 place = Place(
-                    plan=self._plans[number], shared=self._shared, taken=self._ahead.fill, number=self._numbers[number],
+                    plan=self._plans[number], shared=self._shared, taken=self._ahead.fill, names=self._names[number],
                     keeper=self._keepers[number],
                 )  # fmt: skip
                 self._begun[number] = SpecRun(self._session, self._selected[number], self._options, place=place)
             return self._begun[number]
-
-
-def _numbers(selected: Sequence[Selected]) -> list[int]:
-    """Of each spec, how many of its name and cell there are up to it: their clusters may be up at the same time."""
-    seen: Counter[tuple[str, str]] = Counter()
-    found: list[int] = []
-    for each in selected:
-        key = (each.loaded.spec.metadata.name, str(each.loaded.cell or ""))
-        seen[key] += 1
-        found.append(seen[key])
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,5 +26,6 @@ def run_step(
     (test,) = run.tests
     said = [problem.explanation for problem in run.problems]
     explanation = "\n".join([*said, *([test.explanation] if test.explanation else [])])
+    explanation = re.sub(rf"{re.escape(str(path))}:\d+: ", "", explanation)  # the file is ours, and gone
     status = run.status if test.status in ("passed", "skipped") else test.status
     return next((each for each in test.steps if each.section == "steps"), None), status, explanation

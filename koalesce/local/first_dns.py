@@ -19,12 +19,14 @@ _READY = "Ready"
 class FirstDns:
     """CoreDNS on the first control plane of a cluster in the making, whose add-ons are there.
 
-    `leads` tells whether Services lead to the API server on that node: CoreDNS ends where it can't reach it, and its second start may wait.
+    CoreDNS ends where it can't reach the API server, and its second start may wait: `open_way` has pods of that node reach it, or no longer,
+    by its Service's address before kube-proxy leads them there; `leads` tells whether that does.
     """
 
     request: LocalRequest
     api: Api
     deadline: Deadline
+    open_way: Callable[[bool], None]
     leads: Callable[[], bool]
     said_by: Callable[[str], str]
 
@@ -33,9 +35,14 @@ class FirstDns:
         taints = {taint["key"] for taint in self.request.control.taints} - {addons.TOLERATED}
         if self.request.kube_proxy == "none" or taints:
             return
-        api = self.api
         self.deadline.until("the first node to be Ready", self._is_open, why=lambda: self.said_by("kubelet"))
+        self.open_way(True)
+        self._give()
         self.deadline.until("kube-proxy to lead to the API server", self.leads, why=lambda: self.said_by("kube-proxy"))
+        self.open_way(False)
+
+    def _give(self) -> None:
+        api = self.api
         deployment = api.get(addons.DEPLOYMENT)
         if not deployment.get("status"):
             create = functools.partial(api.create, keep_trying=lambda: self.deadline.pause("CoreDNS' objects"))

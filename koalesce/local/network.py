@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from koalesce.addresses import BALANCED, FABRIC, Family, family_of
 from koalesce.local.noderoot import File
-from koalesce.local.request import GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.request import API_PORT, GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
 
 BRIDGE = "fabric"
 _DEFAULT = ipaddress.ip_interface(f"{GATEWAY['IPv4']}/{PREFIX['IPv4']}").network
 POD_BRIDGE = "cni0"  # on each node, made with its first pod
 _CHAIN = "KOALESCE-MASQUERADE"
+_RESTORE: Mapping[Family, str] = {"IPv4": "iptables-restore", "IPv6": "ip6tables-restore"}
 _EVERYWHERE: Mapping[Family, str] = {"IPv4": "0.0.0.0/0", "IPv6": "::/0"}
 _MULTICAST: Mapping[Family, str] = {"IPv4": "224.0.0.0/4", "IPv6": "ff00::/8"}
 # Kernels say "refused" to one peer once a second at most, after a first few, so that many probes at a time of what is closed would see
@@ -201,11 +202,19 @@ def masquerading(
     `machines` are the networks of its machines; the fabric, if they aren't given.
     """
     near = machines or {family: (str(network),) for family, network in FABRIC.items()}
-    programs: Mapping[Family, str] = {"IPv4": "iptables-restore", "IPv6": "ip6tables-restore"}
     return [
-        ([programs[family], "--noflush", "--wait"], _masquerading(pods, (*near[family], _MULTICAST[family])))
+        ([_RESTORE[family], "--noflush", "--wait"], _masquerading(pods, (*near[family], _MULTICAST[family])))
         for pods, family in zip(request.pod_cidrs, request.families, strict=True)
     ]
+
+
+def first_way(request: LocalRequest, *, opened: bool) -> tuple[list[str], str]:
+    """A command and its input: pods reach the API server by its Service's address before kube-proxy leads them there, or no longer so."""
+    family = request.families[0]
+    address = request.control.address if family == "IPv4" else f"[{request.control.address}]"
+    asked = f"-s {request.pod_cidrs[0]} -d {request.api_service_ip} -p tcp --dport 443"
+    change = f"{'-I' if opened else '-D'} PREROUTING {asked} -j DNAT --to-destination {address}:{API_PORT}"
+    return [_RESTORE[family], "--noflush", "--wait"], f"*nat\n{change}\nCOMMIT\n"
 
 
 def _masquerading(pods: str, inside: Sequence[str]) -> str:

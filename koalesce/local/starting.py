@@ -224,10 +224,15 @@ class Start:
             request=self.request,
             api=api,
             deadline=self.deadline,
+            open_way=lambda opened: self._lead_pods(opened=opened),
             leads=lambda: _listens(service, inside),
             said_by=lambda name: said(self._control, name),
         ).give()
         api.close()
+
+    def _lead_pods(self, *, opened: bool) -> None:
+        command, rules = network.first_way(self.request, opened=opened)
+        self._command(self._control, command, rules)
 
     def _await_nodes(self, api: Api, inside: NetNamespace, given: Sequence[Future[None]]) -> None:
         """Wait until the nodes are Ready, and until CoreDNS answers on one of them."""

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from koalesce.events import AnyEvent
 
@@ -23,6 +23,14 @@ class Reporter(Protocol):
 
     def close(self) -> None:
         """Finish, also when the run did not: what is known so far is what is reported."""
+
+
+@runtime_checkable
+class Saving(Reporter, Protocol):
+    """A reporter that can write what is known while the run lasts, so that it is there even if the run is killed."""
+
+    def save(self) -> None:
+        """Write it; OSError where that can't be done."""
 
 
 class View(Reporter, Protocol):

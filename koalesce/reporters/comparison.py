@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What differs between two runs. `pace`: how many times as long tests take on the whole, where enough of them can be compared."""
+    """What differs between two runs. `only_now`, `only_before`: so many specs are in one of them alone. `pace`: how many times as long tests take on the whole, where enough of them can be compared."""
 
     run: str
     at: str
@@ -45,11 +45,14 @@ class Comparison:
     added: Sequence[Change] = ()
     gone: Sequence[Change] = ()
     still: Sequence[Change] = field(default=())
+    only_now: int = 0
+    only_before: int = 0
+    has_common: bool = True
     pace: float | None = None
 
 
 def compare(earlier: RunRecord, now: RunRecord) -> Comparison:
-    """Compare two runs test by test; those of specs that are in one of them only are left out.
+    """Compare two runs test by test; those of specs that are in one of them only are left out, and counted.
 
     Times are compared of tests that ran in both, and passed at their first try. Where there are enough of them, what is common to all (a busier machine)
     is taken out, and a test is slower only if it's further from the others than three times their usual deviation.
@@ -73,6 +76,7 @@ def compare(earlier: RunRecord, now: RunRecord) -> Comparison:
         added=those(lambda old, new: old is None and new is not None and not _is_bad(new)),
         gone=those(lambda old, new: old is not None and new is None and old.is_test),
         slower=slower, faster=faster, pace=pace,
+        only_now=len(set(now.specs) - specs), only_before=len(set(earlier.specs) - specs), has_common=bool(specs),
     )  # fmt: skip
 
 
@@ -89,7 +93,19 @@ def headline(found: Comparison) -> str:
         (len(found.broken), "newly failing"), (len(found.still), "still failing"), (len(found.fixed), "fixed"),
         (len(found.slower), "slower"), (len(found.faster), "faster"), (len(found.added), "new"), (len(found.gone), "gone"),
     ]  # fmt: skip
-    return ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing changed"
+    if not found.has_common:
+        return "no spec is in both"
+    changes = ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing changed"
+    alone = [
+        f"{_specs(count)} only in {which}"
+        for count, which in ((found.only_now, "this run"), (found.only_before, "that one"))
+        if count
+    ]
+    return f"{changes}; not compared: {', '.join(alone)}" if alone else changes
+
+
+def _specs(count: int) -> str:
+    return f"{count} spec{'' if count == 1 else 's'}"
 
 
 def told(found: Comparison) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TextIO
 
@@ -19,16 +20,24 @@ from koalesce.reporters.text import inert, one_line
 
 _PERIOD = 0.25  # seconds between two pictures
 _ROWS = 12  # of one spec's activities
+# Terminals that break lines anew when they become narrower (what xterm and Linux' console don't) are known by their variables.
+_REFLOWING = (
+    "TMUX", "VTE_VERSION", "KITTY_WINDOW_ID", "WEZTERM_PANE", "KONSOLE_VERSION", "ALACRITTY_WINDOW_ID", "WT_SESSION",
+    "ITERM_SESSION_ID", "GHOSTTY_RESOURCES_DIR",
+)  # fmt: skip
 _COLORS: dict[Style, str] = {"passed": "green", "failed": "red", "error": "magenta", "skipped": "yellow", "dim": "dim"}
 
 
 class LiveView:
     """Draws on a terminal, from the caller's thread: nothing moves but in `tick`, `say` and at the end.
 
+    Tests that pass leave no line, unless `verbose` asks for it: the picture counts them.
     Lines of what has ended are collected and printed with the next picture, because each print draws the picture anew.
     """
 
-    def __init__(self, stream: TextIO, *, verbose: bool = False, color: bool = True) -> None:
+    def __init__(
+        self, stream: TextIO, *, verbose: bool = False, color: bool = True, environ: Mapping[str, str] | None = None
+    ) -> None:
         self._console = Console(
             file=stream,
             force_terminal=True,
@@ -39,10 +48,14 @@ class LiveView:
             legacy_windows=False,
         )
         self._record = RunRecord()
-        self._narrator = Narrator(self._record, verbose=verbose)
+        self._narrator = Narrator(self._record, verbose=verbose, quiet=True)
         self._lines: list[Line] = []
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._drawn = -_PERIOD
+        known = environ or {}
+        self._reflows = any(name in known for name in _REFLOWING) and "STY" not in known  # screen, which doesn't
+        self._width = 0  # of the terminal, when the picture was drawn
+        self._rows: list[Text] = []  # of the picture
         self._is_closed = False
 
     def handle(self, event: AnyEvent) -> None:
@@ -58,12 +71,15 @@ class LiveView:
             return
         self._drawn = elapsed
         self._live.start()
+        self._gather()
         self._print()
-        self._live.update(Group(*self._picture(elapsed)), refresh=True)
+        self._rows, self._width = list(self._picture(elapsed)), self._console.width
+        self._live.update(Group(*self._rows), refresh=True)
 
     def say(self, text: str) -> None:
         """Print a line of the program's own, at once."""
         self._lines.append(Line(one_line(text), "skipped"))
+        self._gather()
         self._print()
 
     def close(self) -> None:
@@ -71,9 +87,21 @@ class LiveView:
         if self._is_closed:
             return
         self._is_closed = True
+        self._gather()
         self._live.update(Text(""))
         self._live.stop()
         self._print()
+
+    def _gather(self) -> None:
+        """Where the terminal has become narrower and has broken rows in several, go to where the picture would end if it hadn't."""
+        width = self._console.width
+        if not self._reflows or width >= self._width:
+            return
+        shown = [min(row.cell_len, self._width) for row in self._rows]
+        self._width = width
+        more = sum(max(1, math.ceil(length / width)) for length in shown) - len(self._rows)
+        if more > 0:
+            self._console.file.write(f"\x1b[{more}A\r\x1b[J")
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []

@@ -9,35 +9,26 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from koalesce.events import AnyEvent, Status
+from koalesce.events import Status
 from koalesce.reporters.cases import Case, cases_of
-from koalesce.reporters.files import write_whole
 from koalesce.reporters.narration import step_title
 from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, shorten, split_cell
+from koalesce.reporters.whole_file import WholeFile
 
 _STATUSES: Mapping[Status, str] = {"passed": "passed", "failed": "failed", "error": "other", "skipped": "skipped"}
 _TEXT = 65536  # characters of one text
 
 
-class Ctrf:
-    """Collects the run and writes the report at its end, whatever that end is."""
+class Ctrf(WholeFile):
+    """One JSON document."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._record = RunRecord()
-
-    def handle(self, event: AnyEvent) -> None:
-        """Take the event in."""
-        self._record.apply(event)
-
-    def close(self) -> None:
-        """Write the file."""
+    def content(self) -> bytes:
+        """The report of what is known so far."""
         text = json.dumps(document(self._record), ensure_ascii=False, indent=1) + "\n"
-        write_whole(self._path, text.encode("utf-8", errors="replace"))
+        return text.encode("utf-8", errors="replace")
 
 
 def document(record: RunRecord) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def check_writable(path: Path, *, makes_folders: bool = True) -> None:
         if path.exists() and not path.is_fifo():  # whoever reads from it would see its end
             with path.open("ab"):
                 pass
-        if _is_replaced(path):
+        if is_replaced(path):
             with tempfile.TemporaryFile(dir=_nearest(path.parent)):
                 pass
     except OSError as error:
@@ -34,7 +34,7 @@ def check_writable(path: Path, *, makes_folders: bool = True) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that readers see all of it or what was there before; devices, pipes and what is open already are written to directly."""
-    if not _is_replaced(path):
+    if not is_replaced(path):
         with path.open("ab") as file:
             file.write(content)
         return
@@ -55,7 +55,8 @@ def is_open_already(path: Path) -> bool:
     return str(path).startswith(("/dev/", "/proc/self/fd/"))
 
 
-def _is_replaced(path: Path) -> bool:
+def is_replaced(path: Path) -> bool:
+    """Whether a file is written as a whole; devices and pipes are only added to."""
     return not is_open_already(path) and (path.is_file() or not path.exists())
 
 

@@ -27,6 +27,8 @@ from koalesce.reporters.text import bar, inert, location, one_line
 # Go knows no outcome but these: that something could not be found out is a failure with an attribute that says so.
 _WORDS: dict[Status, str] = {"passed": "PASS", "failed": "FAIL", "error": "FAIL", "skipped": "SKIP"}
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, whatever the stream's encoding
+
 
 class GoTest:
     """Writes each line as soon as it is known; those of a test's steps once it is clear that the test isn't run again.
@@ -39,6 +41,7 @@ class GoTest:
         self._notes = notes
         self._record = RunRecord()
         self._packages: dict[str, _Package] = {}
+        self._package_names = _Names(keeps_slashes=True)
 
     def handle(self, event: AnyEvent) -> None:
         """Write what an event is worth."""
@@ -50,7 +53,7 @@ class GoTest:
                 self._end(event.at)
             case _:
                 if event.spec not in self._packages:
-                    self._packages[event.spec] = _Package(self._record, event.spec)
+                    self._packages[event.spec] = _Package(self._record, event.spec, self._package_names.of(event.spec))
                 self._write(self._packages[event.spec].tell(event))
 
     def tick(self, elapsed: float) -> None:
@@ -78,10 +81,10 @@ class GoTest:
 class _Package:
     """What is told of one spec."""
 
-    def __init__(self, record: RunRecord, spec: str) -> None:
+    def __init__(self, record: RunRecord, spec: str, package: str) -> None:
         self._record = record
         self._path = spec
-        self._package = one_line(spec).replace(" ", "_")
+        self._package = package
         self._narrator = Narrator(record, phases=True)
         self._names = _Names()
         self._running: set[str] = set()
@@ -224,17 +227,18 @@ class _Package:
 
     def _line(self, action: str, test: str = "", *, at: str = "", **more: str | float) -> str:
         at = "" if self._spec.is_cached else at or self._at  # as Go has it: it didn't happen now
-        fields = {
-            **({"Time": at} if at else {}), "Action": action, "Package": self._package,
-            **({"Test": test} if test else {}), **more,
-        }  # fmt: skip
-        return json.dumps(fields, separators=(",", ":"))  # ASCII, whatever the stream's encoding
+        fields: dict[str, str | float] = {"Time": at} if at else {}
+        fields |= {"Action": action, "Package": self._package}
+        if test:
+            fields["Test"] = test
+        return _ENCODER.encode(fields | more)
 
 
 class _Names:
-    """Names as Go writes them: `_` for blanks (and for slashes, which part a test from its steps), `#01` behind one that is taken."""
+    """Names as Go writes them: `_` for blanks (and for slashes, which part a test from its steps, but not a package's), `#01` behind one that is taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_slashes: bool = False) -> None:
+        self._keeps_slashes = keeps_slashes
         self._of: dict[str, str] = {}
         self._taken: set[str] = set()
 
@@ -251,7 +255,8 @@ class _Names:
         return self._of[name]
 
     def _fresh(self, name: str) -> str:
-        plain = "_".join(inert(one_line(name)).replace("/", " ").split()) or "_"
+        line = one_line(name) if self._keeps_slashes else inert(one_line(name)).replace("/", " ")
+        plain = "_".join(line.split()) or "_"
         found, number = plain, 0
         while found in self._taken:
             number += 1

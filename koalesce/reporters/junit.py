@@ -11,15 +11,15 @@ from __future__ import annotations
 import posixpath
 import re
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from koalesce.events import AnyEvent
 from koalesce.reporters.cases import Case, cases_of
-from koalesce.reporters.files import write_whole
 from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, shorten, split_cell
+from koalesce.reporters.whole_file import WholeFile
 
 _OUTSIDE_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT = 65536  # characters of one element's text
@@ -30,21 +30,16 @@ _NOT_IN_SCHEMA = {
 }  # attributes that Jenkins' junit-10.xsd lacks
 
 
-class JUnit:
-    """Collects the run and writes the report at its end, whatever that end is; `strict`: valid against Jenkins' schema."""
+class JUnit(WholeFile):
+    """One XML document; `strict`: valid against Jenkins' schema."""
 
     def __init__(self, path: Path, *, strict: bool = False) -> None:
-        self._path = path
+        super().__init__(path)
         self._strict = strict
-        self._record = RunRecord()
 
-    def handle(self, event: AnyEvent) -> None:
-        """Take the event in."""
-        self._record.apply(event)
-
-    def close(self) -> None:
-        """Write the file."""
-        write_whole(self._path, render(self._record, strict=self._strict))
+    def content(self) -> bytes:
+        """The report of what is known so far."""
+        return render(self._record, strict=self._strict)
 
 
 def render(record: RunRecord, *, strict: bool = False) -> bytes:
@@ -54,10 +49,11 @@ def render(record: RunRecord, *, strict: bool = False) -> bytes:
     """
     root = ET.Element("testsuites", name="koalesce")
     cases: list[Case] = []
+    classes = _classes(record)
     for index, spec in enumerate(record.specs.values()):
         mine = list(cases_of(record, spec))
         cases += mine
-        root.append(_suite(record, spec, index, mine))
+        root.append(_suite(record, spec, index, mine, classes))
     _count(root, cases, record.finished.seconds if record.finished else record.elapsed)
     if strict:
         _keep_to_schema(root)
@@ -73,7 +69,17 @@ def _keep_to_schema(root: ET.Element) -> None:
                 element.attrib.pop(attribute, None)
 
 
-def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -> ET.Element:
+def _classes(record: RunRecord) -> dict[str, str]:
+    """A class name for each file of specs: `a.b` of a/b.yaml, but its path where another file (a/b.yml) would have the same."""
+    files = dict.fromkeys(split_cell(path)[0] for path in record.specs)
+    dotted = {file: posixpath.splitext(file)[0].strip("/.").replace("/", ".") for file in files}
+    counts = Counter(dotted.values())
+    return {file: name if counts[name] == 1 else file for file, name in dotted.items()}
+
+
+def _suite(
+    record: RunRecord, spec: SpecRecord, index: int, cases: list[Case], classes: Mapping[str, str]
+) -> ET.Element:
     path = spec.started.spec
     suite = ET.Element("testsuite", name=_xml(path), id=str(index))
     seconds = spec.finished.seconds if spec.finished else max(0.0, record.elapsed - spec.started.elapsed)
@@ -87,8 +93,7 @@ def _suite(record: RunRecord, spec: SpecRecord, index: int, cases: list[Case]) -
     for name, value in _properties(record, spec):
         ET.SubElement(properties, "property", name=name, value=_xml(value))
     file, cell = split_cell(path)
-    name = posixpath.splitext(file)[0].strip("/.").replace("/", ".")
-    classname = _xml(f"{name} {cell}".rstrip())
+    classname = _xml(f"{classes[file]} {cell}".rstrip())
     for case in cases:
         suite.append(_testcase(case, path, classname))
     return suite

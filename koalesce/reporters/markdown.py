@@ -9,14 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from koalesce.durations import format_seconds
-from koalesce.events import AnyEvent
 from koalesce.reporters.cases import BAD, Case, cases_of
 from koalesce.reporters.comparison import compare, told
-from koalesce.reporters.files import write_whole
 from koalesce.reporters.html.summary import verdict
 from koalesce.reporters.html.words import ORDER, status_of
 from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, location, one_line, shorten
+from koalesce.reporters.whole_file import WholeFile
 
 _TEXT = 8000  # characters of what there is to say of one case
 _ALL = 900_000  # bytes: GitHub refuses a summary of more than 1 MiB as a whole
@@ -25,39 +24,42 @@ _MARKS = {"failed": "❌", "error": "💥", "flaky": "⚠️", "passed": "✅", 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&@$^=+!]|:(?=[^\s\d]))")
 
 
-class Markdown:
-    """Collects the run and writes the report at its end, whatever that end is.
+class Markdown(WholeFile):
+    """A page of Markdown.
 
     `appends`: to what is in the file already; `earlier`: a run to show it beside.
     """
 
     def __init__(self, path: Path, *, appends: bool = False, earlier: RunRecord | None = None) -> None:
         self._earlier = earlier
-        self._path = path
+        super().__init__(path)
         self._appends = appends
-        self._record = RunRecord()
 
-    def handle(self, event: AnyEvent) -> None:
-        """Take the event in."""
-        self._record.apply(event)
+    def content(self) -> bytes:
+        """The summary of what is known so far."""
+        return "".join(f"{line}\n" for line in lines(self._record, earlier=self._earlier)).encode(
+            "utf-8", errors="replace"
+        )
+
+    def save(self) -> None:
+        """As every report; what is added to a file of others can't be replaced later."""
+        if not self._appends:
+            super().save()
 
     def close(self) -> None:
         """Write the file."""
-        content = "".join(f"{line}\n" for line in lines(self._record, earlier=self._earlier)).encode(
-            "utf-8", errors="replace"
-        )
         if self._appends:
             with self._path.open("ab") as file:
-                file.write(content)
+                file.write(self.content())
         else:
-            write_whole(self._path, content)
+            super().close()
 
 
 def lines(record: RunRecord, *, room: int = _ALL, earlier: RunRecord | None = None) -> Iterator[str]:
     """A table of the specs, what differs from an earlier run, then all that did not pass, as far as there is room for it (in bytes)."""
     cases = {path: list(cases_of(record, spec)) for path, spec in record.specs.items()}
     every = [case for mine in cases.values() for case in mine]
-    names = ", ".join(spec.started.name for spec in record.specs.values())
+    names = ", ".join(record.names)
     word, look = verdict(record, every)
     yield f"## {_MARKS[look]} {word}: {plain(shorten_line(names, 120)) or 'nothing'}"
     yield ""

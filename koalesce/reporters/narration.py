@@ -47,12 +47,17 @@ class Line:
 
 
 class Narrator:
-    """Turns events into lines. `phases`: also those of phases that went well; `verbose`: all that there is to tell."""
+    """Turns events into lines.
 
-    def __init__(self, record: RunRecord, *, verbose: bool = False, phases: bool = False) -> None:
+    `phases`: also those of phases that went well; `verbose`: all that there is to tell; `quiet`: of what goes well no more than that a
+    spec has ended, for people who see what is going on.
+    """
+
+    def __init__(self, record: RunRecord, *, verbose: bool = False, phases: bool = False, quiet: bool = False) -> None:
         self._record = record
         self._verbose = verbose
         self._phases = phases or verbose
+        self._quiet = quiet and not verbose
         self._spec = ""
         self._told: dict[str, list[str]] = {}  # by spec: what went wrong so far
         self._skipped: dict[str, str] = {}  # by spec: the reason of the last skip
@@ -64,7 +69,8 @@ class Narrator:
         spec = getattr(event, "spec", "")
         if not lines or not spec or spec == self._spec:
             return lines
-        speaks_of_another = bool(self._spec) and not isinstance(event, SpecStarted | SpecFinished)
+        is_one_of_several = bool(self._spec) or (self._quiet and len(self._record.specs) > 1)
+        speaks_of_another = is_one_of_several and not isinstance(event, SpecStarted | SpecFinished)
         self._spec = spec
         return [Line(f"=== NAME  {one_line(spec)}"), *lines] if speaks_of_another else lines
 
@@ -76,7 +82,7 @@ class Narrator:
                 text = f"run {one_line(event.run_id)}: koalesce {event.version}, artifacts in {one_line(event.folder)}"
                 return [Line(text, "dim")] if self._verbose else []
             case SpecStarted():
-                return [Line(f"=== RUN   {one_line(event.spec)}")]
+                return [] if self._quiet else [Line(f"=== RUN   {one_line(event.spec)}")]
             case PhaseProgress():
                 return self._phase_progress(event)
             case PhaseFinished():
@@ -146,6 +152,8 @@ class Narrator:
         return [head, *_tried(tried[-1].steps if tried else [], event, "failed", self._verbose)]
 
     def _test_finished(self, event: TestFinished) -> list[Line]:
+        if self._quiet and event.status == "passed" and not event.flaky:
+            return []
         style: Style = "skipped" if event.flaky else event.status
         head = Line(f"--- {_WORDS[event.status]}: {_name(event.test)} ({event.seconds:.2f}s){_tries(event)}", style)
         if event.status == "skipped":

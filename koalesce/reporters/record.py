@@ -24,6 +24,7 @@ from koalesce.events import (
     TestRerun,
     TestStarted,
 )
+from koalesce.reporters.text import split_cell
 
 _MOST_SIGHTS = 40
 FIRST_SIGHTS = 10
@@ -148,6 +149,14 @@ class RunRecord:
         self.specs: dict[str, SpecRecord] = {}
         self.finished: RunFinished | None = None
         self.elapsed = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """What its specs are called: cells of one file once; the paths of files that have a name together."""
+        files: dict[str, dict[str, None]] = {}
+        for path, spec in self.specs.items():
+            files.setdefault(spec.started.name, {})[split_cell(path)[0]] = None
+        return [shown for name, paths in files.items() for shown in ([name] if len(paths) == 1 else paths)]
 
     def spec(self, path: str) -> SpecRecord:
         """The record of a spec; one without its own start (a cut event file) starts when first heard of."""

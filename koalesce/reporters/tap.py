@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
-from koalesce.events import AnyEvent
 from koalesce.reporters.cases import BAD, Case, cases_of
-from koalesce.reporters.files import write_whole
 from koalesce.reporters.record import RunRecord, SpecRecord
 from koalesce.reporters.text import clean, one_line, shorten
+from koalesce.reporters.whole_file import WholeFile
 
 _TEXT = 65536  # characters of one text
 
 
-class Tap:
-    """Collects the run and writes the report at its end, whatever that end is."""
+class Tap(WholeFile):
+    """Lines of the protocol."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._record = RunRecord()
-
-    def handle(self, event: AnyEvent) -> None:
-        """Take the event in."""
-        self._record.apply(event)
-
-    def close(self) -> None:
-        """Write the file."""
-        text = "".join(f"{line}\n" for line in lines(self._record))
-        write_whole(self._path, text.encode("utf-8", errors="replace"))
+    def content(self) -> bytes:
+        """The report of what is known so far."""
+        return "".join(f"{line}\n" for line in lines(self._record)).encode("utf-8", errors="replace")
 
 
 def lines(record: RunRecord) -> Iterator[str]:

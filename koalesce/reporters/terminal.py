@@ -50,5 +50,5 @@ def open_view(stream: TextIO, environ: Mapping[str, str], *, verbose: bool = Fal
     if can.live and live:
         from koalesce.reporters.console import LiveView  # loads rich, which plain lines do without
 
-        return LiveView(stream, verbose=verbose, color=can.color)
+        return LiveView(stream, verbose=verbose, color=can.color, environ=environ)
     return Plain(stream, verbose=verbose, phases=not can.terminal or not can.live, color=can.color)

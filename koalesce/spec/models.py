@@ -22,7 +22,7 @@ class Metadata(Model):
     """What the spec is called."""
 
     name: ObjectName
-    """Its name."""
+    """Its name: its clusters and its folder of artifacts are called so. Specs of a run may have one name: they get numbers there, and all that is told of them names their files."""
 
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels to select specs by."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from koalesce.events import AnyEvent, SpecStarted, StepAttempted, StepStarted, TestFinished, TestStarted
 from koalesce.reporters import Reporter
 from koalesce.reporters.console import LiveView
+from koalesce.reporters.ctrf import Ctrf
 from koalesce.reporters.go_test import GoTest
 from koalesce.reporters.html import Html
 from koalesce.reporters.jsonl import JsonLines
@@ -22,6 +23,7 @@ from koalesce.reporters.junit import JUnit
 from koalesce.reporters.markdown import Markdown
 from koalesce.reporters.plain import Plain
 from koalesce.reporters.record import RunRecord
+from koalesce.reporters.tap import Tap
 
 SPEC = "specs/many.yaml"
 
@@ -31,6 +33,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         show("JUnit of 10,000 cases", lambda: consume(JUnit(Path(folder, "junit.xml")), events))
         show(f"event file of {len(events):,} events", lambda: consume(JsonLines(Path(folder, "events.jsonl")), events))
+        show("CTRF of 10,000 cases", lambda: consume(Ctrf(Path(folder, "ctrf.json")), events))
+        show("TAP of 10,000 cases", lambda: consume(Tap(Path(folder, "report.tap")), events))
         show("Markdown of 10,000 cases", lambda: consume(Markdown(Path(folder, "summary.md")), events))
         show("HTML of 10,000 cases", lambda: consume(Html(Path(folder, "report.html")), events))
         show(

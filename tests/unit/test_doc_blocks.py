@@ -38,7 +38,13 @@ _NAMED = re.compile(r"\b(?:file|archive|ca|cert|key): ([\w./-]+\.(?:yaml|tar|crt
 _MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stands-for-another}\n"
 _FLAGS_OF_OTHERS = {
     *("-d", "-s", "--cgroupns", "--security-opt"),  # iptables, docker
-    *("--bgp-graceful-restart", "--enable-pod-egress", "--netpol-default-deny", "--routes-sync-period"),  # kube-router
+    *(
+        "--bgp-graceful-restart",
+        "--enable-pod-egress",
+        "--netpol-default-deny",
+        "--routes-sync-period",
+        "--use-nftables-for-netpol",
+    ),  # kube-router
     *("-k", "-m", "-x", "--deselect", "--dist", "--koalesce-cluster", "--lf"),  # pytest and its plugins
 }
 _FOREIGN = (

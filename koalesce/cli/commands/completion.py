@@ -12,13 +12,20 @@ examples:
   source <(koalesce completion zsh)                                    the same for zsh, after compinit
   koalesce completion fish > ~/.config/fish/completions/koalesce.fish
 """
-# `filenames` has readline quote what needs it: names of tests have spaces.
+# `filenames` has readline quote what needs it (names of tests have spaces), all but the dollar sign.
 _BASH = r"""_koalesce() {
   local word found=()
   while IFS= read -r word; do found+=("$word"); done \
     < <(koalesce complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  if ((!${#found[@]})); then
+    compopt -o default
+  elif [[ "${found[*]}" == *'$'* && ${COMP_WORDS[COMP_CWORD]} != [\'\"]* ]]; then
+    compopt -o noquote
+    for word in "${!found[@]}"; do printf -v "found[$word]" %q "${found[word]}"; done
+  else
+    compopt -o filenames
+  fi
   COMPREPLY=("${found[@]}")
-  if ((${#found[@]})); then compopt -o filenames; else compopt -o default; fi
 }
 complete -F _koalesce koalesce
 """

@@ -54,13 +54,8 @@ def _explained(reference: Reference, what: str) -> Iterator[str]:
     from koalesce.errors import UsageError
     from koalesce.steps import STEPS
 
-    head, *path = what.split(".")
-    if head in STEPS:
-        models = [reference.step(head).model]
-    elif head in ("step", "steps"):
-        models = [reference.common()]
-    else:
-        models, path = [reference.spec()], [head, *path]
+    head = what.split(".")[0]
+    models, path = _begun(reference, what)
     found: FieldText | None = None
     done = head
     for name in path:
@@ -74,12 +69,48 @@ def _explained(reference: Reference, what: str) -> Iterator[str]:
             raise UsageError(f'"{name}" is {where}{did_you_mean(name, known)}', hint=hint)
         found = fields[name]
         done = name if done == head == name else f"{done}.{name}"
-        models = [reference.common() if below == "Step" else reference.model(below) for below in found.models]
+        models = _below(reference, found)
     if found is not None:
         yield f"{what}: {_plain(found.type)}{_default(found)}"
         yield from _wrapped(found.text, "  ")
     for model in models:
         yield from _model(model, named=found is not None)
+
+
+def explainable(what: str) -> Iterator[str]:
+    """What can be explained and begins as `what` does, up to its last dot: step types and sections, or the fields of one of them."""
+    from koalesce.spec.reference import Reference
+    from koalesce.steps import STEPS
+
+    reference = Reference()
+    parent, dot, _ = what.rpartition(".")
+    if not dot:
+        yield from (*STEPS, "steps", *(each.name for each in reference.spec().fields))
+        return
+    models, path = _begun(reference, parent)
+    for name in path:
+        found = next((each for model in models for each in model.fields if each.name == name), None)
+        if found is None:
+            return
+        models = _below(reference, found)
+    yield from (f"{parent}.{each.name}" for model in models for each in model.fields)
+
+
+def _begun(reference: Reference, what: str) -> tuple[list[ModelText], list[str]]:
+    """The models that a path begins in, and the names of fields that it has below them."""
+    from koalesce.steps import STEPS
+
+    head, *path = what.split(".")
+    if head in STEPS:
+        return [reference.step(head).model], path
+    if head in ("step", "steps"):
+        return [reference.common()], path
+    return [reference.spec()], [head, *path]
+
+
+def _below(reference: Reference, field: FieldText) -> list[ModelText]:
+    """The models of what a field takes."""
+    return [reference.common() if below == "Step" else reference.model(below) for below in field.models]
 
 
 def _model(model: ModelText, *, named: bool) -> Iterator[str]:

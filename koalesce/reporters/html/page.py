@@ -86,10 +86,11 @@ def _has_card(case: Case) -> bool:
 
 
 def _index(cases: Mapping[str, Sequence[Case]], anchors: Mapping[str, Sequence[str]]) -> Markup:
-    """A line for each card."""
+    """A line for each card, with its spec where there are several."""
     lines = [
         tag(
             "li", mark(status_of(case)), " ", tag("a", case.name or "setup", href=f"#{anchors[path][index]}"),
+            [" ", tag("code", path, class_="where")] if len(cases) > 1 else None,
             tag("span", _reason(case), class_="said"),
         )
         for path, mine in cases.items()

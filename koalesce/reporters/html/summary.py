@@ -63,8 +63,8 @@ def specs_table(record: RunRecord, cases: Mapping[str, Sequence[Case]]) -> Marku
 
 
 def _what(record: RunRecord) -> str:
-    names = [spec.started.name for spec in record.specs.values()]
-    return f"{len(names)} specs" if len(names) > 3 else ", ".join(names) or "nothing"
+    names = record.names
+    return f"{len(record.specs)} specs" if len(names) > 3 else ", ".join(names) or "nothing"
 
 
 def _readable(at: str) -> str:

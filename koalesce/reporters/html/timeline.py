@@ -119,7 +119,18 @@ def ticks(axis: Axis, height: int) -> Iterator[Markup]:
         place = (seconds - axis.begin) / axis.length
         yield tag("line", x1=x, x2=x, y1=AXIS - 4, y2=height, class_="tick")
         anchor = "start" if place < 0.02 else "end" if place > 0.96 else "middle"
-        yield tag("text", format_seconds(seconds) if number else "0", x=x, y=AXIS - 9, text_anchor=anchor)
+        words = _at(seconds, step) if number else "0"
+        yield tag("text", words, x=x, y=AXIS - 9, text_anchor=anchor, class_="odd" if number % 2 else None)
+
+
+def _at(seconds: float, step: float) -> str:
+    """A time, as exactly as tells it from those a step before and after."""
+    if seconds < 1 or step >= 1 or (seconds < 60 and step >= 0.1):
+        return format_seconds(seconds)
+    decimals = 1 if step >= 0.1 else 2 if step >= 0.01 else 3
+    minutes, rest = divmod(round(seconds, decimals), 60)
+    minutes_shown = f"{minutes:.0f}m" if minutes else ""
+    return f"{minutes_shown}{rest:0{(3 if minutes else 2) + decimals}.{decimals}f}s"
 
 
 def _step(length: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -50,6 +52,13 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["toolchain", "pr"], ["prepare"]),
         (["explain", "wait"], ["wait-for"]),
         (["explain", "clu"], ["cluster", "clusters"]),
+        (["explain", "curl.met"], ["curl.method"]),
+        (["explain", "curl.from.pods.sel"], ["curl.from.pods.selector"]),
+        (["explain", "cluster.nod"], ["cluster.nodes"]),
+        (["explain", "steps.ret"], ["steps.retry"]),
+        (["explain", "tests.steps.ret"], ["tests.steps.retry"]),
+        (["explain", "curl.nowhere."], []),
+        (["explain", "nowhere."], []),
         (["ssh", "dev", "--", ""], []),
         (["help", "expl"], ["explain"]),
         (["up", "specs/a"], ["specs/a.yaml"]),
@@ -59,6 +68,17 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_offers_what_may_stand_there(words: list[str], expected: list[str]) -> None:
     assert candidates(words) == expected
+
+
+def test_what_is_offered_after_explain_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = candidates(["explain", ""])
+    for depth in range(2):
+        below = [word for each in waiting for word in candidates(["explain", f"{each}."])]
+        assert len(below) > len(waiting) or depth
+        for word in below:
+            assert main(["explain", word]) == 0
+            assert capsys.readouterr().out.startswith(f"{word}: ")
+        waiting = below[::20]
 
 
 def test_every_command_has_something_or_nothing_but_no_error() -> None:
@@ -79,14 +99,24 @@ def test_the_command_that_shells_call_prints_a_line_each(capsys: pytest.CaptureF
     assert capsys.readouterr().out == "specs/a.yaml\nspecs/b.yaml\n"
 
 
-def test_bash_gets_whole_names(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("typed", "offered", "found"),
+    [
+        ('""', r"pods reach pods\nother", "<pods reach pods><other>"),
+        ('""', r"a \\$HOME\nother", r"<a\ \\\$HOME><other>"),  # bash itself quotes all but the dollar sign
+        ("\\'a", r"a $HOME", "<a $HOME>"),
+    ],
+)
+def test_bash_gets_whole_names(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, typed: str, offered: str, found: str
+) -> None:
     main(["completion", "bash"])
     script = tmp_path / "completion.bash"
     script.write_text(capsys.readouterr().out)
     lines = [
-        "koalesce() { printf 'pods reach pods\\nother\\n'; }",
+        f"koalesce() {{ printf '{offered}\\n'; }}",
         f"source {script}",
-        "COMP_WORDS=(koalesce run --run '') COMP_CWORD=3; _koalesce 2>/dev/null",
+        f"COMP_WORDS=(koalesce run --run {typed}) COMP_CWORD=3; _koalesce 2>/dev/null",
         "printf '<%s>' \"${COMPREPLY[@]}\"",
     ]
 
@@ -94,4 +124,26 @@ def test_bash_gets_whole_names(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         ["bash", "--norc", "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=60
     )
 
-    assert done.stdout == "<pods reach pods><other>"
+    assert done.stdout == found
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish here")
+def test_fish_offers_whole_names_and_files_where_there_are_none(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    main(["completion", "fish"])
+    (tmp_path / "koalesce.fish").write_text(capsys.readouterr().out)
+    stub = tmp_path / "bin" / "koalesce"
+    stub.parent.mkdir()
+    stub.write_text('#!/bin/sh\nfor last; do :; done\ncase $last in "") printf "pods reach pods\\nother\\n";; esac\n')
+    stub.chmod(0o755)
+    (tmp_path / "values.yaml").touch()
+    asked = "source koalesce.fish; complete -C 'koalesce run --run '; complete -C 'koalesce run --values val'"
+
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", asked],
+        cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), "PATH": f"{stub.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert done.stdout.splitlines() == ["other", "pods reach pods", "values.yaml"]

@@ -47,6 +47,20 @@ def test_nothing_is_written_while_nothing_fails(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_what_is_saved_while_the_run_lasts_is_put_right_later(tmp_path: Path) -> None:
+    file = tmp_path / "failed.json"
+    failed = FailedTests({}, file)
+    failed.handle(TestFinished(spec="a.yaml", test="t", status="failed", seconds=0, message="", line=1))
+    failed.save()
+    assert read_failed(file) == {"a.yaml": {"t"}}
+
+    failed.handle(SpecStarted(spec="a.yaml", name="a", tests=("t",)))
+    failed.handle(TestFinished(spec="a.yaml", test="t", status="passed", seconds=0, message="", line=1))
+    failed.close()
+
+    assert read_failed(file) == {}
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"failed": []}', '{"failed": {"a": 1}}'])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "failed.json").write_text(text)

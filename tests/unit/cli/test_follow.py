@@ -374,3 +374,73 @@ def test_an_unexpected_error_of_ours_still_tears_down_first() -> None:
         follow(events(), view, Reports({}), stop, FixedClock())
 
     assert ended.is_set()
+
+
+class Watch:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class SavedReport(FakeReport):
+    """A report that can be saved, which takes its time; `saved` has how many events it then knew."""
+
+    def __init__(self, clock: Watch, takes: float = 0.0) -> None:
+        super().__init__()
+        self.saved: list[int] = []
+        self._clock = clock
+        self._takes = takes
+
+    def save(self) -> None:
+        self.saved.append(len(self.events))
+        self._clock.seconds += self._takes
+
+
+def test_reports_are_saved_while_the_run_lasts_if_there_is_news() -> None:
+    clock = Watch()
+    report = SavedReport(clock)
+    reports = Reports({"junit": report, "events": FakeReport()})
+
+    for seconds, event in ((0.0, START), (1.0, PHASE), (2.5, None), (5.0, None), (6.0, READY)):
+        clock.seconds = seconds
+        if event is not None:
+            reports.handle(event)
+        reports.save(clock)
+
+    assert report.saved == [1, 2, 3]
+
+
+def test_saving_reports_takes_a_fiftieth_of_the_time_at_most() -> None:
+    clock = Watch()
+    report = SavedReport(clock, takes=1.0)
+    reports = Reports({"html": report})
+
+    for seconds in range(200):
+        clock.seconds = max(clock.seconds, float(seconds))
+        reports.handle(START)
+        reports.save(clock)
+
+    assert len(report.saved) == 4
+
+
+def test_a_report_that_can_not_be_saved_now_is_written_at_the_end() -> None:
+    class Full(SavedReport):
+        def save(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    report = Full(Watch())
+    reports = Reports({"junit": report})
+
+    reports.handle(START)
+    reports.save(Watch())
+    reports.close()
+
+    assert report.closed
+    assert reports.problems == []

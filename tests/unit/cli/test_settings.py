@@ -92,14 +92,14 @@ def test_flags_win_over_a_file_of_settings_and_the_rest_of_it_counts() -> None:
 @pytest.mark.parametrize(
     ("text", "environ", "message"),
     [
-        ("[run]\nparalel = 8", {}, 'koalesce.toml, run.paralel: there is no such setting; did you mean "parallel"?'),
+        ("[run]\nparalel = 8", {}, 'koalesce.toml:2: run.paralel: there is no such setting; did you mean "parallel"?'),
         ("", {"KOALESCE_RUN_SHROT": "1"}, 'KOALESCE_RUN_SHROT: there is no such setting; did you mean "KOALESCE_RUN_SHORT"?'),
-        ("[run]\nparallel = 0", {}, "koalesce.toml, run.parallel: '0' is not a whole number from 1"),
-        ("[run]\nparallel = true", {}, "koalesce.toml, run.parallel: expected a text or a whole number, got True"),
-        ('[run]\nshort = "no"', {}, "koalesce.toml, run.short: expected true or false, got 'no'"),
+        ("[run]\nparallel = 0", {}, "koalesce.toml:2: run.parallel: '0' is not a whole number from 1"),
+        ("[run]\nparallel = true", {}, "koalesce.toml:2: run.parallel: expected a text or a whole number, got true"),
+        ('[run]\nshort = "no"', {}, "koalesce.toml:2: run.short: expected true or false, got 'no'"),
         ("", {"KOALESCE_RUN_SHORT": "maybe"}, "KOALESCE_RUN_SHORT: 'maybe' is neither true nor false"),
         ("", {"KOALESCE_RUN_PARALLEL": ""}, "KOALESCE_RUN_PARALLEL: is empty"),
-        ("run = 1", {}, "run takes a table of flags"),
+        ("run = 1", {}, "koalesce.toml:1: run: expected a table of flags, got 1"),
     ],
 )  # fmt: skip
 def test_what_cant_be_right_is_refused(text: str, environ: dict[str, str], message: str) -> None:

@@ -145,14 +145,14 @@ class FakeEngine:
         (loaded,) = load_all(options.paths)
         self.options.append(options)
         self.raws.append((loaded.spec.tests[0].namespace.name, loaded.spec.tests[0].steps[0].raw))
-        yield SpecStarted(spec="s", name="step", tests=("step",))
+        yield SpecStarted(spec=loaded.shown, name="step", tests=("step",))
         if self.has_step:
             yield StepFinished(
-                spec="s", test="step", section="steps", index=0, type="wait-for", title="deployment/web", line=1, attempts=3,
+                spec=loaded.shown, test="step", section="steps", index=0, type="wait-for", title="deployment/web", line=1, attempts=3,
                 status=self.status, seconds=1.5, message="1 of 2 pods", settled=0.5,
             )  # fmt: skip
-        yield TestFinished(spec="s", test="step", status=self.status, seconds=1, message="1 of 2 pods", line=1)
-        yield SpecFinished(spec="s", status=self.status, seconds=1)
+        yield TestFinished(spec=loaded.shown, test="step", status=self.status, seconds=1, message="1 of 2 pods", line=1)
+        yield SpecFinished(spec=loaded.shown, status=self.status, seconds=1)
         yield RunFinished(status=self.status, passed=1, failed=0, error=0, skipped=0, seconds=1)
 
 
@@ -183,6 +183,8 @@ class TestSteps:
 
         assert isinstance(caught.value, StepFailed)
         assert caught.value.result.title == "deployment/web"
+        assert "wait-for: 1 of 2 pods" in str(caught.value)
+        assert ".yaml" not in str(caught.value)  # that the step was put in, and that is gone
 
     @pytest.mark.parametrize(("status", "has_step"), [("error", True), ("error", False), ("skipped", False)])
     def test_what_could_not_be_found_out_is_no_failure(

@@ -160,6 +160,23 @@ def test_what_leaves_is_masqueraded_in_each_family() -> None:
     assert returns == ["fd00:10:244::/56", "fd4b:6f61:6c65::/48", "ff00::/8"]
 
 
+@pytest.mark.parametrize(
+    ("families", "command", "rule"),
+    [
+        (["IPv4"], "iptables-restore", "-s 10.244.0.0/16 -d 10.96.0.1 -p tcp --dport 443 -j DNAT --to-destination 198.18.0.10:6443"),
+        (["IPv6", "IPv4"], "ip6tables-restore", "-s fd00:10:244::/56 -d fd00:10:96::1 -p tcp --dport 443 -j DNAT --to-destination [fd4b:6f61:6c65::10]:6443"),
+    ],
+)  # fmt: skip
+def test_the_first_way_to_the_api_server_is_closed_as_it_was_opened(
+    families: list[Any], command: str, rule: str
+) -> None:
+    opened, closed = (network.first_way(request(*families), opened=each) for each in (True, False))
+
+    assert opened[0] == closed[0] == [command, "--noflush", "--wait"]
+    assert opened[1] == f"*nat\n-I PREROUTING {rule}\nCOMMIT\n"
+    assert closed[1] == f"*nat\n-D PREROUTING {rule}\nCOMMIT\n"
+
+
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
 def test_the_service_of_the_api_server_is_there_before_anybody_asks_for_its_address(family: Any) -> None:
     wanted = request(family)

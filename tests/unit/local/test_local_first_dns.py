@@ -23,8 +23,8 @@ ADDRESS = "10.244.0.2"
 class Server(Api):
     """An API server in memory, whose one node runs each pod once it has been asked for it often enough."""
 
-    def __init__(self, *, looks: int = 2, **deployment: Any) -> None:
-        self.looks = looks
+    def __init__(self, *, looks: int = 2, then: int = 2, **deployment: Any) -> None:
+        self.looks, self.then = looks, then
         self.slices: list[Mapping[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {NODE: {"kind": "Node"}}
         for path, document in addons.coredns("dns:1", "10.96.0.10"):
@@ -56,7 +56,7 @@ class Server(Api):
             self.looks -= 1
             if self.looks <= 0:
                 found["status"] = {**READY, "podIP": ADDRESS}
-                self.looks = 2
+                self.looks = self.then
 
 
 def named(document: Mapping[str, Any], uid: str, name: str = "") -> dict[str, Any]:
@@ -64,23 +64,32 @@ def named(document: Mapping[str, Any], uid: str, name: str = "") -> dict[str, An
     return {**document, "metadata": {**metadata, "name": name or metadata["name"], "uid": uid}}
 
 
-def give(server: Server, *, leads: bool = True, seconds: float = 60, **changes: Any) -> None:
+def give(server: Server, *, leads: bool = True, seconds: float = 60, **changes: Any) -> list[str]:
+    """Have it given; returns what became of the way to the API server, and what had been made by then."""
+    ways: list[str] = []
+
+    def open_way(opened: bool) -> None:
+        ways.append(f"{'open' if opened else 'closed'} after {len(server.made)}")
+
     nodes = [{"name": "cp", "role": "control-plane", **changes.pop("control", {})}]
     basis = {"name": "c1", "kubernetes_version": "1.37.2", "state_dir": "/state", "nodes": nodes}
     FirstDns(
         request=from_mapping({**basis, **changes}),
         api=server,
         deadline=Deadline(seconds, lambda: None),
+        open_way=open_way,
         leads=lambda: leads,
         said_by=lambda name: f"{name} said last: nothing",
     ).give()
+    return ways
 
 
 def test_the_endpoints_are_those_that_a_controller_would_make_of_a_ready_pod() -> None:
     server = Server()
 
-    give(server)
+    ways = give(server)
 
+    assert ways == ["open after 0", "closed after 3"]
     replica_set, pod, endpoints = server.made
     assert [each["kind"] for each in server.made] == ["ReplicaSet", "Pod", "EndpointSlice"]
     (endpoint,) = endpoints["endpoints"]
@@ -123,9 +132,9 @@ def test_controllers_that_were_quicker_are_left_alone() -> None:
 def test_nothing_is_given_where_its_pod_may_not_run(changes: dict[str, Any]) -> None:
     server = Server()
 
-    give(server, **changes)
+    ways = give(server, **changes)
 
-    assert server.made == []
+    assert ways == server.made == []
 
 
 def test_a_pod_that_has_gone_has_no_endpoints() -> None:
@@ -152,4 +161,4 @@ def test_a_pod_that_has_gone_has_no_endpoints() -> None:
 )
 def test_who_waits_in_vain_is_told_for_what(looks: int, leads: bool, message: str) -> None:
     with pytest.raises(ClusterError, match=message):
-        give(Server(looks=looks), leads=leads, seconds=0)
+        give(Server(looks=looks, then=1), leads=leads, seconds=0)

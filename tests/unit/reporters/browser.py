@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -20,16 +21,27 @@ class Unwilling(Exception):
     """The browser doesn't start."""
 
 
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what a browser leaves behind in the one for such files; its name is short, as a socket in it has to have a path of 107 characters."""
+    return tempfile.TemporaryDirectory(prefix="koalesce-", ignore_cleanup_errors=True)
+
+
+def surroundings(profile: Path, temporary: str) -> dict[str, str]:
+    """The environment of a browser that writes to nobody's folders."""
+    return {**os.environ, "HOME": str(profile), "TMPDIR": temporary}
+
+
 class Tab:
     """One page, which is shown in a window of whatever size; `said` is what the browser complained of."""
 
     def __init__(self, program: str, profile: Path) -> None:
+        self._temporary = temporary_folder()
         self._process = subprocess.Popen(
             [
                 program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
                 "--remote-debugging-port=0", "--remote-allow-origins=*", "about:blank",
             ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "HOME": str(profile)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=surroundings(profile, self._temporary.name),
         )  # fmt: skip
         self._count = 0
         self.said: list[dict[str, Any]] = []
@@ -38,6 +50,7 @@ class Tab:
         except BaseException:
             self._process.kill()
             self._process.wait()
+            self._temporary.cleanup()
             raise
         for domain in ("Page", "Runtime", "Log"):
             self.ask(f"{domain}.enable")
@@ -49,6 +62,7 @@ class Tab:
         self._socket.close()
         self._process.terminate()
         self._process.wait(_PATIENCE)
+        self._temporary.cleanup()
 
     def _address(self, profile: Path) -> str:
         end = time.monotonic() + _PATIENCE

@@ -83,7 +83,27 @@ def test_specs_of_one_run_only_are_left_out() -> None:
     found = compare(record(other, spec="specs/b.yaml"), record(ended("a", "failed")))
 
     assert names(found) == {}
-    assert headline(found) == "nothing changed"
+    assert headline(found) == "no spec is in both"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        ("ab", "ab", "nothing changed"),
+        ("a", "abc", "nothing changed; not compared: 2 specs only in this run"),
+        ("abc", "a", "nothing changed; not compared: 2 specs only in that one"),
+        ("ab", "ac", "nothing changed; not compared: 1 spec only in this run, 1 spec only in that one"),
+    ],
+)
+def test_specs_of_one_run_only_are_counted(then: str, now: str, said: str) -> None:
+    def specs(letters: str) -> RunRecord:
+        found = RunRecord()
+        for spec in (f"specs/{letter}.yaml" for letter in letters):
+            for event in events(replace(ended("t"), spec=spec), spec=spec):
+                found.apply(event)
+        return found
+
+    assert headline(compare(specs(then), specs(now))) == said
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 class Screen:
     """A view whose output is kept; `picture` is what the last drawing put there, `lines` everything as text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool = False, environ: dict[str, str] | None = None) -> None:
         self.stream = io.StringIO()
-        self.view = LiveView(self.stream, color=False)
+        self.view = LiveView(self.stream, verbose=verbose, color=False, environ=environ)
         self._seen = 0
 
     def show(self, *events: AnyEvent) -> None:
@@ -74,7 +74,6 @@ def test_draws_phases_before_the_cluster_is_up() -> None:
     )
 
     assert screen.picture(2.0) == [
-        "=== RUN   specs/a.yaml",
         "specs/a.yaml  no cluster yet  0/2",
         "  images  2s  pulling coredns",
         "0/2 tests · 2s",
@@ -99,7 +98,6 @@ def test_draws_the_running_step_what_it_saw_and_its_time() -> None:
     )
 
     assert screen.picture(8.0) == [
-        "=== RUN   specs/a.yaml",
         "specs/a.yaml  a-1 (local, Kubernetes v1.37.2, nodes: 2)  0/2",
         "  t  5s of 1m00s  pod/web is Ready  pod/web: Ready is False",
         "0/2 tests · 8s",
@@ -144,7 +142,36 @@ def test_leaves_only_lines_behind() -> None:
     for event in read_events(RUNS / "green.jsonl"):
         screen.view.handle(event)
 
-    assert "\n".join(screen.lines()) + "\n" == (RUNS / "green.quiet.txt").read_text()
+    assert screen.lines() == [
+        "--- SKIP: ipvs only (0.00s)",
+        "    requires the capability ipvs-rr, which the cluster doesn't have",
+        "ok  specs/quickstart.yaml  15.6s  (1 skipped)",
+        "PASS  2 passed, 1 skipped in 15.6s",
+    ]
+
+
+def test_verbose_leaves_a_line_for_each_test_that_passed() -> None:
+    screen = Screen(verbose=True)
+    for event in read_events(RUNS / "green.jsonl"):
+        screen.view.handle(event)
+
+    assert [line for line in screen.lines() if line.startswith("--- PASS")] == [
+        "--- PASS: pods answer (11.65s)",
+        "--- PASS: dns answers (0.42s)",
+    ]
+
+
+def test_what_went_wrong_names_its_spec_where_there_are_several() -> None:
+    screen = Screen()
+    for spec in ("a.yaml", "b.yaml"):
+        screen.view.handle(SpecStarted(spec=spec, name="x", tests=("t", "u")))
+    for spec, status in (("a.yaml", "passed"), ("b.yaml", "failed")):
+        screen.view.handle(
+            TestFinished(spec=spec, test="t", status=status, seconds=1.0, message="it is not", line=3)  # type: ignore[arg-type]  # a status
+        )
+    screen.view.close()
+
+    assert screen.lines() == ["=== NAME  b.yaml", "--- FAIL: t (1.00s)", "    b.yaml:3: it is not"]
 
 
 def test_gives_the_cursor_back_when_the_run_is_cut_short() -> None:
@@ -172,5 +199,30 @@ def test_foreign_text_is_neither_markup_nor_control() -> None:
     assert "owned" not in text
     assert "\x07" not in text
     assert "\x1b[5m" not in text
-    assert "  [/bold] :smile: blink� ::error::x  1s of 1m00s" in picture[2]
+    assert "  [/bold] :smile: blink� ::error::x  1s of 1m00s" in picture[1]
     assert not [line for line in screen.lines() if line.lstrip().startswith("::")]
+
+
+@pytest.mark.parametrize(
+    ("environ", "widths", "moves"),
+    [
+        ({"TMUX": "x"}, (60, 20), ["3"]),  # three rows, of 33, 58 and 14 cells, have become two, three and one
+        ({"TMUX": "x"}, (40, 39), ["1"]),  # the second was cut off at 40
+        ({"TMUX": "x"}, (60, 200), []),
+        ({"TMUX": "x", "STY": "x"}, (60, 20), []),
+        ({}, (60, 20), []),  # xterm cuts rows off: above them are lines that must stay
+    ],
+)
+def test_rows_that_a_narrower_terminal_has_broken_are_taken_away_as_a_whole(
+    environ: dict[str, str], widths: tuple[int, int], moves: list[str]
+) -> None:
+    screen = Screen(environ=environ)
+    screen.view._console.width = widths[0]
+    screen.show(SpecStarted(spec=SPEC, name="a", tests=("t",)), *running())
+    screen.picture(4.0)
+    drawn = len(screen.stream.getvalue())
+
+    screen.view._console.width = widths[1]
+    screen.picture(5.0)
+
+    assert re.findall(r"\x1b\[(\d+)A\r\x1b\[J", screen.stream.getvalue()[drawn:]) == moves

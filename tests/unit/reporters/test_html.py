@@ -25,6 +25,7 @@ from koalesce.events import (
     TestRerun,
     TestStarted,
 )
+from koalesce.reporters.html.timeline import Axis, ticks
 from koalesce.reporters.jsonl import read_events
 from tests.unit.reporters.pages import Page, page, written
 
@@ -267,3 +268,19 @@ def test_ten_thousand_tests_are_a_report_of_a_handy_size(tmp_path: Path) -> None
     assert len(found.all("article")) == 5
     assert "9750 more tests, which went well and took less time, aren't drawn." in found.text
     assert (tmp_path / "report.html").stat().st_size < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "labels"),
+    [
+        (66.2, 67.1, ["1m06.2s", "1m06.4s", "1m06.6s", "1m06.8s", "1m07.0s"]),
+        (0.0, 60.0, ["0", "10s", "20s", "30s", "40s", "50s", "1m00s"]),
+        (5.0, 5.105, ["5.00s", "5.02s", "5.04s", "5.06s", "5.08s", "5.10s"]),
+        (59.5, 60.5, ["59.6s", "59.8s", "1m00.0s", "1m00.2s", "1m00.4s"]),
+        (0.0, 1.0, ["0", "200ms", "400ms", "600ms", "800ms", "1s"]),
+    ],
+)
+def test_no_two_ticks_of_an_axis_say_the_same(begin: float, end: float, labels: list[str]) -> None:
+    drawn = "".join(str(each) for each in ticks(Axis(begin, end), 50))
+
+    assert re.findall(r">([^<]+)</text>", drawn) == labels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from koalesce.reporters.jsonl import read_events
-from tests.unit.reporters.browser import Tab, Unwilling
+from tests.unit.reporters.browser import Tab, Unwilling, surroundings, temporary_folder
 from tests.unit.reporters.pages import written
 
 RUNS = Path(__file__).parents[2] / "data" / "runs"
@@ -25,8 +24,9 @@ def dump(profile: Path, address: str) -> subprocess.CompletedProcess[str]:
         BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
         "--enable-logging=stderr", "--dump-dom", address,
     ]  # fmt: skip
-    environment = {**os.environ, "HOME": str(profile)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    with temporary_folder() as temporary:
+        environment = surroundings(profile, temporary)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
 
 
 @pytest.fixture
@@ -90,6 +90,24 @@ def test_a_page_is_no_wider_than_its_window(tab: Tab, report: Path, width: int) 
     tab.value("document.querySelectorAll('details').forEach((each) => { each.open = true })")
 
     assert 0 < tab.value("document.documentElement.scrollWidth") <= width
+
+
+def test_tests_that_are_folded_on_a_screen_are_on_paper(tab: Tab, report: Path) -> None:
+    visible = "[...document.querySelectorAll('#tests > details')].map((each) => (each.open = false, each.querySelector('li').checkVisibility()))"
+
+    tab.show(report)
+    on_screen = tab.value(visible)
+    tab.show(report, media="print")
+
+    assert on_screen == [False, False, False]
+    assert tab.value(visible) == [True, True, True]
+
+
+def test_words_of_a_table_are_whole_in_a_narrow_window(tab: Tab, report: Path) -> None:
+    tab.show(report, width=390)
+
+    lines = "[...document.querySelectorAll('#specs td')].map((each) => each.getBoundingClientRect().width)"
+    assert min(tab.value(lines)) > 40  # pixels; a letter wide where words are broken anywhere
 
 
 def test_all_is_reached_and_opened_by_keys(tab: Tab, report: Path) -> None:

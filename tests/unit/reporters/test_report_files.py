@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from koalesce.errors import UsageError
+from koalesce.events import RunFinished, SpecStarted, TestStarted
+from koalesce.reporters import FILE_REPORTERS, Saving
 from koalesce.reporters.files import check_writable, write_whole
 
 
@@ -56,3 +58,54 @@ def test_a_pipe_is_written_to(tmp_path: Path) -> None:
         assert os.read(reader, 100) == b"report"
     finally:
         os.close(reader)
+
+
+WHOLE = ("ctrf", "html", "junit", "markdown", "tap")
+HALF = [
+    SpecStarted(spec="a.yaml", name="a", tests=("t", "u")),
+    TestStarted(spec="a.yaml", test="t", namespace="n", line=3),
+]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_saved_is_the_report_of_a_run_that_ends_there(tmp_path: Path, name: str) -> None:
+    (tmp_path / "saved").write_text("of an earlier run")
+    saved, closed = (FILE_REPORTERS[name].create(tmp_path / file) for file in ("saved", "closed"))
+    for event in HALF:
+        saved.handle(event)
+        closed.handle(event)
+    closed.close()
+
+    assert isinstance(saved, Saving)
+    saved.save()
+
+    assert (tmp_path / "saved").read_bytes() == (tmp_path / "closed").read_bytes()
+    saved.handle(RunFinished(status="error", passed=0, failed=0, error=1, skipped=0, seconds=1.0))
+    saved.close()
+    assert (tmp_path / "saved").read_bytes() != (tmp_path / "closed").read_bytes()
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_no_file_is_written_to_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        reporter = FILE_REPORTERS[name].create(tmp_path / "pipe")
+        reporter.handle(HALF[0])
+        assert isinstance(reporter, Saving)
+        reporter.save()
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+
+
+def test_a_summary_that_is_added_to_a_file_of_others_is_not_saved(tmp_path: Path) -> None:
+    (tmp_path / "summary").write_text("others\n")
+    reporter = FILE_REPORTERS["markdown"].create(tmp_path / "summary", appends=True)
+    reporter.handle(HALF[0])
+    assert isinstance(reporter, Saving)
+
+    reporter.save()
+    assert (tmp_path / "summary").read_text() == "others\n"
+    reporter.close()
+    assert (tmp_path / "summary").read_text().startswith("others\n## ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -207,13 +208,70 @@ def test_the_project_begins_at_its_settings_or_repository(tmp_path: Path) -> Non
     assert Project.find(tmp_path / "a/b").visible({"X": "1", "Y": "2"}) == {"X": "1"}
 
 
-def test_an_unknown_setting_of_a_project_is_told(tmp_path: Path) -> None:
-    write(tmp_path, {"koalesce.toml": 'envv = ["X"]\n'})
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("koalesce.toml", '# mine\nenvv = ["X"]\n', ':2: envv: unknown setting\n  hint: did you mean "env"?'),
+        (
+            "koalesce.toml",
+            "env = []\n\n[limits]\nx = 1\n",
+            ":3: limits: unknown setting\n  hint: there are the settings env and exclude, and the table [run]",
+        ),
+        (
+            "koalesce.toml",
+            "[tool.koalesce.run]\nparallel = 8\n",
+            ":1: tool: unknown setting\n  hint: tables of koalesce.toml have no tool.koalesce before their names: [run]",
+        ),
+        (
+            "pyproject.toml",
+            "[project]\nname = 'x'\n[tool.koalesce.runs]\nparallel = 8\n",
+            ':3: tool.koalesce.runs: unknown setting\n  hint: did you mean "run"?',
+        ),
+        (
+            "pyproject.toml",
+            "[tool.koalesce]\nexclude = 'x'\n",
+            ":2: tool.koalesce.exclude: expected a list of globs, got 'x'\n  hint: exclude = [\"…\"]",
+        ),
+    ],
+)
+def test_what_is_wrong_with_settings_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, told: str
+) -> None:
+    write(tmp_path, {file: text, "below/x": ""})
+
+    for folder, shown in ((tmp_path, file), (tmp_path / "below", str(tmp_path / file))):
+        monkeypatch.chdir(folder)
+        with pytest.raises(UsageError) as caught:
+            Project.find(folder)
+        assert str(caught.value) == f"{shown}{told}"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "place"),
+    [
+        ("koalesce.toml", "env = ['A',\n\n[run]\n", r":3:\d+"),
+        ("pyproject.toml", '[tool.koalesce]\nenv = ["A\n', r":2:\d+"),
+        ("koalesce.toml", "[run]\n\nparallel = ", ":3"),
+    ],
+)
+def test_what_is_not_toml_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, place: str
+) -> None:
+    write(tmp_path, {file: text})
+    monkeypatch.chdir(tmp_path)
 
     with pytest.raises(UsageError) as caught:
         Project.find(tmp_path)
 
-    assert str(caught.value) == f'the settings of {tmp_path}: envv: unknown setting\n  hint: did you mean "env"?'
+    hint = re.escape('  hint: it must be TOML, such as timeout = "10m" below [run]')
+    assert re.fullmatch(rf"{re.escape(file)}{place}: [a-z].*\n{hint}", str(caught.value))
+
+
+def test_settings_that_are_not_text_are_told(tmp_path: Path) -> None:
+    (tmp_path / "koalesce.toml").write_bytes(b"env = ['\xff']")
+
+    with pytest.raises(UsageError, match=r"koalesce\.toml: not UTF-8: invalid start byte\n  hint: save it as UTF-8"):
+        Project.find(tmp_path)
 
 
 def test_a_glob_takes_the_specs_among_what_it_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

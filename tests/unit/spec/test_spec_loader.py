@@ -423,7 +423,7 @@ def test_a_file_that_can_not_be_read(project: Path) -> None:
 def test_settings_that_can_not_be_read_are_told(project: Path) -> None:
     (project / "koalesce.toml").write_text("env = 5\n")
 
-    with pytest.raises(UsageError, match="env takes a list of names"):
+    with pytest.raises(UsageError, match=r"koalesce\.toml:1: env: expected a list of names of variables, got 5"):
         loaded(project, "")
 
 
