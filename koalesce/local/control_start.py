@@ -79,8 +79,13 @@ class ControlStart:
         self.deadline.until(
             f"the API server of {spec.name} to answer to {path}",
             lambda: api.request("GET", path)[0] == 200,
-            why=lambda: self.said_by([spec], "kube-apiserver", etcd.NAME),
+            why=lambda: self.said_by([spec], *self._starters, "kube-apiserver", etcd.NAME),
         )
+
+    @property
+    def _starters(self) -> Sequence[str]:
+        """Who starts API servers but the init of their nodes: of a static pod that never began, only its kubelet knows why."""
+        return ("kubelet",) if "kube-apiserver" in self.request.static else ()
 
     def await_shown(self, api: Api) -> None:
         """Wait until the API shows the static pods."""
