@@ -67,25 +67,21 @@ def _positionals(before: Sequence[str], flags: Mapping[str, argparse.Action]) ->
 def _values(action: argparse.Action, before: Sequence[str], current: str) -> Iterable[str]:
     if action.choices is not None:
         return list(map(str, action.choices))
-    if action.dest == "what":
-        from koalesce.cli.commands.explain import explainable
-
-        return explainable(current)
     if action.dest in _SOURCES:
         try:
-            return _SOURCES[action.dest](before)
+            return _SOURCES[action.dest](before, current)
         except (KoalesceError, OSError):  # a spec that isn't valid has no tests to offer
             return ()
     return ()
 
 
-def _specs(_before: Sequence[str]) -> Iterable[str]:
+def _specs(_before: Sequence[str], _current: str) -> Iterable[str]:
     from koalesce.spec import discover
 
     return [str(path) for path in discover([])]
 
 
-def _tests(before: Sequence[str]) -> Iterable[str]:
+def _tests(before: Sequence[str], _current: str) -> Iterable[str]:
     """Names of tests as patterns; of the specs on the command line, where there are any."""
     from pathlib import Path
 
@@ -101,33 +97,39 @@ def _tests(before: Sequence[str]) -> Iterable[str]:
     return [_MAGIC.sub(r"\\\1", name) for name in found]
 
 
-def _clusters(_before: Sequence[str]) -> Iterable[str]:
+def _clusters(_before: Sequence[str], _current: str) -> Iterable[str]:
     from koalesce.local.ledger import Ledger
 
     return [entry.name for entry in Ledger().entries()]
 
 
-def _machines(before: Sequence[str]) -> Iterable[str]:
+def _machines(before: Sequence[str], _current: str) -> Iterable[str]:
     from koalesce.providers.roots import machines_of
     from koalesce.providers.sweeping import find
 
     return [machine.name for machine in machines_of(find(before[-1]))]
 
 
-def _providers(_before: Sequence[str]) -> Iterable[str]:
+def _providers(_before: Sequence[str], _current: str) -> Iterable[str]:
     from koalesce.providers import REGISTRY
 
     return list(REGISTRY)
 
 
-def _versions(_before: Sequence[str]) -> Iterable[str]:
+def _versions(_before: Sequence[str], _current: str) -> Iterable[str]:
     from koalesce.toolchain import Toolchain
 
     return Toolchain().supported()
 
 
-# By the name of the argument.
-_SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
+def _explained(_before: Sequence[str], current: str) -> Iterable[str]:
+    from koalesce.cli.commands.explain import explainable
+
+    return explainable(current)
+
+
+# By the name of the argument; called with the words before the one to complete, and what there is of that.
+_SOURCES: Mapping[str, Callable[[Sequence[str], str], Iterable[str]]] = {
     "cluster": _clusters,
     "kubernetes": _versions,
     "name": _clusters,
@@ -139,4 +141,5 @@ _SOURCES: Mapping[str, Callable[[Sequence[str]], Iterable[str]]] = {
     "skip": _tests,
     "spec": _specs,
     "start_at": _tests,
+    "what": _explained,
 }

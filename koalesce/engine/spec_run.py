@@ -60,7 +60,6 @@ class Place:
     """
 
     names: Names
-
     plan: Plan = field(default_factory=Plan)
     shared: SharedLots = field(default_factory=lambda: SharedLots([]))
     taken: Callable[[], None] = lambda: None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from koalesce.addresses import BALANCED, FABRIC, Family, family_of
 from koalesce.local.noderoot import File
-from koalesce.local.request import API_PORT, GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec
+from koalesce.local.request import API_PORT, GATEWAY, PREFIX, FixtureSpec, LocalRequest, NodeSpec, url_host
 
 BRIDGE = "fabric"
 _DEFAULT = ipaddress.ip_interface(f"{GATEWAY['IPv4']}/{PREFIX['IPv4']}").network
@@ -211,9 +211,9 @@ def masquerading(
 def first_way(request: LocalRequest, *, opened: bool) -> tuple[list[str], str]:
     """A command and its input: pods reach the API server by its Service's address before kube-proxy leads them there, or no longer so."""
     family = request.families[0]
-    address = request.control.address if family == "IPv4" else f"[{request.control.address}]"
+    server = f"{url_host(request.control.address)}:{API_PORT}"
     asked = f"-s {request.pod_cidrs[0]} -d {request.api_service_ip} -p tcp --dport 443"
-    change = f"{'-I' if opened else '-D'} PREROUTING {asked} -j DNAT --to-destination {address}:{API_PORT}"
+    change = f"{'-I' if opened else '-D'} PREROUTING {asked} -j DNAT --to-destination {server}"
     return [_RESTORE[family], "--noflush", "--wait"], f"*nat\n{change}\nCOMMIT\n"
 
 
