@@ -15,6 +15,9 @@ from koalesce.merging import merged
 from koalesce.pki import Pki
 
 NOT_READY = "node.kubernetes.io/not-ready"
+# Until its kubelet has told what a Node has. A kubelet that finds a Node of its name that has nothing refuses static pods, and for good.
+_SOME = {"cpu": "1", "memory": "512Mi", "pods": "110"}
+UNTOLD: Mapping[str, Mapping[str, str]] = {"capacity": _SOME, "allocatable": _SOME}
 SERVICES = ("containerd", "kubelet", "kube-proxy")
 _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 _PKI = "/etc/kubernetes/pki"
@@ -104,7 +107,8 @@ def node_object(node: NodeSpec) -> dict[str, Any]:
             "addresses": [
                 *({"type": "InternalIP", "address": address} for address in node.addresses),
                 {"type": "Hostname", "address": node.name},
-            ]
+            ],
+            **UNTOLD,
         },
     }
 

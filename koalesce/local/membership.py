@@ -55,7 +55,7 @@ def again(node: Object) -> dict[str, Any]:
         "kind": "Node",
         "metadata": metadata,
         "spec": {**spec, "taints": taints},
-        "status": {"addresses": node.get("status", {}).get("addresses", [])},
+        "status": {"addresses": node.get("status", {}).get("addresses", []), **kubelet.UNTOLD},
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from koalesce.errors import ClusterError
-from koalesce.local import membership
+from koalesce.local import kubelet, membership
 from koalesce.local.bringup import Bringup
 from koalesce.local.request import from_mapping
 
@@ -129,7 +129,7 @@ def test_a_node_that_left_comes_back_as_it_was_but_for_what_its_kubelet_says(wor
         "kind": "Node",
         "metadata": {"name": "w1", "labels": {"a": "b"}, "annotations": {"c": "d"}},
         "spec": {"podCIDR": "10.244.1.0/24", "taints": [{"key": "dedicated", "effect": "NoSchedule"}]},
-        "status": {"addresses": [{"type": "InternalIP", "address": "198.18.0.11"}]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "198.18.0.11"}], **kubelet.UNTOLD},
     }
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from koalesce.errors import ClusterError
-from koalesce.local import components, control_plane, static_pods
+from koalesce.local import components, control_plane, kubelet, static_pods
 from koalesce.local.outputs import outputs
 from koalesce.local.request import LocalRequest, from_mapping
 from koalesce.local.static_pods import StaticPod
+from koalesce.matching.quantity import quantity
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -41,6 +42,16 @@ def test_each_is_a_pod_of_the_host_network_that_runs_the_same_flags() -> None:
         assert found["spec"]["hostNetwork"]
         assert container["command"][0] == component
         assert container["command"][1:] == control_plane.services(request(), request().control)[component].argv[1:]
+
+
+def test_a_kubelet_finds_room_for_all_of_them_in_its_node_before_it_has_said_what_it_has() -> None:
+    room = kubelet.node_object(request().control)["status"]["allocatable"]
+    requests = [pod(component)["spec"]["containers"][0]["resources"]["requests"] for component in COMPONENTS]
+
+    for resource in ("cpu", "memory"):
+        wanted = sum(quantity(each.get(resource, "0")) or 0 for each in requests)
+        assert 0 < wanted <= (quantity(room[resource]) or 0)
+    assert len(COMPONENTS) <= int(room["pods"])
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
