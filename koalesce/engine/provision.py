@@ -26,6 +26,7 @@ from koalesce.engine.sites import Site
 from koalesce.engine.stream import PartStream
 from koalesce.errors import UsageError
 from koalesce.providers import provider
+from koalesce.providers.base import Foreseeing
 from koalesce.providers.joining import DNS_NOTE, NETWORK_NOTE, JoinedCluster
 from koalesce.providers.session import ClusterSession
 from koalesce.spec import LoadedSpec
@@ -254,6 +255,18 @@ def check(loaded: LoadedSpec, options: RunOptions) -> None:
     for component in resolved(loaded):
         if all(isinstance(source, str) for source in component.manifests):
             prepared(component, component_objects(component, loaded.files))
+
+
+def absent(loaded: LoadedSpec, options: RunOptions) -> list[str]:
+    """Which capabilities that all of a spec requires its clusters won't have, as far as their providers know before there is one."""
+    wanted = loaded.spec.requires if options.cluster is None else []
+    found: set[str] = set()
+    for section in loaded.spec.cluster_specs if wanted else ():
+        request = loaded.request(loaded.spec.metadata.name, "check", overrides(options), section=section)
+        chosen = provider(request.provider)
+        if isinstance(chosen, Foreseeing):
+            found |= chosen.absent(wanted)
+    return [name for name in wanted if name in found]
 
 
 def _check_settings(loaded: LoadedSpec, request: ClusterRequest, options: RunOptions) -> None:

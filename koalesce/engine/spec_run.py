@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from koalesce.engine.lots import Lot, SharedLots
 from koalesce.engine.naming import Names, names_of
 from koalesce.engine.needs import Plan
 from koalesce.engine.options import RunOptions
-from koalesce.engine.provision import passed_on, provision
+from koalesce.engine.provision import absent, passed_on, provision
 from koalesce.engine.schedule import run_all
 from koalesce.engine.scopes import TestScope
 from koalesce.engine.selection import Selected
@@ -192,7 +193,7 @@ class SpecRun:
         if self._session.cancel.is_set():
             raise Interrupted
         if reason := self._needless():
-            self._skip_rest("")
+            self._skip_rest(reason)
             self._stop_making(reason)
             return "skipped", reason
         stage = self._take()
@@ -222,7 +223,13 @@ class SpecRun:
         """Why no cluster is needed, where none of its tests would run."""
         if self._session.no_more.is_set():
             return _NO_MORE
-        return "no cluster was made: every test is skipped" if self._selected.is_all_skipped else ""
+        if self._selected.is_all_skipped:
+            return "no cluster was made: every test is skipped"
+        return f"no cluster was made: it would lack {', '.join(self._absent)}" if self._absent else ""
+
+    @functools.cached_property
+    def _absent(self) -> list[str]:
+        return absent(self._loaded, self._options)
 
     def _stop_making(self, reason: str) -> None:
         """Have what was begun ahead end, and wait until it has."""

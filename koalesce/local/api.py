@@ -88,6 +88,11 @@ class Deadline:
         self._seconds = seconds
         self._check = check
 
+    @property
+    def left(self) -> float:
+        """Seconds until it's over; none or fewer once it is."""
+        return self._end - time.monotonic()
+
     def until(self, what: str, condition: Callable[[], bool], *, why: Callable[[], str] = str) -> None:
         """Wait until the condition holds; ClusterError names what was waited for, and shows what `why` tells then."""
         while not condition():

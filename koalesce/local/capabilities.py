@@ -35,6 +35,9 @@ _TRIALS = {
 }
 
 
+TRIED = frozenset(_TRIALS)  # what is found out by trying
+_BEGUN = "-"  # what trials say that could begin
+
 # The module of the kernel that a trial takes, and the option that the kernel is built with, where it's one that kernels do without.
 _PARTS = {
     "dummy": ("dummy", "DUMMY"),
@@ -59,18 +62,29 @@ _PARTS = {
 }
 
 
-def of_kernel(run: Callable[[Sequence[str]], str]) -> frozenset[str]:
-    """What trials say that a kernel can do; `run` runs a command where it is tried, and returns its output."""
-    lines = [f"( {trial} ) >/dev/null 2>&1 && echo {name}" for name, trial in _TRIALS.items()]
-    output = run(["unshare", "--net", "sh", "-c", "\n".join(["ip link set lo up", *lines, "true"])])
-    return frozenset(_TRIALS.keys() & output.split())
+def of_kernel(run: Callable[[Sequence[str]], str], names: Collection[str] = TRIED) -> frozenset[str]:
+    """Which of these trials say that a kernel can do; `run` runs a command where they are made, and returns its output."""
+    return frozenset(set(names) & _tried(run, names))
+
+
+def lacking(run: Callable[[Sequence[str]], str], names: Collection[str]) -> frozenset[str]:
+    """Which of these capabilities a kernel doesn't have, of those that can be tried; none where nothing can be tried."""
+    wanted = TRIED & set(names)
+    found = _tried(run, wanted) if wanted else set()
+    return wanted - found if _BEGUN in found else frozenset()
+
+
+def _tried(run: Callable[[Sequence[str]], str], names: Collection[str]) -> set[str]:
+    lines = [f"( {_TRIALS[name]} ) >/dev/null 2>&1 && echo {name}" for name in sorted(names)]
+    script = "\n".join([f"ip link set lo up && echo {_BEGUN}", *lines, "true"])
+    return set(run(["unshare", "--net", "sh", "-c", script]).split())
 
 
 def findings(run: Callable[[Sequence[str]], str]) -> list[Finding]:
     """What of it can be tried this machine's kernel can do, and what helps where it can't."""
     can = of_kernel(run)
     found = [Finding("kernel", "good", f"what specs may require: {', '.join(sorted(can))}")] if can else []
-    for name in sorted(_TRIALS.keys() - can):
+    for name in sorted(TRIED - can):
         module, option = _PARTS[name]
         what = CAPABILITIES[name]
         text = f"no {name if name == what.lower() else f'{name} ({what})'}: what requires it is skipped"

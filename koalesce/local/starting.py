@@ -276,7 +276,8 @@ class Start:
 
     def _command(self, node: RunningNode, command: Sequence[str], text: str = "") -> str:
         words = [*exec_prefix(f"/proc/{node.pid}"), *command]
-        done = process.run(words, stdin=text.encode(), timeout=_COMMAND_PATIENCE, cancel=self.stopping)
+        patience = max(_COMMAND_PATIENCE, self.deadline.left)  # a slow machine that was given more time takes it here, too
+        done = process.run(words, stdin=text.encode(), timeout=patience, cancel=self.stopping)
         return done.check().out
 
 

@@ -85,6 +85,14 @@ class Advising(Protocol):
 
 
 @runtime_checkable
+class Foreseeing(Protocol):
+    """A provider that knows something of its clusters' capabilities before there is one."""
+
+    def absent(self, names: Collection[str]) -> frozenset[str]:
+        """Which of these no cluster of its will have; what isn't known isn't among them."""
+
+
+@runtime_checkable
 class Serving(Protocol):
     """A provider whose nodes have all their images from this machine's store."""
 

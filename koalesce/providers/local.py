@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from koalesce.assets import asset, state_dir
 from koalesce.durations import Duration
-from koalesce.errors import ProvisionError, UsageError
+from koalesce.errors import KoalesceError, ProvisionError, UsageError
 from koalesce.providers.variables import contract_variables, plain
 
 if TYPE_CHECKING:  # the names of providers are asked for where no cluster is
@@ -75,6 +75,17 @@ class LocalProvider:
     def check(self, request: ClusterRequest) -> list[str]:
         """What this machine lacks."""
         return [*machine_problems(), *missing_families(request.ip_families), *_missing_resources(request.nodes)]
+
+    def absent(self, names: Collection[str]) -> frozenset[str]:
+        """What this machine's kernel can't do, which nodes share; tried in a network of its own."""
+        from koalesce.local.capabilities import TRIED, lacking
+        from koalesce.providers.local_commands import runner
+
+        try:
+            run = runner() if TRIED & set(names) else None
+            return lacking(run, names) if run else frozenset()
+        except KoalesceError:  # what is wrong with this machine is told where clusters are made
+            return frozenset()
 
     def prepare(
         self, request: ClusterRequest, *, progress: Callable[[str], None], cancel: Cancel | None

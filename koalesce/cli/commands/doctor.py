@@ -83,20 +83,16 @@ def _section(about: str, findings: Iterable[Finding]) -> str:
 
 def _kernel() -> list[Finding]:
     """What nodes can do here, tried in a network of its own with the commands that nodes have."""
-    from koalesce import process
     from koalesce.local import capabilities
     from koalesce.local.health import Finding
-    from koalesce.toolchain import Toolchain
-    from koalesce.toolchain.system import environment, missing_packages
+    from koalesce.providers.local_commands import runner
+    from koalesce.toolchain.system import missing_packages
 
-    toolchain = Toolchain()
-    folders = [state.folder for state in toolchain.states("") if state.tool == "system" and state.folder]
-    if (missing := missing_packages()) and not folders:
-        text = f"what the kernel can do is tried with commands of {', '.join(sorted(missing))}, which aren't here yet"
-        return [Finding("kernel", "noted", text, "koalesce toolchain prepare unpacks them")]
-    return capabilities.findings(
-        lambda words: process.run(words, env=environment(folders), timeout=_TRIAL_PATIENCE).out
-    )
+    if run := runner():
+        return capabilities.findings(run)
+    missing = ", ".join(sorted(missing_packages()))
+    text = f"what the kernel can do is tried with commands of {missing}, which aren't here yet"
+    return [Finding("kernel", "noted", text, "koalesce toolchain prepare unpacks them")]
 
 
 def _programs() -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from koalesce import engine
 from koalesce.durations import Duration
 from koalesce.engine import RunOptions
 from koalesce.engine.attempts import Interrupt
-from koalesce.engine.provision import at_once
+from koalesce.engine.provision import absent, at_once
 from koalesce.engine.selection import select
 from koalesce.engine.session import RunSession
 from koalesce.engine.spec_run import SpecResult, SpecRun
@@ -349,3 +349,47 @@ def test_an_axis_that_no_spec_has_is_refused(runs: Callable[..., list[Any]]) -> 
         runs(["matrix: {size: [1]}\ntests: [{name: t, steps: [{sleep: 1ms}]}]"], matrix={"sze": ("1",)})
 
     assert refused.value.hint == 'did you mean "size"?'
+
+
+REQUIRING = "requires: [ipip, ipvs]\ntests: [{name: t, steps: [{sleep: 1ms}]}]"
+
+
+class Provider:
+    """One that knows which capabilities its clusters won't have."""
+
+    def __init__(self, *lacks: str) -> None:
+        self._lacks = lacks
+
+    def absent(self, names: Collection[str]) -> frozenset[str]:
+        return frozenset(names) & frozenset(self._lacks)
+
+
+def test_no_cluster_is_made_that_would_lack_what_the_spec_requires(
+    runs: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_more: Any) -> Any:
+        raise AssertionError("a cluster was made")
+
+    monkeypatch.setattr("koalesce.engine.spec_run.SpecRun._make", refuse)
+    monkeypatch.setitem(absent.__globals__, "provider", lambda _name: Provider("ipvs", "netem"))
+
+    events = runs([REQUIRING])
+
+    reason = "no cluster was made: it would lack ipvs"
+    assert [(event.status, event.message) for event in events if isinstance(event, SpecFinished)] == [
+        ("skipped", reason)
+    ]
+    assert ends_of(events) == {"t": ("skipped", f"not run: {reason}")}
+
+
+def test_what_is_there_is_asked_and_no_guess_is_made(
+    start: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(REQUIRING)
+    options = RunOptions()
+    monkeypatch.setitem(absent.__globals__, "provider", lambda _name: Provider("ipvs"))
+
+    assert absent(run.loaded, options) == ["ipvs"]
+    assert absent(run.loaded, dataclasses.replace(options, cluster="c1")) == []
+    monkeypatch.setitem(absent.__globals__, "provider", lambda _name: object())
+    assert absent(run.loaded, options) == []

@@ -234,3 +234,17 @@ def test_another_process_of_the_same_pid_is_left_alone() -> None:
     me = Process.of(os.getpid())
 
     teardown.end(Process(me.pid, me.start - 1))
+
+
+def test_only_what_was_tried_in_vain_is_lacking() -> None:
+    asked: list[str] = []
+
+    def run(words: Sequence[str]) -> str:
+        asked.append(words[-1])
+        return "-\nipip\n"
+
+    assert capabilities.lacking(run, ["ipip", "ipvs", "egress"]) == {"ipvs"}
+    assert "echo netem" not in asked[0]
+    assert capabilities.lacking(run, ["egress"]) == set()
+    assert len(asked) == 1
+    assert capabilities.lacking(lambda _: "", ["ipvs"]) == set()  # nothing could be tried
