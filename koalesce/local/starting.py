@@ -28,7 +28,7 @@ from koalesce.toolchain import LocalTools
 from koalesce.toolchain.reference import Reference
 
 PULL = ("ctr", "--namespace", "k8s.io", "images", "pull", "--hosts-dir", "/etc/containerd/certs.d")
-_COMMAND_PATIENCE = 60.0
+_COMMAND_PATIENCE = 60.0  # or longer, where a slow machine was given more time for the start
 # A request that is given up halfway may leave the address of a Service taken, by nobody, for a minute or more: on a busy machine, again and again.
 _API_PATIENCE = 60.0
 _T = TypeVar("_T")
@@ -276,7 +276,7 @@ class Start:
 
     def _command(self, node: RunningNode, command: Sequence[str], text: str = "") -> str:
         words = [*exec_prefix(f"/proc/{node.pid}"), *command]
-        patience = max(_COMMAND_PATIENCE, self.deadline.left)  # a slow machine that was given more time takes it here, too
+        patience = max(_COMMAND_PATIENCE, self.deadline.left)
         done = process.run(words, stdin=text.encode(), timeout=patience, cancel=self.stopping)
         return done.check().out
 
